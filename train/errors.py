@@ -1,0 +1,83 @@
+"""The errors a person is meant to read: what was expected, what was found, where, and the command that mends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class SlipwayError(Exception):
+    """Something outside the program is not as it should be. `exit_code` is what the entry that met it exits with."""
+
+    exit_code = 1
+
+    def __init__(self, summary: str, *, expected: str, found: str, where: str, mend: str) -> None:
+        self.summary, self.expected, self.found, self.where, self.mend = summary, expected, found, where, mend
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        return (
+            f"{self.summary}\n  expected  {self.expected}\n  found     {self.found}\n"
+            f"  where     {self.where}\n  mend      {self.mend}"
+        )
+
+
+class CorpusError(SlipwayError):
+    """The corpus is missing, or a row of it breaks a rule."""
+
+    exit_code = 3
+
+
+class EncoderError(SlipwayError):
+    """The encoder cannot be loaded, or is not a TF Hub BERT."""
+
+    exit_code = 4
+
+
+class TrainingError(SlipwayError):
+    """A training process ended before the bundle was complete."""
+
+    exit_code = 5
+
+
+class ManifestError(SlipwayError):
+    """A directory has no manifest, or its files are not the ones the manifest names."""
+
+    exit_code = 6
+
+
+class ConversionError(SlipwayError):
+    """A conversion did not produce a usable model file."""
+
+    exit_code = 7
+
+
+class ParityError(SlipwayError):
+    """A model's answers differ from the reference by more than its limits, or nobody has compared them."""
+
+    exit_code = 1
+
+
+class ServerError(SlipwayError):
+    """The server did not start, is not reachable, or answered wrongly."""
+
+    exit_code = 8
+
+
+class ToolError(SlipwayError):
+    """A program or library that this step needs is not on this machine."""
+
+    exit_code = 9
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C becomes 130."""
+    try:
+        sys.exit(main())
+    except SlipwayError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing half-written was left behind", file=sys.stderr)
+        sys.exit(130)

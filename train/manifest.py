@@ -1,0 +1,152 @@
+"""Directories that are either complete and unchanged, or do not exist for the next stage.
+
+A stage writes its directory in a temporary sibling, records the sha256 of every file in a JSON manifest, and swaps the
+sibling in with one rename. The next stage reads the manifest first and refuses a file that is not the one recorded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from train.errors import ManifestError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a file; of a directory: over the sorted (relative path, sha256) pairs of the files in it."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for name, value in hashes(path).items():
+            digest.update(f"{name}\0{value}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def hashes(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
+    """Relative path → sha256 of every file below `directory`, sorted, but for those named in `leave_out`.
+
+    Python's own __pycache__ does not count: Triton's Python backend writes it, and Python checks it against the source.
+    """
+    paths = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    files = {str(path.relative_to(directory)): path for path in paths}
+    return {name: sha256(files[name]) for name in sorted(files.keys() - set(leave_out))}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON, atomically: readers see the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def seal(directory: Path, name: str, facts: dict[str, Any]) -> None:
+    """Write the manifest `name` into `directory`: `facts`, and the hash of every file that is there now."""
+    write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name,))})
+
+
+def read(directory: Path, name: str, mend: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The manifest `name` of `directory`, after checking every file it lists; `beside` are files it does not cover.
+
+    Raises ManifestError when the manifest is missing or unreadable, a listed file is missing or changed, or a file is
+    there that is not listed. `mend` is the command that writes the directory anew.
+    """
+    path = directory / name
+    if not path.is_file():
+        raise ManifestError(
+            f"{directory} is not complete",
+            expected=f"a manifest {name}, the last thing its stage writes",
+            found="no such file" if directory.is_dir() else "no such directory",
+            where=str(path),
+            mend=mend,
+        )
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        recorded: dict[str, str] = manifest["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(
+            f"{name} cannot be read", expected="JSON with the key 'files'", found=repr(error), where=str(path), mend=mend
+        ) from error
+    _check_files(directory, name, recorded, hashes(directory, leave_out=(name, *beside)), mend)
+    return manifest
+
+
+def _check_files(directory: Path, name: str, recorded: dict[str, str], found: dict[str, str], mend: str) -> None:
+    for file in sorted(recorded.keys() | found.keys()):
+        expected_hash, found_hash = recorded.get(file), found.get(file)
+        if expected_hash != found_hash:
+            raise ManifestError(
+                f"{directory} was changed after it was written",
+                expected=f"sha256 {expected_hash}" if expected_hash else f"only the files {name} lists",
+                found=f"sha256 {found_hash}" if found_hash else "no such file",
+                where=str(directory / file),
+                mend=mend,
+            )
+
+
+@contextmanager
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling of `target`; when the block ends well, it takes `target`'s place in one rename.
+
+    When the block raises, the sibling is removed and what was at `target` stays as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(f".{target.name}.building-*"):
+        if not Path(f"/proc/{left_over.name.rpartition('-')[2]}").exists():
+            shutil.rmtree(left_over)
+    building = target.parent / f".{target.name}.building-{os.getpid()}"
+    building.mkdir()
+    try:
+        yield building
+        _sync_tree(building)
+        if target.exists():
+            _exchange(building, target)
+        else:
+            building.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _exchange(left: Path, right: Path) -> None:
+    """Swap two names in one step, so that at no moment neither is there (renameat2(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, bytes(left), _AT_FDCWD, bytes(right), _RENAME_EXCHANGE) != 0:
+        # Some network and overlay file systems cannot exchange: two renames, with a moment between them.
+        aside = left.with_name(f"{left.name}.old")
+        right.rename(aside)
+        left.rename(right)
+        aside.rename(left)
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            _sync(path)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
