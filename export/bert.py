@@ -1,0 +1,58 @@
+"""A BERT classifier as plain arrays: what every graph this project writes is written from.
+
+`recognise` reads one out of a SavedModel, `onnx_file` keeps one as a standard ONNX file and reads it back, `canonical_graph` and
+`fused_graph` write it as graphs. Kernels are [in, out], biases [out], all float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dense:
+    kernel: Array  # [in, out]
+    bias: Array  # [out]
+
+
+@dataclass(frozen=True)
+class Norm:
+    gamma: Array  # [hidden]
+    beta: Array  # [hidden]
+
+
+@dataclass(frozen=True)
+class Layer:
+    query: Dense
+    key: Dense
+    value: Dense
+    attention_output: Dense
+    attention_norm: Norm
+    intermediate: Dense
+    output: Dense
+    output_norm: Norm
+
+
+@dataclass(frozen=True)
+class Bert:
+    """A BERT encoder with a classification head on the pooled first token."""
+
+    word_embeddings: Array  # [vocabulary, hidden]
+    position_embeddings: Array  # [positions, hidden]
+    type_embeddings: Array  # [types, hidden]
+    embeddings_norm: Norm
+    layers: tuple[Layer, ...]
+    pooler: Dense  # tanh follows
+    classifier: Dense
+    heads: int
+    epsilon: float  # of every LayerNorm
+    gelu: str  # "exact" (erf) or "approximate" (tanh)
+
+    @property
+    def hidden(self) -> int:
+        return int(self.word_embeddings.shape[1])

@@ -1,0 +1,130 @@
+"""Two sets of logits for the same rows: how many answers changed, what that costs, and whether it is within limits.
+
+Pure functions of arrays; offline parity and served parity both come through here, with the same limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from export.variants import Limits
+
+Logits = NDArray[np.floating[Any]]
+Numbers = NDArray[np.int64]
+
+CONFIDENCE = 0.95  # of every one-sided bound
+SMALLEST_GROUP = 100  # rows below which a class or length bucket is reported but not judged
+_BUCKETS = (32, 48, 64, 96, 128, 256, 512)  # upper ends of the length buckets, tokens
+_LISTED_FLIPS = 50
+
+
+def rate_bound(count: int, rows: int, confidence: float = CONFIDENCE) -> float:
+    """Exact one-sided upper bound on a rate, `count` having been seen in `rows` (Clopper and Pearson 1934)."""
+    return 1.0 if count >= rows else float(stats.beta.ppf(confidence, count + 1, rows - count))
+
+
+def loss_bound(lost: int, gained: int, rows: int) -> float:
+    """One-sided 95 % upper bound on the paired loss of accuracy (lost − gained) / rows.
+
+    Clopper-Pearson for the lost and the gained rows at 97.5 % each (Bonferroni): exact, and conservative.
+    """
+    half = 1 - (1 - CONFIDENCE) / 2
+    least_gained = 0.0 if gained == 0 else float(stats.beta.ppf(1 - half, gained, rows - gained + 1))
+    return rate_bound(lost, rows, half) - least_gained
+
+
+def compare(reference: Logits, found: Logits, labels: Numbers, lengths: Numbers, names: list[str]) -> dict[str, Any]:
+    """The measurements. Logits [rows, labels], true labels and token counts [rows], `names` of the labels."""
+    if reference.shape != found.shape:
+        raise ValueError(f"expected logits {list(reference.shape)}, found {list(found.shape)}")
+    finite = np.isfinite(found).all(axis=1)
+    expected, predicted = reference.argmax(axis=1), np.where(finite, found.argmax(axis=1), -1)  # NaN answers nothing
+    flipped = expected != predicted
+    right, still_right = expected == labels, predicted == labels
+    lost, gained = int((right & ~still_right).sum()), int((~right & still_right).sum())
+    difference = np.abs(found - reference)[finite]
+    rows = len(labels)
+    return {
+        "rows": rows,
+        "non_finite_rows": int((~finite).sum()),
+        "flips": int(flipped.sum()),
+        "flip_rate_bound": rate_bound(int(flipped.sum()), rows),
+        "accuracy_reference": float(right.mean()),
+        "accuracy": float(still_right.mean()),
+        "lost": lost,
+        "gained": gained,
+        "accuracy_loss": (lost - gained) / rows,
+        "accuracy_loss_bound": loss_bound(lost, gained, rows),
+        "mcnemar_p": float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        "logit_difference_max": float(difference.max(initial=0.0)),
+        "logit_difference_p999": float(np.quantile(difference, 0.999)) if difference.size else 0.0,
+        "by_class": _groups({names[i]: labels == i for i in range(len(names))}, flipped, right, still_right),
+        "by_length": _groups(_length_buckets(lengths), flipped, right, still_right),
+        "flipped_rows": [
+            {"row": int(i), "label": int(labels[i]), "reference": int(expected[i]), "found": int(predicted[i])}
+            for i in np.flatnonzero(flipped)[:_LISTED_FLIPS]
+        ],
+    }
+
+
+def _groups(masks: dict[str, Any], flipped: Any, right: Any, still_right: Any) -> list[dict[str, Any]]:
+    """Flips and accuracy loss within each group of rows, so that a loss in one of them cannot hide in the total."""
+    return [
+        {
+            "group": name,
+            "rows": int(mask.sum()),
+            "flips": int(flipped[mask].sum()),
+            "accuracy_loss": float(right[mask].mean() - still_right[mask].mean()),
+        }
+        for name, mask in masks.items()
+        if mask.any()
+    ]
+
+
+def _length_buckets(lengths: Numbers) -> dict[str, Any]:
+    starts = (0, *_BUCKETS[:-1])
+    return {f"{a + 1}-{b} tokens": (lengths > a) & (lengths <= b) for a, b in zip(starts, _BUCKETS, strict=True)}
+
+
+def invariance(alone: Logits, others: dict[str, Logits]) -> dict[str, Any]:
+    """The same rows run alone and otherwise (in a batch, padded longer): the largest difference that made, [rows, labels]."""
+    ways = {
+        name: {
+            "difference": _largest(np.abs(logits - alone)),
+            "flips": int((logits.argmax(axis=1) != alone.argmax(axis=1)).sum()),
+        }
+        for name, logits in others.items()
+    }
+    return {"rows": len(alone), "difference_max": max(way["difference"] for way in ways.values()), "ways": ways}
+
+
+def _largest(difference: Logits) -> float:
+    """Maximum; what is not finite counts as the largest number JSON can hold."""
+    return float(np.where(np.isfinite(difference), difference, np.finfo(np.float32).max).max())
+
+
+def judge(measured: dict[str, Any], limits: Limits) -> list[dict[str, Any]]:
+    """Every limit that was not held: what, the value that would have passed, the limit. Empty: passed."""
+    checks: list[tuple[str, float, float]] = [
+        ("rows with NaN or Inf", measured["non_finite_rows"], 0),
+        ("upper bound on the flip rate", measured["flip_rate_bound"], limits.flip_rate_bound),
+        ("upper bound on the accuracy loss", measured["accuracy_loss_bound"], limits.accuracy_loss_bound),
+    ]
+    for group in measured["by_class"] + measured["by_length"]:
+        if group["rows"] >= SMALLEST_GROUP:
+            checks.append((f"accuracy loss in {group['group']}", group["accuracy_loss"], limits.class_accuracy_loss))
+    if limits.logit_difference is not None:
+        checks.append(("max |Δlogit|", measured["logit_difference_max"], limits.logit_difference))
+    if "invariance" in measured:
+        found = measured["invariance"]["difference_max"]
+        checks.append(("max |Δlogit| alone, in a batch, padded longer", found, limits.invariance_difference))
+    return [{"what": what, "would_pass": found, "limit": limit} for what, found, limit in checks if not found <= limit]
+
+
+def limits_record(limits: Limits) -> dict[str, Any]:
+    return asdict(limits)

@@ -1,0 +1,155 @@
+"""Convert a bundle into every variant this machine can make, and compare each with the SavedModel.
+
+Reads bundle/, writes artifacts/<variant>/ and artifacts/export.json. Exits 1 when a variant does not give the same answers.
+
+    python -m export.convert --run runs/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export import (
+    artifact,
+    canonical_graph,
+    from_savedmodel,
+    fused_graph,
+    parity,
+    quantize,
+    table,
+    tensorrt_engine,
+    tftrt,
+)
+from export.variants import VARIANTS, Variant
+from train import bundle, errors, manifest, provenance
+from train.bundle import Bundle
+from train.errors import ConversionError
+
+_RAW = "tf2onnx.onnx"  # kept beside the canonical graph: benchmarks compare with it
+_PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
+
+
+def main() -> int:
+    arguments = _parse()
+    source = bundle.load(arguments.run / "bundle")
+    artifacts = arguments.run / "artifacts"
+    names = arguments.variant or list(VARIANTS)
+    records: list[dict[str, Any]] = []
+    skipped = {} if not arguments.variant else artifact.skipped(arguments.run)
+    for name in names:
+        variant = VARIANTS[name]
+        if reason := _skip_reason(variant):
+            skipped[name] = {"reason": reason, "mend": _PROVIDE_TENSORRT}
+            continue
+        skipped.pop(name, None)
+        print(f"{name:<14}", end="", flush=True)
+        started = time.monotonic()
+        how = _convert(variant, source, artifacts)
+        converted = time.monotonic()
+        print(f"{how} ({converted - started:.0f} s); ", end="", flush=True)
+        records.append(parity.check(artifact.load(artifacts / name), source))
+        print(f"compared on {records[-1]['rows']} rows ({time.monotonic() - converted:.0f} s)", flush=True)
+    table.show(records, skipped)
+    manifest.write_json(artifacts / artifact.SKIPPED, skipped)
+    if not all(record["passed"] for record in records):
+        return 1
+    manifest.write_json(artifacts / "export.json", {"bundle_sha256": source.sha256, "passed": [r["variant"] for r in records]})
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
+    parser.add_argument("--variant", choices=list(VARIANTS), action="append", help="only this one; may be repeated")
+    return parser.parse_args()
+
+
+def _skip_reason(variant: Variant) -> str:
+    """ "" when this machine can make the variant."""
+    if variant.runtime == "tensorrt":
+        return tensorrt_engine.missing()
+    if variant.runtime == "tf-trt":
+        return tftrt.missing()
+    return ""
+
+
+def _convert(variant: Variant, source: Bundle, artifacts: Path) -> str:
+    """Write artifacts/<variant>/ in one rename; returns how it was made."""
+    made_from = source.directory if variant.made_from == "bundle" else artifacts / variant.made_from
+    from_sha256 = source.sha256 if variant.made_from == "bundle" else artifact.load(made_from).sha256
+    with manifest.atomic_directory(artifacts / variant.name) as building:
+        how = _CONVERSIONS[variant.name](variant, source, artifacts, building)
+        facts = {
+            "schema": 1,
+            "variant": variant.name,
+            "made_from": {"what": variant.made_from, "sha256": from_sha256},
+            "bundle_sha256": source.sha256,
+            "how": how,
+            **provenance.record("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+        }
+        manifest.seal(building, artifact.MANIFEST, facts)
+    return how
+
+
+def _onnx_fp32(variant: Variant, source: Bundle, _: Path, building: Path) -> str:
+    return from_savedmodel.convert(source.saved_model, building / _RAW, building / variant.model_file)
+
+
+def _ort_fp32(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> str:
+    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
+    bert = canonical_graph.read(origin)
+    if bert is None:
+        from_savedmodel.optimize(origin, building / variant.model_file)
+        return "optimized by ONNX Runtime: the graph is not the canonical encoder"
+    model = fused_graph.write(bert)
+    expected = fused_graph.expected_operators(len(bert.layers), bert.gelu)
+    found = {kind: sum(node.op_type == kind for node in model.graph.node) for kind in expected}
+    if found != expected:
+        raise ConversionError(
+            "the fused graph is not complete",
+            expected=str(expected),
+            found=str(found),
+            where=variant.name,
+            mend=f"report it: {variant.name} is written by export/fused_graph.py",
+        )
+    onnx.save(model, building / variant.model_file)
+    return "fused: " + ", ".join(f"{count} {kind}" for kind, count in found.items())
+
+
+def _ort_int8(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> str:
+    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
+    return quantize.convert(origin, building / variant.model_file)
+
+
+def _tensorrt(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
+    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
+    return tensorrt_engine.convert(origin, building / variant.model_file, _profiles(source))
+
+
+def _tftrt(variant: Variant, source: Bundle, _: Path, building: Path) -> str:
+    return tftrt.convert(source.saved_model, building / variant.model_file, variant.precision, _profiles(source))
+
+
+def _profiles(source: Bundle) -> list[tensorrt_engine.Profile]:
+    lengths = bundle.load_golden(source).ids.lengths
+    return tensorrt_engine.plan_profiles(lengths, source.max_seq_len, max_batch=32)
+
+
+_CONVERSIONS: dict[str, Callable[[Variant, Bundle, Path, Path], str]] = {
+    "onnx_fp32": _onnx_fp32,
+    "ort_fp32": _ort_fp32,
+    "ort_int8": _ort_int8,
+    "tensorrt_fp32": _tensorrt,
+    "tftrt_fp32": _tftrt,
+    "tftrt_fp16": _tftrt,
+}
+
+
+if __name__ == "__main__":
+    errors.run(main)

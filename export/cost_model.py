@@ -1,0 +1,38 @@
+"""What one run of an engine costs: fixed + per_token · rows · tokens of the longest row, seconds.
+
+Measured beside parity, where nothing else runs; serving cuts its micro-batches by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from train.ragged import Feed, pad
+
+_SHAPES = ((1, 16), (1, 64), (4, 16), (4, 64), (8, 128))  # (rows, tokens)
+_REPEATS = 5
+_LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
+
+
+def fit(infer: Callable[[Feed], object]) -> dict[str, float]:
+    """Measure a few shapes, the best of some repeats each, and fit by least squares on relative errors."""
+    seconds = np.array([_fastest(infer, rows, tokens) for rows, tokens in _SHAPES])
+    padded = np.array([rows * tokens for rows, tokens in _SHAPES], float)
+    # Divided by the time itself, so that a single short text weighs as much as a full batch.
+    design = np.stack([np.ones_like(padded), padded], axis=1) / seconds[:, None]
+    fixed, per_token = np.linalg.lstsq(design, np.ones_like(padded), rcond=None)[0]
+    return {"fixed": max(float(fixed), 0.0), "per_token": max(float(per_token), _LEAST_PER_TOKEN)}
+
+
+def _fastest(infer: Callable[[Feed], object], rows: int, tokens: int) -> float:
+    feed = pad([np.full(tokens, 5, np.int32)] * rows)
+    infer(feed)  # the first run of a shape allocates
+    times = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        infer(feed)
+        times.append(time.perf_counter() - started)
+    return min(times)

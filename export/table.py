@@ -1,0 +1,40 @@
+"""Parity records as a table in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from train import terminal
+
+
+def show(records: list[dict[str, Any]], skipped: dict[str, dict[str, str]] | None = None) -> None:
+    console = terminal.console()
+    columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δlogit|", "padding", "verdict")
+    title = "Parity with the FP32 SavedModel (<: one-sided 95 % upper bound)"
+    table = terminal.table(title, *columns, left=("variant", "verdict"))
+    for record in records:
+        table.add_row(
+            record["variant"],
+            f"{record['flips']}/{record['rows']}",
+            f"{record['flip_rate_bound']:.2%}",
+            f"{record['accuracy']:.2%}",
+            f"{record['accuracy_loss_bound']:.2%}",
+            f"{record['logit_difference_max']:.1e}",
+            f"{record['invariance']['difference_max']:.1e}",
+            terminal.verdict(record["passed"]),
+        )
+    for name in skipped or {}:
+        table.add_row(name, *["–"] * 6, terminal.VERDICTS["skipped"])
+    console.print(table)
+    console.print("[dim]|Δlogit|: largest change of a logit; padding: the same for a row alone, in a batch, and padded longer[/]")
+    for record in records:
+        for failure in record["failures"]:
+            console.print(
+                f"[red]{record['variant']}[/]: {failure['what']} is {failure['would_pass']:.4g}, limit {failure['limit']:.4g}"
+                f" (a limit of {failure['would_pass']:.4g} would have passed)"
+            )
+        for failure in record["precision_failures"]:
+            console.print(f"[red]{record['variant']}[/]: {failure}")
+    for reason, mend in dict.fromkeys((why["reason"], why["mend"]) for why in (skipped or {}).values()):
+        names = ", ".join(name for name, why in (skipped or {}).items() if why["reason"] == reason)
+        console.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {mend}")
