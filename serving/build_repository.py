@@ -1,0 +1,131 @@
+"""Compile verified artifacts into a Triton model repository for the embedded server. No server and no GPU is needed.
+
+Reads bundle/ and artifacts/, writes model_repository/: `text_classifier` (text → label) and `bert_<variant>` (ids → logits). An
+artifact without a passing parity verdict for exactly its hash is refused.
+
+    python -m serving.build_repository --run runs/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from export import artifact
+from export.artifact import Artifact
+from serving.model_config import ModelConfig, Tensor
+from train import bundle, errors, manifest
+from train.bundle import Bundle
+from train.errors import ParityError
+
+_BACKEND = Path(__file__).parent / "backend"
+_TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
+MANIFEST = "repository.json"
+TEXT_MODEL = "text_classifier"
+_SERVED_RUNTIME = "onnxruntime"  # what the embedded server's Python models run
+_FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
+
+# A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a
+# second: larger batches no longer raise throughput, but would let a single text wait behind them.
+_MAX_BATCH = 64
+
+
+def main() -> int:
+    arguments = _parse()
+    source = bundle.load(arguments.run / "bundle")
+    passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if one.variant.runtime == _SERVED_RUNTIME]
+    chosen = _choose(passed, arguments.engine, arguments.run)
+    target = arguments.run / "model_repository"
+    with manifest.atomic_directory(target) as building:
+        for one in passed:
+            _write_model(building, _ids_config(one, source), "ids_model.py", one, source)
+        _write_model(building, _text_config(source), "text_model.py", chosen, source)
+        facts = {
+            "bundle_sha256": source.sha256,
+            "text_classifier": chosen.variant.name,
+            "models": {f"bert_{one.variant.name}": one.sha256 for one in passed},
+        }
+        manifest.seal(building, MANIFEST, facts)
+    print(f"repository  {target}: {TEXT_MODEL} (on {chosen.variant.name}), " + ", ".join(facts["models"]))
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
+    parser.add_argument("--engine", choices=_FASTEST_FIRST, help="variant behind text_classifier; default: the fastest that passed")
+    return parser.parse_args()
+
+
+def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:
+    names = {one.variant.name: one for one in passed}
+    for name in (wanted,) if wanted else _FASTEST_FIRST:
+        if name in names:
+            return names[name]
+    raise ParityError(
+        "no engine for text_classifier",
+        expected=wanted or " or ".join(_FASTEST_FIRST),
+        found=f"passing artifacts: {', '.join(names) or 'none'}",
+        where=str(run / "artifacts"),
+        mend=f"make export RUN={run}",
+    )
+
+
+def _text_config(source: Bundle) -> ModelConfig:
+    outputs = (
+        Tensor("label", "STRING", (1,)),
+        Tensor("probability", "FP32", (1,)),
+        Tensor("logits", "FP32", (len(source.labels),)),
+        Tensor("truncated", "BOOL", (1,)),
+        Tensor("tokens", "INT32", (1,)),
+    )
+    return ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, _MAX_BATCH)
+
+
+def _ids_config(one: Artifact, source: Bundle) -> ModelConfig:
+    inputs = (Tensor("input_word_ids", "INT32", (-1,), ragged=True),)
+    outputs = (Tensor("logits", "FP32", (len(source.labels),)),)
+    return ModelConfig(f"bert_{one.variant.name}", inputs, outputs, _MAX_BATCH)
+
+
+def _write_model(repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle) -> None:
+    """<repository>/<name>/config.pbtxt and 1/ with everything the model needs."""
+    version = repository / config.name / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(config.text(), "utf-8")
+    shutil.copyfile(_BACKEND / model, version / "model.py")
+    for name in ("engine.py", "microbatches.py", "metrics.py"):
+        shutil.copyfile(_BACKEND / name, version / name)
+    shutil.copyfile(_TOKENIZER, version / "tokenizer.py")
+    for path in (source.vocabulary, source.directory / "labels.txt"):
+        shutil.copyfile(path, version / path.name)
+    _link(one.model, version / "model.onnx")
+    manifest.write_json(version / "settings.json", _settings(one, source))
+
+
+def _settings(one: Artifact, source: Bundle) -> dict[str, Any]:
+    return {
+        "variant": one.variant.name,
+        "artifact_sha256": one.sha256,
+        "max_seq_len": source.max_seq_len,
+        "lower_case": source.lower_case,
+        "vocabulary_sha256": source.vocabulary_sha256,
+        "vocabulary_size": len(source.vocabulary.read_text("utf-8").splitlines()),
+        "threads": len(os.sched_getaffinity(0)),
+        "cost": artifact.verdict(one, source.sha256)["cost"],
+    }
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows: models are large and never written again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,64 @@
+"""What the served engine does without a server: the version directory's own code on the same texts, in one process.
+
+Prints JSON. Run as a process of its own, because a version directory's modules are imported by their bare names.
+
+    python -m serving.engine_limit runs/demo/model_repository/text_classifier/1 runs/demo/bundle/golden.jsonl --texts 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_BATCH = 64  # as the server's dynamic batcher puts together at most
+
+
+def main() -> int:
+    arguments = _parse()
+    with arguments.texts_file.open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file][: arguments.texts]
+    print(json.dumps(_measure(arguments.version, texts)))
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("version", type=Path, help="version directory of text_classifier")
+    parser.add_argument("texts_file", type=Path, help="golden.jsonl of a bundle")
+    parser.add_argument("--texts", type=int, required=True, help="how many texts to run")
+    return parser.parse_args()
+
+
+def _measure(version: Path, texts: list[str]) -> dict[str, Any]:
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(version))
+    from engine import Engine  # type: ignore[import-not-found]
+    from microbatches import CostModel  # type: ignore[import-not-found]
+    from tokenizer import Tokenizer  # type: ignore[import-not-found]
+
+    settings = json.loads((version / "settings.json").read_text("utf-8"))
+    tokenize = Tokenizer(version / "vocab.txt", lower_case=settings["lower_case"], max_seq_len=settings["max_seq_len"])
+    engine = Engine(version / "model.onnx", settings["threads"], CostModel(**settings["cost"]))
+    started = time.perf_counter()
+    rows = [np.array(tokens.ids, np.int32) for tokens in tokenize(texts)]
+    tokenized = time.perf_counter()
+    results = [engine.run(rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH)]
+    ended = time.perf_counter()
+    tokens, padding = sum(result.tokens for result in results), sum(result.padding for result in results)
+    return {
+        "texts": len(texts),
+        "texts_per_second": len(texts) / (ended - tokenized),
+        "tokenizing_share": (tokenized - started) / (ended - started),
+        "padding_waste": padding / (tokens + padding),
+        "mean_tokens": tokens / len(texts),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

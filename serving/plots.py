@@ -1,0 +1,118 @@
+"""The report's plots: JSON records → Plotly figures. Transparent, in mid-tones, so that they stand on light and dark
+pages alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+_COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d")
+_GREY = "#8a8f98"
+_GRID = "rgba(138,143,152,0.25)"
+_SMOOTHED_STEPS = 10
+
+
+def _figure(height: int, x: str, y: str) -> go.Figure:
+    figure = go.Figure()
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GREY}
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": _GREY, "family": "system-ui, sans-serif"},
+        colorway=_COLOURS,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": _GREY, "activecolor": _COLOURS[0]},
+        legend={"orientation": "h", "y": 1.1, "x": 0},
+        xaxis={"title": {"text": x}, **axis},
+        yaxis={"title": {"text": y}, **axis},
+    )
+    return figure
+
+
+def training(history: list[dict[str, float]]) -> go.Figure:
+    """Loss by step, and its running mean."""
+    steps, losses = [line["step"] for line in history], np.array([line["loss"] for line in history])
+    window = min(_SMOOTHED_STEPS, len(losses))
+    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+    figure = _figure(320, "step", "loss (cross-entropy)")
+    figure.add_scatter(x=steps, y=losses, mode="lines", name="loss", line={"width": 1}, opacity=0.35)
+    name = f"mean of {window} steps"
+    figure.add_scatter(x=steps[window - 1 :], y=smooth, mode="lines", name=name, line={"color": _COLOURS[0], "width": 2.5})
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def confusion(matrix: list[list[int]], labels: list[str]) -> go.Figure:
+    """Rows: true label; columns: predicted label; the colour is the share of the row."""
+    counts = np.array(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(360, "predicted", "true label")
+    figure.add_heatmap(
+        z=shares,
+        x=labels,
+        y=labels,
+        text=counts,
+        texttemplate="%{text}",
+        textfont={"size": 14},
+        colorscale=[[0, "rgba(47,126,216,0.06)"], [1, "rgba(47,126,216,0.85)"]],
+        showscale=False,
+        hovertemplate="true %{y}, predicted %{x}: %{text} rows<extra></extra>",
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return figure
+
+
+def parity(records: list[dict[str, Any]]) -> go.Figure:
+    """Accuracy loss by variant with its upper bound, against the limit."""
+    figure = _figure(110 + 60 * len(records), "accuracy lost against the FP32 SavedModel (points)", "")
+    names = [record["variant"] for record in records]
+    losses = [100 * record["accuracy_loss"] for record in records]
+    bounds = [100 * record["accuracy_loss_bound"] for record in records]
+    limits = [100 * record["limits"]["accuracy_loss_bound"] for record in records]
+    figure.add_scatter(
+        x=losses,
+        y=names,
+        mode="markers",
+        marker={"size": 11},
+        name="measured, with its 95 % upper bound",
+        error_x={"type": "data", "symmetric": False, "array": np.subtract(bounds, losses), "arrayminus": [0] * len(names)},
+    )
+    marker = {"symbol": "line-ns-open", "size": 26, "color": _COLOURS[4], "line": {"width": 3}}
+    figure.add_scatter(x=limits, y=names, mode="markers", name="limit for the bound", marker=marker)
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def latency(benchmark: dict[str, Any]) -> go.Figure:
+    """Latency against throughput, a point for each number of clients; the bar is the spread over the rounds."""
+    figure = _figure(420, "texts per second", "latency (ms)")
+    rows = [row for row in benchmark["rows"] if "throughput" in row]
+    for colour, protocol in zip(_COLOURS, ("http", "grpc"), strict=False):
+        mine = [row for row in rows if row["protocol"] == protocol]
+        x = [row["throughput"] for row in mine]
+        spread = {
+            "type": "data",
+            "symmetric": False,
+            "array": [row["throughput_most"] - row["throughput"] for row in mine],
+            "arrayminus": [row["throughput"] - row["throughput_least"] for row in mine],
+            "thickness": 1,
+        }
+        for percentile, dash in (("p50_ms", "solid"), ("p99_ms", "dot")):
+            figure.add_scatter(
+                x=x,
+                y=[row[percentile] for row in mine],
+                mode="lines+markers",
+                name=f"{protocol} {percentile.removesuffix('_ms')}",
+                line={"color": colour, "dash": dash},
+                error_x=spread,
+                customdata=[row["concurrency"] for row in mine],
+                hovertemplate="%{customdata} clients: %{x:.0f} texts/s, %{y:.1f} ms<extra>%{fullData.name}</extra>",
+            )
+    limit = benchmark["engine_limit"]["texts_per_second"]
+    figure.add_vline(x=limit, line={"color": _GREY, "dash": "dash"}, annotation_text="the engine alone")
+    figure.update_yaxes(type="log")
+    return figure

@@ -1,0 +1,183 @@
+"""Render a run's records as one self-contained page, and print its summary. Nothing is measured or judged here.
+
+Reads bundle.json, history.json, parity.json, skipped.json, served.json, benchmark.json; writes report.html.
+
+    python -m serving.report --run runs/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import plotly.offline
+from markupsafe import Markup
+
+from export import artifact
+from serving import benchmark, plots, verify_served
+from train import bundle, errors, terminal
+from train.errors import ManifestError
+
+_TEMPLATE = "report.html.jinja"
+_PLOT_SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": "hover"}
+
+
+def main() -> int:
+    arguments = _parse()
+    facts = _gather(arguments.run)
+    page = arguments.run / "report.html"
+    _write(page, _render(facts))
+    _summary(facts, page)
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
+    return parser.parse_args()
+
+
+def _gather(run: Path) -> dict[str, Any]:
+    """Every record of the run. Raises ManifestError naming the one that is missing and the command that writes it."""
+    source = bundle.load(run / "bundle")
+    artifacts = artifact.all_passed(run, source.sha256)
+    return {
+        "run": str(run),
+        "bundle": source.facts,
+        "history": _json(source.directory / "history.json", f"make train RUN={run}"),
+        "labels": source.labels,
+        "texts": bundle.load_golden(source).texts,
+        "parity": [artifact.verdict(one, source.sha256) for one in artifacts],
+        "skipped": artifact.skipped(run),
+        "served": _json(run / verify_served.RECORD, f"make verify RUN={run}"),
+        "benchmark": _json(run / benchmark.RECORD, f"make bench RUN={run}"),
+    }
+
+
+def _json(path: Path, mend: str) -> Any:
+    if not path.is_file():
+        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), mend=mend)
+    return json.loads(path.read_text("utf-8"))
+
+
+def _passed(facts: dict[str, Any]) -> bool:
+    return bool(facts["served"]["passed"]) and all(record["passed"] for record in facts["parity"])
+
+
+def _fastest(facts: dict[str, Any]) -> dict[str, Any]:
+    """The benchmark's row of highest throughput."""
+    rows: list[dict[str, Any]] = [row for row in facts["benchmark"]["rows"] if "throughput" in row]
+    return max(rows, key=lambda row: row["throughput"])
+
+
+def _tiles(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    metrics, fastest = facts["bundle"]["metrics"], _fastest(facts)
+    flips = max(facts["served"]["checks"], key=lambda check: check["flip_rate_bound"])
+    single = min((row for row in facts["benchmark"]["rows"] if "p99_ms" in row), key=lambda row: row["concurrency"])
+    return [
+        (f"{metrics['test_accuracy']:.2%}", f"test accuracy on {metrics['test_rows']} rows, FP32 SavedModel"),
+        (f"{flips['flips']} of {flips['rows']}", f"labels changed at the live endpoint, at most ({flips['model']})"),
+        (f"{fastest['throughput']:.0f}/s", f"texts served, {fastest['concurrency']} clients over {fastest['protocol']}"),
+        (f"{single['p99_ms']:.1f} ms", f"p99 latency of one text at a time over {single['protocol']}"),
+    ]
+
+
+def _render(facts: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    record, metrics = facts["bundle"], facts["bundle"]["metrics"]
+    figures = {
+        "training": plots.training(facts["history"]),
+        "confusion": plots.confusion(metrics["confusion"], facts["labels"]),
+        "parity": plots.parity(facts["parity"]),
+        "latency": plots.latency(facts["benchmark"]),
+    }
+    compared = ", ".join(one["variant"] for one in facts["parity"])
+    good = f"The answers stayed the same: {compared} passed, offline and served."
+    return environment.get_template(_TEMPLATE).render(
+        **facts,
+        title="Text in, label out: " + ", ".join(facts["labels"]),
+        verdict=good if _passed(facts) else "A conversion changed the answers: see the rows marked FAILED.",
+        passed=_passed(facts),
+        encoder=record["encoder"]["made_from"] or record["encoder"]["handle"],
+        machine=facts["benchmark"]["machine"],
+        tiles=_tiles(facts),
+        rows=facts["parity"][0]["rows"],
+        weights=lambda one: ", ".join(
+            f"{share:.0%} {kind}" for kind, share in one["precision"]["weights"].items() if share > 0.005
+        ),
+        plots={name: _embed(name, figure) for name, figure in figures.items()},
+        plotly=Markup(plotly.offline.get_plotlyjs()),  # noqa: S704
+        provenance=_provenance(facts),
+    )
+
+
+def _embed(name: str, figure: go.Figure) -> Markup:
+    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_PLOT_SETTINGS)
+    return Markup(html)  # noqa: S704 (Plotly's own output)
+
+
+def _provenance(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    record, measured = facts["bundle"], facts["benchmark"]
+    versions = record["versions"] | facts["parity"][0]["versions"] | measured["versions"]
+    return [
+        ("corpus", f"{record['corpus']['where']} (sha256 {record['corpus']['sha256'][:16]}…)"),
+        ("encoder", f"{record['encoder']['handle']} (sha256 {record['encoder']['sha256'][:16]}…)"),
+        (
+            "hyper-parameters",
+            ", ".join(f"{name} {value}" for name, value in record["hyper_parameters"].items() if name != "corpus"),
+        ),
+        (
+            "machine",
+            f"{measured['machine']['cpu']}, {measured['machine']['cores']} cores, {', '.join(measured['machine']['cpu_flags'])}",
+        ),
+        ("versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))),
+        ("commit", measured["commit"] or "not a git checkout"),
+        ("benchmark", measured["command"]),
+        ("perf_analyzer", measured["rows"][0]["command"]),
+    ]
+
+
+def _write(page: Path, html: str) -> None:
+    beside = page.with_name(f".{page.name}.{os.getpid()}")
+    beside.write_text(html, "utf-8")
+    beside.replace(page)
+
+
+def _summary(facts: dict[str, Any], page: Path) -> None:
+    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
+    table = terminal.table("Summary", *columns, left=("variant", "verdict"))
+    for record in facts["parity"]:
+        checks = [check for check in facts["served"]["checks"] if check["variant"] == record["variant"]]
+        worst = max(checks, key=lambda check: check["flips"], default=None)
+        good = record["passed"] and all(check["passed"] for check in checks)
+        table.add_row(
+            record["variant"],
+            f"{record['flips']}/{record['rows']}",
+            f"{record['accuracy']:.2%}",
+            f"{record['accuracy_loss_bound']:.2%}",
+            f"{worst['flips']}/{worst['rows']}" if worst else "–",
+            f"{record['texts_per_second']:.0f}",
+            terminal.verdict(good),
+        )
+    for name in facts["skipped"]:
+        table.add_row(name, "–", "–", "–", "–", "–", terminal.VERDICTS["skipped"])
+    console = terminal.console()
+    console.print(table)
+    fastest, metrics = _fastest(facts), facts["bundle"]["metrics"]
+    console.print(f"test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']} rows")
+    console.print(
+        f"served {fastest['throughput']:.0f} texts/s on {facts['benchmark']['variant']}"
+        f" ({fastest['throughput'] / facts['benchmark']['engine_limit']['texts_per_second']:.0%} of the engine alone)"
+    )
+    print(f"report  {page}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,199 @@
+"""The embedded Triton: the server out of the nvidia-pytriton wheel, on loopback, for one machine and development.
+
+with triton.running(repository, ports) as server: ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from setup import tools
+from train import manifest
+from train.errors import ServerError, ToolError
+
+HOST = "127.0.0.1"
+_READY_WITHIN = 60  # seconds; about 3 are usual
+_DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
+_DRAINED = b"Found 0 model versions that have in-flight inferences"
+_EXIT_SECONDS = 3  # for an orderly exit after that
+_SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
+_REPOSITORY_MANIFEST = "repository.json"
+
+
+@dataclass(frozen=True)
+class Ports:
+    http: int = 8000
+    grpc: int = 8001
+    metrics: int = 8002
+
+
+@dataclass(frozen=True)
+class Server:
+    process: subprocess.Popen[bytes]
+    ports: Ports
+    log: Path
+    shared_memory: str  # prefix of the names of its regions in /dev/shm
+    ready_seconds: float = 0.0
+
+    @property
+    def http(self) -> str:
+        return f"{HOST}:{self.ports.http}"
+
+    @property
+    def grpc(self) -> str:
+        return f"{HOST}:{self.ports.grpc}"
+
+    def metrics(self) -> str:
+        """Triton's metrics page, in Prometheus' text format."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.ports.metrics}/metrics", timeout=10) as answer:
+            page: bytes = answer.read()
+        return page.decode()
+
+
+def free_ports() -> Ports:
+    """Three ports nobody listens on now."""
+    with socket.socket() as a, socket.socket() as b, socket.socket() as c:
+        for one in (a, b, c):
+            one.bind((HOST, 0))
+        return Ports(a.getsockname()[1], b.getsockname()[1], c.getsockname()[1])
+
+
+def start(repository: Path, ports: Ports, log: Path) -> Server:
+    """Start Triton on a repository written by build_repository and wait until every model is ready.
+
+    Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
+    """
+    manifest.read(repository, _REPOSITORY_MANIFEST, f"make repository RUN={repository.parent}")
+    if not tools.TRITON_SERVER.exists():
+        raise ToolError(
+            "Triton is not there",
+            expected="the server out of the nvidia-pytriton wheel",
+            found="no such file",
+            where=str(tools.TRITON_SERVER),
+            mend="make setup",
+        )
+    for what, port in vars(ports).items():
+        _check_port(what, port)
+    started = time.monotonic()
+    shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(repository, ports, shared_memory),
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=tools.environment(tools.TRITON_LIBRARIES),
+            start_new_session=True,  # Ctrl-C goes to us alone; we end the server in good order
+        )
+    server = Server(process, ports, log, shared_memory)
+    try:
+        _wait_until_ready(server, repository)
+    except BaseException:
+        stop(server)
+        raise
+    return replace(server, ready_seconds=time.monotonic() - started)
+
+
+def _command(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
+    return [
+        str(tools.TRITON_SERVER),
+        f"--model-repository={repository}",
+        f"--backend-directory={tools.TRITON_BACKENDS}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory}",
+        "--model-control-mode=none",
+        "--disable-auto-complete-config",
+        "--strict-readiness=true",
+        *(f"--{name}-address={HOST}" for name in ("http", "grpc", "metrics")),
+        f"--http-port={ports.http}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-port={ports.metrics}",
+        "--allow-vertex-ai=false",
+        "--allow-sagemaker=false",
+        "--allow-gpu-metrics=false",
+        f"--exit-timeout-secs={_DRAIN_SECONDS}",
+    ]
+
+
+def _check_port(what: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ServerError(
+                f"the {what} port is taken",
+                expected=f"{HOST}:{port} free",
+                found=error.strerror or str(error),
+                where=f"{HOST}:{port}",
+                mend=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose other ports: make serve PORT=9000",
+            ) from error
+
+
+def _wait_until_ready(server: Server, repository: Path) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://{server.http}/v2/health/ready", timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    status = server.process.poll()
+    raise ServerError(
+        "Triton did not become ready",
+        expected=f"ready within {_READY_WITHIN} s",
+        found=f"exit status {status}" if status is not None else "still not ready",
+        where=f"{repository}; the end of {server.log}:\n    " + _tail(server.log),
+        mend=f"make repository RUN={repository.parent}, then the same command again",
+    )
+
+
+def _tail(log: Path) -> str:
+    """What the log says went wrong, a line each, or else its last lines."""
+    lines = log.read_text("utf-8", "replace").splitlines()
+    telling = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
+    return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (telling or lines[-_SHOWN_LINES:]))
+
+
+def stop(server: Server) -> bool:
+    """SIGTERM, wait for the requests in flight, leave nothing behind; whether all of them were answered.
+
+    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has said that no request is in
+    flight, there is no one to wait for: it gets a short while, then a SIGKILL.
+    """
+    deadline = time.monotonic() + _DRAIN_SECONDS + 2
+    drained = server.process.poll() is not None
+    if not drained:
+        server.process.send_signal(signal.SIGTERM)
+    while server.process.poll() is None and time.monotonic() < deadline:
+        if not drained and _DRAINED in server.log.read_bytes():
+            drained, deadline = True, time.monotonic() + _EXIT_SECONDS
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
+    drained = drained or server.process.wait() == 0
+    for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
+        region.unlink(missing_ok=True)
+    return drained
+
+
+@contextmanager
+def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
+    """A server for the block, on free ports unless given; its log lies beside the repository."""
+    server = start(repository, ports or free_ports(), repository.parent / "triton.log")
+    try:
+        yield server
+    finally:
+        stop(server)
