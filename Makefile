@@ -1,0 +1,102 @@
+# Slipway's verbs. Each stage reads a directory of runs/<name>/ and writes one; `make demo` runs them all.
+#
+#   RUN=runs/demo  NP=2  CORPUS=  ENCODER=.tools/encoder  TRAIN_ROWS=  GOLDEN_ROWS=  TEXT=  PORT=8000  PYTHON=python3.11
+
+RUN ?= runs/agnews
+NP ?= 2
+CORPUS ?=
+ENCODER ?= .tools/encoder
+MAX_SEQ_LEN ?= 128
+EPOCHS ?= 1
+TRAIN_ROWS ?= 0
+GOLDEN_ROWS ?= 0
+PORT ?= 8000
+TEXT ?= Oil prices fall as OPEC raises output
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+PY := .venv/bin/python
+
+.PHONY: help setup demo train export repository verify serve ask bench report doctor test check lock clean
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?(.*)/  \1\t\2/' | expand -t 14
+
+setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do)
+	@bash setup/bootstrap.sh
+
+demo: setup  ## the whole way on AG News: train, convert, compare, serve, measure, report
+	@$(MAKE) --no-print-directory RUN=runs/demo TRAIN_ROWS=4000 GOLDEN_ROWS=4000 runs/demo/benchmark.json
+	@$(PY) -m serving.report --run runs/demo
+
+train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes → RUN/bundle
+	$(TRAIN)
+
+export: setup  ## convert RUN/bundle into every variant this machine can make, and compare → RUN/artifacts
+	$(EXPORT)
+
+repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository
+	$(REPOSITORY)
+
+verify: setup  ## compare the live server's answers with the SavedModel's → RUN/served.json
+	$(VERIFY)
+
+serve: setup  ## run Triton on RUN/model_repository until Ctrl-C (loopback, ports PORT to PORT+2)
+	@$(PY) -m serving.serve --run $(RUN) --port $(PORT)
+
+ask: setup  ## classify TEXT on the running server, over HTTP and gRPC
+	@$(PY) -m serving.ask --port $(PORT) -- "$$TEXT"
+
+bench: setup  ## measure the served model with perf_analyzer → RUN/benchmark.json
+	$(BENCH)
+
+report: setup  ## render RUN's records → RUN/report.html
+	$(REPORT)
+
+doctor:  ## what this machine can run, what is missing, and the command that provides it
+	@if [ -x .venv/bin/python ]; then $(PY) -m setup.doctor; else python3 -m setup.doctor; fi
+
+test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
+	@$(PY) -m pytest
+
+check: setup  ## format, lint, types, import rules: what CI runs before the tests
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@$(PY) -m pytest -q tests/test_layout.py
+
+lock: setup  ## resolve the requirement files anew
+	@bash setup/lock.sh
+
+clean:  ## remove what was built, but not runs/
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache
+
+# The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because code changed;
+# ask for that with `make train`.
+
+export TEXT
+define TRAIN
+@$(PY) -m train.finetune --out $(RUN)/bundle --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) \
+    --train-rows $(TRAIN_ROWS) --golden-rows $(GOLDEN_ROWS) --max-seq-len $(MAX_SEQ_LEN) --epochs $(EPOCHS)
+endef
+EXPORT = @$(PY) -m export.convert --run $(RUN)
+REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN)
+VERIFY = @$(PY) -m serving.verify_served --run $(RUN)
+BENCH = @$(PY) -m serving.benchmark --run $(RUN)
+REPORT = @$(PY) -m serving.report --run $(RUN)
+
+$(RUN)/bundle/bundle.json:
+	$(TRAIN)
+
+$(RUN)/artifacts/export.json: $(RUN)/bundle/bundle.json
+	$(EXPORT)
+
+$(RUN)/model_repository/repository.json: $(RUN)/artifacts/export.json
+	$(REPOSITORY)
+
+$(RUN)/served.json: $(RUN)/model_repository/repository.json
+	$(VERIFY)
+
+$(RUN)/benchmark.json: $(RUN)/model_repository/repository.json $(RUN)/served.json
+	$(BENCH)

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Make .venv from the lock files, then hand over to setup/install.py. Needs python3.11, g++ and make; no root; writes only below the checkout.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3.11}
+STAMP=.tools/ready
+WANTED=$(cat setup/*.txt setup/install.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
+if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; then
+    exit 0
+fi
+
+fail() { # expected, found, mend
+    printf '\nerror: set-up cannot go on\n  expected  %s\n  found     %s\n  mend      %s\n' "$1" "$2" "$3" >&2
+    exit 9
+}
+
+command -v "$PYTHON" >/dev/null || fail "$PYTHON on PATH (TensorFlow 2.17 runs on 3.9 to 3.12; tested: 3.11)" "none" \
+    "apt-get install python3.11, or: make setup PYTHON=path/to/python3.11"
+command -v g++ >/dev/null || fail "g++ on PATH (Horovod is built from source)" "none" "apt-get install g++ make"
+[ "$(uname -m)" = x86_64 ] || fail "an x86-64 machine (Triton's and TensorFlow's wheels)" "$(uname -m)" "use another machine"
+
+mkdir -p .tools
+exec 9>.tools/lock
+flock 9 # a second make in the same checkout waits
+export UV_CACHE_DIR=$PWD/.tools/cache/uv PIP_CACHE_DIR=$PWD/.tools/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
+echo "set-up      into .venv and .tools, about 5 minutes the first time"
+
+# pip, to fetch uv with: Python's own, or its bundled copy, or Debian's wheel of it, unpacked without root.
+find_pip() {
+    if "$PYTHON" -m pip --version >/dev/null 2>&1; then
+        PIP=("$PYTHON" -m pip)
+        return
+    fi
+    local wheel
+    wheel=$("$PYTHON" -c 'import ensurepip, pathlib; print(*pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))' 2>/dev/null || true)
+    [ -n "$wheel" ] || wheel=$(ls /usr/share/python-wheels/pip-*.whl 2>/dev/null | tail -n 1 || true)
+    if [ -z "$wheel" ]; then
+        fetch_debian_pip >.tools/apt.log 2>&1 || fail "pip, or apt-get to fetch it with" "neither (see .tools/apt.log)" "apt-get install python3-pip"
+        wheel=$(ls .tools/apt/usr/share/python-wheels/pip-*.whl)
+    fi
+    PIP=("$PYTHON" "$wheel/pip")
+}
+
+fetch_debian_pip() {
+    local state=$PWD/.tools/apt
+    mkdir -p "$state/lists/partial" "$state/archives/partial"
+    local apt=(apt-get -o Dir::State::Lists="$state/lists" -o Dir::Cache="$state" -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1)
+    "${apt[@]}" update
+    (cd "$state" && "${apt[@]}" download python3-pip-whl && dpkg -x python3-pip-whl_*.deb .)
+}
+
+UV=.tools/uv/bin/uv
+if [ ! -x "$UV" ]; then
+    find_pip
+    "${PIP[@]}" install --quiet --no-deps --require-hashes --target .tools/uv -r setup/requirements.uv.txt 2>.tools/uv.log ||
+        { cat .tools/uv.log >&2; fail "the package uv from the package index" "the error above" "check the network, then: make setup"; }
+fi
+[ -x .venv/bin/python ] || "$UV" venv --quiet --python "$PYTHON" --no-python-downloads .venv
+started=$SECONDS
+# Horovod is not in the lock, being built here: sync would remove it, so it is put back from its kept wheel by setup.install.
+"$UV" pip sync --quiet --python .venv/bin/python --require-hashes setup/requirements.txt
+printf '  %-14s%4d s\n' "packages" $((SECONDS - started))
+.venv/bin/python -m setup.install
+echo "$WANTED" >"$STAMP"

@@ -1,0 +1,30 @@
+"""Where set-up puts the programs that are not Python packages, and what they need around them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+TOOLS = CHECKOUT / ".tools"
+WHEELS = TOOLS / "wheels"
+ENCODER = TOOLS / "encoder"
+
+TRITON = TOOLS / "triton"
+TRITON_SERVER = TRITON / "bin" / "tritonserver"
+TRITON_BACKENDS = TRITON / "backends"
+TRITON_LIBRARIES = TRITON / "libs"
+
+PERF_ANALYZER = Path(sys.prefix) / "bin" / "perf_analyzer"
+PERF_ANALYZER_LIBRARIES = TOOLS / "perf_analyzer"
+
+
+def environment(libraries: Path) -> dict[str, str]:
+    """The environment of a program that loads shared libraries from `libraries`, with this Python first on PATH."""
+    earlier = os.environ.get("LD_LIBRARY_PATH")
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": f"{libraries}:{earlier}" if earlier else str(libraries),
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+    }
