@@ -12,15 +12,16 @@ import numpy as np
 
 from train.ragged import Feed, pad
 
-_SHAPES = ((1, 16), (1, 64), (4, 16), (4, 64), (8, 128))  # (rows, tokens)
+_SHAPES = ((1, 1 / 8), (1, 1 / 2), (4, 1 / 8), (4, 1 / 2), (8, 1))  # (rows, tokens as a share of the longest sequence)
 _REPEATS = 5
 _LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
 
 
-def fit(infer: Callable[[Feed], object]) -> dict[str, float]:
+def fit(infer: Callable[[Feed], object], max_seq_len: int) -> dict[str, float]:
     """Measure a few shapes, the best of some repeats each, and fit by least squares on relative errors."""
-    seconds = np.array([_fastest(infer, rows, tokens) for rows, tokens in _SHAPES])
-    padded = np.array([rows * tokens for rows, tokens in _SHAPES], float)
+    shapes = [(rows, max(1, round(share * max_seq_len))) for rows, share in _SHAPES]
+    seconds = np.array([_fastest(infer, rows, tokens) for rows, tokens in shapes])
+    padded = np.array([rows * tokens for rows, tokens in shapes], float)
     # Divided by the time itself, so that a single short text weighs as much as a full batch.
     design = np.stack([np.ones_like(padded), padded], axis=1) / seconds[:, None]
     fixed, per_token = np.linalg.lstsq(design, np.ones_like(padded), rcond=None)[0]

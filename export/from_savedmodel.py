@@ -14,8 +14,9 @@ import onnxruntime
 from export import canonical_graph, recognise, runner
 from export.graph_writer import OPSET
 from train.errors import ConversionError
-from train.ragged import Feed, pad
+from train.ragged import pad
 
+_PROBE_LENGTHS = (3, 9, 16, 24)  # tokens
 _SELF_CHECK = 1e-3  # max |Δlogit| between tf2onnx's graph and the canonical one, on a handful of rows
 
 
@@ -44,7 +45,7 @@ def convert(saved_model: Path, raw: Path, target: Path) -> str:
     model = canonical_graph.write(bert)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)
-    difference = _difference(raw, target)
+    difference = _difference(raw, target, vocabulary=len(bert.word_embeddings))
     if difference > _SELF_CHECK:
         return _generic(raw, target, f"rewritten as the canonical encoder, logits differ by {difference:.3g}")
     return f"canonical encoder, {len(bert.layers)} layers, {bert.gelu} GELU"
@@ -64,13 +65,9 @@ def _generic(raw: Path, target: Path, reason: str) -> str:
     return f"tf2onnx's graph as it is: not recognised as a TF Hub BERT ({reason})"
 
 
-def _difference(left: Path, right: Path) -> float:
+def _difference(left: Path, right: Path, vocabulary: int) -> float:
     """Max |Δlogit| of two files on random rows of unequal length."""
-    feed = _probe()
+    random = np.random.default_rng(0)
+    feed = pad([random.integers(1, vocabulary, length).astype(np.int32) for length in _PROBE_LENGTHS])
     with runner.open_session(left) as a, runner.open_session(right) as b:
         return float(np.abs(a.infer(feed) - b.infer(feed)).max())
-
-
-def _probe() -> Feed:
-    random = np.random.default_rng(0)
-    return pad([random.integers(0, 1000, length).astype(np.int32) for length in (3, 9, 16, 24)])

@@ -47,7 +47,7 @@ def check(candidate: Artifact, reference: Bundle) -> dict[str, Any]:
         seconds = time.monotonic() - started
         measured = comparison.compare(golden.logits, logits, golden.labels, golden.ids.lengths, reference.labels)
         measured["invariance"] = _invariance(session, golden)
-        cost = cost_model.fit(session.infer)
+        cost = cost_model.fit(session.infer, reference.max_seq_len)
     proof = precision.proof(candidate.model)
     wrong = precision.fails(proof, candidate.variant.precision)
     failures = comparison.judge(measured, candidate.variant.limits)

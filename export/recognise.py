@@ -10,9 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -28,6 +25,7 @@ class NotRecognised(ValueError):
 
 def variables(saved_model: Path) -> dict[str, Array]:
     """Variable name → value of every variable the serving signature uses."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(saved_model))

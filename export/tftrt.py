@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ctypes.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 from numpy.typing import NDArray

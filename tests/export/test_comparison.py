@@ -1,0 +1,111 @@
+"""Planted faults, each caught by name: the gate is only as good as what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from export import comparison
+from export.variants import VARIANTS
+
+ROWS, NAMES = 4000, ["World", "Sports", "Business", "Sci/Tech"]
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(0, 4, ROWS)
+LENGTHS = RANDOM.integers(10, 128, ROWS)
+ANSWERS = np.where(RANDOM.random(ROWS) < 0.9, LABELS, (LABELS + 1) % 4)  # right in nine of ten
+REFERENCE = (4.0 * np.eye(4)[ANSWERS] + RANDOM.normal(0, 0.3, (ROWS, 4))).astype(np.float32)
+
+
+def failures(found: np.ndarray, variant: str = "ort_int8") -> set[str]:
+    measured = comparison.compare(REFERENCE, found, LABELS, LENGTHS, NAMES)
+    return {failure["what"] for failure in comparison.judge(measured, VARIANTS[variant].limits)}
+
+
+def flipped(rows: np.ndarray) -> np.ndarray:
+    found = REFERENCE.copy()
+    found[rows] = np.roll(found[rows], 1, axis=1)
+    return found
+
+
+def test_equal_answers_pass() -> None:
+    assert not failures(REFERENCE, "onnx_fp32")
+
+
+def test_rounding_passes_as_int8_and_fails_as_fp32() -> None:
+    rounded = REFERENCE + RANDOM.normal(0, 0.05, REFERENCE.shape).astype(np.float32)
+    assert not failures(rounded, "ort_int8")
+    assert "max |Δlogit|" in failures(rounded, "ort_fp32")
+
+
+def test_permuted_labels_fail() -> None:
+    assert "upper bound on the flip rate" in failures(np.roll(REFERENCE, 1, axis=1))
+
+
+def test_a_shuffled_row_order_fails() -> None:
+    assert "upper bound on the flip rate" in failures(REFERENCE[RANDOM.permutation(ROWS)])
+
+
+def test_nan_in_a_single_long_text_fails() -> None:
+    found = REFERENCE.copy()
+    found[LENGTHS.argmax(), 2] = np.nan
+    assert "rows with NaN or Inf" in failures(found)
+
+
+def test_one_class_degraded_while_the_total_barely_moves_fails_by_its_name() -> None:
+    in_class = np.flatnonzero((LABELS == 2) & (REFERENCE.argmax(axis=1) == 2))
+    found = flipped(in_class[: round(0.05 * (LABELS == 2).sum())])
+    assert "accuracy loss in Business" in failures(found)
+
+
+def test_a_loss_among_long_texts_fails_by_their_length() -> None:
+    long = np.flatnonzero((LENGTHS > 96) & (REFERENCE.argmax(axis=1) == LABELS))
+    assert "accuracy loss in 97-128 tokens" in failures(flipped(long[:40]))
+
+
+def test_flips_that_cost_no_accuracy_are_still_flips() -> None:
+    wrong = np.flatnonzero(REFERENCE.argmax(axis=1) != LABELS)[:150]
+    assert "upper bound on the flip rate" in failures(flipped(wrong))
+
+
+def test_a_batch_that_leaks_into_the_answer_fails() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    measured["invariance"] = comparison.invariance(REFERENCE, {"padded": REFERENCE + np.float32(0.01)})
+    found = comparison.judge(measured, VARIANTS["ort_fp32"].limits)
+    assert [failure["what"] for failure in found] == ["max |Δlogit| alone, in a batch, padded longer"]
+
+
+def test_nan_in_the_padded_answer_does_not_pass_for_no_difference() -> None:
+    record = comparison.invariance(REFERENCE, {"padded": np.full_like(REFERENCE, np.nan)})
+    assert record["difference_max"] > 1e30
+
+
+def test_a_failure_says_the_limit_that_would_have_passed() -> None:
+    measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES)
+    found: dict[str, Any] = next(f for f in comparison.judge(measured, VARIANTS["ort_int8"].limits) if "flip" in f["what"])
+    assert found["would_pass"] == measured["flip_rate_bound"] > found["limit"]
+
+
+def test_a_measurement_that_is_nan_never_passes() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"flip_rate_bound": float("nan")}
+    assert comparison.judge(measured, VARIANTS["ort_int8"].limits)
+
+
+def test_shapes_that_differ_are_an_error() -> None:
+    with pytest.raises(ValueError, match="expected logits"):
+        comparison.compare(REFERENCE, REFERENCE[:, :3], LABELS, LENGTHS, NAMES)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, 2000), (3, 500), (42, 7600)])
+def test_the_rate_bound_is_clopper_pearsons(count: int, rows: int) -> None:
+    exact = stats.binomtest(count, rows, alternative="less").proportion_ci(0.95, method="exact").high
+    assert comparison.rate_bound(count, rows) == pytest.approx(exact)
+
+
+def test_the_loss_bound_holds_in_95_of_100_experiments() -> None:
+    lost_rate, gained_rate, rows = 0.01, 0.006, 2000
+    counts = np.random.default_rng(1).multinomial(rows, [lost_rate, gained_rate, 1 - lost_rate - gained_rate], 500)
+    held = [comparison.loss_bound(lost, gained, rows) >= lost_rate - gained_rate for lost, gained, _ in counts]
+    assert np.mean(held) >= 0.95

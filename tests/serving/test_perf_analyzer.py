@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from serving import perf_analyzer
+from serving.perf_analyzer import Load
+
+LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, requests=3)
+
+
+def exported(*requests: tuple[int, int | None]) -> dict[str, object]:
+    rows = [{"timestamp": sent, "response_timestamps": [end] if end else []} for sent, end in requests]
+    return {"experiments": [{"requests": rows}]}
+
+
+def test_latency_and_throughput_come_from_every_request() -> None:
+    found = perf_analyzer._read(LOAD, ["perf_analyzer"] * 4, exported((0, 10_000_000), (5_000_000, 20_000_000), (0, 40_000_000)))  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.latencies, [10, 15, 40])
+    assert found.throughput == 3 / 0.04
+    assert found.errors == 0
+
+
+def test_a_request_without_an_answer_is_an_error_of_the_client() -> None:
+    found = perf_analyzer._read(LOAD, ["perf_analyzer"] * 4, exported((0, 10_000_000), (0, None), (0, 5_000_000)))  # type: ignore[arg-type]
+    assert (len(found.latencies), found.errors) == (2, 1)
+
+
+def test_a_server_that_is_down_is_a_failed_run_with_its_reason(tmp_path: Path) -> None:
+    perf_analyzer.write_texts(["a text"], tmp_path / "in.json")
+    found = perf_analyzer.run(LOAD, tmp_path / "in.json")
+    assert found.errors == LOAD.requests
+    assert found.failure.startswith("exit status")
+
+
+def test_texts_are_written_as_they_are(tmp_path: Path) -> None:
+    perf_analyzer.write_texts(['quo"te', "世"], tmp_path / "in.json")
+    assert json.loads((tmp_path / "in.json").read_text("utf-8")) == {"data": [{"text": ['quo"te']}, {"text": ["世"]}]}

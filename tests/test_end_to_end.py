@@ -1,0 +1,132 @@
+"""A tiny BERT the whole way by the commands a person runs: Horovod, tf2onnx, ONNX Runtime, Triton, perf_analyzer, the page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from setup import tools
+from tests.conftest import command, succeed
+from train import bundle
+
+
+def record(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+def test_two_horovod_processes_trained_on_every_row_once(finished_run: Path) -> None:
+    metrics = bundle.load(finished_run / "bundle").facts["metrics"]
+    assert (metrics["world_size"], metrics["examples"]) == (2, 4000)
+    assert metrics["test_accuracy"] > 0.9
+
+
+def test_the_loss_fell(finished_run: Path) -> None:
+    losses = [line["loss"] for line in json.loads((finished_run / "bundle" / "history.json").read_text())]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+def test_the_golden_rows_carry_texts_ids_labels_and_reference_logits(finished_run: Path) -> None:
+    golden = bundle.load_golden(bundle.load(finished_run / "bundle"))
+    assert len(golden.texts) == len(golden.ids) == len(golden.labels) == len(golden.logits) == 2400
+    assert (golden.logits.argmax(axis=1) == golden.labels).mean() > 0.9
+
+
+def test_the_encoder_was_recognised_and_written_anew(finished_run: Path) -> None:
+    assert record(finished_run / "artifacts/onnx_fp32/artifact.json")["how"].startswith("canonical encoder, 2 layers, exact GELU")
+
+
+@pytest.mark.parametrize("variant", ["onnx_fp32", "ort_fp32", "ort_int8"])
+def test_every_conversion_was_compared_on_all_golden_rows_and_passed(finished_run: Path, variant: str) -> None:
+    parity = record(finished_run / "artifacts" / variant / "parity.json")
+    assert (parity["passed"], parity["rows"], parity["failures"]) == (True, 2400, [])
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="with a GPU the variants may be there")
+def test_what_cannot_run_here_is_skipped_with_its_reason(finished_run: Path) -> None:
+    skipped = record(finished_run / "artifacts/skipped.json")
+    assert set(skipped) == {"tensorrt_fp32", "tftrt_fp32", "tftrt_fp16"}
+    assert all("libnvinfer" in why["reason"] and why["mend"] for why in skipped.values())
+
+
+@pytest.fixture(scope="module")
+def measured_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run, served, measured and reported."""
+    run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("measured") / "run"))
+    succeed("-m", "serving.verify_served", "--run", run)
+    succeed("-m", "serving.benchmark", "--run", run, "--concurrency", 1, 8, "--rounds", 2, "--requests", 100, "--texts", 200)
+    succeed("-m", "serving.report", "--run", run)
+    return run
+
+
+def test_the_live_server_answers_as_the_saved_model_over_both_protocols(measured_run: Path) -> None:
+    served = record(measured_run / "served.json")
+    asked = {(check["model"], check["protocol"], check["passed"]) for check in served["checks"]}
+    assert ("text_classifier (ort_int8)", "http", True) in asked
+    assert ("text_classifier (ort_int8)", "grpc", True) in asked
+    assert served["passed"]
+
+
+def test_the_benchmark_counts_every_request_and_its_errors(measured_run: Path) -> None:
+    rows = record(measured_run / "benchmark.json")["rows"]
+    assert [(row["protocol"], row["concurrency"]) for row in rows] == [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
+    assert {(row["status"], row["requests"], row["errors"]) for row in rows} == {("ok", 200, 0)}
+    assert all(0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+
+
+def test_padding_was_counted_by_the_served_model(measured_run: Path) -> None:
+    padding = record(measured_run / "benchmark.json")["padding"]
+    assert padding["texts"] >= 800
+    assert 0 <= padding["waste"] < 0.5
+
+
+def test_the_report_loads_nothing_from_elsewhere(measured_run: Path) -> None:
+    page = (measured_run / "report.html").read_text("utf-8")
+    before_script, _, rest = page.partition("<script>")
+    body = before_script + rest.partition("</script>")[2]
+    assert "src=" not in body
+    assert "href=" not in body.replace('href="data:,"', "")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
+def test_the_report_draws_every_plot_in_a_browser(measured_run: Path, tmp_path: Path) -> None:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    page = (measured_run / "report.html").resolve().as_uri()
+    chromium = ["chromium", *flags, f"--user-data-dir={tmp_path}", "--virtual-time-budget=10000", "--dump-dom", page]
+    done = subprocess.run(chromium, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.count('class="main-svg"') >= 4
+    for plot in ("parity", "latency", "training", "confusion"):
+        assert f'id="{plot}"' in done.stdout
+
+
+def test_nothing_is_left_behind_by_the_servers(measured_run: Path) -> None:
+    assert record(measured_run / "served.json")["passed"]
+    assert not list(Path("/dev/shm").glob("slipway_*"))
+    running = subprocess.run(["pgrep", "-f", f"{tools.TRITON_SERVER}.*{measured_run}"], capture_output=True, text=True, check=False)
+    assert running.stdout == ""
+
+
+def test_a_changed_model_file_is_refused_before_it_is_served(run_copy: Path) -> None:
+    model = run_copy / "model_repository/text_classifier/1/model.onnx"
+    data = bytearray(model.read_bytes())
+    data[-100] ^= 1
+    model.unlink()  # it is a hard link
+    model.write_bytes(data)
+    done = command("-m", "serving.verify_served", "--run", run_copy)
+    assert done.returncode == 6
+    assert "text_classifier/1/model.onnx" in done.stderr
+
+
+def test_a_bundle_with_a_changed_vocabulary_is_refused(run_copy: Path) -> None:
+    with (run_copy / "bundle/vocab.txt").open("a") as file:
+        file.write("new\n")
+    done = command("-m", "export.convert", "--run", run_copy)
+    assert done.returncode == 6
+    assert "vocab.txt" in done.stderr
+    assert (run_copy / "artifacts/export.json").is_file()
