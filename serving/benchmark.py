@@ -39,7 +39,7 @@ def main() -> int:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(texts, inputs)
         loads = [
-            Load(_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.requests)
+            Load(_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
             for protocol in client.PROTOCOLS
             for concurrency in arguments.concurrency
         ]
@@ -67,14 +67,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16, 64], help="clients in the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="how often every load is repeated")
-    parser.add_argument("--requests", type=int, default=600, help="requests per load and round")
+    parser.add_argument("--window-ms", type=int, default=1000, help="length of each of perf_analyzer's three windows")
     parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
     return parser.parse_args()
 
 
 def _cost_card(arguments: argparse.Namespace) -> str:
     calls = arguments.rounds * len(client.PROTOCOLS) * len(arguments.concurrency)
-    return f"benchmark   {calls} runs of perf_analyzer, {arguments.requests} requests each: 1 to 4 minutes on 2 cores"
+    minutes = calls * (3 * arguments.window_ms / 1000 + 2) / 60
+    return f"benchmark   {calls} runs of perf_analyzer, and the engine alone {arguments.rounds} times: about {minutes:.0f} minutes"
 
 
 def _rounds(
@@ -118,7 +119,7 @@ def _row(load: Load, results: list[Result]) -> dict[str, Any]:
         "concurrency": load.concurrency,
         "status": "FAILED" if failures else "ok",
         "failures": failures,
-        "errors": sum(result.errors for result in results),
+        "errors": sum(result.errors for result in results),  # counted at the client
         "command": results[0].command,
     }
     latencies = np.concatenate([result.latencies for result in results])

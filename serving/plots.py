@@ -24,7 +24,6 @@ def _figure(height: int, x: str, y: str) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": _GREY, "family": "system-ui, sans-serif"},
         colorway=_COLOURS,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": _GREY, "activecolor": _COLOURS[0]},
         legend={"orientation": "h", "y": 1.1, "x": 0},
         xaxis={"title": {"text": x}, **axis},
         yaxis={"title": {"text": y}, **axis},
@@ -114,5 +113,5 @@ def latency(benchmark: dict[str, Any]) -> go.Figure:
             )
     limit = benchmark["engine_limit"]["texts_per_second"]
     figure.add_vline(x=limit, line={"color": _GREY, "dash": "dash"}, annotation_text="the engine alone")
-    figure.update_yaxes(type="log")
+    figure.update_yaxes(type="log", dtick=1)
     return figure

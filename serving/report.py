@@ -24,7 +24,7 @@ from train import bundle, errors, terminal
 from train.errors import ManifestError
 
 _TEMPLATE = "report.html.jinja"
-_PLOT_SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": "hover"}
+_PLOT_SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
 def main() -> int:

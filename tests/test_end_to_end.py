@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from setup import tools
 from tests.conftest import command, succeed
 from train import bundle
 
@@ -60,7 +60,7 @@ def measured_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The finished run, served, measured and reported."""
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("measured") / "run"))
     succeed("-m", "serving.verify_served", "--run", run)
-    succeed("-m", "serving.benchmark", "--run", run, "--concurrency", 1, 8, "--rounds", 2, "--requests", 100, "--texts", 200)
+    succeed("-m", "serving.benchmark", "--run", run, "--concurrency", 1, 8, "--rounds", 2, "--window-ms", 300, "--texts", 200)
     succeed("-m", "serving.report", "--run", run)
     return run
 
@@ -76,13 +76,13 @@ def test_the_live_server_answers_as_the_saved_model_over_both_protocols(measured
 def test_the_benchmark_counts_every_request_and_its_errors(measured_run: Path) -> None:
     rows = record(measured_run / "benchmark.json")["rows"]
     assert [(row["protocol"], row["concurrency"]) for row in rows] == [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
-    assert {(row["status"], row["requests"], row["errors"]) for row in rows} == {("ok", 200, 0)}
+    assert {(row["status"], row["errors"]) for row in rows} == {("ok", 0)}
+    assert sum(row["requests"] for row in rows) <= record(measured_run / "benchmark.json")["padding"]["texts"]
     assert all(0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
 
 
 def test_padding_was_counted_by_the_served_model(measured_run: Path) -> None:
     padding = record(measured_run / "benchmark.json")["padding"]
-    assert padding["texts"] >= 800
     assert 0 <= padding["waste"] < 0.5
 
 
@@ -108,8 +108,7 @@ def test_the_report_draws_every_plot_in_a_browser(measured_run: Path, tmp_path: 
 def test_nothing_is_left_behind_by_the_servers(measured_run: Path) -> None:
     assert record(measured_run / "served.json")["passed"]
     assert not list(Path("/dev/shm").glob("slipway_*"))
-    running = subprocess.run(["pgrep", "-f", f"{tools.TRITON_SERVER}.*{measured_run}"], capture_output=True, text=True, check=False)
-    assert running.stdout == ""
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(measured_run) in " ".join(one.info["cmdline"] or [])]
 
 
 def test_a_changed_model_file_is_refused_before_it_is_served(run_copy: Path) -> None:

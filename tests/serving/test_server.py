@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
@@ -94,30 +95,31 @@ def test_without_a_server_the_client_says_how_to_start_one() -> None:
     assert "make serve" in done.stderr
 
 
+def start_serve(run: Path, port: int, output: Path) -> subprocess.Popen[bytes]:
+    """`make serve`'s process, once it has said that it is ready."""
+    program = [sys.executable, "-m", "serving.serve", "--run", str(run), "--port", str(port)]
+    with output.open("wb") as file:
+        process = subprocess.Popen(program, cwd=CHECKOUT, stdout=file, stderr=file)
+    deadline = time.monotonic() + 30
+    while "stop it" not in output.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return process
+
+
 def test_serve_stops_on_sigterm_with_nothing_left_behind(finished_run: Path, tmp_path: Path) -> None:
     port = triton.free_ports().http
-    program = [sys.executable, "-m", "serving.serve", "--run", str(finished_run), "--port", str(port)]
-    with (tmp_path / "out").open("w+") as output:
-        process = subprocess.Popen(program, cwd=CHECKOUT, stdout=output, stderr=output)
-        deadline = time.monotonic() + 30
-        while "stop it" not in (tmp_path / "out").read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        with client.connect(f"{triton.HOST}:{port}", "http") as connection:
-            assert connection.classify(["The coach won"])
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, (tmp_path / "out").read_text()
+    process = start_serve(finished_run, port, tmp_path / "out")
+    with client.connect(f"{triton.HOST}:{port}", "http") as connection:
+        assert connection.classify(["The coach won"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, (tmp_path / "out").read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{process.pid}_*"))
 
 
 def test_a_killed_triton_ends_serve_with_a_message(finished_run: Path, tmp_path: Path) -> None:
-    port = triton.free_ports().http
-    program = [sys.executable, "-m", "serving.serve", "--run", str(finished_run), "--port", str(port)]
-    with (tmp_path / "out").open("w+") as output:
-        process = subprocess.Popen(program, cwd=CHECKOUT, stdout=output, stderr=output)
-        deadline = time.monotonic() + 30
-        while "stop it" not in (tmp_path / "out").read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "tritonserver"], check=True)
-        assert process.wait(20) == 8
+    process = start_serve(finished_run, triton.free_ports().http, tmp_path / "out")
+    [tritonserver] = psutil.Process(process.pid).children()
+    tritonserver.kill()
+    assert process.wait(20) == 8
     assert "Triton ended by itself" in (tmp_path / "out").read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{process.pid}_*"))
