@@ -44,7 +44,7 @@ class Client:
 
     def classify(self, texts: Sequence[str]) -> list[Answer]:
         """One answer per text, in order. Raises ServerError when the server refuses or is not there."""
-        values = np.array([[text.encode("utf-8")] for text in texts], object)
+        values = np.array([[_utf8(text)] for text in texts], object)
         outputs = self._infer(TEXT_MODEL, "text", values, "BYTES")
         columns = [outputs[name] for name in ("label", "probability", "logits", "truncated", "tokens")]
         return [
@@ -92,6 +92,19 @@ class Client:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ServerError(
+            "the text is not Unicode",
+            expected="text that can be written as UTF-8",
+            found=f"{text[error.start : error.end]!r} at character {error.start}",
+            where="the text to classify",
+            mend="convert it to UTF-8, for example with iconv",
+        ) from error
 
 
 @contextmanager

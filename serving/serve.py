@@ -6,10 +6,8 @@ python -m serving.serve --run runs/demo
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from serving import triton
 from serving.triton import Ports
@@ -21,7 +19,6 @@ def main() -> int:
     arguments = _parse()
     repository = arguments.run / "model_repository"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
-    signal.signal(signal.SIGTERM, _as_interrupt)
     server = triton.start(repository, ports, arguments.run / "triton.log")
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
     print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{triton.HOST}:{ports.metrics}/metrics")
@@ -53,10 +50,6 @@ def _parse() -> argparse.Namespace:
 
 def _port_hint(port: int) -> str:
     return "" if port == Ports.http else f" PORT={port}"
-
-
-def _as_interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

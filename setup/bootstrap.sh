@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
-WANTED=$(cat setup/*.txt setup/install.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
+WANTED=$(cat setup/*.txt setup/install.py setup/debian.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
 if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; then
     exit 0
 fi
@@ -36,18 +36,10 @@ find_pip() {
     wheel=$("$PYTHON" -c 'import ensurepip, pathlib; print(*pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))' 2>/dev/null || true)
     [ -n "$wheel" ] || wheel=$(ls /usr/share/python-wheels/pip-*.whl 2>/dev/null | tail -n 1 || true)
     if [ -z "$wheel" ]; then
-        fetch_debian_pip >.tools/apt.log 2>&1 || fail "pip, or apt-get to fetch it with" "neither (see .tools/apt.log)" "apt-get install python3-pip"
+        "$PYTHON" -m setup.debian python3-pip-whl .tools/apt >.tools/apt.log 2>&1 || fail "pip, or apt-get to fetch it with" "neither (see .tools/apt.log)" "apt-get install python3-pip"
         wheel=$(ls .tools/apt/usr/share/python-wheels/pip-*.whl)
     fi
     PIP=("$PYTHON" "$wheel/pip")
-}
-
-fetch_debian_pip() {
-    local state=$PWD/.tools/apt
-    mkdir -p "$state/lists/partial" "$state/archives/partial"
-    local apt=(apt-get -o Dir::State::Lists="$state/lists" -o Dir::Cache="$state" -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1)
-    "${apt[@]}" update
-    (cd "$state" && "${apt[@]}" download python3-pip-whl && dpkg -x python3-pip-whl_*.deb .)
 }
 
 UV=.tools/uv/bin/uv

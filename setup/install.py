@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import zipfile
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def main() -> int:
     _step("Horovod", _horovod_installed, _install_horovod)
     _step("tool wheels", _wheels_there, _fetch_wheels)
     _step("Triton", tools.TRITON_SERVER.exists, _unpack_triton)
+    _step("libpython", _stub_has_its_libraries, _provide_libpython)
     _step("perf_analyzer", _perf_analyzer_runs, _link_perf_analyzer_libraries)
     _step("encoder", (tools.ENCODER / "encoder.json").exists, _build_encoder)
     return 0
@@ -125,6 +127,25 @@ def _unpack_triton() -> None:
             target.write_bytes(wheel.read(source))
             target.chmod(0o755)
     building.rename(tools.TRITON)
+
+
+def _stub_has_its_libraries() -> bool:
+    """Triton's Python stub is linked against libpython as a shared library, which Debian's python3.11 alone does not bring."""
+    stub = tools.TRITON_BACKENDS / "python" / "triton_python_backend_stub"
+    environment = tools.environment(tools.TRITON_LIBRARIES)
+    said = subprocess.run([stub], env=environment, capture_output=True, text=True, check=False)
+    return "error while loading shared libraries" not in said.stderr
+
+
+def _provide_libpython() -> None:
+    """Python's own shared library where it was built with one, else Debian's package of it, beside Triton's libraries."""
+    soname = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    own = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / soname
+    if not own.exists():
+        target = tools.TOOLS / "apt"
+        _run([sys.executable, "-m", "setup.debian", soname.partition(".so")[0], str(target)], "libpython.log")
+        own = next(target.rglob(soname))
+    shutil.copyfile(own, tools.TRITON_LIBRARIES / soname)
 
 
 def _perf_analyzer_runs() -> bool:

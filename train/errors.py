@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 
@@ -72,7 +74,8 @@ class ToolError(SlipwayError):
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C becomes 130."""
+    """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C and SIGTERM become 130."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that it cleans up as Ctrl-C does, and ends the processes it started
     try:
         sys.exit(main())
     except SlipwayError as error:
@@ -81,3 +84,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print("\ninterrupted; nothing half-written was left behind", file=sys.stderr)
         sys.exit(130)
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,11 @@ def main() -> int:
     print(f"corpus    {found.where}: {len(found.train)} train, {len(found.test)} test rows, labels {', '.join(found.labels)}")
     print(f"encoder   {job.encoder}")
     with manifest.atomic_directory(arguments.out) as building:
-        scratch = Path(tempfile.mkdtemp(prefix=".training-", dir=arguments.out.parent))
-        try:
-            job.write(scratch)
-            launch.run(scratch, arguments.processes)
-            metrics = _hand_over(scratch, building, found, job)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        scratch = building / "training"
+        scratch.mkdir()
+        job.write(scratch)
+        launch.run(scratch, arguments.processes)
+        metrics = _hand_over(scratch, building, found, job)
     print(f"accuracy  {metrics['test_accuracy']:.4f} on {metrics['test_rows']} test rows")
     print(f"bundle    {arguments.out}")
     return 0
@@ -108,6 +105,7 @@ def _hand_over(scratch: Path, building: Path, found: corpus.Corpus, job: Job) ->
         "train_loss_last_steps": float(np.mean([line["loss"] for line in history[-20:]])),
         **{name: value for name, value in facts.items() if name != "lower_case"},
     }
+    shutil.rmtree(scratch)
     manifest.seal(
         building,
         bundle.MANIFEST,

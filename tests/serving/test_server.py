@@ -89,6 +89,12 @@ def test_a_port_in_use_is_named(finished_run: Path) -> None:
             triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log")
 
 
+def test_a_command_line_that_is_not_utf8_is_refused() -> None:
+    done = command("-m", "serving.ask", b"ab\xff".decode("utf-8", "surrogateescape"))
+    assert done.returncode == 8
+    assert "the text is not Unicode" in done.stderr
+
+
 def test_without_a_server_the_client_says_how_to_start_one() -> None:
     done = command("-m", "serving.ask", "--port", triton.free_ports().http, "The coach won")
     assert done.returncode == 8
