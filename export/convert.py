@@ -18,6 +18,7 @@ import onnx
 from export import (
     artifact,
     canonical_graph,
+    fp16,
     from_savedmodel,
     fused_graph,
     parity,
@@ -127,6 +128,11 @@ def _ort_int8(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> s
     return quantize.convert(origin, building / variant.model_file)
 
 
+def _onnx_fp16(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
+    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
+    return fp16.convert(origin, building / variant.model_file, variant, bundle.load_golden(source))
+
+
 def _tensorrt(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
     origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
     return tensorrt_engine.convert(origin, building / variant.model_file, _profiles(source))
@@ -145,6 +151,8 @@ _CONVERSIONS: dict[str, Callable[[Variant, Bundle, Path, Path], str]] = {
     "onnx_fp32": _onnx_fp32,
     "ort_fp32": _ort_fp32,
     "ort_int8": _ort_int8,
+    "onnx_fp16": _onnx_fp16,
+    "tensorrt_fp16": _tensorrt,
     "tensorrt_fp32": _tensorrt,
     "tftrt_fp32": _tftrt,
     "tftrt_fp16": _tftrt,

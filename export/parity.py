@@ -47,6 +47,7 @@ def check(candidate: Artifact, reference: Bundle) -> dict[str, Any]:
         seconds = time.monotonic() - started
         measured = comparison.compare(golden.logits, logits, golden.labels, golden.ids.lengths, reference.labels)
         measured["invariance"] = _invariance(session, golden)
+        provider = session.provider
         cost = cost_model.fit(session.infer, reference.max_seq_len)
     proof = precision.proof(candidate.model)
     wrong = precision.fails(proof, candidate.variant.precision)
@@ -62,6 +63,7 @@ def check(candidate: Artifact, reference: Bundle) -> dict[str, Any]:
         "precision": proof,
         "texts_per_second": len(golden.texts) / seconds,
         "cost": cost,
+        "compared_on": provider,
         **measured,
         **provenance.record("onnxruntime", "numpy", "scipy"),
     }

@@ -1,7 +1,7 @@
 """ort_fp32 → ort_int8: dynamic quantization that does not saturate on CPUs without VNNI.
 
-There, u8 × s8 products are added in pairs into 16 bits (AVX2 vpmaddubsw) and overflow with 8-bit weights. 7-bit weights
-(`reduce_range`) cannot: 2 · 255 · 64 < 2¹⁵. One scale per output channel wins back what the eighth bit was worth.
+There, u8 × s8 products are added in pairs into 16 bits (AVX2 vpmaddubsw) and overflow with 8-bit weights. Unsigned weights avoid
+that instruction: u8 × u8 is widened before it is added. One scale and zero point per output channel.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ def convert(source: Path, target: Path) -> str:
         quantize_dynamic(
             source,
             quantized,
-            weight_type=QuantType.QInt8,
+            weight_type=QuantType.QUInt8,
             per_channel=True,
-            reduce_range=True,
             # Without it, types of the fused operators' outputs cannot be inferred.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         quantized.rename(target)
-    return "dynamic quantization, 7-bit weights in int8 per channel, 8-bit activations"
+    return "dynamic quantization, u8 weights per channel, u8 activations"

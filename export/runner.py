@@ -23,8 +23,9 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        here = [name for name in providers if name in onnxruntime.get_available_providers()]
+        here = [name for name in providers if name in onnxruntime.get_available_providers()] or ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(str(path), options, providers=here)
+        self.provider: str = self._session.get_providers()[0]
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     def infer(self, feed: Feed) -> Logits:

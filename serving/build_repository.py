@@ -25,7 +25,7 @@ _BACKEND = Path(__file__).parent / "backend"
 _TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
 MANIFEST = "repository.json"
 TEXT_MODEL = "text_classifier"
-_SERVED_RUNTIME = "onnxruntime"  # what the embedded server's Python models run
+_PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
 _FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 # A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a
@@ -36,7 +36,7 @@ _MAX_BATCH = 64
 def main() -> int:
     arguments = _parse()
     source = bundle.load(arguments.run / "bundle")
-    passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if one.variant.runtime == _SERVED_RUNTIME]
+    passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if _PROVIDER in one.variant.providers]
     chosen = _choose(passed, arguments.engine, arguments.run)
     target = arguments.run / "model_repository"
     with manifest.atomic_directory(target) as building:

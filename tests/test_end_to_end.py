@@ -42,7 +42,7 @@ def test_the_encoder_was_recognised_and_written_anew(finished_run: Path) -> None
     assert record(finished_run / "artifacts/onnx_fp32/artifact.json")["how"].startswith("canonical encoder, 2 layers, exact GELU")
 
 
-@pytest.mark.parametrize("variant", ["onnx_fp32", "ort_fp32", "ort_int8"])
+@pytest.mark.parametrize("variant", ["onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16"])
 def test_every_conversion_was_compared_on_all_golden_rows_and_passed(finished_run: Path, variant: str) -> None:
     parity = record(finished_run / "artifacts" / variant / "parity.json")
     assert (parity["passed"], parity["rows"], parity["failures"]) == (True, 2400, [])
@@ -51,7 +51,7 @@ def test_every_conversion_was_compared_on_all_golden_rows_and_passed(finished_ru
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="with a GPU the variants may be there")
 def test_what_cannot_run_here_is_skipped_with_its_reason(finished_run: Path) -> None:
     skipped = record(finished_run / "artifacts/skipped.json")
-    assert set(skipped) == {"tensorrt_fp32", "tftrt_fp32", "tftrt_fp16"}
+    assert set(skipped) == {"tensorrt_fp16", "tensorrt_fp32", "tftrt_fp32", "tftrt_fp16"}
     assert all("libnvinfer" in why["reason"] and why["mend"] for why in skipped.values())
 
 

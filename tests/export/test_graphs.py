@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from export import canonical_graph, fused_graph, precision, quantize, runner
+from export import canonical_graph, from_savedmodel, fused_graph, precision, quantize, runner
 from export.bert import Bert, Dense, Layer, Norm
 from export.graph_writer import GraphWriter
 from train.ragged import Feed, pad
@@ -130,3 +130,23 @@ def test_precision_is_read_out_of_the_file(tmp_path: Path) -> None:
         ("int8", "fp32"): False,
         ("int8", "int8"): True,
     }
+
+
+def test_a_graph_of_another_writer_is_not_taken_for_ours_and_still_optimized(tmp_path: Path) -> None:
+    model = canonical_graph.write(tiny_bert())
+    model.producer_name = "tf2onnx"
+    source, target = tmp_path / "theirs.onnx", tmp_path / "optimized.onnx"
+    onnx.save(model, source)
+    assert canonical_graph.read(source) is None
+    from_savedmodel.optimize(source, target)
+    optimized = onnx.load(target)
+    assert len(optimized.graph.node) < len(model.graph.node)
+    np.testing.assert_allclose(logits(optimized, tmp_path), logits(model, tmp_path), atol=1e-5)
+
+
+def test_a_rewrite_that_answers_otherwise_is_noticed(tmp_path: Path) -> None:
+    exact, approximate = tmp_path / "exact.onnx", tmp_path / "approximate.onnx"
+    onnx.save(canonical_graph.write(tiny_bert("exact")), exact)
+    onnx.save(canonical_graph.write(tiny_bert("approximate")), approximate)
+    assert from_savedmodel._difference(exact, exact, vocabulary=50) == 0
+    assert from_savedmodel._difference(exact, approximate, vocabulary=50) > 1e-4

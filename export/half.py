@@ -1,0 +1,103 @@
+"""FP32 graph → FP16 graph, the precision written into it by type, so that any runtime, strongly typed or not, obeys it.
+
+Nodes whose arithmetic overflows or loses too much in FP16 stay in FP32, with casts around them: LayerNorm (its variance is a mean
+of squares), Softmax, and whatever a repair adds. Token ids, shapes and the logits keep their types. A constant that FP16 cannot
+hold, such as a mask of −1e9 or −inf, becomes the largest it can; the gate says whether the answers bear it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+ALWAYS_FP32 = frozenset({"LayerNormalization", "Softmax"})
+LARGEST = float(np.finfo(np.float16).max)
+_HALF, _FULL = TensorProto.FLOAT16, TensorProto.FLOAT
+
+
+def convertible(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that `convert` would compute in FP16, in the graph's order: what a repair chooses from."""
+    floats = _float_tensors(model)
+    return [node.name for node in model.graph.node if node.op_type not in ALWAYS_FP32 and floats & set(node.output)]
+
+
+def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelProto:
+    """A copy of an FP32 model in FP16, its outputs still FP32; the nodes named in `keep` compute in FP32 too."""
+    outputs = {output.name: f"{output.name}.inner" for output in model.graph.output}
+    writer = _HalfWriter(model)
+    for node in model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        writer.add(copy, _FULL if node.op_type in ALWAYS_FP32 or node.name in keep else _HALF)
+    for node in writer.nodes:
+        node.input[:] = [outputs.get(name, name) for name in node.input]
+        node.output[:] = [outputs.get(name, name) for name in node.output]
+    for name, inner in outputs.items():
+        writer.nodes.append(helper.make_node("Cast", [inner], [name], name=f"Cast:{name}", to=_FULL))
+    graph = helper.make_graph(
+        writer.nodes, model.graph.name, model.graph.input, model.graph.output, list(writer.initializers.values())
+    )
+    made = helper.make_model(graph, opset_imports=model.opset_import, producer_name="slipway", ir_version=model.ir_version)
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def clamped(model: onnx.ModelProto) -> list[str]:
+    """Names of the constants that `convert` brings into FP16's range."""
+    floats = (tensor for tensor in model.graph.initializer if tensor.data_type == _FULL)
+    return [tensor.name for tensor in floats if np.abs(numpy_helper.to_array(tensor)).max(initial=0) > LARGEST]
+
+
+class _HalfWriter:
+    """Collects nodes with their inputs cast to the type they compute in; a cast is written once for all its readers."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+        self._source = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._floats = _float_tensors(model)
+        self._types = dict.fromkeys(self._floats, _FULL)  # tensor → the type it has where it is made
+        self._casts: dict[tuple[str, int], str] = {}
+
+    def add(self, node: onnx.NodeProto, wanted: int) -> None:
+        made = self._floats & set(node.output)
+        self._types.update(dict.fromkeys(made, wanted))
+        if made and node.op_type == "Cast":  # makes floats out of integers: of the wanted type, then
+            node.attribute[0].i = wanted
+        node.input[:] = [self._typed(name, wanted if made else _FULL) for name in node.input]
+        self.nodes.append(node)
+
+    def _typed(self, name: str, wanted: int) -> str:
+        """`name` in the wanted type: itself, a converted initializer, or behind a cast."""
+        if name in self._source:
+            return self._initializer(self._source[name], wanted if name in self._floats else _FULL)
+        if name not in self._floats or self._types[name] == wanted:
+            return name
+        if (name, wanted) not in self._casts:
+            cast = f"{name}.{'fp16' if wanted == _HALF else 'fp32'}"
+            self._casts[name, wanted] = cast
+            self.nodes.append(helper.make_node("Cast", [name], [cast], name=f"Cast:{cast}", to=wanted))
+        return self._casts[name, wanted]
+
+    def _initializer(self, tensor: onnx.TensorProto, wanted: int) -> str:
+        """In FP16 under a name of its own, since a node kept in FP32 may read it as it is."""
+        name = f"{tensor.name}.fp16" if wanted == _HALF else tensor.name
+        if name not in self.initializers:
+            values = numpy_helper.to_array(tensor)
+            half = np.clip(values, -LARGEST, LARGEST).astype(np.float16) if wanted == _HALF else None
+            self.initializers[name] = tensor if half is None else numpy_helper.from_array(half, name)
+        return str(name)
+
+
+def made_floats(model: onnx.ModelProto) -> set[str]:
+    """The FP32 tensors that nodes make, by ONNX's own inference."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    values = [*inferred.graph.value_info, *inferred.graph.output]
+    return {value.name for value in values if value.type.tensor_type.elem_type == _FULL}
+
+
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
+    return made_floats(model) | {tensor.name for tensor in model.graph.initializer if tensor.data_type == _FULL}

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from export import canonical_graph, fp16, half
+from export.bert import Bert, Dense
+from export.variants import VARIANTS
+from tests.export.test_graphs import logits, tiny_bert
+from train.bundle import Golden
+from train.ragged import Ragged, pad
+
+ROWS = Ragged.of(np.random.default_rng(0).integers(1, 50, length).astype(np.int32) for length in range(3, 30))
+
+
+def giant_bert() -> Bert:
+    """LayerNorm undoes any scale, so in FP32 a giant residual changes nothing; in FP16 it is infinite."""
+    bert = tiny_bert()
+    layer = bert.layers[0]
+    wide = Dense(layer.intermediate.kernel * np.float32(100), layer.intermediate.bias)
+    giant = Dense(layer.output.kernel * np.float32(1e5), layer.output.bias)
+    return dataclasses.replace(bert, layers=(dataclasses.replace(layer, intermediate=wide, output=giant), *bert.layers[1:]))
+
+
+def convert(bert: Bert, directory: Path) -> onnx.ModelProto:
+    model = canonical_graph.write(bert)
+    onnx.save(model, directory / "fp32.onnx")
+    reference = np.concatenate([logits(model, directory, pad([ROWS[i]])) for i in range(len(ROWS))])
+    golden = Golden([""] * len(ROWS), ROWS, reference.argmax(axis=1), reference)
+    fp16.convert(directory / "fp32.onnx", directory / "fp16.onnx", VARIANTS["onnx_fp16"], golden)
+    return onnx.load(directory / "fp16.onnx")
+
+
+def kept(model: onnx.ModelProto) -> str:
+    return str({entry.key: entry.value for entry in model.metadata_props}["kept_in_fp32"])
+
+
+def test_an_ordinary_encoder_keeps_nothing_more_in_fp32(tmp_path: Path) -> None:
+    assert kept(convert(tiny_bert(), tmp_path)) == ""
+
+
+def test_values_beyond_fp16_keep_their_nodes_and_readers_in_fp32_and_are_recorded(tmp_path: Path) -> None:
+    names = kept(convert(giant_bert(), tmp_path)).split(", ")
+    assert "MatMul:layers.0.output.product" in names
+    assert "Add:layers.0.output_residual" in names
+    assert not [name for name in names if not name.partition(":")[2].startswith("layers.0.")]
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e9])
+def test_a_tensor_that_is_not_finite_counts_as_beyond_range(value: float) -> None:
+    model = canonical_graph.write(
+        dataclasses.replace(tiny_bert(), classifier=Dense(np.ones((24, 3), np.float32), np.float32([value] * 3)))
+    )
+    assert "Add:classifier" in fp16.overflowing(model, ROWS)
+    assert "MatMul:layers.0.scores" not in fp16.overflowing(model, ROWS)
+    assert "MatMul:layers.0.scores" in half.convertible(model)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from export import canonical_graph, half, precision
+from tests.export.test_graphs import FEED, logits, tiny_bert
+
+MODEL = canonical_graph.write(tiny_bert())
+
+
+def test_the_answers_differ_by_rounding_only(tmp_path: Path) -> None:
+    difference = np.abs(logits(half.convert(MODEL), tmp_path) - logits(MODEL, tmp_path))
+    assert 0 < difference.max() < 0.02
+
+
+def test_the_weights_are_fp16_by_type(tmp_path: Path) -> None:
+    onnx.save(half.convert(MODEL), tmp_path / "half.onnx")
+    assert precision.fails(precision.proof(tmp_path / "half.onnx"), "fp16") == ""
+
+
+def types(model: onnx.ModelProto) -> dict[str, int]:
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    return {value.name: value.type.tensor_type.elem_type for value in (*inferred.graph.value_info, *inferred.graph.output)}
+
+
+def test_layer_norm_and_softmax_compute_in_fp32_and_matmul_in_fp16() -> None:
+    model = half.convert(MODEL)
+    found = types(model)
+    kinds = {node.op_type: {found[node.output[0]]} for node in model.graph.node}
+    assert kinds["LayerNormalization"] == kinds["Softmax"] == {TensorProto.FLOAT}
+    assert kinds["MatMul"] == {TensorProto.FLOAT16}
+    assert found["logits"] == TensorProto.FLOAT
+
+
+def test_a_kept_node_computes_in_fp32() -> None:
+    assert types(half.convert(MODEL, keep={"MatMul:layers.0.scores"}))["layers.0.scores"] == TensorProto.FLOAT
+
+
+def test_keeping_everything_gives_back_the_fp32_answers(tmp_path: Path) -> None:
+    kept = half.convert(MODEL, keep=set(half.convertible(MODEL)))
+    np.testing.assert_allclose(logits(kept, tmp_path), logits(MODEL, tmp_path), atol=1e-6)
+
+
+def test_a_mask_that_fp16_cannot_hold_is_brought_into_range_and_named(tmp_path: Path) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    mask = next(tensor for tensor in model.graph.initializer if tensor.name == "masked")
+    mask.CopyFrom(numpy_helper.from_array(np.float32(-np.inf), "masked"))
+    assert half.clamped(model) == ["masked"]
+    difference = np.abs(logits(half.convert(model), tmp_path) - logits(MODEL, tmp_path))
+    assert difference.max() < 0.02
+
+
+def test_no_initializer_is_left_unused() -> None:
+    model = half.convert(MODEL)
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+
+
+def test_the_original_is_not_changed() -> None:
+    before = MODEL.SerializeToString()
+    half.convert(MODEL)
+    assert MODEL.SerializeToString() == before
+    assert not any(numpy_helper.to_array(t).dtype == np.float16 for t in MODEL.graph.initializer)
+    assert FEED["input_word_ids"].dtype == np.int32
