@@ -1,6 +1,6 @@
 # Slipway's verbs. Each stage reads a directory of runs/<name>/ and writes one; `make demo` runs them all.
 #
-#   RUN=runs/demo  NP=2  CORPUS=  ENCODER=.tools/encoder  TRAIN_ROWS=  GOLDEN_ROWS=  TEXT=  PORT=8000  PYTHON=python3.11
+#   RUN=runs/agnews  NP=2  CORPUS=  ENCODER=.tools/encoder  TRAIN_ROWS=  GOLDEN_ROWS=  TEXT=  PORT=8000  PYTHON=python3.11
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
@@ -20,6 +20,7 @@ PY := .venv/bin/python
 
 .PHONY: help setup demo train export repository verify serve ask bench report doctor test check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -77,6 +78,7 @@ clean:  ## remove what was built, but not runs/
 # The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because code changed;
 # ask for that with `make train`.
 
+override TEXT := $(value TEXT)  # as it was typed: make would expand a $ in it
 export TEXT
 define TRAIN
 @$(PY) -m train.finetune --out $(RUN)/bundle --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) \
@@ -84,11 +86,17 @@ define TRAIN
 endef
 EXPORT = @$(PY) -m export.convert --run $(RUN)
 REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN)
-VERIFY = @$(PY) -m serving.verify_served --run $(RUN)
-BENCH = @$(PY) -m serving.benchmark --run $(RUN)
+VERIFY = @rm -f $(RUN)/.verified $(RUN)/.measured; $(PY) -m serving.verify_served --run $(RUN)
+BENCH = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN)
 REPORT = @$(PY) -m serving.report --run $(RUN)
 
-$(RUN)/bundle/bundle.json:
+# Other settings than the last time are another model.
+SETTINGS := $(CORPUS)|$(AG_NEWS_DIR)|$(ENCODER)|$(NP)|$(TRAIN_ROWS)|$(GOLDEN_ROWS)|$(MAX_SEQ_LEN)|$(EPOCHS)
+$(RUN)/.settings: FORCE
+	@mkdir -p $(RUN); echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' >$@
+FORCE:
+
+$(RUN)/bundle/bundle.json: $(RUN)/.settings
 	$(TRAIN)
 
 $(RUN)/artifacts/export.json: $(RUN)/bundle/bundle.json

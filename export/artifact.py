@@ -19,6 +19,7 @@ from train.errors import ManifestError, ParityError
 
 MANIFEST = "artifact.json"
 PARITY = "parity.json"
+EXPORTED = "export.json"  # beside the variants, written when all passed: which variants there are
 SKIPPED = "skipped.json"  # beside the variants: variant → reason and the command that would provide what is missing
 
 
@@ -48,11 +49,14 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
     path = artifact.directory / PARITY
     if not path.is_file():
         raise _refusal(artifact, "a parity verdict", "no parity.json")
-    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        failures = comparison.judge_artifact(record, artifact.variant)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
     for what, expected in (("artifact_sha256", artifact.sha256), ("bundle_sha256", bundle_sha256)):
         if record.get(what) != expected:
             raise _refusal(artifact, f"a verdict for {what} {expected[:12]}", f"one for {str(record.get(what))[:12]}")
-    failures = comparison.judge(record, artifact.variant.limits) + record["precision_failures"]
     if failures:
         raise _refusal(artifact, "parity within the limits", "; ".join(str(failure) for failure in failures))
     return record
@@ -83,6 +87,20 @@ def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
     for artifact in artifacts:
         verdict(artifact, bundle_sha256)
     return artifacts
+
+
+def exported(run: Path) -> list[str]:
+    """The variants that the run's last complete export made. Raises ManifestError when there was none."""
+    path = run / "artifacts" / EXPORTED
+    if not path.is_file():
+        raise ManifestError(
+            f"{run} has no complete export",
+            expected=f"{EXPORTED}, written when every variant passed",
+            found="no such file",
+            where=str(path),
+            mend=f"make export RUN={run}",
+        )
+    return list(json.loads(path.read_text("utf-8"))["variants"])
 
 
 def skipped(run: Path) -> dict[str, dict[str, str]]:

@@ -1,7 +1,7 @@
 """A BERT classifier as plain arrays: what every graph this project writes is written from.
 
-`recognise` reads one out of a SavedModel, `onnx_file` keeps one as a standard ONNX file and reads it back, `canonical_graph` and
-`fused_graph` write it as graphs. Kernels are [in, out], biases [out], all float32.
+`recognise` reads one out of a SavedModel; `canonical_graph` writes it as standard ONNX and reads it back; `fused_graph`
+writes it in ONNX Runtime's operators. Kernels are [in, out], biases [out], all float32.
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from export.variants import Limits
+from export.variants import Limits, Variant
 
 Logits = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
 
 CONFIDENCE = 0.95  # of every one-sided bound
+PRECISION_SHARE = 0.95  # of an artifact's weights in its declared precision; the rest may be finer where answers need it
 SMALLEST_GROUP = 100  # rows below which a class or length bucket is reported but not judged
 _BUCKETS = (32, 48, 64, 96, 128, 256, 512)  # upper ends of the length buckets, tokens
 _LISTED_FLIPS = 50
@@ -124,6 +125,19 @@ def judge(measured: dict[str, Any], limits: Limits) -> list[dict[str, Any]]:
         found = measured["invariance"]["difference_max"]
         checks.append(("max |Δlogit| alone, in a batch, padded longer", found, limits.invariance_difference))
     return [{"what": what, "would_pass": found, "limit": limit} for what, found, limit in checks if not found <= limit]
+
+
+def judge_artifact(measured: dict[str, Any], variant: Variant) -> list[dict[str, Any]]:
+    """What `judge` finds, and what only an artifact has: its invariance, and the precision read out of its file."""
+    failures = judge(measured, variant.limits)
+    if "invariance" not in measured:
+        failures.append({"what": "invariance was not measured", "would_pass": 1, "limit": 0})
+    share = measured["precision"]["weights"].get(variant.precision, 0.0)
+    if not share >= PRECISION_SHARE:
+        failures.append(
+            {"what": f"share of weights not {variant.precision}", "would_pass": 1 - share, "limit": 1 - PRECISION_SHARE}
+        )
+    return failures
 
 
 def limits_record(limits: Limits) -> dict[str, Any]:

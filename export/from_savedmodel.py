@@ -46,7 +46,7 @@ def convert(saved_model: Path, raw: Path, target: Path) -> str:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)
     difference = _difference(raw, target, vocabulary=len(bert.word_embeddings))
-    if difference > _SELF_CHECK:
+    if not difference <= _SELF_CHECK:  # so that NaN is a difference
         return _generic(raw, target, f"rewritten as the canonical encoder, logits differ by {difference:.3g}")
     return f"canonical encoder, {len(bert.layers)} layers, {bert.gelu} GELU"
 

@@ -1,4 +1,4 @@
-"""Compare an artifact's answers with the FP32 SavedModel's on every golden row, and write the verdict.
+"""Compare one artifact's answers with the FP32 SavedModel's again, and write the verdict.
 
 python -m export.parity --run runs/demo --variant ort_int8      exits 1 when a limit is not held
 """
@@ -6,27 +6,17 @@ python -m export.parity --run runs/demo --variant ort_int8      exits 1 when a l
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from export import artifact, comparison, cost_model, precision, runner, table
-from export.artifact import Artifact
+from export import artifact, gate, table
 from export.variants import VARIANTS
-from train import bundle, errors, manifest, provenance
-from train.bundle import Bundle, Golden
-from train.ragged import pad
-
-_BATCH = 32
-_INVARIANCE_ROWS = 64
+from train import bundle, errors
 
 
 def main() -> int:
     arguments = _parse()
     reference = bundle.load(arguments.run / "bundle")
-    record = check(artifact.load(arguments.run / "artifacts" / arguments.variant), reference)
+    record = gate.check(artifact.load(arguments.run / "artifacts" / arguments.variant), reference)
     table.show([record])
     return 0 if record["passed"] else 1
 
@@ -36,57 +26,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--variant", choices=sorted(VARIANTS), required=True)
     return parser.parse_args()
-
-
-def check(candidate: Artifact, reference: Bundle) -> dict[str, Any]:
-    """Measure, judge, write parity.json, and return what it holds."""
-    golden = bundle.load_golden(reference)
-    with runner.open_session(candidate.model, providers=candidate.variant.providers) as session:
-        started = time.monotonic()
-        logits = session.infer_rows(golden.ids, _BATCH)
-        seconds = time.monotonic() - started
-        measured = comparison.compare(golden.logits, logits, golden.labels, golden.ids.lengths, reference.labels)
-        measured["invariance"] = _invariance(session, golden)
-        provider = session.provider
-        cost = cost_model.fit(session.infer, reference.max_seq_len)
-    proof = precision.proof(candidate.model)
-    wrong = precision.fails(proof, candidate.variant.precision)
-    failures = comparison.judge(measured, candidate.variant.limits)
-    record = {
-        "variant": candidate.variant.name,
-        "artifact_sha256": candidate.sha256,
-        "bundle_sha256": reference.sha256,
-        "passed": not failures and not wrong,
-        "failures": failures,
-        "precision_failures": [wrong] if wrong else [],
-        "limits": comparison.limits_record(candidate.variant.limits),
-        "precision": proof,
-        "texts_per_second": len(golden.texts) / seconds,
-        "cost": cost,
-        "compared_on": provider,
-        **measured,
-        **provenance.record("onnxruntime", "numpy", "scipy"),
-    }
-    manifest.write_json(candidate.directory / artifact.PARITY, record)
-    return record
-
-
-def _invariance(session: runner.Session, golden: Golden) -> dict[str, Any]:
-    """Rows of every length, each alone, in batches of unequal neighbours, and padded to the longest of all."""
-    by_length = np.argsort(golden.ids.lengths, kind="stable")
-    chosen = by_length[np.linspace(0, len(by_length) - 1, min(_INVARIANCE_ROWS, len(by_length))).astype(int)]
-    rows = [golden.ids[i] for i in chosen]
-    longest = int(golden.ids.lengths.max())
-    alone = np.concatenate([session.infer(pad([row])) for row in rows])
-    mixed = np.random.default_rng(0).permutation(len(rows))
-    batched = np.concatenate([session.infer(pad([rows[i] for i in part])) for part in np.array_split(mixed, 4)])
-    return comparison.invariance(
-        alone,
-        {
-            "in a batch": batched[np.argsort(mixed)],
-            "padded": np.concatenate([session.infer(pad([row], longest)) for row in rows]),
-        },
-    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ _TYPES = {
     onnx.TensorProto.INT8: "int8",
     onnx.TensorProto.UINT8: "int8",
 }
-REQUIRED_SHARE = 0.95  # of the weights; the rest may be kept finer where the answers need it
 
 
 def proof(path: Path) -> dict[str, Any]:
@@ -30,11 +29,3 @@ def proof(path: Path) -> dict[str, Any]:
         "weights": {name: count / total for name, count in elements.most_common()},
         "operators": dict(Counter(node.op_type for node in graph.node).most_common()),
     }
-
-
-def fails(found: dict[str, Any], precision: str) -> str:
-    """ "" when the weights are of the declared precision, else what is wrong."""
-    share = found["weights"].get(precision, 0.0)
-    if share >= REQUIRED_SHARE:
-        return ""
-    return f"{share:.1%} of the weights are {precision}, at least {REQUIRED_SHARE:.0%} have to be"

@@ -6,15 +6,14 @@ This file is all that speaks to TensorRT. Its plan (profiles) is computed by pur
 from __future__ import annotations
 
 import ctypes.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from train.ragged import INPUTS, Feed
+from train.ragged import INPUTS
 
 _LIBRARIES = ("nvinfer", "cuda")  # the TensorRT runtime and the GPU's driver
 _MULTIPLE = 16  # tokens; engines like lengths that fill a tile
@@ -40,8 +39,9 @@ def plan_profiles(lengths: NDArray[np.int64], max_seq_len: int, max_batch: int) 
 
 def missing() -> str:
     """ "" when an engine can be built here, else what is not there."""
-    found = [name for name in _LIBRARIES if not ctypes.util.find_library(name)]
-    return "no " + " and no ".join(f"lib{name}" for name in found) if found else ""
+    found = [f"lib{name}" for name in _LIBRARIES if not ctypes.util.find_library(name)]
+    found += [] if importlib.util.find_spec("tensorrt") else ["Python module tensorrt"]
+    return "no " + " and no ".join(found) if found else ""
 
 
 def convert(source: Path, target: Path, profiles: list[Profile]) -> str:
@@ -59,25 +59,3 @@ def convert(source: Path, target: Path, profiles: list[Profile]) -> str:
     engine = trt.engine_from_network(network, config=trt.CreateConfig(profiles=wanted))
     trt.save_engine(engine, str(target))
     return f"strongly typed engine, TensorRT {tensorrt.__version__}, {len(profiles)} profiles"
-
-
-@contextmanager
-def open_engine(path: Path, profile: int) -> Iterator[Engine]:
-    """The engine, with the optimization profile of that number."""
-    from polygraphy.backend import trt
-    from polygraphy.backend.common import BytesFromPath
-
-    with trt.TrtRunner(trt.EngineFromBytes(BytesFromPath(str(path))), optimization_profile=profile) as runner:
-        yield Engine(runner)
-
-
-class Engine:
-    """`infer` takes int32 [batch, sequence] arrays and gives float32 [batch, labels]."""
-
-    def __init__(self, runner: object) -> None:
-        self._runner = runner
-
-    def infer(self, feed: Feed) -> NDArray[np.float32]:
-        outputs = self._runner.infer(feed, copy_outputs_to_host=True)  # type: ignore[attr-defined]
-        logits: NDArray[np.float32] = np.asarray(outputs["logits"], np.float32)
-        return logits

@@ -21,11 +21,10 @@ import numpy as np
 
 from serving import client, perf_analyzer, triton
 from serving.perf_analyzer import Load, Result
+from serving.records import BENCHMARK, REPOSITORY, TEXT_MODEL
 from serving.triton import Server
 from train import bundle, errors, manifest, provenance, terminal
 
-RECORD = "benchmark.json"
-_MODEL = client.TEXT_MODEL
 _PERCENTILES = (50, 90, 99)
 
 
@@ -39,7 +38,7 @@ def main() -> int:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(texts, inputs)
         loads = [
-            Load(_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
+            Load(TEXT_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
             for protocol in client.PROTOCOLS
             for concurrency in arguments.concurrency
         ]
@@ -48,8 +47,9 @@ def main() -> int:
     rows = [_row(load, results) for load, results in measured.items()]
     limit = float(np.median([one["texts_per_second"] for one in limits]))
     record = {
-        "model": _MODEL,
-        "variant": manifest.read(repository, "repository.json", "make repository")["text_classifier"],
+        "model": TEXT_MODEL,
+        "variant": manifest.read(repository, REPOSITORY, f"make repository RUN={arguments.run}")[TEXT_MODEL],
+        "repository_sha256": manifest.sha256(repository / REPOSITORY),
         "rounds": arguments.rounds,
         "texts": len(texts),
         "rows": rows,
@@ -57,7 +57,7 @@ def main() -> int:
         "padding": padding,
         **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
     }
-    manifest.write_json(arguments.run / RECORD, record)
+    manifest.write_json(arguments.run / BENCHMARK, record)
     _show(record)
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
@@ -94,7 +94,7 @@ def _rounds(
 
 
 def _engine_limit(run: Path, texts: int) -> dict[str, Any]:
-    version = run / "model_repository" / _MODEL / "1"
+    version = run / "model_repository" / TEXT_MODEL / "1"
     command = [sys.executable, "-m", "serving.engine_limit", str(version), str(run / "bundle" / "golden.jsonl")]
     done = subprocess.run([*command, "--texts", str(texts)], capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -106,7 +106,7 @@ def _padding(server: Server) -> dict[str, float]:
     counted = {}
     for line in server.metrics().splitlines():
         name, _, rest = line.partition("{")
-        if name.startswith("slipway_") and f'model="{_MODEL}"' in rest:
+        if name.startswith("slipway_") and f'model="{TEXT_MODEL}"' in rest:
             counted[name.removeprefix("slipway_")] = float(rest.rpartition(" ")[2])
     return {**counted, "waste": counted["padding_tokens"] / (counted["tokens"] + counted["padding_tokens"])}
 
@@ -137,7 +137,7 @@ def _row(load: Load, results: list[Result]) -> dict[str, Any]:
 
 def _show(record: dict[str, Any]) -> None:
     columns = ("over", "clients", "texts/s", "least–most", "of engine", "p50 ms", "p90 ms", "p99 ms", "errors")
-    table = terminal.table(f"{_MODEL} on {record['variant']}, texts of their own lengths", *columns, left=("over",))
+    table = terminal.table(f"{TEXT_MODEL} on {record['variant']}, texts of their own lengths", *columns, left=("over",))
     limit = record["engine_limit"]["texts_per_second"]
     for row in record["rows"]:
         if row["status"] == "FAILED":

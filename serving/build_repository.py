@@ -17,20 +17,15 @@ from typing import Any
 from export import artifact
 from export.artifact import Artifact
 from serving.model_config import ModelConfig, Tensor
+from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
 from train.errors import ParityError
 
 _BACKEND = Path(__file__).parent / "backend"
 _TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
-MANIFEST = "repository.json"
-TEXT_MODEL = "text_classifier"
 _PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
 _FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
-
-# A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a
-# second: larger batches no longer raise throughput, but would let a single text wait behind them.
-_MAX_BATCH = 64
 
 
 def main() -> int:
@@ -45,10 +40,10 @@ def main() -> int:
         _write_model(building, _text_config(source), "text_model.py", chosen, source)
         facts = {
             "bundle_sha256": source.sha256,
-            "text_classifier": chosen.variant.name,
+            TEXT_MODEL: chosen.variant.name,
             "models": {f"bert_{one.variant.name}": one.sha256 for one in passed},
         }
-        manifest.seal(building, MANIFEST, facts)
+        manifest.seal(building, REPOSITORY, facts)
     print(f"repository  {target}: {TEXT_MODEL} (on {chosen.variant.name}), " + ", ".join(facts["models"]))
     return 0
 
@@ -82,13 +77,13 @@ def _text_config(source: Bundle) -> ModelConfig:
         Tensor("truncated", "BOOL", (1,)),
         Tensor("tokens", "INT32", (1,)),
     )
-    return ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, _MAX_BATCH)
+    return ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, MAX_BATCH)
 
 
 def _ids_config(one: Artifact, source: Bundle) -> ModelConfig:
     inputs = (Tensor("input_word_ids", "INT32", (-1,), ragged=True),)
     outputs = (Tensor("logits", "FP32", (len(source.labels),)),)
-    return ModelConfig(f"bert_{one.variant.name}", inputs, outputs, _MAX_BATCH)
+    return ModelConfig(f"bert_{one.variant.name}", inputs, outputs, MAX_BATCH)
 
 
 def _write_model(repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle) -> None:

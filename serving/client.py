@@ -10,17 +10,17 @@ import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from serving.records import MAX_BATCH, TEXT_MODEL
 from train.errors import ServerError
 
-TEXT_MODEL = "text_classifier"
 PROTOCOLS = ("http", "grpc")
-_MAX_BATCH = 64  # texts per request; what the models' configuration allows
 _DEADLINE = 60.0  # seconds per request
 
 
@@ -44,6 +44,8 @@ class Client:
 
     def classify(self, texts: Sequence[str]) -> list[Answer]:
         """One answer per text, in order. Raises ServerError when the server refuses or is not there."""
+        if not texts:
+            return []
         values = np.array([[_utf8(text)] for text in texts], object)
         outputs = self._infer(TEXT_MODEL, "text", values, "BYTES")
         columns = [outputs[name] for name in ("label", "probability", "logits", "truncated", "tokens")]
@@ -60,8 +62,8 @@ class Client:
     def _infer(self, model: str, name: str, values: NDArray[Any], kind: str) -> dict[str, NDArray[Any]]:
         """All outputs of a model, its batches put together again."""
         parts = []
-        for start in range(0, len(values), _MAX_BATCH):
-            batch = values[start : start + _MAX_BATCH]
+        for start in range(0, len(values), MAX_BATCH):
+            batch = values[start : start + MAX_BATCH]
             tensor = self._api.InferInput(name, list(batch.shape), kind)
             tensor.set_data_from_numpy(batch)
             parts.append(self._request(model, tensor))
@@ -75,7 +77,7 @@ class Client:
             else:
                 result = self._connection.infer(model, [tensor], client_timeout=_DEADLINE)
                 names = [output.name for output in result.get_response().outputs]
-        except (InferenceServerException, OSError) as error:
+        except (InferenceServerException, OSError, HTTPException) as error:
             raise self._error(model, error) from error
         return {name: result.as_numpy(name) for name in names}
 

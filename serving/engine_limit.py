@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-_BATCH = 64  # as the server's dynamic batcher puts together at most
+from serving.records import MAX_BATCH
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def _measure(version: Path, texts: list[str]) -> dict[str, Any]:
     started = time.perf_counter()
     rows = [np.array(tokens.ids, np.int32) for tokens in tokenize(texts)]
     tokenized = time.perf_counter()
-    results = [engine.run(rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH)]
+    results = [engine.run(rows[start : start + MAX_BATCH]) for start in range(0, len(rows), MAX_BATCH)]
     ended = time.perf_counter()
     tokens, padding = sum(result.tokens for result in results), sum(result.padding for result in results)
     return {

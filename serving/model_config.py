@@ -27,12 +27,9 @@ class ModelConfig:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int
-    queue_delay_microseconds: int = 0
-    instances: int = 1
-    backend: str = "python"
 
     def protobuf(self) -> pb.ModelConfig:
-        config = pb.ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)
+        config = pb.ModelConfig(name=self.name, backend="python", max_batch_size=self.max_batch_size)
         for tensor in self.inputs:
             config.input.add(
                 name=tensor.name,
@@ -42,9 +39,10 @@ class ModelConfig:
             )
         for tensor in self.outputs:
             config.output.add(name=tensor.name, data_type=f"TYPE_{tensor.type}", dims=tensor.dims)
-        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=self.instances)
+        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
         # No queue policy: with a max_queue_size, this Triton's batcher misses wake-ups and requests wait 500 ms (docs/log.md).
-        config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_microseconds
+        # No delay: a text never waits for company; under load, batches form while the one before runs.
+        config.dynamic_batching.max_queue_delay_microseconds = 0
         # The response cache would answer a benchmark's repeated texts without the model.
         config.response_cache.enable = False
         return config

@@ -11,7 +11,7 @@ import json
 import shlex
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def _read(arguments: list[str], exported: dict[str, Any]) -> Result:
     requests = [one for experiment in exported["experiments"] for one in experiment["requests"]]
     answered = [one for one in requests if one["response_timestamps"]]
     if not answered:
-        return _failed(arguments, f"not one of {len(requests)} requests was answered")
+        return replace(_failed(arguments, "not one request was answered"), errors=len(requests))
     starts = np.array([one["timestamp"] for one in answered], np.int64)  # ns
     ends = np.array([one["response_timestamps"][-1] for one in answered], np.int64)
     throughput = len(answered) / ((ends.max() - starts.min()) / 1e9)

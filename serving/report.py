@@ -19,8 +19,9 @@ import plotly.offline
 from markupsafe import Markup
 
 from export import artifact
-from serving import benchmark, plots, verify_served
-from train import bundle, errors, terminal
+from serving import plots
+from serving.records import BENCHMARK, REPOSITORY, SERVED
+from train import bundle, errors, manifest, terminal
 from train.errors import ManifestError
 
 _TEMPLATE = "report.html.jinja"
@@ -33,7 +34,7 @@ def main() -> int:
     page = arguments.run / "report.html"
     _write(page, _render(facts))
     _summary(facts, page)
-    return 0
+    return 0 if _passed(facts) else 1
 
 
 def _parse() -> argparse.Namespace:
@@ -45,17 +46,17 @@ def _parse() -> argparse.Namespace:
 def _gather(run: Path) -> dict[str, Any]:
     """Every record of the run. Raises ManifestError naming the one that is missing and the command that writes it."""
     source = bundle.load(run / "bundle")
-    artifacts = artifact.all_passed(run, source.sha256)
+    repository = manifest.sha256(run / "model_repository" / REPOSITORY)
     return {
         "run": str(run),
         "bundle": source.facts,
         "history": _json(source.directory / "history.json", f"make train RUN={run}"),
         "labels": source.labels,
         "texts": bundle.load_golden(source).texts,
-        "parity": [artifact.verdict(one, source.sha256) for one in artifacts],
+        "parity": [_parity(run, name, source.sha256) for name in artifact.exported(run)],
         "skipped": artifact.skipped(run),
-        "served": _json(run / verify_served.RECORD, f"make verify RUN={run}"),
-        "benchmark": _json(run / benchmark.RECORD, f"make bench RUN={run}"),
+        "served": _of_repository(run / SERVED, repository, f"make verify RUN={run}"),
+        "benchmark": _of_repository(run / BENCHMARK, repository, f"make bench RUN={run}"),
     }
 
 
@@ -65,13 +66,54 @@ def _json(path: Path, mend: str) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
+def _parity(run: Path, variant: str, bundle_sha256: str) -> dict[str, Any]:
+    """The record of a comparison, passed or not, of the bundle that is there now."""
+    mend = f"make export RUN={run}"
+    path = run / "artifacts" / variant / artifact.PARITY
+    record: dict[str, Any] = _json(path, mend)
+    return _current(record, "bundle_sha256", bundle_sha256, path, mend)
+
+
+def _of_repository(path: Path, sha256: str, mend: str) -> dict[str, Any]:
+    """A record of the server, of the repository that is there now."""
+    return _current(_json(path, mend), "repository_sha256", sha256, path, mend)
+
+
+def _current(record: dict[str, Any], what: str, expected: str, path: Path, mend: str) -> dict[str, Any]:
+    if record.get(what) != expected:
+        found = str(record.get(what))
+        raise ManifestError(
+            "a record is of an earlier state", expected=f"{what} {expected}", found=found, where=str(path), mend=mend
+        )
+    return record
+
+
 def _passed(facts: dict[str, Any]) -> bool:
-    return bool(facts["served"]["passed"]) and all(record["passed"] for record in facts["parity"])
+    offline = [bool(record["passed"]) for record in facts["parity"]]
+    return bool(offline) and all(offline) and bool(facts["served"]["checks"]) and bool(facts["served"]["passed"])
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    if not _passed(facts):
+        return "A conversion changed the answers: see the rows marked FAILED."
+    served = {check["variant"] for check in facts["served"]["checks"]}
+    names = [record["variant"] for record in facts["parity"]]
+    offline = [name for name in names if name not in served]
+    more = f"; {', '.join(offline)} offline" if offline else ""
+    return f"The answers stayed the same: {', '.join(name for name in names if name in served)} passed offline and served{more}."
 
 
 def _fastest(facts: dict[str, Any]) -> dict[str, Any]:
-    """The benchmark's row of highest throughput."""
+    """The benchmark's row of highest throughput. Raises ManifestError when every load failed."""
     rows: list[dict[str, Any]] = [row for row in facts["benchmark"]["rows"] if "throughput" in row]
+    if not rows:
+        raise ManifestError(
+            "the benchmark has no figures",
+            expected="at least one load that was answered",
+            found=facts["benchmark"]["rows"][0]["failures"][0],
+            where=BENCHMARK,
+            mend=f"make bench RUN={facts['run']}",
+        )
     return max(rows, key=lambda row: row["throughput"])
 
 
@@ -98,12 +140,10 @@ def _render(facts: dict[str, Any]) -> str:
         "parity": plots.parity(facts["parity"]),
         "latency": plots.latency(facts["benchmark"]),
     }
-    compared = ", ".join(one["variant"] for one in facts["parity"])
-    good = f"The answers stayed the same: {compared} passed, offline and served."
     return environment.get_template(_TEMPLATE).render(
         **facts,
         title="Text in, label out: " + ", ".join(facts["labels"]),
-        verdict=good if _passed(facts) else "A conversion changed the answers: see the rows marked FAILED.",
+        verdict=_verdict(facts),
         passed=_passed(facts),
         encoder=record["encoder"]["made_from"] or record["encoder"]["handle"],
         machine=facts["benchmark"]["machine"],

@@ -14,6 +14,8 @@ from serving.triton import Ports
 from train import errors
 from train.errors import ServerError
 
+_LAST_PORT = 65535
+
 
 def main() -> int:
     arguments = _parse()
@@ -45,7 +47,10 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--port", type=int, default=Ports.http, help="HTTP; gRPC and metrics are the next two")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.port <= _LAST_PORT - 2:
+        parser.error(f"--port: expected 1 to {_LAST_PORT - 2}, found {arguments.port}")
+    return arguments
 
 
 def _port_hint(port: int) -> str:

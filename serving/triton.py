@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from serving.records import REPOSITORY
 from setup import tools
 from train import manifest
 from train.errors import ServerError, ToolError
@@ -28,7 +30,6 @@ _DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
 _DRAINED = b"Found 0 model versions that have in-flight inferences"
 _EXIT_SECONDS = 3  # for an orderly exit after that
 _SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
-_REPOSITORY_MANIFEST = "repository.json"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def start(repository: Path, ports: Ports, log: Path) -> Server:
 
     Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
     """
-    manifest.read(repository, _REPOSITORY_MANIFEST, f"make repository RUN={repository.parent}")
+    manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}")
     if not tools.TRITON_SERVER.exists():
         raise ToolError(
             "Triton is not there",
@@ -173,6 +174,25 @@ def stop(server: Server) -> bool:
     Triton waits for idle keep-alive connections too, until its exit timeout. Once it has said that no request is in
     flight, there is no one to wait for: it gets a short while, then a SIGKILL.
     """
+    with _undisturbed():
+        return _stop(server)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that would interrupt the block are ignored: a second Ctrl-C must not leave a server behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _stop(server: Server) -> bool:
     deadline = time.monotonic() + _DRAIN_SECONDS + 2
     drained = server.process.poll() is not None
     if not drained:
@@ -191,9 +211,10 @@ def stop(server: Server) -> bool:
 
 @contextmanager
 def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
-    """A server for the block, on free ports unless given; its log lies beside the repository."""
-    server = start(repository, ports or free_ports(), repository.parent / "triton.log")
+    """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
+    server = start(repository, ports or free_ports(), repository.parent / f"triton.{os.getpid()}.log")
     try:
         yield server
     finally:
         stop(server)
+    server.log.unlink()

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from export import comparison
 from export.variants import VARIANTS
 from serving import client, triton
-from serving.triton import Server
+from serving.records import REPOSITORY, SERVED, TEXT_MODEL
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle, Golden
 from train.ragged import pad
 
 _BATCH = 32
-RECORD = "served.json"
 
 
 def main() -> int:
@@ -33,26 +32,27 @@ def main() -> int:
     source = bundle.load(arguments.run / "bundle")
     golden = bundle.load_golden(source)
     repository = arguments.run / "model_repository"
-    models = manifest.read(repository, "repository.json", f"make repository RUN={arguments.run}")
+    models = manifest.read(repository, REPOSITORY, f"make repository RUN={arguments.run}")
     with triton.running(repository) as server:
         print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden rows", flush=True)
-        variant = models["text_classifier"]
-        checks = [
-            _check(f"text_classifier ({variant})", variant, protocol, source, golden, _ask_texts(server, protocol, source, golden))
-            for protocol in client.PROTOCOLS
-        ]
-        for model in models["models"]:
-            asked = _ask_ids(server, model, golden)
-            checks.append(_check(model, model.removeprefix("bert_"), "http+grpc", source, golden, asked))
+        variant = models[TEXT_MODEL]
+        checks = []
+        for protocol in client.PROTOCOLS:
+            address = server.http if protocol == "http" else server.grpc
+            asked = _ask_texts(address, protocol, source, golden)
+            checks.append(_check(f"{TEXT_MODEL} ({variant})", variant, protocol, source, golden, asked))
+            for model in models["models"]:
+                asked = _ask_ids(address, protocol, model, golden)
+                checks.append(_check(model, model.removeprefix("bert_"), protocol, source, golden, asked))
     passed = all(check["passed"] for check in checks)
     record = {
         "passed": passed,
-        "bundle_sha256": source.sha256,
+        "repository_sha256": manifest.sha256(repository / REPOSITORY),
         "ready_seconds": server.ready_seconds,
         "checks": checks,
         **provenance.record("tritonclient", "tokenizers", "onnxruntime", "numpy"),
     }
-    manifest.write_json(arguments.run / RECORD, record)
+    manifest.write_json(arguments.run / SERVED, record)
     _show(checks)
     return 0 if passed else 1
 
@@ -84,11 +84,11 @@ def _check(model: str, variant: str, protocol: str, source: Bundle, golden: Gold
     }
 
 
-def _ask_texts(server: Server, protocol: str, source: Bundle, golden: Golden) -> Asked:
+def _ask_texts(address: str, protocol: str, source: Bundle, golden: Golden) -> Asked:
     """Every golden text; besides the logits, the label and the token count have to be the expected ones."""
 
     def ask() -> tuple[NDArray[np.float32], list[str]]:
-        with client.connect(server.http if protocol == "http" else server.grpc, protocol) as connection:
+        with client.connect(address, protocol) as connection:
             answers = connection.classify(golden.texts)
         logits = np.array([answer.logits for answer in answers], np.float32)
         labels = [source.labels[i] for i in logits.argmax(axis=1)]
@@ -103,15 +103,15 @@ def _ask_texts(server: Server, protocol: str, source: Bundle, golden: Golden) ->
     return ask
 
 
-def _ask_ids(server: Server, model: str, golden: Golden) -> Asked:
-    """Every golden row's ids, the batches over HTTP and gRPC in turn, padded as a client would pad them."""
+def _ask_ids(address: str, protocol: str, model: str, golden: Golden) -> Asked:
+    """Every golden row's ids, in batches padded as a client would pad them."""
 
     def ask() -> tuple[NDArray[np.float32], list[str]]:
         parts = []
-        with client.connect(server.http, "http") as http, client.connect(server.grpc, "grpc") as grpc:
-            for number, start in enumerate(range(0, len(golden.ids), _BATCH)):
+        with client.connect(address, protocol) as connection:
+            for start in range(0, len(golden.ids), _BATCH):
                 rows = [golden.ids[i] for i in range(start, min(start + _BATCH, len(golden.ids)))]
-                parts.append((http, grpc)[number % 2].logits(model, pad(rows)["input_word_ids"]))
+                parts.append(connection.logits(model, pad(rows)["input_word_ids"]))
         return np.concatenate(parts), []
 
     return ask

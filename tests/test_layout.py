@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,6 +86,14 @@ def test_entries_can_be_imported_without_running() -> None:
         assert ast.Expr not in top[1:], f"{path} runs something on import"
 
 
+def test_entries_import_no_other_entry() -> None:
+    files = [path for package in MAY_IMPORT for path in sources(package) if is_entry(path)]
+    entries = {f"{path.parent.name}.{path.stem}" for path in files}
+    wrong = [f"{path.name} imports {other}" for path in files for other in imports(path) if other in entries]
+    assert not wrong
+
+
+@pytest.mark.skipif(shutil.which("git") is None or not (CHECKOUT / ".git").exists(), reason="needs git and a git checkout")
 def test_nothing_committed_names_a_registry_or_this_machine() -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     forbidden = re.compile(r"\b(?:pypi|pythonhosted|npmjs|deb\.debian)\.(?:org|com)\b|/(?:work|farm|root)/\w")

@@ -37,6 +37,6 @@ def plan(lengths: NDArray[np.int64], global_batch: int, epoch: int, seed: int) -
 
 def padding_waste(steps: list[Step], lengths: NDArray[np.int64], world: int) -> float:
     """Share of the tokens fed to the model that are padding, 0 to 1."""
-    shards = [step.shard(rank, world) for step in steps for rank in range(world)]
-    fed = sum(len(rows) * int(lengths[rows].max()) for rows in shards if len(rows))
-    return 1 - int(lengths.sum()) / fed if fed else 0.0
+    shards = [lengths[step.shard(rank, world)] for step in steps for rank in range(world)]
+    fed = sum(len(shard) * int(shard.max()) for shard in shards if len(shard))
+    return 1 - sum(int(shard.sum()) for shard in shards) / fed if fed else 0.0

@@ -7,6 +7,8 @@ for a line break inside a field. Line i of `classes.txt` (optional) names class 
 from __future__ import annotations
 
 import csv
+import http.client
+import io
 import os
 import random
 import urllib.request
@@ -65,7 +67,7 @@ def find(given: str, checkout: Path) -> Path:
     try:
         _download(downloaded)
         return downloaded
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(
             "\n!!! AG News is not on this machine and could not be downloaded"
             f" ({error}).\n!!! Going on with a GENERATED corpus: the way is real, its accuracy says nothing about news.\n"
@@ -118,8 +120,17 @@ def _labels(directory: Path) -> tuple[str, ...]:
     path = directory / "classes.txt"
     if not path.is_file():
         return AG_NEWS_LABELS
-    labels = tuple(path.read_text("utf-8").split("\n"))
-    return labels[:-1] if labels[-1] == "" else labels
+    text, bad = _utf8(path)
+    labels = tuple(text.rstrip("\n").split("\n"))
+    if bad or len(labels) < 2 or not all(labels):
+        raise CorpusError(
+            "the class names cannot be read",
+            expected="UTF-8, at least two lines, a name on each",
+            found=bad.value if bad else repr(text[:60]),
+            where=str(path),
+            mend="correct the file, then run the same command again",
+        )
+    return labels
 
 
 def _read(path: Path, classes: int) -> list[Example]:
@@ -149,7 +160,7 @@ def _rows(path: Path, classes: int) -> Iterator[Example | _BadRow]:
     if bad_byte is not None:
         yield bad_byte
         return
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
         try:

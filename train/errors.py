@@ -75,7 +75,8 @@ class ToolError(SlipwayError):
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C and SIGTERM become 130."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that it cleans up as Ctrl-C does, and ends the processes it started
+    for one in (signal.SIGTERM, signal.SIGHUP):  # to clean up as Ctrl-C does, and end the processes that were started
+        signal.signal(one, _interrupt)
     try:
         sys.exit(main())
     except SlipwayError as error:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from train.errors import TrainingError
+from train.errors import CorpusError, EncoderError, SlipwayError, TrainingError
 from train.job import FAILURE, PROGRESS
 
 _LOG = "horovod.log"
@@ -25,7 +25,7 @@ _STOP_WITHIN = 10  # seconds from SIGTERM to SIGKILL
 
 def run(directory: Path, processes: int) -> None:
     """Run the job in `directory` to its end. Raises TrainingError with the first failing rank and its error."""
-    command = ["horovodrun", "--gloo", "-np", str(processes), "-H", f"localhost:{processes}"]
+    command = ["horovodrun", "--gloo", "--disable-cache", "-np", str(processes), "-H", f"localhost:{processes}"]
     command += [sys.executable, "-m", "train.worker", str(directory)]
     binaries = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "TF_USE_LEGACY_KERAS": "1"}
@@ -82,17 +82,19 @@ def _lines(job: subprocess.Popen[bytes], progress_file: Path) -> Iterator[dict[s
             time.sleep(0.1)
 
 
-def _failure(directory: Path, status: int, processes: int) -> TrainingError:
-    record: dict[str, Any] = {"rank": "unknown", "error": "", "slipway": {}}
+def _failure(directory: Path, status: int, processes: int) -> SlipwayError:
+    record: dict[str, Any] = {"rank": "unknown", "error": "", "trace": "", "slipway": {}}
     if (directory / FAILURE).exists():
         record = json.loads((directory / FAILURE).read_text("utf-8"))
     if known := record["slipway"]:
-        return TrainingError(**{key: known[key] for key in ("summary", "expected", "found", "where", "mend")})
-    tail = (directory / _LOG).read_text("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
+        kind = {"EncoderError": EncoderError, "CorpusError": CorpusError}.get(record["type"], TrainingError)
+        return kind(**{key: known[key] for key in ("summary", "expected", "found", "where", "mend")})
+    trace = record["trace"] or (directory / _LOG).read_text("utf-8", "replace")
+    tail = trace.splitlines()[-_SHOWN_LOG_LINES:]
     return TrainingError(
         "training ended before the bundle was complete",
         expected=f"{processes} ranks that all finish",
-        found=record["error"] or f"horovodrun exit status {status}; the last lines of its log:\n    " + "\n    ".join(tail),
+        found=f"horovodrun exit status {status}, {record['error'] or 'and no rank said why'}:\n    " + "\n    ".join(tail),
         where=f"rank {record['rank']}, the first that failed",
         mend="make train, after removing the cause; the bundle that was there before is unchanged",
     )

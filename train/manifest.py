@@ -50,12 +50,15 @@ def hashes(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON, atomically: readers see the old file or the new one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def seal(directory: Path, name: str, facts: dict[str, Any]) -> None:
@@ -110,7 +113,8 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for left_over in target.parent.glob(f".{target.name}.building-*"):
-        if not Path(f"/proc/{left_over.name.rpartition('-')[2]}").exists():
+        pid = left_over.name.rpartition("-")[2]
+        if pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists():
             shutil.rmtree(left_over)
     building = target.parent / f".{target.name}.building-{os.getpid()}"
     building.mkdir()

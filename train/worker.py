@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train import batches, classifier, corpus, manifest, optimizer
-from train.errors import EncoderError, SlipwayError
+from train.errors import EncoderError, SlipwayError, TrainingError
 from train.job import FAILURE, PROGRESS, Job
 from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS, Feed, Ragged, length_sorted_batches, pad
@@ -111,6 +111,14 @@ def _train(model: tf_keras.Model, data: _Data, job: Job, directory: Path) -> dic
             if number == 0:
                 first_step_end = time.monotonic()
             done += len(step.rows)
+            if not np.isfinite(loss):
+                raise TrainingError(
+                    "the loss is not finite",
+                    expected="a number",
+                    found=str(float(loss)),
+                    where=f"step {number + 1} of {len(steps)}",
+                    mend="make train with a lower rate: python -m train.finetune --learning-rate",
+                )
             line = {"step": number + 1, "steps": len(steps), "examples": done, "loss": float(loss)}
             print(json.dumps({**line, "seconds": round(time.monotonic() - started, 3)}), file=progress, flush=True)
     timed = done - len(steps[0].rows)
@@ -119,7 +127,7 @@ def _train(model: tf_keras.Model, data: _Data, job: Job, directory: Path) -> dic
         "steps": len(steps),
         "examples": done,
         "examples_per_second": timed / (time.monotonic() - first_step_end),  # without the first step, which traces
-        "padding_waste": batches.padding_waste(steps, lengths, hvd.size()) if job.epochs == 1 else 0.0,
+        "padding_waste": batches.padding_waste(steps, lengths, hvd.size()),
     }
 
 
@@ -156,14 +164,20 @@ def _evaluate(test: Ragged, directory: Path) -> None:
         if number % hvd.size() == hvd.rank():
             rows_done.append(rows)
             logits.append(reference.infer(pad([test[row] for row in rows])))
-    np.savez(directory / f"logits.{hvd.rank()}.npz", rows=np.concatenate(rows_done), logits=np.concatenate(logits))
+    if rows_done:  # of very few rows, a rank may have none
+        np.savez(directory / f"logits.{hvd.rank()}.npz", rows=np.concatenate(rows_done), logits=np.concatenate(logits))
     hvd.allreduce(tf.zeros(1), name="evaluated")
 
 
 def _record_failure(directory: Path, error: Exception) -> None:
     """Name the first failing rank: the file is created exclusively, so a rank that fails because another did comes too late."""
     slipway = {"summary": error.summary, **vars(error)} if isinstance(error, SlipwayError) else {}
-    record = {"rank": os.environ.get("HOROVOD_RANK", "?"), "error": f"{type(error).__name__}: {error}", "slipway": slipway}
+    record = {
+        "rank": os.environ.get("HOROVOD_RANK", "?"),
+        "type": type(error).__name__,
+        "error": f"{type(error).__name__}: {error}",
+        "slipway": slipway,
+    }
     try:
         with (directory / FAILURE).open("x", encoding="utf-8") as file:
             json.dump({**record, "trace": traceback.format_exc()}, file)

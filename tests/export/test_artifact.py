@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_the_word_passed_is_not_believed_when_the_measurements_say_otherwise(int
         artifact.verdict(int8, bundle_sha256)
 
 
+def test_a_verdict_that_is_no_record_is_refused(int8: Artifact, bundle_sha256: str) -> None:
+    (int8.directory / "parity.json").write_text("{}")
+    with pytest.raises(ParityError, match="cannot be read"):
+        artifact.verdict(int8, bundle_sha256)
+
+
 def test_a_flipped_weight_bit_is_caught_by_the_manifest(int8: Artifact) -> None:
     data = bytearray(int8.model.read_bytes())
     data[len(data) // 2] ^= 1
@@ -72,3 +79,22 @@ def test_a_repository_is_refused_without_parity_and_the_old_one_stays(run_copy: 
     assert done.returncode == 1
     assert "ort_fp32 has not been shown to give the same answers" in done.stderr
     assert (run_copy / "model_repository/repository.json").read_bytes() == before
+
+
+def test_a_whole_run_verifies(finished_run: Path) -> None:
+    done = command("-m", "export.verify", finished_run)
+    assert done.returncode == 0, done.stdout
+    assert "FAILED" not in done.stdout
+
+
+def test_verify_names_the_changed_file_and_the_broken_chain(run_copy: Path) -> None:
+    edit(run_copy / "artifacts/ort_fp32/artifact.json", how="rewritten by hand")
+    with (run_copy / "artifacts/onnx_fp16/model.onnx").open("ab") as file:
+        file.write(b"x")
+    shutil.rmtree(run_copy / "artifacts/onnx_fp32")
+    done = command("-m", "export.verify", run_copy)
+    assert done.returncode == 1
+    assert "ort_int8 was made from another ort_fp32" in done.stdout
+    assert "onnx_fp16/model.onnx" in done.stdout
+    assert "artifacts/onnx_fp32 is not complete" in done.stdout
+    assert "ort_fp32 has not been shown to give the same answers" in done.stdout

@@ -82,6 +82,30 @@ def test_nan_in_the_padded_answer_does_not_pass_for_no_difference() -> None:
     assert record["difference_max"] > 1e30
 
 
+def whole_record(**changes: Any) -> dict[str, Any]:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    invariance = comparison.invariance(REFERENCE, {"padded": REFERENCE})
+    return measured | {"invariance": invariance, "precision": {"weights": {"fp16": 1.0}}} | changes
+
+
+def whats(record: dict[str, Any]) -> list[str]:
+    return [failure["what"] for failure in comparison.judge_artifact(record, VARIANTS["onnx_fp16"])]
+
+
+def test_a_whole_record_passes() -> None:
+    assert whats(whole_record()) == []
+
+
+def test_fp32_inside_an_fp16_artifact_fails() -> None:
+    assert whats(whole_record(precision={"weights": {"fp32": 0.9, "fp16": 0.1}})) == ["share of weights not fp16"]
+
+
+def test_a_record_without_its_invariance_fails() -> None:
+    record = whole_record()
+    del record["invariance"]
+    assert whats(record) == ["invariance was not measured"]
+
+
 def test_a_failure_says_the_limit_that_would_have_passed() -> None:
     measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES)
     found: dict[str, Any] = next(f for f in comparison.judge(measured, VARIANTS["ort_int8"].limits) if "flip" in f["what"])

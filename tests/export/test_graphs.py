@@ -124,12 +124,8 @@ def test_precision_is_read_out_of_the_file(tmp_path: Path) -> None:
     onnx.save(fused_graph.write(tiny_bert()), source)
     quantize.convert(source, target)
     proofs = {kind: precision.proof(path) for kind, path in (("fp32", source), ("int8", target))}
-    assert {(kind, claim): precision.fails(proofs[kind], claim) == "" for kind in proofs for claim in proofs} == {
-        ("fp32", "fp32"): True,
-        ("fp32", "int8"): False,
-        ("int8", "fp32"): False,
-        ("int8", "int8"): True,
-    }
+    assert proofs["fp32"]["weights"] == {"fp32": 1.0}
+    assert proofs["int8"]["weights"].get("int8", 0) > 0.95
 
 
 def test_a_graph_of_another_writer_is_not_taken_for_ours_and_still_optimized(tmp_path: Path) -> None:
@@ -145,8 +141,8 @@ def test_a_graph_of_another_writer_is_not_taken_for_ours_and_still_optimized(tmp
 
 
 def test_a_rewrite_that_answers_otherwise_is_noticed(tmp_path: Path) -> None:
-    exact, approximate = tmp_path / "exact.onnx", tmp_path / "approximate.onnx"
-    onnx.save(canonical_graph.write(tiny_bert("exact")), exact)
-    onnx.save(canonical_graph.write(tiny_bert("approximate")), approximate)
-    assert from_savedmodel._difference(exact, exact, vocabulary=50) == 0
-    assert from_savedmodel._difference(exact, approximate, vocabulary=50) > 1e-4
+    right, wrong = tmp_path / "right.onnx", tmp_path / "wrong.onnx"
+    onnx.save(canonical_graph.write(tiny_bert()), right)
+    onnx.save(canonical_graph.write(dataclasses.replace(tiny_bert(), heads=2)), wrong)
+    assert from_savedmodel._difference(right, right, vocabulary=50) == 0
+    assert from_savedmodel._difference(right, wrong, vocabulary=50) > 1e-3

@@ -18,6 +18,13 @@ def graph(epsilons: list[float], kinds: list[str]) -> helper.GraphProto:  # type
 
 
 def test_what_no_variable_holds_is_read_from_the_graph() -> None:
+    found = graph([1e-6, 1e-6], ["Erf"])
+    assert recognise._epsilon(found) == pytest.approx(1e-6)
+    assert recognise._gelu(found) == "exact"
+    assert recognise._gelu(graph([1e-6], ["Tanh", "Tanh"])) == "approximate"
+
+
+def test_without_a_transformer_there_is_no_bert() -> None:
     with pytest.raises(recognise.NotRecognised, match="no variables transformer"):
         recognise.bert({}, graph([1e-12, 1e-12], ["Erf"]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import importlib.util
 
 import numpy as np
 import pytest
@@ -34,4 +35,5 @@ def test_a_missing_library_is_named_before_anything_is_loaded(leg: object, monke
 @pytest.mark.parametrize("leg", [tensorrt_engine, tftrt])
 def test_nothing_is_missing_when_every_library_is_there(leg: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert leg.missing() == ""  # type: ignore[attr-defined]

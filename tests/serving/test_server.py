@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_a_port_in_use_is_named(finished_run: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServerError, match=f"{triton.HOST}:{port}"):
             triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log")
+
+
+def test_no_texts_get_no_answers(connection: Client) -> None:
+    assert connection.classify([]) == []
+
+
+def test_a_connection_cut_in_the_middle_is_a_server_error() -> None:
+    listening = socket.create_server((triton.HOST, 0))
+    address = f"{triton.HOST}:{listening.getsockname()[1]}"
+
+    def cut() -> None:
+        listening.accept()[0].close()
+        listening.close()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    with client.connect(address, "http") as connection, pytest.raises(ServerError, match="no answer from the server"):
+        connection.classify(["The coach won"])
+    cutting.join()
 
 
 def test_a_command_line_that_is_not_utf8_is_refused() -> None:

@@ -29,6 +29,11 @@ def test_epochs_are_shuffled_differently_and_each_alike_every_time() -> None:
     assert not np.array_equal(first[0].rows, second[0].rows)
 
 
+def test_padding_is_counted_over_all_epochs() -> None:
+    once = batches.plan(LENGTHS, 32, epoch=0, seed=1)
+    assert batches.padding_waste(once + once, LENGTHS, 2) == batches.padding_waste(once, LENGTHS, 2) > 0
+
+
 def test_bucketing_by_length_wastes_little_padding() -> None:
     bucketed = batches.padding_waste(batches.plan(LENGTHS, 32, epoch=0, seed=1), LENGTHS, world=2)
     unsorted = batches.padding_waste([batches.Step(rows) for rows in np.array_split(np.arange(len(LENGTHS)), 32)], LENGTHS, 2)

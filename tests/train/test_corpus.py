@@ -46,6 +46,19 @@ def test_a_bad_row_is_named_by_file_line_and_rule(tmp_path: Path, bad: bytes, ru
     assert rule in caught.value.expected
 
 
+def test_a_line_separator_inside_a_text_does_not_shift_line_numbers(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"train\.csv:2"):
+        corpus.load(write(tmp_path / "c", '"1","a\u2028b","c"\n"9","a","b"\n'.encode()))
+
+
+@pytest.mark.parametrize("names", [b"only one\n", b"a\n\nb\n", b"\xff\nb\n"])
+def test_class_names_that_are_none_are_refused(tmp_path: Path, names: bytes) -> None:
+    directory = write(tmp_path / "c", GOOD.encode())
+    (directory / "classes.txt").write_bytes(names)
+    with pytest.raises(CorpusError, match="class names"):
+        corpus.load(directory)
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="at least one row"):
         corpus.load(write(tmp_path / "c", b""))

@@ -22,7 +22,7 @@ def test_an_unknown_encoder_is_refused_with_both_names_and_nothing_half_written(
     out.mkdir(parents=True)
     (out / "kept").write_text("the last good bundle")
     done = command("-m", "train.finetune", "--out", out, "--corpus", generated, "--encoder", tmp_path / "nowhere")
-    assert done.returncode == 5
+    assert done.returncode == 4
     assert "the encoder cannot be loaded" in done.stderr
     assert str(tmp_path / "nowhere") in done.stderr
     assert (out / "kept").read_text() == "the last good bundle"
@@ -34,6 +34,6 @@ def test_a_sequence_longer_than_the_position_table_is_refused_with_both_numbers(
 ) -> None:
     arguments = ["--corpus", generated, "--encoder", tiny_encoder, "--max-seq-len", 65, "--processes", 1]
     done = command("-m", "train.finetune", "--out", tmp_path / "bundle", *arguments)
-    assert done.returncode == 5
+    assert done.returncode == 4
     assert "max_seq_len up to 64" in done.stderr
     assert "max_seq_len 65" in done.stderr
