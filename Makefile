@@ -15,6 +15,8 @@ PORT ?= 8000
 TEXT ?= Oil prices fall as OPEC raises output
 
 export PYTHON
+# Keras would write its settings into the home directory.
+export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
@@ -78,7 +80,8 @@ clean:  ## remove what was built, but not runs/
 # The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because code changed;
 # ask for that with `make train`.
 
-override TEXT := $(value TEXT)  # as it was typed: make would expand a $ in it
+# As it was typed: make would expand a $ in it.
+override TEXT := $(value TEXT)
 export TEXT
 define TRAIN
 @$(PY) -m train.finetune --out $(RUN)/bundle --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) \
