@@ -76,13 +76,14 @@ def table(record: dict[str, Any]) -> str:
         )
     lines += [f"| {name} | skipped: {why['reason']} | | | |" for name, why in record["skipped"].items()]
     best = max(record["benchmark"]["rows"], key=lambda row: row["throughput"])
-    share = best["throughput"] / record["benchmark"]["engine_limit"]["texts_per_second"]
+    limit = record["benchmark"]["engine_limit"]["texts_per_second"]
+    least, most = best["throughput_least"] / limit, best["throughput_most"] / limit
     machine = record["machine"]
     lines += [
         "",
         f"Test accuracy {record['train']['test_accuracy']:.2%} after {record['train']['rows']} rows. "
         f"Served with real texts ({record['benchmark']['variant']}, {best['concurrency']} clients, {best['protocol']}): "
-        f"{share:.0%} of what the engine does alone; "
+        f"{least:.0%} to {most:.0%} of what the engine did alone in the same rounds; "
         f"{record['benchmark']['padding']['waste']:.1%} of the tokens computed were padding. "
         f"{machine['cores']} cores of {machine['cpu']}, commit {record['commit']}.",
     ]
