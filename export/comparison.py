@@ -5,7 +5,6 @@ Pure functions of arrays; offline parity and served parity both come through her
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -138,7 +137,3 @@ def judge_artifact(measured: dict[str, Any], variant: Variant) -> list[dict[str,
             {"what": f"share of weights not {variant.precision}", "would_pass": 1 - share, "limit": 1 - PRECISION_SHARE}
         )
     return failures
-
-
-def limits_record(limits: Limits) -> dict[str, Any]:
-    return asdict(limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def check(candidate: Artifact, reference: Bundle) -> dict[str, Any]:
         "bundle_sha256": reference.sha256,
         "passed": not failures,
         "failures": failures,
-        "limits": comparison.limits_record(candidate.variant.limits),
+        "limits": asdict(candidate.variant.limits),
         "texts_per_second": len(golden.texts) / seconds,
         "cost": cost,
         "compared_on": provider,
