@@ -20,7 +20,7 @@ from serving.model_config import ModelConfig, Tensor
 from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
-from train.errors import ParityError
+from train.errors import ParityError, ServerError
 
 _BACKEND = Path(__file__).parent / "backend"
 _TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
@@ -31,6 +31,7 @@ _FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 def main() -> int:
     arguments = _parse()
     source = bundle.load(arguments.run / "bundle")
+    _check_task(source)
     passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if _PROVIDER in one.variant.providers]
     chosen = _choose(passed, arguments.engine, arguments.run)
     target = arguments.run / "model_repository"
@@ -53,6 +54,17 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--engine", choices=_FASTEST_FIRST, help="variant behind text_classifier; default: the fastest that passed")
     return parser.parse_args()
+
+
+def _check_task(source: Bundle) -> None:
+    if source.task != "single_text":
+        raise ServerError(
+            f"a {source.task} model cannot be served yet",
+            expected="a model of single texts; text pairs and tagging end with their verified artifacts",
+            found=source.task,
+            where=str(source.directory / bundle.MANIFEST),
+            mend="serve artifacts/<variant>/model.onnx with a client that sends ids",
+        )
 
 
 def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:

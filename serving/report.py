@@ -50,7 +50,7 @@ def _gather(run: Path) -> dict[str, Any]:
     return {
         "run": str(run),
         "bundle": source.facts,
-        "history": _json(source.directory / "history.json", f"make train RUN={run}"),
+        "history": _history(source),
         "labels": source.labels,
         "texts": bundle.load_golden(source).texts,
         "parity": [_parity(run, name, source.sha256) for name in artifact.exported(run)],
@@ -58,6 +58,13 @@ def _gather(run: Path) -> dict[str, Any]:
         "served": _of_repository(run / SERVED, repository, f"make verify RUN={run}"),
         "benchmark": _of_repository(run / BENCHMARK, repository, f"make bench RUN={run}"),
     }
+
+
+def _history(source: bundle.Bundle) -> list[dict[str, float]]:
+    """The steps of training; none when the model was trained elsewhere."""
+    path = source.directory / "history.json"
+    found: list[dict[str, float]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return found
 
 
 def _json(path: Path, mend: str) -> Any:
@@ -135,7 +142,7 @@ def _render(facts: dict[str, Any]) -> str:
     )
     record, metrics = facts["bundle"], facts["bundle"]["metrics"]
     figures = {
-        "training": plots.training(facts["history"]),
+        **({"training": plots.training(facts["history"])} if facts["history"] else {}),
         "confusion": plots.confusion(metrics["confusion"], facts["labels"]),
         "parity": plots.parity(facts["parity"]),
         "latency": plots.latency(facts["benchmark"]),

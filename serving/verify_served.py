@@ -22,7 +22,6 @@ from serving import client, triton
 from serving.records import REPOSITORY, SERVED, TEXT_MODEL
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle, Golden
-from train.ragged import pad
 
 _BATCH = 32
 
@@ -110,8 +109,8 @@ def _ask_ids(address: str, protocol: str, model: str, golden: Golden) -> Asked:
         parts = []
         with client.connect(address, protocol) as connection:
             for start in range(0, len(golden.ids), _BATCH):
-                rows = [golden.ids[i] for i in range(start, min(start + _BATCH, len(golden.ids)))]
-                parts.append(connection.logits(model, pad(rows)["input_word_ids"]))
+                rows = golden.ids.take(np.arange(start, min(start + _BATCH, len(golden.ids))))
+                parts.append(connection.logits(model, rows.padded()["input_word_ids"]))
         return np.concatenate(parts), []
 
     return ask

@@ -61,3 +61,11 @@ def finished_run(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.T
 def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may damage."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def foreign_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models that were not trained here: pairs/, tagger/, unknown/ with model/, vocab.txt, labels.txt and rows."""
+    target = tmp_path_factory.mktemp("foreign")
+    succeed("tests/make_foreign_models.py", target)
+    return target

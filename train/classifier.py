@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.bundle import Logits
 from train.errors import EncoderError
 from train.keras2 import hub, tf, tf_keras
-from train.ragged import INPUTS, Feed
+from train.ragged import INPUTS
+from train.saved_model import SIGNATURE
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,4 @@ def save(model: tf_keras.Model, directory: Path) -> None:
     def logits(input_word_ids: tf.Tensor, input_mask: tf.Tensor, input_type_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"logits": model(dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True)), training=False)}
 
-    tf.saved_model.save(module, str(directory), signatures={"serving_default": logits})
-
-
-class SavedClassifier:
-    """The SavedModel, loaded back from disk: the reference every conversion is compared with."""
-
-    def __init__(self, directory: Path) -> None:
-        self._loaded = tf.saved_model.load(str(directory))  # kept: the signature holds its variables only weakly
-        self._signature = self._loaded.signatures["serving_default"]
-
-    def infer(self, feed: Feed) -> Logits:
-        """Logits float32 [batch, labels] for arrays int32 [batch, sequence]."""
-        result: Logits = self._signature(**{name: tf.constant(value) for name, value in feed.items()})["logits"].numpy()
-        return result
+    tf.saved_model.save(module, str(directory), signatures={SIGNATURE: logits})

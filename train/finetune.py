@@ -20,7 +20,7 @@ import numpy as np
 
 from train import bundle, corpus, errors, launch, manifest
 from train.job import PROGRESS, Job
-from train.ragged import Ragged
+from train.ragged import Logits, Ragged
 from train.tokenizer import Tokenizer
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -33,12 +33,13 @@ def main() -> int:
     job = _job(arguments, found)
     print(f"corpus    {found.where}: {len(found.train)} train, {len(found.test)} test rows, labels {', '.join(found.labels)}")
     print(f"encoder   {job.encoder}")
+    encoder = _encoder_facts(job.encoder)  # refuses one with links now, not when it has been trained
     with manifest.atomic_directory(arguments.out) as building:
         scratch = building / "training"
         scratch.mkdir()
         job.write(scratch)
         launch.run(scratch, arguments.processes)
-        metrics = _hand_over(scratch, building, found, job)
+        metrics = _hand_over(scratch, building, found, job, encoder)
     print(f"accuracy  {metrics['test_accuracy']:.4f} on {metrics['test_rows']} test rows")
     print(f"bundle    {arguments.out}")
     return 0
@@ -84,7 +85,7 @@ def _job(arguments: argparse.Namespace, found: corpus.Corpus) -> Job:
     )
 
 
-def _hand_over(scratch: Path, building: Path, found: corpus.Corpus, job: Job) -> dict[str, Any]:
+def _hand_over(scratch: Path, building: Path, found: corpus.Corpus, job: Job, encoder: dict[str, str]) -> dict[str, Any]:
     """Move what the ranks wrote into the bundle, add the golden rows and the manifest; return the metrics."""
     facts = json.loads((scratch / "facts.json").read_text("utf-8"))
     (scratch / "saved_model").rename(building / "saved_model")
@@ -114,7 +115,7 @@ def _hand_over(scratch: Path, building: Path, found: corpus.Corpus, job: Job) ->
             "task": "single_text",
             "max_seq_len": job.max_seq_len,
             "lower_case": facts["lower_case"],
-            "encoder": _encoder_facts(job.encoder),
+            "encoder": encoder,
             "corpus": {"where": job.corpus, "sha256": found.sha256, "generated": found.generated},
             "hyper_parameters": vars(job),
             "metrics": metrics,
@@ -127,7 +128,7 @@ def _hand_over(scratch: Path, building: Path, found: corpus.Corpus, job: Job) ->
     return metrics
 
 
-def _gathered_logits(scratch: Path, rows: int) -> bundle.Logits:
+def _gathered_logits(scratch: Path, rows: int) -> Logits:
     parts = [np.load(path) for path in sorted(scratch.glob("logits.*.npz"))]
     order = np.concatenate([part["rows"] for part in parts])
     if not np.array_equal(np.sort(order), np.arange(rows)):
@@ -139,11 +140,11 @@ def _gathered_logits(scratch: Path, rows: int) -> bundle.Logits:
             mend="make train",
         )
     logits = np.concatenate([part["logits"] for part in parts])
-    ordered: bundle.Logits = logits[np.argsort(order)].astype(np.float32)
+    ordered: Logits = logits[np.argsort(order)].astype(np.float32)
     return ordered
 
 
-def _golden(building: Path, found: corpus.Corpus, job: Job, lower_case: bool, logits: bundle.Logits) -> bundle.Golden:
+def _golden(building: Path, found: corpus.Corpus, job: Job, lower_case: bool, logits: Logits) -> bundle.Golden:
     rows = corpus.sample(found.test, job.golden_rows, job.seed)
     texts = [found.test[row].text for row in rows]
     tokenize = Tokenizer(building / "vocab.txt", lower_case=lower_case, max_seq_len=job.max_seq_len)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 _WIDTH_OF_FILES = 120  # characters
@@ -20,6 +24,16 @@ def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
     for column in columns:
         made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     return made
+
+
+@contextmanager
+def activity(name: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done, and for how long: yields what to call with each new thing. In a file, nothing."""
+    shown = console()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+        line = progress.add_task(name)
+        yield lambda doing: progress.update(line, description=f"{name:<14}{doing}")
 
 
 def verdict(passed: bool) -> str:

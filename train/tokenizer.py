@@ -6,6 +6,7 @@ So it imports nothing of the project, and nothing but `tokenizers` besides the s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,12 @@ class VocabularyError(ValueError):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Word piece ids of one text, [CLS] and [SEP] included; `truncated` when the text did not fit."""
+    """Word pieces of one text or pair, [CLS] and [SEP] included; `truncated` when the text did not fit."""
 
     ids: list[int]
+    types: list[int]  # 1 in the second text of a pair, else 0
     truncated: bool
+    words: list[int | None]  # which of the given words each piece belongs to; only `of_words` fills it
 
 
 class Tokenizer:
@@ -48,7 +51,12 @@ class Tokenizer:
         self._tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
         self._tokenizer.enable_truncation(max_seq_len)
 
-    def __call__(self, texts: list[str]) -> list[Tokens]:
-        """Tokens of each text, in order. An empty text gives [CLS] [SEP]."""
+    def __call__(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokens of each text or pair, in order. An empty text gives [CLS] [SEP]; of a pair the longer text is cut first."""
         encodings = self._tokenizer.encode_batch_fast(texts)
-        return [Tokens(encoding.ids, bool(encoding.overflowing)) for encoding in encodings]
+        return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), []) for encoding in encodings]
+
+    def of_words(self, sentences: list[list[str]]) -> list[Tokens]:
+        """Tokens of sentences that are split into words already, as a tagger's are."""
+        encodings = self._tokenizer.encode_batch(sentences, is_pretokenized=True)
+        return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), encoding.word_ids) for encoding in encodings]

@@ -25,7 +25,8 @@ from train import batches, classifier, corpus, manifest, optimizer
 from train.errors import EncoderError, SlipwayError, TrainingError
 from train.job import FAILURE, PROGRESS, Job
 from train.keras2 import tf, tf_keras
-from train.ragged import INPUTS, Feed, Ragged, length_sorted_batches, pad
+from train.ragged import INPUTS, Feed, Ragged, length_sorted_batches
+from train.saved_model import SavedClassifier
 from train.tokenizer import Tokenizer
 
 _EVALUATION_BATCH = 32
@@ -107,7 +108,7 @@ def _train(model: tf_keras.Model, data: _Data, job: Job, directory: Path) -> dic
         for number, step in enumerate(steps):
             rows = step.shard(hvd.rank(), hvd.size())
             share = tf.constant(len(step.rows) / hvd.size(), tf.float32)
-            loss = train_step(pad([data.train[row] for row in rows]), data.train_labels[rows], share)
+            loss = train_step(data.train.take(rows).padded(), data.train_labels[rows], share)
             if number == 0:
                 first_step_end = time.monotonic()
             done += len(step.rows)
@@ -158,12 +159,12 @@ def _step_function(model: tf_keras.Model, update: tf_keras.optimizers.Optimizer,
 
 def _evaluate(test: Ragged, directory: Path) -> None:
     """This rank's share of the test rows through the SavedModel on disk → logits.<rank>.npz (rows, logits)."""
-    reference = classifier.SavedClassifier(directory / "saved_model")
+    reference = SavedClassifier(directory / "saved_model")
     rows_done, logits = [], []
     for number, rows in enumerate(length_sorted_batches(test.lengths, _EVALUATION_BATCH)):
         if number % hvd.size() == hvd.rank():
             rows_done.append(rows)
-            logits.append(reference.infer(pad([test[row] for row in rows])))
+            logits.append(reference.infer(test.take(rows).padded()))
     if rows_done:  # of very few rows, a rank may have none
         np.savez(directory / f"logits.{hvd.rank()}.npz", rows=np.concatenate(rows_done), logits=np.concatenate(logits))
     hvd.allreduce(tf.zeros(1), name="evaluated")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.ragged import Ragged, length_sorted_batches, pad
+from train.ragged import Ragged, length_sorted_batches
 
 ROWS = Ragged.of([[101, 7, 102], [101, 102], [101, 7, 8, 9, 102]])
 
@@ -12,7 +12,7 @@ def test_rows_come_back_as_they_were() -> None:
 
 
 def test_padding_is_zero_and_masked() -> None:
-    feed = pad([ROWS[0], ROWS[1]], length=4)
+    feed = ROWS.take(np.array([0, 1])).padded(4)
     assert feed["input_word_ids"].tolist() == [[101, 7, 102, 0], [101, 102, 0, 0]]
     assert feed["input_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 0, 0]]
 

@@ -1,0 +1,31 @@
+"""The FP32 SavedModel, loaded back from disk: the reference that every conversion is compared with.
+
+with the signature that bundle.py describes: INPUTS, int32 [batch, sequence] → logits
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.keras2 import tf
+from train.ragged import Feed, Logits
+
+SIGNATURE = "serving_default"
+
+
+class SavedClassifier:
+    provider = "TensorFlow"
+
+    def __init__(self, directory: Path) -> None:
+        self._loaded = tf.saved_model.load(str(directory))  # kept: the signature holds its variables only weakly
+        self.signature = self._loaded.signatures[SIGNATURE]  # a ConcreteFunction
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What the signature computes with."""
+        return list(self.signature.variables)
+
+    def infer(self, feed: Feed) -> Logits:
+        """Logits float32 [batch, labels], of a tagger [batch, sequence, labels], for arrays int32 [batch, sequence]."""
+        result: Logits = self.signature(**{name: tf.constant(value) for name, value in feed.items()})["logits"].numpy()
+        return result
