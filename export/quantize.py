@@ -7,6 +7,7 @@ that instruction: u8 × u8 is widened before it is added. One scale and zero poi
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def convert(source: Path, target: Path) -> str:
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer warns once a call that it was not preprocessed
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         quantized = Path(scratch) / "model.onnx"
+        # The quantizer writes model-inferred.onnx beside what it reads, and leaves it there when it fails: not into an artifact.
+        beside = Path(shutil.copyfile(source, Path(scratch) / "source.onnx"))
         quantize_dynamic(
-            source,
+            beside,
             quantized,
             weight_type=QuantType.QUInt8,
             per_channel=True,

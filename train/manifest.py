@@ -1,7 +1,8 @@
 """Directories that are either complete and unchanged, or do not exist for the next stage.
 
 A stage writes its directory in a temporary sibling, records the sha256 of every file in a JSON manifest, and swaps the
-sibling in with one rename. The next stage reads the manifest first and refuses a file that is not the one recorded.
+sibling in with one rename. The next stage reads the manifest first and refuses a file that is not the one recorded, and
+anything that is neither a file nor a directory: a link's target lies outside of what was hashed, and a pipe never ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 def sha256(path: Path) -> str:
-    """sha256 of a file; of a directory: over the sorted (relative path, sha256) pairs of the files in it."""
+    """sha256 of a file; of a directory: over the sorted (relative path, sha256) pairs of the files in it. As `hashes`."""
     if path.is_dir():
         digest = hashlib.sha256()
         for name, value in hashes(path).items():
@@ -41,10 +43,45 @@ def hashes(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
     """Relative path → sha256 of every file below `directory`, sorted, but for those named in `leave_out`.
 
     Python's own __pycache__ does not count: Triton's Python backend writes it, and Python checks it against the source.
+    Raises ManifestError as `files` does.
     """
-    paths = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
-    files = {str(path.relative_to(directory)): path for path in paths}
-    return {name: sha256(files[name]) for name in sorted(files.keys() - set(leave_out))}
+    counted = {name: path for name, path in files(directory).items() if path.parent.name != "__pycache__"}
+    return {name: sha256(counted[name]) for name in sorted(counted.keys() - set(leave_out))}
+
+
+def files(directory: Path) -> dict[str, Path]:
+    """Relative path → path of every file below `directory`. Opens none, and never leaves the directory.
+
+    Raises ManifestError naming the first symbolic link (to a file, to a directory, or to nothing), pipe, socket or device.
+    """
+    found = {}
+    for path in sorted(directory.rglob("*")):  # does not descend into linked directories
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # Python renames what it writes into __pycache__, also while Triton runs
+            continue
+        if stat.S_ISREG(mode):
+            found[str(path.relative_to(directory))] = path
+        elif not stat.S_ISDIR(mode):
+            raise _not_a_file(path, mode)
+    return found
+
+
+def _not_a_file(path: Path, mode: int) -> ManifestError:
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    link = stat.S_ISLNK(mode)
+    return ManifestError(
+        f"{path.name} is neither a file nor a directory",
+        expected="files and directories only, so that everything that is read lies here and is hashed",
+        found=f"a symbolic link to {path.readlink()}" if link else kinds.get(stat.S_IFMT(mode), "something else"),
+        where=str(path),
+        mend="look where it leads; if that is what you want, copy it here: cp -rL" if link else f"rm {path}",
+    )
+
+
+def _refuse_link(directory: Path) -> None:
+    if directory.is_symlink():
+        raise _not_a_file(directory, directory.lstat().st_mode)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,8 +107,11 @@ def read(directory: Path, name: str, mend: str, beside: tuple[str, ...] = ()) ->
     """The manifest `name` of `directory`, after checking every file it lists; `beside` are files it does not cover.
 
     Raises ManifestError when the manifest is missing or unreadable, a listed file is missing or changed, or a file is
-    there that is not listed. `mend` is the command that writes the directory anew.
+    there that is not listed; as `files` does, also for a link in the place of `directory`. `mend` is the command that
+    writes the directory anew.
     """
+    _refuse_link(directory)
+    files(directory)  # before the manifest is opened, which may itself be a link
     path = directory / name
     if not path.is_file():
         raise ManifestError(
@@ -109,8 +149,10 @@ def _check_files(directory: Path, name: str, recorded: dict[str, str], found: di
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield an empty temporary sibling of `target`; when the block ends well, it takes `target`'s place in one rename.
 
-    When the block raises, the sibling is removed and what was at `target` stays as it was.
+    When the block raises, the sibling is removed and what was at `target` stays as it was. Raises ManifestError when
+    `target` is a symbolic link: the exchange would swap the link, and leave what it leads to as it was.
     """
+    _refuse_link(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left_over in target.parent.glob(f".{target.name}.building-*"):
         pid = left_over.name.rpartition("-")[2]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,67 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_build(tmp_path: Path)
     left.mkdir()
     with manifest.atomic_directory(tmp_path / "stage"):
         assert not left.exists()
+
+
+def link_to_a_file(at: Path) -> None:
+    at.symlink_to("part/weights")
+
+
+def link_to_a_directory(at: Path) -> None:
+    at.symlink_to("part")
+
+
+def link_to_nothing(at: Path) -> None:
+    at.symlink_to("nowhere")
+
+
+def bound_socket(at: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.path.relpath(at))  # an address has 108 bytes at most
+
+
+@pytest.mark.parametrize("plant", [link_to_a_file, link_to_a_directory, link_to_nothing, os.mkfifo, bound_socket])
+def test_what_is_neither_file_nor_directory_is_refused_by_name_and_never_opened(
+    sealed: Path, plant: Callable[[Path], None]
+) -> None:
+    plant(sealed / "planted")
+    with pytest.raises(ManifestError, match="planted is neither a file nor a directory"):
+        read(sealed)
+
+
+def test_a_link_in_place_of_a_listed_file_is_refused_though_its_contents_are_the_recorded_ones(sealed: Path) -> None:
+    weights = sealed / "part" / "weights"
+    weights.rename(sealed.parent / "outside")
+    weights.symlink_to(sealed.parent / "outside")
+    with pytest.raises(ManifestError, match=r"a symbolic link to .*outside"):
+        read(sealed)
+
+
+def test_a_manifest_that_is_a_link_is_not_read(sealed: Path) -> None:
+    (sealed / "stage.json").rename(sealed.parent / "outside")
+    (sealed / "stage.json").symlink_to(sealed.parent / "outside")
+    with pytest.raises(ManifestError, match=r"stage\.json is neither"):
+        read(sealed)
+
+
+def test_a_link_to_a_whole_sealed_directory_is_refused(sealed: Path) -> None:
+    link = sealed.with_name("link")
+    link.symlink_to(sealed)
+    with pytest.raises(ManifestError, match="a symbolic link to"):
+        read(link)
+
+
+def test_a_directory_with_a_link_is_not_sealed(tmp_path: Path) -> None:
+    (tmp_path / "planted").symlink_to("nowhere")
+    with pytest.raises(ManifestError, match="planted"):
+        manifest.seal(tmp_path, "stage.json", {})
+    assert not (tmp_path / "stage.json").exists()
+
+
+def test_a_build_does_not_replace_a_link_nor_what_it_leads_to(sealed: Path) -> None:
+    link = sealed.with_name("link")
+    link.symlink_to(sealed)
+    with pytest.raises(ManifestError, match="a symbolic link to"), manifest.atomic_directory(link):
+        pass
+    assert read(sealed)["fact"] == 1
+    assert link.is_symlink()
