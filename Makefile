@@ -1,6 +1,7 @@
 # Slipway's verbs. Each stage reads a directory of runs/<name>/ and writes one; `make demo` runs them all.
 #
 #   RUN=runs/agnews  NP=2  CORPUS=  ENCODER=.tools/encoder  TRAIN_ROWS=  GOLDEN_ROWS=  TEXT=  PORT=8000  PYTHON=python3.11
+#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
@@ -20,13 +21,13 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train export repository verify serve ask bench report doctor test check lock clean
+.PHONY: help setup demo train export repository verify serve ask bench report doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## ?(.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 14
 
 setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do)
 	@bash setup/bootstrap.sh
@@ -38,7 +39,8 @@ demo: setup  ## the whole way on AG News: train, convert, compare, serve, measur
 train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes → RUN/bundle
 	$(TRAIN)
 
-export: setup  ## convert RUN/bundle into every variant this machine can make, and compare → RUN/artifacts
+export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
+	$(ADOPT)
 	$(EXPORT)
 
 repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository
@@ -65,10 +67,16 @@ doctor:  ## what this machine can run, what is missing, and the command that pro
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
 	@$(PY) -m pytest
 
+test-gpu:  ## acceptance of the TensorRT and TF-TRT legs, for a machine with a GPU (in NVIDIA's container: PY=python3)
+	@$(PY) -m pytest -m gpu -rs -W default tests/gpu
+
 check: setup  ## format, lint, types, import rules: what CI runs before the tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@failed=; for api in .tools/tensorrt/*; do echo "TensorRT $$(basename $$api), its real API:"; \
+	    MYPYPATH=$$api/stubs .venv/bin/mypy --cache-dir .mypy_cache/tensorrt-$$(basename $$api) export/tensorrt_engine.py tests/gpu || failed=1; \
+	done; [ -z "$$failed" ]
 	@$(PY) -m pytest -q tests/test_layout.py
 
 lock: setup  ## resolve the requirement files anew
@@ -87,6 +95,8 @@ define TRAIN
 @$(PY) -m train.finetune --out $(RUN)/bundle --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) \
     --train-rows $(TRAIN_ROWS) --golden-rows $(GOLDEN_ROWS) --max-seq-len $(MAX_SEQ_LEN) --epochs $(EPOCHS)
 endef
+ADOPT = $(if $(SAVED_MODEL),@$(PY) -m export.adopt --saved-model "$(SAVED_MODEL)" --vocab "$(VOCAB)" --labels "$(LABELS)" \
+    --golden "$(GOLDEN)" --out $(RUN)/bundle --max-seq-len $(MAX_SEQ_LEN))
 EXPORT = @$(PY) -m export.convert --run $(RUN)
 REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN)
 VERIFY = @rm -f $(RUN)/.verified $(RUN)/.measured; $(PY) -m serving.verify_served --run $(RUN)

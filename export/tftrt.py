@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-import ctypes.util
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from export.tensorrt_engine import Profile
-from train.ragged import INPUTS
+from export import gpu
+from export.engine_plan import Profile
+from train.errors import ToolError
+from train.ragged import INPUTS, Feed, Logits
+
+_SEGMENT = "TRTEngineOp"
+_ENGINE = "trt-serialized-engine."  # how TF-TRT calls an engine's file among the assets; the segment's name follows
+_MULTIPLICATIONS = {"MatMul", "_FusedMatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "_FusedBatchMatMulV2", "Einsum"}
+_SIGNATURE = "serving_default"
+# Asked of the extension alone, which takes 0.1 s, in a process of its own: what TensorFlow calls in vain aborts the caller.
+_PROBE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("_pywrap_py_utils", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(".".join(map(str, module.get_linked_tensorrt_version())), module.is_tensorrt_enabled())
+"""
 
 
+@functools.cache
 def missing() -> str:
     """ "" when the converter can run, else what is not there.
 
-    Asked before TensorFlow is: trt_convert aborts the whole process when libnvinfer is missing.
+    TensorFlow opens libnvinfer.so.<x.y.z> and libnvinfer_plugin.so.<x.y.z> by the version it was linked against (2.17.1 of
+    the package index: 8.6.1; "8" alone is not enough), and without them aborts when the converter is made.
     """
-    found = [name for name in ("nvinfer", "nvinfer_plugin", "cuda") if not ctypes.util.find_library(name)]
-    return "no " + " and no ".join(f"lib{name}" for name in found) if found else ""
+    tensorflow = importlib.util.find_spec("tensorflow")
+    if tensorflow is None or tensorflow.origin is None:
+        return "no Python module tensorflow"
+    extension = Path(tensorflow.origin).parent / "compiler" / "tf2tensorrt" / "_pywrap_py_utils.so"
+    if not extension.is_file():
+        return "a TensorFlow without TF-TRT; the last one with it is 2.17"
+    command = [sys.executable, "-c", _PROBE, str(extension)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.split()
+    found = _missing_libraries(said)
+    try:
+        gpu.current()
+    except ToolError as error:
+        found.append(error.found)
+    return ", ".join(found)
+
+
+def _missing_libraries(said: list[str]) -> list[str]:
+    """`said`: the TensorRT version TensorFlow is linked against, and whether it found it; nothing when asking failed."""
+    if not said:
+        return ["a TensorFlow that does not say which TensorRT it wants"]
+    version, found = said
+    return (
+        [] if found == "True" else [f"no libnvinfer.so.{version}, no libnvinfer_plugin.so.{version}, which this TensorFlow opens"]
+    )
 
 
 def corners(profiles: list[Profile]) -> list[tuple[int, int]]:
-    """The (batch, sequence) shapes `build` runs once each, so that no engine is built at the first request."""
-    return sorted({corner for profile in profiles for corner in (profile.least, profile.best, profile.most)})
+    """The (batch, sequence) shapes `build` runs once each: the corners and the best shape of all, and of single texts.
+
+    Every shape costs TF-TRT an engine, so only the first two of the plan are built: any shape, and one text.
+    """
+    return sorted({corner for profile in profiles[:2] for corner in (profile.least, profile.best, profile.most)})
 
 
 def convert(source: Path, target: Path, precision: str, profiles: list[Profile]) -> str:
@@ -35,7 +84,9 @@ def convert(source: Path, target: Path, precision: str, profiles: list[Profile])
         input_saved_model_dir=str(source),
         precision_mode=precision.upper(),
         use_dynamic_shape=True,
-        dynamic_shape_profile_strategy="Optimal",
+        # "Optimal" alone accepts the built shapes and no other; "Range" is one profile from the least to the most.
+        dynamic_shape_profile_strategy="Range+Optimal",
+        allow_build_at_runtime=False,  # no engine is built at a request
     )
     converter.convert()
     converter.build(input_fn=lambda: _feeds(profiles))
@@ -43,6 +94,92 @@ def convert(source: Path, target: Path, precision: str, profiles: list[Profile])
     return f"TF-TRT {precision}, dynamic shapes, built for {len(corners(profiles))} shapes"
 
 
-def _feeds(profiles: list[Profile]) -> Iterator[list[NDArray[np.int32]]]:
+def _feeds(profiles: list[Profile]) -> Iterator[Feed]:
+    """By name: the converter would take a list in the order of the signature, which is the alphabet's."""
     for shape in corners(profiles):
-        yield [np.ones(shape, np.int32) for _ in INPUTS]
+        yield {name: np.ones(shape, np.int32) for name in INPUTS}
+
+
+class Segments:
+    """A loaded SavedModel, run through its signature."""
+
+    def __init__(self, model: Any, provider: str) -> None:
+        self._model, self.provider = model, provider  # the signature does not keep its variables alive
+
+    def infer(self, feed: Feed) -> Logits:
+        """float32 logits of int32 [batch, sequence] arrays."""
+        import tensorflow
+
+        signature = self._model.signatures[_SIGNATURE]
+        [logits] = signature(**{name: tensorflow.constant(array) for name, array in feed.items()}).values()
+        return np.array(logits, np.float32)
+
+
+@contextmanager
+def open_saved_model(path: Path) -> Iterator[Segments]:
+    """A converted SavedModel on the GPU."""
+    import tensorflow
+
+    devices = [
+        tensorflow.config.experimental.get_device_details(device) for device in tensorflow.config.list_physical_devices("GPU")
+    ]
+    on = devices[0].get("device_name", "a GPU") if devices else "the CPU"
+    yield Segments(tensorflow.saved_model.load(str(path)), f"TensorFlow {tensorflow.__version__} with TF-TRT on {on}")
+
+
+def coverage(path: Path) -> dict[str, Any]:
+    """`count_segments` of the SavedModel at `path`, with the engines that were built for it."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((path / "saved_model.pb").read_bytes())
+    engines = (path / "assets").glob(f"{_ENGINE}*")
+    built = {engine.name.removeprefix(_ENGINE) for engine in engines if engine.stat().st_size}
+    return count_segments(model.meta_graphs[0].graph_def, built)
+
+
+def count_segments(graph: Any, built: set[str]) -> dict[str, Any]:
+    """How much of a GraphDef runs in TensorRT: nodes, and the matrix multiplications, which are nearly all of the arithmetic.
+
+    A segment is a TRTEngineOp; its nodes lie in the function that `segment_func` names, which TensorFlow runs where no engine
+    could be built. So a segment counts only when its name is among the `built` engines.
+    """
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    every = [node for nodes in (graph.node, *functions.values()) for node in nodes]
+    segments = {node.attr["segment_func"].func.name: node for node in every if node.op == _SEGMENT}
+    running = {name: node for name, node in segments.items() if node.name.rpartition("/")[2] in built}
+    inside: Counter[str] = Counter()  # multiplications by the precision of their segment
+    nodes_inside = nodes_outside = outside = 0
+    for name, nodes in {"": graph.node, **functions}.items():
+        multiplications = sum(node.op in _MULTIPLICATIONS for node in nodes)
+        if name in running:
+            inside[running[name].attr["precision_mode"].s.decode().lower()] += multiplications
+            nodes_inside += len(nodes)
+        else:
+            outside += multiplications
+            nodes_outside += sum(node.op != _SEGMENT for node in nodes)
+    total = inside.total() + outside
+    return {
+        "segments": len(segments),
+        "segments_without_engine": len(segments) - len(running),
+        "nodes_inside": nodes_inside,
+        "nodes_outside": nodes_outside,
+        "multiplications_inside": dict(inside),
+        "multiplications_outside": outside,
+        "coverage": inside.total() / total if total else 0.0,
+    }
+
+
+def proof(path: Path) -> dict[str, Any]:
+    """As of the other legs: share of the matrix multiplications by type. What is outside of segments is FP32.
+
+    It is the precision each segment was converted with; TF-TRT does not keep what its engines chose within it.
+    """
+    found = coverage(path)
+    kinds = Counter(found["multiplications_inside"]) + Counter(fp32=found["multiplications_outside"])
+    return {
+        "of": "matrix multiplications",
+        "weights": {name: count / kinds.total() for name, count in kinds.most_common()},
+        "operators": {_SEGMENT: found["segments"]},
+        **found,
+    }

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
-WANTED=$(cat setup/*.txt setup/install.py setup/debian.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
+WANTED=$(cat setup/*.txt setup/install.py setup/debian.py setup/tensorrt_api.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
 is_ready() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; }
 if is_ready; then
     exit 0
@@ -28,7 +28,7 @@ if is_ready; then
     exit 0
 fi
 if [ -f "$STAMP" ]; then # something of set-up changed: what was unpacked and made is cheap to make anew
-    rm -rf "$STAMP" .tools/triton .tools/perf_analyzer .tools/encoder
+    rm -rf "$STAMP" .tools/triton .tools/perf_analyzer .tools/tensorrt .tools/encoder
 fi
 export UV_CACHE_DIR=$PWD/.tools/cache/uv PIP_CACHE_DIR=$PWD/.tools/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "set-up      into .venv and .tools, about 5 minutes the first time"

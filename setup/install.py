@@ -41,6 +41,7 @@ def main() -> int:
     _step("Triton", tools.TRITON_SERVER.exists, _unpack_triton)
     _step("libpython", _stub_has_its_libraries, _provide_libpython)
     _step("perf_analyzer", _perf_analyzer_runs, _link_perf_analyzer_libraries)
+    _step("TensorRT's API", _tensorrt_api_made, _make_tensorrt_api)
     _step("encoder", (tools.ENCODER / "encoder.json").exists, _build_encoder)
     return 0
 
@@ -169,6 +170,15 @@ def _link_perf_analyzer_libraries() -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(next(tools.TRITON_LIBRARIES.glob(pattern)), link.parent))
     tools.PERF_ANALYZER.chmod(0o755)
+
+
+def _tensorrt_api_made() -> bool:
+    majors = [path.stem.rpartition("-")[2] for path in _LOCKS.glob("requirements.tensorrt-*.txt")]
+    return all((tools.TENSORRT_API / major).is_dir() for major in majors)
+
+
+def _make_tensorrt_api() -> None:
+    _run([sys.executable, "-m", "setup.tensorrt_api"], "tensorrt-api.log")
 
 
 def _build_encoder() -> None:

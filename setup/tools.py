@@ -16,6 +16,8 @@ TRITON_SERVER = TRITON / "bin" / "tritonserver"
 TRITON_BACKENDS = TRITON / "backends"
 TRITON_LIBRARIES = TRITON / "libs"
 
+TENSORRT_API = TOOLS / "tensorrt"  # by major version; made by setup.tensorrt_api
+
 PERF_ANALYZER = Path(sys.prefix) / "bin" / "perf_analyzer"
 PERF_ANALYZER_LIBRARIES = TOOLS / "perf_analyzer"
 

@@ -1,0 +1,100 @@
+"""What the acceptance suite runs on: a small model, converted once per precision. Tests skip with the exact thing missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from export import canonical_graph, engine_plan, half, runner, tensorrt_engine, tftrt
+from export.bert import Array, Bert, Dense, Layer, Norm
+from export.engine_plan import Profile
+from train.ragged import Feed, Logits, Ragged
+
+HIDDEN, TOKENS, BATCH = 256, 64, 8  # tokens: the model's positions; the largest batch
+PRECISIONS = ("fp32", "fp16")
+
+
+def bert() -> Bert:
+    """Two layers of random weights, in sizes that TensorRT has matrix kernels for: heads of 64."""
+    random = np.random.default_rng(0)
+
+    def array(*shape: int) -> Array:
+        return random.normal(0, 0.5, shape).astype(np.float32)
+
+    def dense(inputs: int, outputs: int) -> Dense:
+        return Dense(array(inputs, outputs) / np.float32(np.sqrt(inputs)), array(outputs))
+
+    def norm() -> Norm:
+        return Norm(np.float32(1) + array(HIDDEN), array(HIDDEN))
+
+    def layer() -> Layer:
+        query, key, value, output = (dense(HIDDEN, HIDDEN) for _ in range(4))
+        return Layer(query, key, value, output, norm(), dense(HIDDEN, 4 * HIDDEN), dense(4 * HIDDEN, HIDDEN), norm())
+
+    return Bert(
+        word_embeddings=array(100, HIDDEN),
+        position_embeddings=array(TOKENS, HIDDEN),
+        type_embeddings=array(2, HIDDEN),
+        embeddings_norm=norm(),
+        layers=(layer(), layer()),
+        pooler=dense(HIDDEN, HIDDEN),
+        classifier=dense(HIDDEN, 3),
+        heads=HIDDEN // 64,
+        epsilon=1e-12,
+        gelu="exact",
+    )
+
+
+@pytest.fixture(scope="session")
+def tensorrt() -> None:
+    if missing := tensorrt_engine.missing():
+        pytest.skip(f"TensorRT: {missing}")
+
+
+@pytest.fixture(scope="session")
+def tensorflow_tensorrt() -> None:
+    if missing := tftrt.missing():
+        pytest.skip(f"TF-TRT: {missing}")
+
+
+@pytest.fixture(scope="session")
+def profiles() -> list[Profile]:
+    """One range for short texts and one for long ones, so that switching between profiles is tested."""
+    return engine_plan.plan_profiles(np.array([4] * 60 + [60] * 40), TOKENS, BATCH)
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """runs/small/artifacts, with the graphs that engines are built from: onnx_fp32.onnx, onnx_fp16.onnx."""
+    directory = tmp_path_factory.mktemp("runs") / "small" / "artifacts"
+    directory.mkdir(parents=True)
+    model = canonical_graph.write(bert())
+    onnx.save(model, directory / "onnx_fp32.onnx")
+    onnx.save(half.convert(model), directory / "onnx_fp16.onnx")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def engines(tensorrt: None, artifacts: Path, profiles: list[Profile]) -> dict[str, Path]:
+    """Precision → its engine, built on this machine."""
+    found = {}
+    cache = engine_plan.timing_cache(artifacts, tensorrt_engine.fingerprint())
+    for precision in PRECISIONS:
+        found[precision] = artifacts / f"tensorrt_{precision}" / "model.plan"
+        found[precision].parent.mkdir()
+        tensorrt_engine.convert(artifacts / f"onnx_{precision}.onnx", found[precision], profiles, cache)
+    return found
+
+
+def feed(*lengths: int) -> Feed:
+    """Texts of these lengths in one padded batch."""
+    return Ragged.of([np.arange(1, length + 1, dtype=np.int32) for length in lengths]).padded()
+
+
+def reference(artifacts: Path, batch: Feed) -> Logits:
+    """ONNX Runtime's answers, on the CPU, from the FP32 graph."""
+    with runner.open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
+        return session.infer(batch)

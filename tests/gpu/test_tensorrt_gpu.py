@@ -1,0 +1,109 @@
+"""Acceptance of the TensorRT leg on a machine with TensorRT 10 or 11 and a GPU: `make test-gpu`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import comparison, engine_plan, tensorrt_engine
+from export.engine_plan import Profile
+from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, reference
+from train.errors import ConversionError
+
+pytestmark = pytest.mark.gpu
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.02}  # max |Δlogit|; logits are about 1
+SHAPES = [(1,), (4,), (40,), (TOKENS,), (3, 9, 50), (5,) * BATCH, (TOKENS,) * BATCH]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_engine_answers_as_the_graph_it_was_built_from(precision: str, engines: dict[str, Path], artifacts: Path) -> None:
+    with tensorrt_engine.open_engine(engines[precision], tensorrt_engine.fingerprint()) as engine:
+        for lengths in (*SHAPES, *reversed(SHAPES)):  # there and back: every profile is left and entered again
+            found, expected = engine.infer(feed(*lengths)), reference(artifacts, feed(*lengths))
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, atol=TOLERANCE[precision], rtol=0, err_msg=str(lengths))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_padding_does_not_change_an_answer(precision: str, engines: dict[str, Path]) -> None:
+    with tensorrt_engine.open_engine(engines[precision], tensorrt_engine.fingerprint()) as engine:
+        alone, padded = engine.infer(feed(4)), engine.infer(feed(4, TOKENS))
+    np.testing.assert_allclose(padded[0], alone[0], atol=TOLERANCE[precision], rtol=0)
+
+
+def test_an_answer_is_not_overwritten_by_the_next(engines: dict[str, Path]) -> None:
+    with tensorrt_engine.open_engine(engines["fp32"], tensorrt_engine.fingerprint()) as engine:
+        first = engine.infer(feed(4))
+        kept = first.copy()
+        engine.infer(feed(9))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_the_engine_holds_the_profiles_that_were_planned(engines: dict[str, Path], profiles: list[Profile]) -> None:
+    with tensorrt_engine.open_engine(engines["fp16"], tensorrt_engine.fingerprint()) as engine:
+        assert engine.profiles == profiles
+
+
+def test_the_engine_says_where_it_runs(engines: dict[str, Path]) -> None:
+    here = tensorrt_engine.fingerprint()
+    assert "not recorded" not in here.facts().values()
+    assert "unknown" not in here.facts().values()
+    with tensorrt_engine.open_engine(engines["fp16"], here) as engine:
+        assert engine.provider == f"TensorRT {here.tensorrt} on {here.gpu}"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_proof_says_the_precision_it_was_built_in(precision: str, engines: dict[str, Path]) -> None:
+    found = tensorrt_engine.proof(engines[precision], tensorrt_engine.fingerprint())
+    assert found["weights"].get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+
+
+def test_an_fp32_engine_labelled_fp16_fails_the_proof(engines: dict[str, Path]) -> None:
+    found = tensorrt_engine.proof(engines["fp32"], tensorrt_engine.fingerprint())
+    assert found["weights"].get("fp16", 0.0) < comparison.PRECISION_SHARE, found
+
+
+@pytest.mark.parametrize("field", ["tensorrt", "gpu", "compute_capability", "system", "driver"])
+def test_an_engine_of_another_machine_is_refused(field: str, engines: dict[str, Path]) -> None:
+    elsewhere = replace(tensorrt_engine.fingerprint(), **{field: "other"})
+    with (
+        pytest.raises(ConversionError, match=rf"{field} other(.|\n)*make export RUN="),
+        tensorrt_engine.open_engine(engines["fp16"], elsewhere),
+    ):
+        pass
+
+
+def test_a_shape_the_engine_was_not_built_for_is_refused(engines: dict[str, Path]) -> None:
+    with tensorrt_engine.open_engine(engines["fp16"], tensorrt_engine.fingerprint()) as engine:
+        with pytest.raises(ConversionError, match="not built for this shape"):
+            engine.infer(feed(*[4] * (BATCH + 1)))
+        assert engine.infer(feed(4)).shape[0] == 1  # and answers on
+
+
+def test_a_damaged_engine_is_refused(engines: dict[str, Path]) -> None:
+    damaged = engines["fp16"].with_name("damaged.plan")
+    damaged.write_bytes(engines["fp16"].read_bytes()[: 1 << 12])
+    with (
+        pytest.raises(ConversionError, match="cannot load the engine"),
+        tensorrt_engine.open_engine(damaged, tensorrt_engine.fingerprint()),
+    ):
+        pass
+
+
+def test_a_second_build_takes_its_timings_from_the_cache(
+    engines: dict[str, Path], artifacts: Path, profiles: list[Profile]
+) -> None:
+    cache = engine_plan.timing_cache(artifacts, tensorrt_engine.fingerprint())
+    source, target = artifacts / "onnx_fp16.onnx", artifacts / "again.plan"
+
+    def seconds(timings: Path) -> float:
+        started = time.monotonic()
+        tensorrt_engine.convert(source, target, profiles, timings)
+        return time.monotonic() - started
+
+    assert cache.is_file()
+    assert seconds(cache) < seconds(artifacts / "empty" / "new.cache")

@@ -1,0 +1,74 @@
+"""Acceptance of the TF-TRT leg, on a machine with the TensorRT that its TensorFlow opens, and a GPU: `make test-gpu`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export import comparison, tftrt
+from export.engine_plan import Profile
+from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed
+from train.ragged import INPUTS
+
+HIDDEN, LABELS = 64, 3
+pytestmark = pytest.mark.gpu
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.02}
+
+
+@pytest.fixture(scope="module")
+def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel with the bundle's signature: embeddings, two dense layers, a mean over the text, a head."""
+    import tensorflow as tf
+
+    def weights(seed: int, *shape: int) -> Any:
+        return tf.Variable(tf.random.stateless_normal(shape, (seed, 1)) / np.sqrt(shape[0]))
+
+    model = tf.Module()
+    model.words, model.first, model.second = weights(1, 50, HIDDEN), weights(2, HIDDEN, 256), weights(3, 256, HIDDEN)
+    model.head = weights(4, HIDDEN, LABELS)
+
+    def classify(input_word_ids: Any, input_mask: Any, input_type_ids: Any) -> dict[str, Any]:
+        hidden = tf.gather(model.words, input_word_ids) + tf.cast(input_type_ids, tf.float32)[:, :, None]
+        hidden = tf.matmul(tf.nn.relu(tf.matmul(hidden, model.first)), model.second)
+        mask = tf.cast(input_mask, tf.float32)[:, :, None]
+        return {"logits": tf.matmul(tf.reduce_sum(hidden * mask, 1) / tf.reduce_sum(mask, 1), model.head)}
+
+    path = tmp_path_factory.mktemp("tftrt") / "saved_model"
+    signature = tf.function(classify, input_signature=[tf.TensorSpec((None, None), tf.int32, name=name) for name in INPUTS])
+    tf.saved_model.save(model, str(path), signatures=signature)
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(source: Path, profiles: list[Profile]) -> dict[str, Path]:
+    """Precision → the converted SavedModel."""
+    found = {precision: source.with_name(f"tftrt_{precision}") for precision in PRECISIONS}
+    for precision, target in found.items():
+        tftrt.convert(source, target, precision, profiles)
+    return found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_most_multiplications_run_in_segments_whose_engines_were_built(precision: str, converted: dict[str, Path]) -> None:
+    found = tftrt.coverage(converted[precision])
+    assert found["segments_without_engine"] == 0, found
+    assert found["coverage"] >= comparison.LEAST_COVERAGE, found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_proof_says_the_precision_it_was_converted_in(precision: str, converted: dict[str, Path]) -> None:
+    found = tftrt.proof(converted[precision])
+    assert found["weights"].get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("lengths", [(1,), (17,), (TOKENS,), (3, 9, 30), (TOKENS,) * BATCH])
+def test_a_converted_model_answers_as_its_source(
+    precision: str, lengths: tuple[int, ...], source: Path, converted: dict[str, Path]
+) -> None:
+    with tftrt.open_saved_model(source) as plain, tftrt.open_saved_model(converted[precision]) as session:
+        found, expected = session.infer(feed(*lengths)), plain.infer(feed(*lengths))
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE[precision], rtol=0)
