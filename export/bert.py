@@ -40,18 +40,28 @@ class Layer:
 
 @dataclass(frozen=True)
 class Bert:
-    """A BERT encoder with a classification head on the pooled first token."""
+    """A BERT encoder with a head: on the pooled first token (a text, a pair of texts), or on every token (tagging)."""
 
     word_embeddings: Array  # [vocabulary, hidden]
     position_embeddings: Array  # [positions, hidden]
     type_embeddings: Array  # [types, hidden]
     embeddings_norm: Norm
     layers: tuple[Layer, ...]
-    pooler: Dense  # tanh follows
+    pooler: Dense | None  # tanh follows; None: a tagger, whose head reads every token
     classifier: Dense
     heads: int
     epsilon: float  # of every LayerNorm
     gelu: str  # "exact" (erf) or "approximate" (tanh)
+
+    @property
+    def output_shape(self) -> list[str | int]:
+        """Of the logits; text names a dynamic dimension."""
+        labels = int(self.classifier.bias.shape[0])
+        return ["batch", labels] if self.pooler else ["batch", "sequence", labels]
+
+    def first_token_only(self, layer: int) -> bool:
+        """Whether everything after the attention of this layer is needed for the first token only: the head reads no other."""
+        return self.pooler is not None and layer == len(self.layers) - 1
 
     @property
     def hidden(self) -> int:

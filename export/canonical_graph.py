@@ -2,8 +2,8 @@
 
 The file is the interchange: every later graph is written from the Bert that `read` finds in it, without TensorFlow.
 
-The last layer computes only the first token after its attention, since the head looks at nothing else: exact, and for
-6 layers about an eighth of the encoder's arithmetic.
+Where the head looks at the first token only, so does the last layer after its attention: exact, and for 6 layers about an
+eighth of the encoder's arithmetic.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ def write(bert: Bert) -> onnx.ModelProto:
     hidden = _embeddings(graph, bert)
     mask = _additive_mask(graph)
     for number, layer in enumerate(bert.layers):
-        hidden = _layer(graph, bert, layer, f"layers.{number}", hidden, mask, first_token_only=number == len(bert.layers) - 1)
-    pooled = graph.op("Tanh", "pooled", _dense(graph, "pooler", bert.pooler, hidden))
-    logits = _dense(graph, "classifier", bert.classifier, pooled)
-    logits = graph.op("Squeeze", "logits", logits, graph.integers(1))
+        hidden = _layer(graph, bert, layer, f"layers.{number}", hidden, mask, bert.first_token_only(number))
+    logits = _head(graph, bert, hidden)
     facts = {"heads": str(bert.heads), "epsilon": repr(bert.epsilon), "gelu": bert.gelu, "layers": str(len(bert.layers))}
-    return graph.model(logits, bert.classifier.bias.shape[0], facts)
+    return graph.model(logits, bert.output_shape, facts)
+
+
+def _head(graph: GraphWriter, bert: Bert, hidden: str) -> str:
+    if bert.pooler is None:
+        return _dense(graph, "logits", bert.classifier, hidden, weights="classifier")
+    pooled = graph.op("Tanh", "pooled", _dense(graph, "pooler", bert.pooler, hidden))
+    return graph.op("Squeeze", "logits", _dense(graph, "classifier", bert.classifier, pooled), graph.integers(1))
 
 
 def _embeddings(graph: GraphWriter, bert: Bert) -> str:
@@ -93,9 +98,10 @@ def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, query_from
     return graph.op("Reshape", f"{at}.joined", graph.op("Transpose", f"{at}.together", mixed, perm=[0, 2, 1, 3]), join)
 
 
-def _dense(graph: GraphWriter, at: str, dense: Dense, source: str) -> str:
-    product = graph.op("MatMul", f"{at}.product", source, graph.constant(f"{at}.kernel", dense.kernel))
-    return graph.op("Add", at, product, graph.constant(f"{at}.bias", dense.bias))
+def _dense(graph: GraphWriter, at: str, dense: Dense, source: str, weights: str = "") -> str:
+    """`weights`: what the initializers are named after, when not after the result."""
+    kernel, bias = (graph.constant(f"{weights or at}.{part}", getattr(dense, part)) for part in ("kernel", "bias"))
+    return graph.op("Add", at, graph.op("MatMul", f"{at}.product", source, kernel), bias)
 
 
 def _norm(graph: GraphWriter, at: str, norm: Norm, epsilon: float, source: str) -> str:
@@ -141,7 +147,7 @@ def read(path: Path) -> Bert | None:
         type_embeddings=arrays["type_embeddings"],
         embeddings_norm=part(Norm, "embeddings_norm"),
         layers=tuple(part(Layer, f"layers.{number}") for number in range(int(facts["layers"]))),
-        pooler=part(Dense, "pooler"),
+        pooler=part(Dense, "pooler") if "pooler.kernel" in arrays else None,
         classifier=part(Dense, "classifier"),
         heads=int(facts["heads"]),
         epsilon=float(facts["epsilon"]),

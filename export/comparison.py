@@ -5,6 +5,7 @@ Pure functions of arrays; offline parity and served parity both come through her
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ Logits = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
 
 CONFIDENCE = 0.95  # of every one-sided bound
+LEAST_COVERAGE = 0.9  # of the matrix multiplications of a TF-TRT model, inside TensorRT segments; the rest runs in TensorFlow
+_HALF = 1 - (1 - CONFIDENCE) / 2  # of each part of a bound made of two
 PRECISION_SHARE = 0.95  # of an artifact's weights in its declared precision; the rest may be finer where answers need it
-SMALLEST_GROUP = 100  # rows below which a class or length bucket is reported but not judged
+DEPENDENCE = "max |Δlogit| ÷ deviation of the logits, alone, in a batch, padded longer"
 _BUCKETS = (32, 48, 64, 96, 128, 256, 512)  # upper ends of the length buckets, tokens
 _LISTED_FLIPS = 50
 
@@ -29,13 +32,19 @@ def rate_bound(count: int, rows: int, confidence: float = CONFIDENCE) -> float:
 
 
 def loss_bound(lost: int, gained: int, rows: int) -> float:
-    """One-sided 95 % upper bound on the paired loss of accuracy (lost − gained) / rows.
+    """One-sided 95 % upper bound on the paired loss of accuracy (lost − gained) / rows; exchanged, minus it is a lower bound.
 
     Clopper-Pearson for the lost and the gained rows at 97.5 % each (Bonferroni): exact, and conservative.
     """
-    half = 1 - (1 - CONFIDENCE) / 2
-    least_gained = 0.0 if gained == 0 else float(stats.beta.ppf(1 - half, gained, rows - gained + 1))
-    return rate_bound(lost, rows, half) - least_gained
+    least_gained = 0.0 if gained == 0 else float(stats.beta.ppf(1 - _HALF, gained, rows - gained + 1))
+    return rate_bound(lost, rows, _HALF) - least_gained
+
+
+def least_rows(limits: Limits) -> int:
+    """How many rows it takes for answers that are all equal to hold the bounds: n with 1 − α^(1/n) ≤ limit."""
+    flips = math.log(1 - CONFIDENCE) / math.log1p(-limits.flip_rate_bound)
+    loss = math.log(1 - _HALF) / math.log1p(-limits.accuracy_loss_bound)
+    return math.ceil(max(flips, loss))
 
 
 def compare(reference: Logits, found: Logits, labels: Numbers, lengths: Numbers, names: list[str]) -> dict[str, Any]:
@@ -74,16 +83,13 @@ def compare(reference: Logits, found: Logits, labels: Numbers, lengths: Numbers,
 
 def _groups(masks: dict[str, Any], flipped: Any, right: Any, still_right: Any) -> list[dict[str, Any]]:
     """Flips and accuracy loss within each group of rows, so that a loss in one of them cannot hide in the total."""
-    return [
-        {
-            "group": name,
-            "rows": int(mask.sum()),
-            "flips": int(flipped[mask].sum()),
-            "accuracy_loss": float(right[mask].mean() - still_right[mask].mean()),
-        }
-        for name, mask in masks.items()
-        if mask.any()
-    ]
+    groups = []
+    for name, mask in masks.items():
+        rows, lost, gained = int(mask.sum()), int((right & ~still_right)[mask].sum()), int((~right & still_right)[mask].sum())
+        if rows:
+            loss = {"accuracy_loss": (lost - gained) / rows, "accuracy_loss_least": -loss_bound(gained, lost, rows)}
+            groups.append({"group": name, "rows": rows, "flips": int(flipped[mask].sum()), **loss})
+    return groups
 
 
 def _length_buckets(lengths: Numbers) -> dict[str, Any]:
@@ -100,7 +106,9 @@ def invariance(alone: Logits, others: dict[str, Logits]) -> dict[str, Any]:
         }
         for name, logits in others.items()
     }
-    return {"rows": len(alone), "difference_max": max(way["difference"] for way in ways.values()), "ways": ways}
+    most = max(way["difference"] for way in ways.values())
+    spread = float(alone.std()) if np.isfinite(alone).all() else 0.0
+    return {"rows": len(alone), "difference_max": most, "relative": most / (spread or 1.0), "ways": ways}
 
 
 def _largest(difference: Logits) -> float:
@@ -112,23 +120,24 @@ def judge(measured: dict[str, Any], limits: Limits) -> list[dict[str, Any]]:
     """Every limit that was not held: what, the value that would have passed, the limit. Empty: passed."""
     checks: list[tuple[str, float, float]] = [
         ("rows with NaN or Inf", measured["non_finite_rows"], 0),
+        ("flip rate", measured["flips"] / measured["rows"], limits.flip_rate),
         ("upper bound on the flip rate", measured["flip_rate_bound"], limits.flip_rate_bound),
         ("upper bound on the accuracy loss", measured["accuracy_loss_bound"], limits.accuracy_loss_bound),
     ]
     for group in measured["by_class"] + measured["by_length"]:
-        if group["rows"] >= SMALLEST_GROUP:
-            checks.append((f"accuracy loss in {group['group']}", group["accuracy_loss"], limits.class_accuracy_loss))
+        checks.append((f"accuracy loss in {group['group']}, at least", group["accuracy_loss_least"], limits.group_loss))
     if limits.logit_difference is not None:
         checks.append(("max |Δlogit|", measured["logit_difference_max"], limits.logit_difference))
     if "invariance" in measured:
-        found = measured["invariance"]["difference_max"]
-        checks.append(("max |Δlogit| alone, in a batch, padded longer", found, limits.invariance_difference))
+        checks.append((DEPENDENCE, measured["invariance"]["relative"], limits.invariance))
     return [{"what": what, "would_pass": found, "limit": limit} for what, found, limit in checks if not found <= limit]
 
 
 def judge_artifact(measured: dict[str, Any], variant: Variant) -> list[dict[str, Any]]:
     """What `judge` finds, and what only an artifact has: its invariance, and the precision read out of its file."""
     failures = judge(measured, variant.limits)
+    if measured["engine_error"]:
+        failures.append({"what": f"the engine failed ({measured['engine_error']}); failures", "would_pass": 1, "limit": 0})
     if "invariance" not in measured:
         failures.append({"what": "invariance was not measured", "would_pass": 1, "limit": 0})
     share = measured["precision"]["weights"].get(variant.precision, 0.0)
@@ -136,4 +145,7 @@ def judge_artifact(measured: dict[str, Any], variant: Variant) -> list[dict[str,
         failures.append(
             {"what": f"share of weights not {variant.precision}", "would_pass": 1 - share, "limit": 1 - PRECISION_SHARE}
         )
+    if variant.runtime == "tf-trt" and not measured["precision"]["coverage"] >= LEAST_COVERAGE:
+        outside = 1 - measured["precision"]["coverage"]
+        failures.append({"what": "share of multiplications outside TensorRT", "would_pass": outside, "limit": 1 - LEAST_COVERAGE})
     return failures

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from train.ragged import Feed, pad
+from train.ragged import Feed, Ragged
 
 _SHAPES = ((1, 1 / 8), (1, 1 / 2), (4, 1 / 8), (4, 1 / 2), (8, 1))  # (rows, tokens as a share of the longest sequence)
-_REPEATS = 5
+_LEAST_REPEATS, _MOST_REPEATS = 2, 5
+_ENOUGH = 0.3  # seconds spent on a shape, after which the least repeats do: large models are timed well by few
 _LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
 
 
@@ -29,10 +30,10 @@ def fit(infer: Callable[[Feed], object], max_seq_len: int) -> dict[str, float]:
 
 
 def _fastest(infer: Callable[[Feed], object], rows: int, tokens: int) -> float:
-    feed = pad([np.full(tokens, 5, np.int32)] * rows)
+    feed = Ragged.of([[5] * tokens] * rows).padded()
     infer(feed)  # the first run of a shape allocates
-    times = []
-    for _ in range(_REPEATS):
+    times: list[float] = []
+    while len(times) < _LEAST_REPEATS or (len(times) < _MOST_REPEATS and sum(times) < _ENOUGH):
         started = time.perf_counter()
         infer(feed)
         times.append(time.perf_counter() - started)

@@ -1,44 +1,59 @@
-"""onnx_fp32 → onnx_fp16: converted by type, values out of FP16's range kept in FP32, and repaired until it passes.
+"""onnx_fp32 → onnx_fp16: converted by type, values out of FP16's range kept in FP32, and repaired when the gate refuses it.
 
 Two things can go wrong, and are looked for in this order. A value may not fit (FP16 ends at 65,504): the FP32 graph is
 run on golden rows with every tensor watched, which finds it also on a CPU, whose FP16 is partly computed in FP32. Or
-rounding changes answers: then the gate itself drives a search for the fewest nodes to keep.
+rounding changes answers: then the rows that the gate found changed drive a search for the fewest nodes to keep.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from export import half, repair, runner
 from export.variants import Variant
 from train.bundle import Golden
 from train.errors import ConversionError
-from train.ragged import Feed, Ragged, pad
+from train.ragged import Ragged, infer_rows
 
 _WATCHED_ROWS, _JUDGED_ROWS = 64, 512
 _ROOM = 0.5  # of FP16's largest value: what other texts may need beyond the watched ones
 _BATCH = 16
+_WATCH = ".most"
 
 
-def convert(source: Path, target: Path, variant: Variant, golden: Golden) -> str:
-    """Write the FP16 graph; returns how it was made. Raises ConversionError when no choice of nodes passes."""
+def convert(source: Path, target: Path, golden: Golden) -> str:
+    """Write the FP16 graph; returns how it was made."""
+    return _write(source, target, _out_of_range(source, golden, target.parent), frozenset())
+
+
+def repaired(source: Path, target: Path, golden: Golden, variant: Variant, changed: NDArray[np.int64]) -> str:
+    """Write it with the fewest more nodes in FP32 that bring back the answers to the rows `changed`; returns how.
+
+    Raises ConversionError when not even all nodes in FP32 do.
+    """
+    out_of_range = _out_of_range(source, golden, target.parent)
     model = onnx.load(source)
-    by_length = np.argsort(golden.ids.lengths, kind="stable")
-    watched = golden.ids.take(by_length[np.linspace(0, len(by_length) - 1, _WATCHED_ROWS).astype(int)])
-    out_of_range = overflowing(model, watched)
+    others = np.setdiff1d(np.arange(len(golden.texts)), changed)
+    some = golden.take(np.concatenate([changed, others])[:_JUDGED_ROWS])
+    allowed = variant.limits.flip_rate / 2 * len(golden.texts)
 
     def passes(kept: frozenset[str]) -> bool:
         onnx.save(half.convert(model, out_of_range | kept), target)
-        return _answers_stay(target, variant, golden)
+        with runner.open_onnx(target, providers=variant.providers) as session:
+            logits = infer_rows(session.infer, some.ids, _BATCH)
+        flips = (logits.argmax(axis=1) != some.logits.argmax(axis=1))[some.asked].sum()
+        return bool(np.isfinite(logits).all() and flips <= allowed)
 
-    choice = [name for name in half.convertible(model) if name not in out_of_range]
-    repaired = repair.smallest_set(choice, passes)
-    if repaired is None:
+    kept = repair.smallest_set([name for name in half.convertible(model) if name not in out_of_range], passes)
+    if kept is None:
         raise ConversionError(
             "no set of nodes kept in FP32 gives the same answers",
             expected="the FP32 answers when every node is kept",
@@ -46,37 +61,59 @@ def convert(source: Path, target: Path, variant: Variant, golden: Golden) -> str
             where=str(source),
             mend="make export, to convert onnx_fp32 anew",
         )
+    return _write(source, target, out_of_range, kept)
+
+
+def _write(source: Path, target: Path, out_of_range: frozenset[str], repaired: Set[str]) -> str:
     kept = sorted(out_of_range | repaired)
+    model = onnx.load(source)
     final = half.convert(model, frozenset(kept))
     helper.set_model_props(final, {"kept_in_fp32": ", ".join(kept), "clamped": ", ".join(half.clamped(model))})
     onnx.save(final, target)
+    del model, final
+    onnx.checker.check_model(str(target), full_check=True)
     more = f"{len(out_of_range)} nodes for range, {len(repaired)} by repair"
     return f"FP16 by type; kept in FP32: LayerNormalization, Softmax, {more}"
 
 
-def overflowing(model: onnx.ModelProto, rows: Ragged) -> frozenset[str]:
-    """Names of the nodes that make or read a value beyond half of FP16's range, on these rows."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+def _out_of_range(source: Path, golden: Golden, scratch: Path) -> frozenset[str]:
+    by_length = np.argsort(golden.ids.lengths, kind="stable")
+    watched = by_length[np.linspace(0, len(by_length) - 1, _WATCHED_ROWS).astype(int)]
+    return overflowing(source, golden.ids.take(watched), scratch)
+
+
+def overflowing(source: Path, rows: Ragged, scratch: Path) -> frozenset[str]:
+    """Names of the nodes that make or read a value beyond half of FP16's range, on these rows.
+
+    Writes the graph to `scratch` once more, with the largest magnitude of every tensor as an output.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        path = Path(directory) / "watched.onnx"
+        nodes = _write_watched(source, path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        most: dict[str, float] = {}
+        for start in range(0, len(rows), _BATCH):
+            feed = rows.take(np.arange(start, min(start + _BATCH, len(rows)))).padded()
+            values = session.run(None, {node.name: feed[node.name] for node in session.get_inputs()})
+            for output, value in zip(session.get_outputs(), values, strict=True):
+                tensor = output.name.removesuffix(_WATCH)
+                most[tensor] = max(most.get(tensor, 0.0), float(value))
+    beyond = {tensor for tensor, value in most.items() if value > _ROOM * half.LARGEST}
+    return frozenset(name for name, tensors in nodes.items() if beyond & tensors)
+
+
+def _write_watched(source: Path, target: Path) -> dict[str, set[str]]:
+    """Returns node → the tensors it reads and makes, of the graph as it was."""
+    model = onnx.load(source)
+    nodes = {node.name: {*node.input, *node.output} for node in model.graph.node}
     tensors = sorted(half.made_floats(model))
-    del watched.graph.output[:]
-    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    most = np.zeros(len(tensors))
-    for start in range(0, len(rows), _BATCH):
-        feed: Feed = pad([rows[i] for i in range(start, min(start + _BATCH, len(rows)))])
-        values = session.run(tensors, {node.name: feed[node.name] for node in session.get_inputs()})
-        most = np.maximum(most, [np.abs(value).max() for value in values])
-    beyond = {name for name, value in zip(tensors, most, strict=True) if not value <= _ROOM * half.LARGEST}
-    return frozenset(node.name for node in model.graph.node if beyond & {*node.input, *node.output})
-
-
-def _answers_stay(path: Path, variant: Variant, golden: Golden) -> bool:
-    """The gate in short, for the search: on some rows, no NaN, and fewer flips than half the limit. The gate itself follows."""
-    rows = np.arange(min(_JUDGED_ROWS, len(golden.texts)))
-    with runner.open_session(path, providers=variant.providers) as session:
-        logits = session.infer_rows(golden.ids.take(rows), _BATCH)
-    flips = (logits.argmax(axis=1) != golden.logits[rows].argmax(axis=1)).mean()
-    return bool(np.isfinite(logits).all() and flips <= variant.limits.flip_rate_bound / 2)
+    del model.graph.output[:]
+    for tensor in tensors:
+        magnitude, most = f"{tensor}.abs", f"{tensor}{_WATCH}"
+        model.graph.node.append(helper.make_node("Abs", [tensor], [magnitude]))
+        model.graph.node.append(helper.make_node("ReduceMax", [magnitude], [most], keepdims=0))
+        model.graph.output.append(helper.make_tensor_value_info(most, TensorProto.FLOAT, []))
+    onnx.save(model, target)
+    return nodes

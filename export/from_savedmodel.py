@@ -2,53 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from export import canonical_graph, recognise, runner
-from export.graph_writer import OPSET
+from export import canonical_graph, recognise, runner, tensorflow_graph
 from train.errors import ConversionError
-from train.ragged import pad
+from train.ragged import Ragged, unpadded
 
 _PROBE_LENGTHS = (3, 9, 16, 24)  # tokens
 _SELF_CHECK = 1e-3  # max |Δlogit| between tf2onnx's graph and the canonical one, on a handful of rows
 
 
-def command(saved_model: Path, target: Path) -> list[str]:
-    """tf2onnx's own command line; as a process, so that TensorFlow's memory is given back."""
-    arguments = ["--saved-model", str(saved_model), "--output", str(target), "--opset", str(OPSET)]
-    return [sys.executable, "-m", "tf2onnx.convert", *arguments, "--signature_def", "serving_default", "--tag", "serve"]
-
-
 def convert(saved_model: Path, raw: Path, target: Path) -> str:
     """Write tf2onnx's graph to `raw` and the graph of record to `target`; returns how the latter was made."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1"}
-    done = subprocess.run(command(saved_model, raw), capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        raise ConversionError(
-            "tf2onnx could not convert the SavedModel",
-            expected="an ONNX file",
-            found="\n    ".join(done.stderr.splitlines()[-8:]),
-            where=str(saved_model),
-            mend="make train, or look at the message of tf2onnx above",
-        )
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        _run_tensorflow(saved_model, Path(scratch))
+        (Path(scratch) / tensorflow_graph.GRAPH).rename(raw)
+        variables = tensorflow_graph.read_variables(Path(scratch))
     try:
-        bert = recognise.bert(recognise.variables(saved_model), onnx.load(raw).graph)
+        bert = recognise.bert(variables, onnx.load(raw).graph)
     except recognise.NotRecognised as reason:
         return _generic(raw, target, str(reason))
     model = canonical_graph.write(bert)
-    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)
+    onnx.checker.check_model(str(target), full_check=True)
     difference = _difference(raw, target, vocabulary=len(bert.word_embeddings))
     if not difference <= _SELF_CHECK:  # so that NaN is a difference
         return _generic(raw, target, f"rewritten as the canonical encoder, logits differ by {difference:.3g}")
     return f"canonical encoder, {len(bert.layers)} layers, {bert.gelu} GELU"
+
+
+def _run_tensorflow(saved_model: Path, target: Path) -> None:
+    """As a process of its own, so that TensorFlow's memory is given back."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "export.tensorflow_graph", str(saved_model), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if (target / tensorflow_graph.FAILURE).is_file():
+        raise ConversionError(**json.loads((target / tensorflow_graph.FAILURE).read_text("utf-8")))
+    if done.returncode != 0:
+        raise ConversionError(
+            "tf2onnx could not convert the SavedModel",
+            expected="an ONNX file",
+            found="\n    ".join(done.stderr.splitlines()[-8:])
+            or f"exit status {done.returncode} (-9: killed, for want of memory?)",
+            where=str(saved_model),
+            mend="make train, or look at the message of tf2onnx above",
+        )
 
 
 def optimize(source: Path, target: Path) -> None:
@@ -66,8 +73,10 @@ def _generic(raw: Path, target: Path, reason: str) -> str:
 
 
 def _difference(left: Path, right: Path, vocabulary: int) -> float:
-    """Max |Δlogit| of two files on random rows of unequal length."""
+    """Max |Δlogit| of two files on random pairs of unequal length."""
     random = np.random.default_rng(0)
-    feed = pad([random.integers(1, vocabulary, length).astype(np.int32) for length in _PROBE_LENGTHS])
-    with runner.open_session(left) as a, runner.open_session(right) as b:
-        return float(np.abs(a.infer(feed) - b.infer(feed)).max())
+    types = [np.arange(length) > length // 2 for length in _PROBE_LENGTHS]
+    feed = Ragged.of([random.integers(1, vocabulary, length) for length in _PROBE_LENGTHS], types).padded()
+    with runner.open_onnx(left) as a, runner.open_onnx(right) as b:
+        one, other = unpadded(a.infer(feed), feed), unpadded(b.infer(feed), feed)
+    return float(np.abs(one - other).max()) if one.shape == other.shape else float("inf")

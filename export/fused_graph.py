@@ -32,10 +32,17 @@ def write(bert: Bert) -> onnx.ModelProto:
         epsilon=bert.epsilon,
     )
     for number, layer in enumerate(bert.layers):
-        hidden = _layer(graph, bert, layer, f"layers.{number}", hidden, first_token_only=number == len(bert.layers) - 1)
+        hidden = _layer(graph, bert, layer, f"layers.{number}", hidden, bert.first_token_only(number))
+    return graph.model(_head(graph, bert, hidden), bert.output_shape, {"layers": str(len(bert.layers))})
+
+
+def _head(graph: GraphWriter, bert: Bert, hidden: str) -> str:
+    if bert.pooler is None:  # Gemm takes matrices only
+        kernel = graph.constant("classifier.kernel", bert.classifier.kernel)
+        product = graph.op("MatMul", "classifier", hidden, kernel)
+        return graph.op("Add", "logits", product, graph.constant("classifier.bias", bert.classifier.bias))
     pooled = graph.op("Tanh", "pooled", _gemm(graph, "pooler", bert.pooler, hidden))
-    logits = _gemm(graph, "logits", bert.classifier, pooled)
-    return graph.model(logits, bert.classifier.bias.shape[0], {"layers": str(len(bert.layers))})
+    return _gemm(graph, "logits", bert.classifier, pooled)
 
 
 def expected_operators(layers: int, gelu: str) -> dict[str, int]:
@@ -49,7 +56,6 @@ def expected_operators(layers: int, gelu: str) -> dict[str, int]:
 
 
 def _layer(graph: GraphWriter, bert: Bert, layer: Layer, at: str, hidden: str, first_token_only: bool) -> str:
-    """In the last layer, everything after the attention is computed for the first token only: the head reads no other."""
     parts = (layer.query, layer.key, layer.value)
     attended = graph.op(
         "Attention",

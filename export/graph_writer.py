@@ -37,10 +37,10 @@ class GraphWriter:
         self._nodes.append(helper.make_node(kind, list(inputs), names, name=f"{kind}:{name}", domain=domain, **attributes))
         return names[0]
 
-    def model(self, output: str, labels: int, facts: dict[str, str]) -> onnx.ModelProto:
-        """The model with the bundle's inputs and `output` as float32 [batch, labels]; `facts` become metadata_props."""
+    def model(self, output: str, shape: list[str | int], facts: dict[str, str]) -> onnx.ModelProto:
+        """The model with the bundle's inputs and `output` as float32 of `shape`; `facts` become metadata_props."""
         inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "sequence"]) for name in INPUTS]
-        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", labels])
+        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
         graph = helper.make_graph(self._nodes, "bert_classifier", inputs, [result], list(self._initializers.values()))
         domains = {node.domain for node in self._nodes}
         opsets = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(name, 1) for name in domains if name]

@@ -1,14 +1,12 @@
 """Read a Bert out of a SavedModel whose encoder has the TF Hub structure and names.
 
-The weights are read by variable name; what no variable holds (LayerNorm's epsilon, the kind of GELU) is read out of the graph that
-tf2onnx made of the same SavedModel.
+The weights are read by variable name; what no variable holds (LayerNorm's epsilon, the kind of GELU, what the head reads) is read
+out of the graph that tf2onnx made of the same SavedModel.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,100 +15,101 @@ from onnx import numpy_helper
 from export.bert import Array, Bert, Dense, Layer, Norm
 
 _LARGEST_EPSILON = 1e-2
+_WORDS = "word_embeddings/embeddings"
 
 
 class NotRecognised(ValueError):
     """The model is not a BERT in the TF Hub structure; the message says what is missing."""
 
 
-def variables(saved_model: Path) -> dict[str, Array]:
-    """Variable name → value of every variable the serving signature uses."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(saved_model))
-    return {v.name.removesuffix(":0"): v.numpy() for v in loaded.signatures["serving_default"].variables}
-
-
-def bert(weights: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
+def bert(found: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
     """The Bert with these variables, computed as in `graph`. Raises NotRecognised."""
+    prefix = next((name.removesuffix(_WORDS) for name in found if name.endswith(_WORDS)), "")
+    left = {name.removeprefix(prefix): value for name, value in found.items()}
     try:
-        return _bert(weights, _epsilon(graph), _gelu(graph))
+        return _bert(left, graph)
     except KeyError as error:
         raise NotRecognised(f"no variable {error.args[0]}") from error
 
 
-def _bert(weights: Mapping[str, Array], epsilon: float, gelu: str) -> Bert:
-    count = len({name.split("/")[1] for name in weights if name.startswith("transformer/layer_")})
+def _bert(left: dict[str, Array], graph: onnx.GraphProto) -> Bert:
+    """Takes what it uses out of `left`, so that what remains is the head, or something no BERT has."""
+    count = len({name.split("/")[1] for name in left if name.startswith("transformer/layer_")})
     if not count:
         raise NotRecognised("no variables transformer/layer_N/...")
-    hidden = weights["word_embeddings/embeddings"].shape[1]
-    heads = weights["transformer/layer_0/self_attention/query/bias"].shape[0]
-    bert = Bert(
-        word_embeddings=weights["word_embeddings/embeddings"],
-        position_embeddings=weights["position_embedding/embeddings"],
-        type_embeddings=weights["type_embeddings/embeddings"],
-        embeddings_norm=_norm(weights, "embeddings/layer_norm"),
-        layers=tuple(_layer(weights, f"transformer/layer_{number}", hidden) for number in range(count)),
-        pooler=_dense(weights, "pooler_transform", hidden),
-        classifier=_dense(weights, "classifier", hidden),
-        heads=heads,
-        epsilon=epsilon,
-        gelu=gelu,
-    )
-    left = len(weights) - (5 + 16 * count + 4)
-    if left:
-        raise NotRecognised(f"{left} variables more than a BERT classifier has")
-    return bert
+    tagger = len(graph.output[0].type.tensor_type.shape.dim) == 3
+    epsilon, gelu = _epsilon(graph), _gelu(graph, count, tagger)
+    words = left.pop(_WORDS)
+    heads = left["transformer/layer_0/self_attention/query/bias"].shape[0]
+    positions, types = left.pop("position_embedding/embeddings"), left.pop("type_embeddings/embeddings")
+    norm = _norm(left, "embeddings/layer_norm")
+    layers = tuple(_layer(left, f"transformer/layer_{number}", words.shape[1]) for number in range(count))
+    pooler = _dense(left, "pooler_transform", words.shape[1]) if "pooler_transform/kernel" in left else None
+    if not tagger and pooler is None:
+        raise NotRecognised("no variable pooler_transform/kernel")
+    classifier = _head(left, words.shape[1])
+    return Bert(words, positions, types, norm, layers, None if tagger else pooler, classifier, heads, epsilon, gelu)
 
 
-def _layer(weights: Mapping[str, Array], name: str, hidden: int) -> Layer:
+def _head(left: dict[str, Array], hidden: int) -> Dense:
+    """The one kernel [hidden, labels] and bias [labels] that are not the encoder's, whatever their names."""
+    if sorted(value.ndim for value in left.values()) != [1, 2]:
+        raise NotRecognised(f"expected the kernel and bias of one dense head beside the encoder, found {sorted(left) or 'nothing'}")
+    bias, kernel = sorted(left.values(), key=lambda value: value.ndim)
+    if kernel.shape != (hidden, len(bias)):
+        raise NotRecognised(f"the head's kernel is {list(kernel.shape)}, its bias {list(bias.shape)}")
+    return Dense(kernel, bias)
+
+
+def _layer(left: dict[str, Array], name: str, hidden: int) -> Layer:
     return Layer(
-        query=_dense(weights, f"{name}/self_attention/query", hidden),
-        key=_dense(weights, f"{name}/self_attention/key", hidden),
-        value=_dense(weights, f"{name}/self_attention/value", hidden),
+        query=_dense(left, f"{name}/self_attention/query", hidden),
+        key=_dense(left, f"{name}/self_attention/key", hidden),
+        value=_dense(left, f"{name}/self_attention/value", hidden),
         # [heads, head size, hidden]: the heads side by side are the input
-        attention_output=_dense(weights, f"{name}/self_attention/attention_output", hidden),
-        attention_norm=_norm(weights, f"{name}/self_attention_layer_norm"),
-        intermediate=_dense(weights, f"{name}/intermediate", hidden),
-        output=_dense(weights, f"{name}/output", weights[f"{name}/output/kernel"].shape[0]),
-        output_norm=_norm(weights, f"{name}/output_layer_norm"),
+        attention_output=_dense(left, f"{name}/self_attention/attention_output", hidden),
+        attention_norm=_norm(left, f"{name}/self_attention_layer_norm"),
+        intermediate=_dense(left, f"{name}/intermediate", hidden),
+        output=_dense(left, f"{name}/output", left[f"{name}/output/kernel"].shape[0]),
+        output_norm=_norm(left, f"{name}/output_layer_norm"),
     )
 
 
-def _dense(weights: Mapping[str, Array], name: str, inputs: int) -> Dense:
-    return Dense(weights[f"{name}/kernel"].reshape(inputs, -1), weights[f"{name}/bias"].reshape(-1))
+def _dense(left: dict[str, Array], name: str, inputs: int) -> Dense:
+    return Dense(left.pop(f"{name}/kernel").reshape(inputs, -1), left.pop(f"{name}/bias").reshape(-1))
 
 
-def _norm(weights: Mapping[str, Array], name: str) -> Norm:
-    return Norm(weights[f"{name}/gamma"], weights[f"{name}/beta"])
+def _norm(left: dict[str, Array], name: str) -> Norm:
+    return Norm(left.pop(f"{name}/gamma"), left.pop(f"{name}/beta"))
 
 
 def _epsilon(graph: onnx.GraphProto) -> float:
-    """The one small constant that is added before a square root: LayerNorm's epsilon."""
+    """LayerNorm's epsilon: the one small constant added before a square root, or the attribute of what Keras fuses it into."""
     scalars = {
         tensor.name: float(numpy_helper.to_array(tensor).reshape(-1)[0])
         for tensor in graph.initializer
         if np.prod(tensor.dims) == 1 and tensor.data_type == onnx.TensorProto.FLOAT
     }
     under_root = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
-    added = {
+    found = {
         scalars[name]
         for node in graph.node
         if node.op_type == "Add" and node.output[0] in under_root
         for name in node.input
         if name in scalars
     }
-    if len(added) != 1 or not 0 < min(added) <= _LARGEST_EPSILON:
-        raise NotRecognised(f"no single LayerNorm epsilon: {sorted(added)}")
-    return added.pop()
+    fused = (node for node in graph.node if node.op_type in ("BatchNormalization", "LayerNormalization"))
+    found |= {attribute.f for node in fused for attribute in node.attribute if attribute.name == "epsilon"}
+    if len(found) != 1 or not 0 < min(found) <= _LARGEST_EPSILON:
+        raise NotRecognised(f"no single LayerNorm epsilon: {sorted(found)}")
+    return found.pop()
 
 
-def _gelu(graph: onnx.GraphProto) -> str:
-    """Exact GELU uses Erf. The approximate one uses Tanh, and so does the pooler, once."""
+def _gelu(graph: onnx.GraphProto, layers: int, tagger: bool) -> str:
+    """Exact GELU uses Erf, the approximate one Tanh in every layer; the pooler has a Tanh of its own."""
     kinds = [node.op_type for node in graph.node]
-    if "Erf" in kinds:
+    if kinds.count("Erf") >= layers:
         return "exact"
-    if kinds.count("Tanh") > 1:
+    if kinds.count("Tanh") - (not tagger) >= layers:
         return "approximate"
     raise NotRecognised("no GELU")

@@ -1,4 +1,4 @@
-"""Run an ONNX file in ONNX Runtime: `with open_session(path) as session: session.infer(feed)`."""
+"""Run an artifact in its runtime: `with open_artifact(artifact) as session: session.infer(feed)`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
-from train.ragged import Feed, Ragged, length_sorted_batches, pad
+from export import precision, safety, tensorrt_engine, tftrt
+from export.artifact import Artifact
+from export.engine_plan import Fingerprint
+from train.ragged import Feed, Logits
 
-Logits = NDArray[np.float32]
+
+class Session(Protocol):
+    """A loaded model: int32 [batch, sequence] arrays → float32 logits [batch, labels], of a tagger [batch, sequence, labels]."""
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, as its runtime calls it."""
+
+    def infer(self, feed: Feed) -> Logits: ...
 
 
-class Session:
-    """One ONNX Runtime session. `infer` takes int32 [batch, sequence] arrays and gives float32 [batch, labels]."""
-
+class _OnnxRuntime:
     def __init__(self, path: Path, threads: int, providers: tuple[str, ...]) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; they need not be printed too
         here = [name for name in providers if name in onnxruntime.get_available_providers()] or ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(str(path), options, providers=here)
         self.provider: str = self._session.get_providers()[0]
@@ -32,14 +40,35 @@ class Session:
         logits: Logits = self._session.run(None, {name: feed[name] for name in self._inputs})[0]
         return logits
 
-    def infer_rows(self, rows: Ragged, batch: int) -> Logits:
-        """Logits [rows, labels] of all rows, run in length-sorted batches."""
-        parts = [(numbers, self.infer(pad([rows[i] for i in numbers]))) for numbers in length_sorted_batches(rows.lengths, batch)]
-        order = np.concatenate([numbers for numbers, _ in parts])
-        return np.concatenate([logits for _, logits in parts])[np.argsort(order)]
+
+@contextmanager
+def open_onnx(path: Path, threads: int = 0, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> Iterator[Session]:
+    """An ONNX file in ONNX Runtime, on `threads` threads (0: every core this process may use)."""
+    yield _OnnxRuntime(path, threads or len(os.sched_getaffinity(0)), providers)
 
 
 @contextmanager
-def open_session(path: Path, threads: int = 0, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> Iterator[Session]:
-    """A session on `threads` threads (0: every core this process may use)."""
-    yield Session(path, threads or len(os.sched_getaffinity(0)), providers)
+def open_artifact(artifact: Artifact) -> Iterator[Session]:
+    """An artifact in its variant's runtime. Raises ConversionError when it is not safe to load, or was built elsewhere."""
+    runtime = artifact.variant.runtime
+    if runtime == "tensorrt":
+        with tensorrt_engine.open_engine(artifact.model, _fingerprint(artifact)) as engine:
+            yield engine
+    elif runtime == "tf-trt":
+        with tftrt.open_saved_model(artifact.model) as segments:
+            yield segments
+    else:
+        safety.check_onnx(artifact.model)
+        with open_onnx(artifact.model, providers=artifact.variant.providers) as session:
+            yield session
+
+
+def prove(artifact: Artifact) -> dict[str, Any]:
+    """What the artifact really computes in, read out of it: "weights" is a share for each type."""
+    if artifact.variant.runtime == "tensorrt":
+        return tensorrt_engine.proof(artifact.model, _fingerprint(artifact))
+    return tftrt.proof(artifact.model) if artifact.variant.runtime == "tf-trt" else precision.proof(artifact.model)
+
+
+def _fingerprint(artifact: Artifact) -> Fingerprint:
+    return Fingerprint.of(artifact.facts.get("fingerprint", {}))

@@ -33,6 +33,8 @@ def show(records: list[dict[str, Any]], skipped: dict[str, dict[str, str]] | Non
                 f"[red]{record['variant']}[/]: {failure['what']} is {failure['would_pass']:.4g}, limit {failure['limit']:.4g}"
                 f" (a limit of {failure['would_pass']:.4g} would have passed)"
             )
+        for sentence in record["diagnosis"]:
+            console.print(f"[red]{record['variant']}[/]: looks like this: {sentence}")
     for reason, mend in dict.fromkeys((why["reason"], why["mend"]) for why in (skipped or {}).values()):
         names = ", ".join(name for name, why in (skipped or {}).items() if why["reason"] == reason)
         console.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {mend}")

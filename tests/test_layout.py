@@ -19,7 +19,7 @@ FROM_EXPORT = {"export." + name for name in ("artifact", "comparison", "variants
 MAY_IMPORT = {
     "setup": {"setup.tools"},
     "train": {"train"},
-    "export": {"export", *CONTRACT} - {"train.tokenizer"},
+    "export": {"export", *CONTRACT, "train.saved_model", "train.keras2"},  # the reference runs in TensorFlow
     "serving": {"serving", "setup.tools", *CONTRACT, *FROM_EXPORT},
 }
 FRAMEWORKS = {"tensorflow", "tf_keras", "tensorflow_hub", "horovod", "onnxruntime", "onnx", "tf2onnx", "tensorrt"}

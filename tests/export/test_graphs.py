@@ -13,7 +13,7 @@ import pytest
 from export import canonical_graph, from_savedmodel, fused_graph, precision, quantize, runner
 from export.bert import Bert, Dense, Layer, Norm
 from export.graph_writer import GraphWriter
-from train.ragged import Feed, pad
+from train.ragged import Feed, Ragged
 
 HIDDEN, LABELS = 24, 3
 
@@ -48,13 +48,13 @@ def tiny_bert(gelu: str = "exact", layers: int = 2) -> Bert:
     )
 
 
-FEED = pad([np.arange(1, length, dtype=np.int32) for length in (5, 12, 20, 3)])
+FEED = Ragged.of([np.arange(1, length) for length in (5, 12, 20, 3)]).padded()
 
 
 def logits(model: onnx.ModelProto, directory: Path, feed: Feed = FEED) -> np.ndarray:
     path = directory / "model.onnx"
     onnx.save(model, path)
-    with runner.open_session(path, threads=1) as session:
+    with runner.open_onnx(path, threads=1) as session:
         return session.infer(feed)
 
 
@@ -67,7 +67,7 @@ def test_the_fused_graph_answers_as_the_canonical_one(gelu: str, tmp_path: Path)
 
 def test_padding_and_neighbours_do_not_change_an_answer(tmp_path: Path) -> None:
     model = canonical_graph.write(tiny_bert())
-    alone = logits(model, tmp_path, pad([np.arange(1, 5, dtype=np.int32)]))
+    alone = logits(model, tmp_path, Ragged.of([np.arange(1, 5)]).padded())
     np.testing.assert_allclose(logits(model, tmp_path)[0], alone[0], atol=1e-5)
 
 
@@ -110,6 +110,28 @@ def test_the_fused_graph_has_the_operators_it_promises() -> None:
     expected = fused_graph.expected_operators(3, "exact")
     assert expected == {"EmbedLayerNormalization": 1, "Attention": 3, "SkipLayerNormalization": 6, "BiasGelu": 3}
     assert {kind: kinds[kind] for kind in expected} == expected
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["classifier", "tagger"])
+def test_the_fused_graph_takes_any_mask_not_only_padding_at_the_end(pooled: bool, tmp_path: Path) -> None:
+    bert = tiny_bert() if pooled else dataclasses.replace(tiny_bert(), pooler=None)
+    holes = np.random.default_rng(0).integers(0, 2, FEED["input_mask"].shape, np.int32)
+    holes[0] = 0  # a row of padding alone
+    feed = {**FEED, "input_mask": holes}
+    canonical, fused = (logits(write(bert), tmp_path, feed) for write in (canonical_graph.write, fused_graph.write))
+    np.testing.assert_allclose(fused, canonical, atol=1e-5)
+
+
+def test_longer_padding_does_not_change_a_fused_answer(tmp_path: Path) -> None:
+    model, rows = fused_graph.write(tiny_bert()), Ragged.of([np.arange(1, 9), np.arange(1, 4)])
+    np.testing.assert_allclose(logits(model, tmp_path, rows.padded(30)), logits(model, tmp_path, rows.padded()), atol=1e-5)
+
+
+def test_every_attention_of_the_fused_graph_can_be_quantized(tmp_path: Path) -> None:
+    onnx.save(fused_graph.write(tiny_bert(layers=3)), tmp_path / "fp32.onnx")
+    quantize.convert(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node)
+    assert (kinds["QAttention"], kinds["Attention"], kinds["MatMul"]) == (3, 0, 0)
 
 
 def test_an_initializer_cannot_have_two_values() -> None:

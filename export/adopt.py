@@ -1,0 +1,165 @@
+"""Make a bundle of a SavedModel that was not trained here, so that it can be converted, compared and served like one that was.
+
+Reads a SavedModel, its vocabulary, its labels and labelled rows (export/golden_file.py); writes RUN/bundle.
+
+    python -m export.adopt --saved-model path --vocab vocab.txt --labels labels.txt --golden rows.csv --out runs/mine/bundle
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from export import foreign_model, golden_file, safety
+from export.golden_file import Rows
+from train import bundle, errors, manifest, provenance, terminal
+from train.bundle import NOT_ASKED, Golden
+from train.errors import ConversionError
+from train.ragged import Ragged, infer_rows
+from train.tokenizer import Tokenizer, Tokens
+
+_BATCH = 32
+_CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
+
+
+def main() -> int:
+    arguments = _parse()
+    safety.check_saved_model(arguments.saved_model)
+    labels = _lines(arguments.labels)
+    rows = golden_file.read(arguments.golden, labels)
+    with manifest.atomic_directory(arguments.out) as building, terminal.activity("adopt") as say:
+        say("reading the SavedModel")
+        signature = foreign_model.hand_over(arguments.saved_model, building / "saved_model")
+        shutil.copyfile(arguments.vocab, building / "vocab.txt")
+        (building / "labels.txt").write_text("\n".join(labels) + "\n", "utf-8")
+        facts = _facts(arguments, rows.task, signature)
+        golden = _golden(building, rows, facts, labels, say)
+        metrics = _metrics(golden, labels)
+        _check_better_than_guessing(metrics, arguments.golden)
+        bundle.write_golden(building, golden)
+        manifest.seal(building, bundle.MANIFEST, facts | {"metrics": metrics})
+    print(f"bundle    {arguments.out}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {len(rows.texts)} rows")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--saved-model", type=Path, required=True, help="directory with saved_model.pb")
+    parser.add_argument("--vocab", type=Path, required=True, help="vocab.txt, a word piece a line")
+    parser.add_argument("--labels", type=Path, required=True, help="labels.txt, a label a line, in the order of the logits")
+    parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, or .conll")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle's directory, for example runs/mine/bundle")
+    parser.add_argument("--max-seq-len", type=int, default=128, help="tokens after which a text is cut")
+    return parser.parse_args()
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ConversionError(
+            "a file is missing", expected=path.name, found="no such file", where=str(path), mend="make export … VOCAB=… LABELS=…"
+        )
+    return path.read_text("utf-8").splitlines()
+
+
+def _facts(arguments: argparse.Namespace, task: str, signature: dict[str, Any]) -> dict[str, Any]:
+    """What bundle.json says. A vocabulary with capital letters is a cased model's."""
+    pieces = _lines(arguments.vocab)
+    rows = signature.pop("vocabulary")
+    if rows and len(pieces) > rows:
+        raise ConversionError(
+            "the vocabulary is not this model's",
+            expected=f"at most {rows} word pieces, the rows of its embedding table",
+            found=f"{len(pieces)} lines",
+            where=str(arguments.vocab),
+            mend="make export … VOCAB=, the vocab.txt that the model was trained with",
+        )
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    cased = any(piece != piece.lower() for piece in pieces if piece not in special and not piece.startswith("[unused"))
+    return {
+        "schema": bundle.SCHEMA,
+        "task": task,
+        "max_seq_len": min(arguments.max_seq_len, signature.pop("positions") or arguments.max_seq_len),
+        "lower_case": not cased,
+        "encoder": {"handle": str(arguments.saved_model), "sha256": manifest.sha256(arguments.saved_model), "made_from": ""},
+        "corpus": {"where": str(arguments.golden), "sha256": manifest.sha256(arguments.golden), "generated": False},
+        "hyper_parameters": {},
+        "signature": signature,
+        **provenance.record("tensorflow", "tokenizers", "numpy"),
+    }
+
+
+def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str], say: Any) -> Golden:
+    """The rows with the logits of the SavedModel, loaded back from where it now lies. Raises ConversionError."""
+    from train.saved_model import SavedClassifier
+
+    tokenize = Tokenizer(building / "vocab.txt", lower_case=facts["lower_case"], max_seq_len=facts["max_seq_len"])
+    tagging = rows.task == "tagging"
+    tokens = tokenize.of_words(rows.texts) if tagging else tokenize([_pair(text) for text in rows.texts])
+    ids = Ragged.of([one.ids for one in tokens], [one.types for one in tokens])
+    done = 0
+
+    def progress(more: int) -> None:
+        nonlocal done
+        done += more
+        say(f"reference logits of {done:,} of {len(ids):,} rows")
+
+    logits = infer_rows(SavedClassifier(building / "saved_model").infer, ids, _BATCH, progress)
+    expected = [len(ids.ids) if tagging else len(ids), len(labels)]
+    if list(logits.shape) != expected:
+        raise ConversionError(
+            "the SavedModel's answers do not fit the labels and the rows",
+            expected=f"logits {expected}: {len(labels)} labels for every {'token' if tagging else 'row'}",
+            found=f"logits {list(logits.shape)}",
+            where=str(building / "saved_model"),
+            mend="make export … LABELS=, GOLDEN= for the task of this model",
+        )
+    asked = np.concatenate([_token_labels(*one) for one in zip(tokens, rows.labels, strict=True)]) if tagging else rows.labels
+    return Golden(rows.texts, ids, np.asarray(asked, np.int64), logits)
+
+
+def _pair(text: Any) -> Any:
+    return tuple(text) if isinstance(text, list) else text
+
+
+def _token_labels(tokens: Tokens, tags: list[int]) -> list[int]:
+    """A word's tag at its first piece, NOT_ASKED at every other."""
+    before = [None, *tokens.words[:-1]]
+    return [
+        tags[word] if word is not None and word != earlier else NOT_ASKED
+        for word, earlier in zip(tokens.words, before, strict=True)
+    ]
+
+
+def _metrics(golden: Golden, labels: list[str]) -> dict[str, Any]:
+    """As training writes them; of a tagger over its words."""
+    expected, predicted = golden.labels[golden.asked], golden.logits.argmax(axis=1)[golden.asked]
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(confusion, (expected, predicted), 1)
+    return {
+        "test_rows": len(expected),
+        "test_accuracy": float((expected == predicted).mean()),
+        "confusion": confusion.tolist(),  # [true label][predicted label]
+    }
+
+
+def _check_better_than_guessing(metrics: dict[str, Any], where: Path) -> None:
+    """Raises ConversionError when always answering the most frequent label does as well: something is mixed up."""
+    confusion, rows = np.array(metrics["confusion"]), metrics["test_rows"]
+    right, frequent = int(confusion.trace()), confusion.sum(axis=1).max() / rows
+    if frequent < 1 and stats.binomtest(right, rows, frequent, alternative="greater").pvalue > _CHANCE:
+        raise ConversionError(
+            "the SavedModel answers these rows no better than guessing",
+            expected=f"clearly more than {frequent:.1%} right, the share of the most frequent label",
+            found=f"{right / rows:.1%} of {rows}",
+            where=str(where),
+            mend="check that VOCAB is the model's own, that LABELS are in the order of its logits, and that GOLDEN is of its task",
+        )
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks import fused_latency, random_bert
+from benchmarks.pytorch.weights import state_dict
+from export import canonical_graph, fused_graph
+from train import errors
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A tiny fused graph, and the canonical one of the same weights for a peer."""
+    bert = random_bert.make("tiny")
+    found = {"ours": tmp_path / "fused.onnx", "canonical": tmp_path / "canonical.onnx"}
+    onnx.save(fused_graph.write(bert), found["ours"])
+    onnx.save(canonical_graph.write(bert), found["canonical"])
+    return found
+
+
+def test_every_shape_gets_a_ratio_with_an_interval_around_it(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_latency, "_BUDGET", 0.0)
+    rows = fused_latency.measure(files, ((1, 4), (2, 8)), rounds=5, threads=1)
+    assert [(row["batch"], row["tokens"], row["rounds"]) for row in rows] == [(1, 4, 5), (2, 8, 5)]
+    for row in rows:
+        assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
+
+
+def test_a_peer_of_other_weights_is_refused(files: dict[str, Path]) -> None:
+    onnx.save(canonical_graph.write(random_bert.make("tiny", seed=1)), files["canonical"])
+    with pytest.raises(errors.ParityError, match="answer differently"):
+        fused_latency.measure(files, ((1, 4),), rounds=1, threads=1)
+
+
+def test_the_verdict_is_about_the_strongest_peer() -> None:
+    noise = np.linspace(0.99, 1.01, 31)
+    row = fused_latency._row((1, 16), {"ours": 0.010 * noise, "weak": np.full(31, 0.020), "strong": np.full(31, 0.008)})
+    assert (row["strongest_peer"], row["ratio"], row["verdict"]) == ("strong", 1.25, "slower")
+    even = fused_latency._row((1, 16), {"ours": 0.010 * noise, "even": np.full(31, 0.010)})
+    assert even["verdict"] == "no significant difference"
+
+
+def test_missing_peers_name_the_command_that_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(errors.ToolError, match="export_peer"):
+        fused_latency._peers(tmp_path)
+
+
+def test_a_random_bert_is_the_same_for_the_same_seed() -> None:
+    one, same, other = (random_bert.make("tiny", seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.classifier.kernel, same.classifier.kernel)
+    assert not np.array_equal(one.classifier.kernel, other.classifier.kernel)
+
+
+def test_the_peers_kernels_are_out_by_in() -> None:
+    bert = random_bert.make("tiny")
+    named = state_dict(bert)
+    assert named["bert.encoder.layer.1.intermediate.dense.weight"].shape == (64, 32)
+    assert len(named) == 3 + 2 + 2 + 2 + 2 * 16  # tables, first LayerNorm, pooler, classifier, 16 arrays a layer
+
+
+def test_the_record_has_every_shape_and_only_whole_peers() -> None:
+    record = json.loads(fused_latency.RECORD.read_text("utf-8"))
+    assert [(row["batch"], row["tokens"]) for row in record["rows"]] == list(fused_latency.SHAPES)
+    assert all(row["rounds"] >= 30 for row in record["rows"])
+    for found in record["operators"].values():
+        assert found.get("Attention", 0) + found.get("MultiHeadAttention", 0) == 6
+        assert (found["EmbedLayerNormalization"], found["SkipLayerNormalization"], found["BiasGelu"]) == (1, 12, 6)
+
+
+def test_the_record_shows_no_shape_where_the_peer_is_faster() -> None:
+    record = json.loads(fused_latency.RECORD.read_text("utf-8"))
+    assert not [row for row in record["rows"] if row["verdict"] == "slower"]
