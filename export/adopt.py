@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
 
 from export import foreign_model, golden_file, safety
+from export.comparison import least_rows
 from export.golden_file import Rows
+from export.variants import VARIANTS
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import NOT_ASKED, Golden
-from train.errors import ConversionError
+from train.errors import ConversionError, CorpusError
 from train.ragged import Ragged, infer_rows
 from train.tokenizer import Tokenizer, Tokens
 
@@ -32,6 +35,7 @@ def main() -> int:
     safety.check_saved_model(arguments.saved_model)
     labels = _lines(arguments.labels)
     rows = golden_file.read(arguments.golden, labels)
+    _check_number(rows, arguments.golden)
     with manifest.atomic_directory(arguments.out) as building, terminal.activity("adopt") as say:
         say("reading the SavedModel")
         signature = foreign_model.hand_over(arguments.saved_model, building / "saved_model")
@@ -40,7 +44,7 @@ def main() -> int:
         facts = _facts(arguments, rows.task, signature)
         golden = _golden(building, rows, facts, labels, say)
         metrics = _metrics(golden, labels)
-        _check_better_than_guessing(metrics, arguments.golden)
+        _check_better_than_guessing(metrics, labels, arguments.golden)
         bundle.write_golden(building, golden)
         manifest.seal(building, bundle.MANIFEST, facts | {"metrics": metrics})
     print(f"bundle    {arguments.out}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {len(rows.texts)} rows")
@@ -63,7 +67,19 @@ def _lines(path: Path) -> list[str]:
         raise ConversionError(
             "a file is missing", expected=path.name, found="no such file", where=str(path), mend="make export … VOCAB=… LABELS=…"
         )
-    return path.read_text("utf-8").splitlines()
+    return path.read_text("utf-8").removesuffix("\n").split("\n")  # splitlines would also split at U+2028
+
+
+def _check_number(rows: Rows, where: Path) -> None:
+    least = max(least_rows(variant.limits) for variant in VARIANTS.values())
+    if len(rows.texts) < least:
+        raise CorpusError(
+            "too few golden rows",
+            expected=f"{least} rows: with fewer, even answers that are all equal do not hold the variants' limits at 95 %",
+            found=f"{len(rows.texts)} rows",
+            where=str(where),
+            mend="make export … GOLDEN=, with more labelled rows",
+        )
 
 
 def _facts(arguments: argparse.Namespace, task: str, signature: dict[str, Any]) -> dict[str, Any]:
@@ -147,9 +163,20 @@ def _metrics(golden: Golden, labels: list[str]) -> dict[str, Any]:
     }
 
 
-def _check_better_than_guessing(metrics: dict[str, Any], where: Path) -> None:
-    """Raises ConversionError when always answering the most frequent label does as well: something is mixed up."""
+def _check_better_than_guessing(metrics: dict[str, Any], labels: list[str], where: Path) -> None:
+    """Raises ConversionError when another order of labels, or always the most frequent one, does as well: something is mixed up."""
     confusion, rows = np.array(metrics["confusion"]), metrics["test_rows"]
+    _, order = linear_sum_assignment(-confusion)
+    better = confusion[np.arange(len(order)), order].sum()
+    if better > confusion.trace():
+        moved = ", ".join(f"{labels[i]} is answered as {labels[j]}" for i, j in enumerate(order) if i != j)
+        raise ConversionError(
+            "the labels are not in the order of the logits",
+            expected=f"most answers right: another order gives {better / rows:.1%}",
+            found=f"{confusion.trace() / rows:.1%} right; {moved}",
+            where=str(where),
+            mend="make export … LABELS=, in the order the model was trained with",
+        )
     right, frequent = int(confusion.trace()), confusion.sum(axis=1).max() / rows
     if frequent < 1 and stats.binomtest(right, rows, frequent, alternative="greater").pvalue > _CHANCE:
         raise ConversionError(

@@ -38,13 +38,21 @@ class Artifact:
 def load(directory: Path) -> Artifact:
     """The artifact in `directory`, its files checked. Raises ManifestError."""
     facts = manifest.read(directory, MANIFEST, _mend(directory), beside=(PARITY,))
+    if facts.get("variant") != directory.name or directory.name not in VARIANTS:  # or it would be judged by another's limits
+        raise ManifestError(
+            f"{directory} holds something else",
+            expected=f"the variant {directory.name}, one of {', '.join(VARIANTS)}",
+            found=str(facts.get("variant")),
+            where=str(directory / MANIFEST),
+            mend=_mend(directory),
+        )
     return Artifact(directory, VARIANTS[facts["variant"]], manifest.sha256(directory / MANIFEST), facts)
 
 
 def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
     """The artifact's parity record, if it passed for exactly this artifact and this bundle.
 
-    The verdict is judged again from the measurements, with today's limits. Raises ParityError.
+    The verdict is judged again from the counts, with today's limits. Raises ParityError.
     """
     path = artifact.directory / PARITY
     if not path.is_file():
@@ -52,9 +60,10 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
         failures = comparison.judge_artifact(record, artifact.variant)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
-    for what, expected in (("artifact_sha256", artifact.sha256), ("bundle_sha256", bundle_sha256)):
+    meant = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}
+    for what, expected in meant.items():
         if record.get(what) != expected:
             raise _refusal(artifact, f"a verdict for {what} {expected[:12]}", f"one for {str(record.get(what))[:12]}")
     if failures:

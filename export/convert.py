@@ -8,39 +8,22 @@ Reads bundle/, writes artifacts/<variant>/ and artifacts/export.json. Exits 1 wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
-from export import (
-    artifact,
-    canonical_graph,
-    engine_plan,
-    fp16,
-    from_savedmodel,
-    fused_graph,
-    gate,
-    quantize,
-    safety,
-    table,
-    tensorrt_engine,
-    tftrt,
-)
+from export import artifact, conversions, gate, safety, table, tensorrt_engine
 from export.artifact import Artifact
+from export.conversions import Conversion
 from export.stage import stage
 from export.variants import VARIANTS, Variant
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle
-from train.errors import ConversionError
+from train.errors import ManifestError, ParityError, SlipwayError
 
-_Conversion = Callable[[Variant, Bundle, Path, Path], str]  # variant, bundle, artifacts/, directory to write → how it was made
-_RAW = "tf2onnx.onnx"  # kept beside the canonical graph: benchmarks compare with it
-_MOST_ROWS = 32  # in one run of an engine: what the gate and the server batch
 _PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
 
 
@@ -49,22 +32,16 @@ def main() -> int:
     source = bundle.load(arguments.run / "bundle")
     artifacts = arguments.run / "artifacts"
     names = arguments.variant or list(VARIANTS)
-    records: list[dict[str, Any]] = []
-    skipped = {} if not arguments.variant else artifact.skipped(arguments.run)
     for name in names:
-        variant = VARIANTS[name]
-        if reason := _skip_reason(variant):
-            skipped[name] = {"reason": reason, "mend": _PROVIDE_TENSORRT}
-            continue
-        skipped.pop(name, None)
-        records.append(_convert_and_compare(variant, source, artifacts))
-    table.show(records, skipped)
+        gate.check_rows(VARIANTS[name], source, bundle.load_golden(source))
+    skipped = {name: why for name, why in artifact.skipped(arguments.run).items() if name not in names}
+    records, failed = _convert_all(names, source, artifacts, skipped)
+    table.show(records, skipped, failed)
     with stage("export: writing what was made", artifacts, f"make export RUN={arguments.run}"):
         manifest.write_json(artifacts / artifact.SKIPPED, skipped)
-        if not all(record["passed"] for record in records):
-            return 1
-        made = [name for name in VARIANTS if (artifacts / name / artifact.MANIFEST).is_file()]
-        manifest.write_json(artifacts / artifact.EXPORTED, {"bundle_sha256": source.sha256, "variants": made})
+        if failed or not all(record["passed"] for record in records):
+            return next((error.exit_code for error in failed.values()), 1)
+        manifest.write_json(artifacts / artifact.EXPORTED, {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)})
     return 0
 
 
@@ -75,18 +52,40 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _skip_reason(variant: Variant) -> str:
-    """ "" when this machine can make the variant."""
-    if variant.runtime == "onnxruntime":
-        return ""
-    return tensorrt_engine.missing() if variant.runtime == "tensorrt" else tftrt.missing()
+def _convert_all(
+    names: list[str], source: Bundle, artifacts: Path, skipped: dict[str, dict[str, str]]
+) -> tuple[list[dict[str, Any]], dict[str, SlipwayError]]:
+    """The parity records, and why others failed; adds to `skipped` what cannot be made here."""
+    records: list[dict[str, Any]] = []
+    failed: dict[str, SlipwayError] = {}
+    for variant in map(VARIANTS.__getitem__, names):
+        if reason := conversions.missing(variant):
+            skipped[variant.name] = {"reason": reason, "mend": _PROVIDE_TENSORRT}
+        elif variant.made_from in failed:
+            failed[variant.name] = failed[variant.made_from]
+        else:
+            try:
+                records.append(_convert_and_compare(variant, source, artifacts))
+            except SlipwayError as error:  # the other variants are made and shown all the same
+                failed[variant.name] = error
+    return records, failed
+
+
+def _passed(artifacts: Path, source: Bundle) -> list[str]:
+    """Every variant that is there and passed for this bundle, also those of earlier runs with --variant."""
+    found = []
+    for name in VARIANTS:
+        with contextlib.suppress(ManifestError, ParityError):
+            artifact.verdict(artifact.load(artifacts / name), source.sha256)
+            found.append(name)
+    return found
 
 
 def _convert_and_compare(variant: Variant, source: Bundle, artifacts: Path) -> dict[str, Any]:
     """Once; and when the gate refuses it and it can be repaired, once more."""
     with terminal.activity(variant.name) as say:
-        record = _attempt(variant, source, artifacts, say, _CONVERSIONS[variant.name])
-        repair = _REPAIRS.get(variant.name)
+        record = _attempt(variant, source, artifacts, say, conversions.CONVERSIONS[variant.name])
+        repair = conversions.REPAIRS.get(variant.name)
         if repair and not record["passed"]:
             say("repairing")
             record = _attempt(variant, source, artifacts, say, partial(repair, record))
@@ -94,7 +93,7 @@ def _convert_and_compare(variant: Variant, source: Bundle, artifacts: Path) -> d
 
 
 def _attempt(
-    variant: Variant, source: Bundle, artifacts: Path, say: Callable[[str], None], conversion: _Conversion
+    variant: Variant, source: Bundle, artifacts: Path, say: Callable[[str], None], conversion: Conversion
 ) -> dict[str, Any]:
     started = time.monotonic()
     say("converting")
@@ -104,12 +103,12 @@ def _attempt(
     converted = time.monotonic()
     with stage(f"{variant.name}: comparing", artifacts, again):
         record = gate.check(artifact.load(artifacts / variant.name), source, say)
-    took = f"compared on {record['rows']} {record['unit']}s ({time.monotonic() - converted:.0f} s)"
+    took = f"compared on {record['rows']} texts ({time.monotonic() - converted:.0f} s)"
     print(f"{variant.name:<14}{how} ({converted - started:.0f} s); {took}", flush=True)
     return record
 
 
-def _convert(variant: Variant, source: Bundle, artifacts: Path, conversion: _Conversion) -> str:
+def _convert(variant: Variant, source: Bundle, artifacts: Path, conversion: Conversion) -> str:
     """Write artifacts/<variant>/ in one rename; returns how it was made."""
     made_from = source.directory if variant.made_from == "bundle" else artifacts / variant.made_from
     from_sha256 = source.sha256 if variant.made_from == "bundle" else _safe(artifact.load(made_from)).sha256
@@ -132,77 +131,6 @@ def _safe(origin: Artifact) -> Artifact:
     """The artifact, when its file may be loaded. Raises ConversionError."""
     safety.check_onnx(origin.model)
     return origin
-
-
-def _onnx_fp32(variant: Variant, source: Bundle, _: Path, building: Path) -> str:
-    return from_savedmodel.convert(source.saved_model, building / _RAW, building / variant.model_file)
-
-
-def _ort_fp32(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> str:
-    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
-    bert = canonical_graph.read(origin)
-    if bert is None:
-        from_savedmodel.optimize(origin, building / variant.model_file)
-        return "optimized by ONNX Runtime: the graph is not the canonical encoder"
-    model = fused_graph.write(bert)
-    expected = fused_graph.expected_operators(len(bert.layers), bert.gelu)
-    found = {kind: sum(node.op_type == kind for node in model.graph.node) for kind in expected}
-    if found != expected:
-        raise ConversionError(
-            "the fused graph is not complete",
-            expected=str(expected),
-            found=str(found),
-            where=variant.name,
-            mend=f"report it: {variant.name} is written by export/fused_graph.py",
-        )
-    onnx.save(model, building / variant.model_file)
-    return "fused: " + ", ".join(f"{count} {kind}" for kind, count in found.items())
-
-
-def _ort_int8(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> str:
-    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
-    return quantize.convert(origin, building / variant.model_file)
-
-
-def _onnx_fp16(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
-    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
-    return fp16.convert(origin, building / variant.model_file, bundle.load_golden(source))
-
-
-def _onnx_fp16_repaired(refused: dict[str, Any], variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
-    """With the rows whose answers the refused attempt changed as the judge's."""
-    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
-    golden = bundle.load_golden(source)
-    changed = golden.rows_of(np.array([flip["row"] for flip in refused["flipped_rows"]], np.int64))
-    return fp16.repaired(origin, building / variant.model_file, golden, variant, changed)
-
-
-def _tensorrt(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
-    origin = artifacts / variant.made_from / VARIANTS[variant.made_from].model_file
-    cache = engine_plan.timing_cache(artifacts, tensorrt_engine.fingerprint())
-    return tensorrt_engine.convert(origin, building / variant.model_file, _profiles(source), cache)
-
-
-def _tftrt(variant: Variant, source: Bundle, _: Path, building: Path) -> str:
-    return tftrt.convert(source.saved_model, building / variant.model_file, variant.precision, _profiles(source))
-
-
-def _profiles(source: Bundle) -> list[engine_plan.Profile]:
-    lengths = bundle.load_golden(source).ids.lengths
-    return engine_plan.plan_profiles(lengths, source.max_seq_len, max_batch=_MOST_ROWS)
-
-
-_CONVERSIONS: dict[str, _Conversion] = {
-    "onnx_fp32": _onnx_fp32,
-    "ort_fp32": _ort_fp32,
-    "ort_int8": _ort_int8,
-    "onnx_fp16": _onnx_fp16,
-    "tensorrt_fp16": _tensorrt,
-    "tensorrt_fp32": _tensorrt,
-    "tftrt_fp32": _tftrt,
-    "tftrt_fp16": _tftrt,
-}
-_REPAIRS: dict[str, Callable[[dict[str, Any], Variant, Bundle, Path, Path], str]] = {"onnx_fp16": _onnx_fp16_repaired}
 
 
 if __name__ == "__main__":

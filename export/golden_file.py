@@ -38,7 +38,11 @@ def read(path: Path, names: list[str]) -> Rows:
             where=str(path),
             mend="make export … GOLDEN=rows.csv, with a header text,label",
         )
-    number = {name: i for i, name in enumerate(names)} | {str(i): i for i in range(len(names)) if str(i) not in names}
+    if len(set(names)) < max(len(names), 2) or "" in names:
+        _refuse(path, 0, "two labels or more in labels.txt, each once", str(names))
+    number = {name: i for i, name in enumerate(names)}
+    if not any(name.lstrip("-").isdigit() for name in names):  # or 1 would be a name and a number
+        number |= {str(i): i for i in range(len(names))}
     try:
         found = list({".jsonl": _json_lines, ".conll": _conll}.get(path.suffix, _table)(path, number))
     except UnicodeDecodeError as error:
@@ -52,7 +56,7 @@ def read(path: Path, names: list[str]) -> Rows:
 
 
 def _table(path: Path, number: dict[str, int]) -> Iterator[tuple[Any, int]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
         rows = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         if not {"text", "label"} <= set(rows.fieldnames or ()):
             _refuse(path, 1, "a header with the columns text and label", str(rows.fieldnames))

@@ -1,8 +1,9 @@
 """FP32 graph → FP16 graph, the precision written into it by type, so that any runtime, strongly typed or not, obeys it.
 
-Nodes whose arithmetic overflows or loses too much in FP16 stay in FP32, with casts around them: LayerNorm (its variance is a mean
-of squares), Softmax, and whatever a repair adds. Token ids, shapes and the logits keep their types. A constant that FP16 cannot
-hold, such as a mask of −1e9 or −inf, becomes the largest it can; the gate says whether the answers bear it.
+Nodes whose arithmetic overflows or loses too much in FP16 stay in FP32, with casts around them: LayerNorm (its variance is a
+mean of squares) whole or in parts, Softmax, what reads a constant too small for FP16 (an epsilon), and whatever a repair
+adds. Token ids, shapes and the logits keep their types. A constant that FP16 cannot hold, such as a mask of −1e9 or −inf,
+becomes the largest it can; the gate says whether the answers bear it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ALWAYS_FP32 = frozenset({"LayerNormalization", "Softmax"})
-LARGEST = float(np.finfo(np.float16).max)
+from train.errors import ConversionError
+
+_STATISTICS = {"ReduceMean", "GlobalAveragePool", "BatchNormalization", "InstanceNormalization", "Sqrt", "Reciprocal", "Pow"}
+ALWAYS_FP32 = frozenset({"LayerNormalization", "Softmax", *_STATISTICS})
+LARGEST, LEAST = float(np.finfo(np.float16).max), float(np.finfo(np.float16).tiny)
 _HALF, _FULL = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
@@ -28,10 +32,19 @@ def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelP
     """A copy of an FP32 model in FP16, its outputs still FP32; the nodes named in `keep` compute in FP32 too."""
     outputs = {output.name: f"{output.name}.inner" for output in model.graph.output}
     writer = _HalfWriter(model)
+    tiny = _too_small(model)
+    for kind in {node.op_type for node in model.graph.node} & {"If", "Loop", "Scan", "Constant", "ConstantOfShape"}:
+        raise ConversionError(
+            "this graph cannot be written in FP16",
+            expected="nodes whose types follow from their inputs",
+            found=f"a node {kind}, inside of which types are not followed",
+            where=model.graph.name,
+            mend="use ort_fp32, or report it with the model",
+        )
     for node in model.graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        writer.add(copy, _FULL if node.op_type in ALWAYS_FP32 or node.name in keep else _HALF)
+        writer.add(copy, _FULL if node.op_type in ALWAYS_FP32 or node.name in keep or tiny & set(node.input) else _HALF)
     for node in writer.nodes:
         node.input[:] = [outputs.get(name, name) for name in node.input]
         node.output[:] = [outputs.get(name, name) for name in node.output]
@@ -88,6 +101,12 @@ class _HalfWriter:
             half = np.clip(values, -LARGEST, LARGEST).astype(np.float16) if wanted == _HALF else None
             self.initializers[name] = tensor if half is None else numpy_helper.from_array(half, name)
         return str(name)
+
+
+def _too_small(model: onnx.ModelProto) -> set[str]:
+    """Scalars that would be 0 or lose digits in FP16. Weights near 0 may: they are added to larger ones."""
+    scalars = (one for one in model.graph.initializer if one.data_type == _FULL and int(np.prod(one.dims)) == 1)
+    return {one.name for one in scalars if 0 < abs(numpy_helper.to_array(one).reshape(-1)[0]) < LEAST}
 
 
 def made_floats(model: onnx.ModelProto) -> set[str]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from train import terminal
 
+_ELSEWHERE = "on a CPU"
 
-def show(records: list[dict[str, Any]], skipped: dict[str, dict[str, str]] | None = None) -> None:
+
+def show(
+    records: list[dict[str, Any]],
+    skipped: dict[str, dict[str, str]] | None = None,
+    failed: Mapping[str, Exception] | None = None,
+) -> None:
     console = terminal.console()
     columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δlogit|", "padding", "verdict")
     title = "Parity with the FP32 SavedModel (<: one-sided 95 % upper bound)"
@@ -20,13 +28,18 @@ def show(records: list[dict[str, Any]], skipped: dict[str, dict[str, str]] | Non
             f"{record['accuracy']:.2%}",
             f"{record['accuracy_loss_bound']:.2%}",
             f"{record['logit_difference_max']:.1e}",
-            f"{record['invariance']['difference_max']:.1e}",
-            terminal.verdict(record["passed"]),
+            f"{record['invariance']['difference_max']:.1e}" if "invariance" in record else "–",
+            terminal.verdict(record["passed"]) + ("" if record["as_meant"] else f", {_ELSEWHERE}"),
         )
+    for name in failed or {}:
+        table.add_row(name, *["–"] * 6, terminal.VERDICTS["FAILED"])
     for name in skipped or {}:
         table.add_row(name, *["–"] * 6, terminal.VERDICTS["skipped"])
     console.print(table)
     console.print("[dim]|Δlogit|: largest change of a logit; padding: the same for a row alone, in a batch, and padded longer[/]")
+    if any(not record["as_meant"] for record in records):
+        names = ", ".join(record["variant"] for record in records if not record["as_meant"])
+        console.print(f"[yellow]{_ELSEWHERE}[/] {names}: compared here, but meant for a GPU, whose arithmetic is another")
     for record in records:
         for failure in record["failures"]:
             console.print(
@@ -35,6 +48,9 @@ def show(records: list[dict[str, Any]], skipped: dict[str, dict[str, str]] | Non
             )
         for sentence in record["diagnosis"]:
             console.print(f"[red]{record['variant']}[/]: looks like this: {sentence}")
+    for error in dict.fromkeys((failed or {}).values()):
+        names = ", ".join(name for name, found in (failed or {}).items() if found is error)
+        print(f"\n{names}: {error}", file=sys.stderr)
     for reason, mend in dict.fromkeys((why["reason"], why["mend"]) for why in (skipped or {}).values()):
         names = ", ".join(name for name, why in (skipped or {}).items() if why["reason"] == reason)
         console.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {mend}")

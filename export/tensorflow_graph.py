@@ -21,7 +21,8 @@ from onnx import numpy_helper
 from export import safety
 from export.graph_writer import OPSET
 from train import errors, manifest
-from train.errors import SlipwayError
+from train.errors import ConversionError, SlipwayError
+from train.ragged import INPUTS
 
 GRAPH, VARIABLES = "tf2onnx.onnx", "variables.npz"
 FAILURE = "failure.json"  # the error, when the model is refused
@@ -91,7 +92,13 @@ def _take_weights(graph: Any) -> dict[str, NDArray[Any]]:
     weights = {}
     for node in graph.node:
         tensor = node.attr["value"].tensor if node.op == "Const" else None
-        if tensor is None or np.prod([dim.size for dim in tensor.tensor_shape.dim]) < _LARGE:
+        if tensor is None or tensor.dtype not in (
+            tf.float32,
+            tf.float16,
+            tf.float64,
+        ):  # others may decide how the graph is converted
+            continue
+        if np.prod([dim.size for dim in tensor.tensor_shape.dim]) < _LARGE:
             continue
         weights[node.name] = tf.make_ndarray(tensor)
         shape = tf.compat.v1.AttrValue(shape=tensor.tensor_shape)
@@ -102,9 +109,23 @@ def _take_weights(graph: Any) -> dict[str, NDArray[Any]]:
 
 
 def _put_back(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
+    """Raises ConversionError when something else is left as an input than the bundle's signature has."""
     for entry in [one for one in graph.input if one.name.removesuffix(":0") in weights]:
         graph.initializer.append(numpy_helper.from_array(weights.pop(entry.name.removesuffix(":0")), entry.name))
         graph.input.remove(entry)
+    strange = {one.name for one in graph.input} - set(INPUTS)
+    if strange:
+        raise ConversionError(
+            "the SavedModel's graph has inputs beyond its signature",
+            expected=", ".join(INPUTS),
+            found=", ".join(sorted(strange)),
+            where="the graph of tf2onnx",
+            mend="save the model with one signature: ids, mask and type ids to logits",
+        )
+    for value in (*graph.input, *graph.output):
+        for dim, name in zip(value.type.tensor_type.shape.dim, ("batch", "sequence"), strict=False):
+            if not dim.dim_value:
+                dim.dim_param = name
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from export import gpu
+from export import gpu, safety
 from export.engine_plan import Profile
 from train.errors import ToolError
 from train.ragged import INPUTS, Feed, Logits
@@ -80,6 +80,7 @@ def convert(source: Path, target: Path, precision: str, profiles: list[Profile])
     """Convert and build; returns how. `precision` is fp32 or fp16."""
     from tensorflow.python.compiler.tensorrt import trt_convert
 
+    safety.check_saved_model(source)
     converter = trt_convert.TrtGraphConverterV2(
         input_saved_model_dir=str(source),
         precision_mode=precision.upper(),

@@ -30,7 +30,7 @@ def main() -> int:
     table = terminal.table(str(run), "what", "made from", "holds", left=("what", "made from", "holds"))
     table.add_row("bundle", "", terminal.verdict(bool(bundle_sha256)))
     exported = _checked(problems, partial(artifact.exported, run)) or []
-    for name in exported:
+    for name in [name for name in VARIANTS if name in exported or (run / "artifacts" / name).is_dir()]:
         variant, directory = VARIANTS[name], run / "artifacts" / name
         before = len(problems)
         one = _checked(problems, partial(artifact.load, directory))

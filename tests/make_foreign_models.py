@@ -1,7 +1,7 @@
 """Write SavedModels as a person might bring them, each with its vocab.txt, labels.txt and labelled rows.
 
     TARGET/pairs        a BERT in the structure of the official modules (EinsumDense, dict inputs, approximate GELU), on text pairs
-    TARGET/tagger       the same with exact GELU, a label for every token
+    TARGET/tagger       the same with exact GELU, a label for every token, and the input names and types of another library
     TARGET/unknown      no BERT of ours at all: mean of embeddings, with input names and types of another library
 
 Untrained weights, large enough to tell texts apart; the labels are the models' own answers. Independent of train/bert_encoder.py.
@@ -21,7 +21,6 @@ import numpy as np
 
 from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS, Feed, Ragged, infer_rows
-from train.saved_model import SavedClassifier
 from train.tokenizer import Tokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##s"]
@@ -29,6 +28,7 @@ WORDS = [first + second for first in "bdfgklmnprst" for second in ("a", "e", "i"
 HIDDEN, HEADS, LAYERS, FED, POSITIONS = 32, 4, 2, 64, 40
 ROWS, LABELS = 400, 3
 SEEDS = itertools.count()
+THEIRS = ("input_ids", "attention_mask", "token_type_ids")
 layers = tf_keras.layers
 
 
@@ -84,7 +84,7 @@ def bert(approximate: bool, tagger: bool) -> tf_keras.Model:
     return model
 
 
-def save(model: tf_keras.Model, target: Path) -> None:
+def save(model: tf_keras.Model, target: Path, renamed: bool) -> None:
     module = tf.Module()
     module.kept = model.variables
 
@@ -92,7 +92,12 @@ def save(model: tf_keras.Model, target: Path) -> None:
     def logits(input_word_ids: Any, input_mask: Any, input_type_ids: Any) -> Any:
         return {"logits": model(dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True)))}
 
-    tf.saved_model.save(module, str(target), signatures={"serving_default": logits})
+    # The names and types of another library.
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64, name=name) for name in THEIRS])
+    def theirs(input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+        return logits(*(tf.cast(one, tf.int32) for one in (input_ids, attention_mask, token_type_ids)))
+
+    tf.saved_model.save(module, str(target), signatures={"serving_default": theirs if renamed else logits})
 
 
 class Unknown(tf.Module):
@@ -108,6 +113,10 @@ class Unknown(tf.Module):
     def infer(self, feed: Feed) -> np.ndarray:
         ids, mask = (tf.cast(feed[name], tf.int64) for name in INPUTS[:2])
         return self.answer(ids, mask)["scores"].numpy()
+
+
+def ours(model: tf_keras.Model) -> Callable[[Feed], np.ndarray]:
+    return lambda feed: model(feed).numpy()
 
 
 def sentences(random: np.random.Generator, count: int) -> list[list[str]]:
@@ -165,8 +174,8 @@ def main() -> None:
         if name == "unknown":
             tf.saved_model.save(unknown, str(target / "model"), signatures={"serving_default": unknown.answer})
         else:
-            save(models[name], target / "model")
-        infer = unknown.infer if name == "unknown" else SavedClassifier(target / "model").infer
+            save(models[name], target / "model", renamed=name == "tagger")
+        infer = unknown.infer if name == "unknown" else ours(models[name])
         write_rows(target, np.random.default_rng(2), infer)
 
 

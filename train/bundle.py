@@ -45,17 +45,16 @@ class Golden:
         return asked
 
     @property
+    def text_of(self) -> NDArray[np.int64]:
+        """The text that each answer belongs to, [rows] or [tokens]."""
+        rows = np.arange(len(self.ids))
+        return rows if len(self.labels) == len(rows) else np.repeat(rows, self.ids.lengths)
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of the row that each answer belongs to, [rows] or [tokens]."""
-        lengths = self.ids.lengths
-        return lengths if len(self.labels) == len(lengths) else np.repeat(lengths, lengths)
-
-    def rows_of(self, compared: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows that these of the compared answers belong to."""
-        answers = np.flatnonzero(self.asked)[compared]
-        rows = answers if len(self.labels) == len(self.ids) else np.searchsorted(self.ids.offsets, answers, side="right") - 1
-        unique: NDArray[np.int64] = np.unique(rows)
-        return unique
+        lengths: NDArray[np.int64] = self.ids.lengths[self.text_of]
+        return lengths
 
     def take(self, rows: NDArray[np.int64]) -> Golden:
         answers = rows if len(self.labels) == len(self.ids) else self.ids.tokens_of(rows)

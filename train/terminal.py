@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 _WIDTH_OF_FILES = 120  # characters
+_PATIENCE = 20  # seconds without a line in a file
 VERDICTS = {"passed": "[green]passed[/]", "FAILED": "[red]FAILED[/]", "skipped": "[yellow]skipped[/]"}
 
 
@@ -28,12 +30,21 @@ def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
 
 @contextmanager
 def activity(name: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done, and for how long: yields what to call with each new thing. In a file, nothing."""
+    """Show what is being done: yields what to call with each new thing. With a clock; in a file, a line now and then."""
     shown = console()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         line = progress.add_task(name)
-        yield lambda doing: progress.update(line, description=f"{name:<14}{doing}")
+        printed = time.monotonic()
+
+        def say(doing: str) -> None:
+            nonlocal printed
+            progress.update(line, description=f"{name:<14}{doing}")
+            if not shown.is_terminal and time.monotonic() - printed > _PATIENCE:
+                printed = time.monotonic()
+                print(f"{name:<14}{doing} …", flush=True)
+
+        yield say
 
 
 def verdict(passed: bool) -> str:

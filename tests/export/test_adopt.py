@@ -59,11 +59,11 @@ def test_what_is_a_bert_is_recognised_and_fused_and_what_is_not_says_so(adopted:
     assert expected[adopted.name][1] in fused
 
 
-def test_a_taggers_answers_are_compared_word_by_word(adopted: Path) -> None:
+def test_a_taggers_answers_are_compared_word_by_word_and_counted_text_by_text(adopted: Path) -> None:
     golden = bundle.load_golden(bundle.load(adopted / "bundle"))
     parity = record(adopted, "ort_fp32", "parity.json")
     words = sum(len(text) for text in golden.texts)
-    assert (parity["unit"], parity["rows"]) == (("token", words) if adopted.name == "tagger" else ("text", 400))
+    assert (parity["rows"], parity["answers"]) == (400, words if adopted.name == "tagger" else 400)
 
 
 def test_the_wrong_vocabulary_answers_no_better_than_guessing_and_is_refused(foreign_models: Path, tmp_path: Path) -> None:
@@ -83,6 +83,20 @@ def test_a_vocabulary_longer_than_the_embedding_table_is_refused(foreign_models:
     done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path / "vocab.txt")
     assert done.returncode == 7
     assert "the rows of its embedding table" in done.stderr
+
+
+def test_labels_in_another_order_than_the_logits_are_refused_by_name(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("B\nA\nC\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", labels=tmp_path / "labels.txt")
+    assert done.returncode == 7
+    assert "A is answered as B" in done.stderr
+
+
+def test_too_few_rows_are_refused_before_anything_runs(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nba fe,0\nbo fu,1\n")
+    done = adopt(foreign_models / "unknown", tmp_path / "run", golden=tmp_path / "rows.csv")
+    assert done.returncode == 3
+    assert "368 rows" in done.stderr
 
 
 def test_labels_that_do_not_fit_the_logits_are_refused(foreign_models: Path, tmp_path: Path) -> None:

@@ -52,8 +52,23 @@ def test_a_verdict_for_another_bundle_is_refused(int8: Artifact) -> None:
 
 
 def test_the_word_passed_is_not_believed_when_the_measurements_say_otherwise(int8: Artifact, bundle_sha256: str) -> None:
-    edit(int8.directory / "parity.json", passed=True, flip_rate_bound=0.5)
+    edit(int8.directory / "parity.json", passed=True, flips=1200)
     with pytest.raises(ParityError, match="flip rate"):
+        artifact.verdict(int8, bundle_sha256)
+
+
+def test_an_artifact_in_the_place_of_another_is_refused_whatever_its_verdict(run_copy: Path) -> None:
+    artifacts = run_copy / "artifacts"
+    shutil.rmtree(artifacts / "ort_fp32")
+    shutil.copytree(artifacts / "ort_int8", artifacts / "ort_fp32")
+    with pytest.raises(ManifestError, match="ort_fp32 holds something else"):
+        artifact.load(artifacts / "ort_fp32")
+
+
+@pytest.mark.parametrize("change", [{"rows": 0}, {"by_class": []}, {"precision": {"weights": []}}, {"variant": "onnx_fp16"}])
+def test_a_record_that_contradicts_itself_is_refused(int8: Artifact, bundle_sha256: str, change: dict[str, Any]) -> None:
+    edit(int8.directory / "parity.json", **change)
+    with pytest.raises(ParityError):
         artifact.verdict(int8, bundle_sha256)
 
 

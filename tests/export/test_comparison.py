@@ -85,7 +85,11 @@ def test_nan_in_the_padded_answer_does_not_pass_for_no_difference() -> None:
 def whole_record(**changes: Any) -> dict[str, Any]:
     measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
     invariance = comparison.invariance(REFERENCE, {"padded": REFERENCE})
-    return measured | {"invariance": invariance, "precision": {"weights": {"fp16": 1.0}}, "engine_error": ""} | changes
+    return (
+        measured
+        | {"invariance": invariance, "precision": {"of": "the multiplications", "weights": {"fp16": 1.0}}, "engine_error": ""}
+        | changes
+    )
 
 
 def whats(record: dict[str, Any]) -> list[str]:
@@ -97,7 +101,9 @@ def test_a_whole_record_passes() -> None:
 
 
 def test_fp32_inside_an_fp16_artifact_fails() -> None:
-    assert whats(whole_record(precision={"weights": {"fp32": 0.9, "fp16": 0.1}})) == ["share of weights not fp16"]
+    assert whats(whole_record(precision={"of": "the multiplications", "weights": {"fp32": 0.9, "fp16": 0.1}})) == [
+        "share of the multiplications not fp16"
+    ]
 
 
 def test_a_record_without_its_invariance_fails() -> None:
@@ -113,7 +119,40 @@ def test_an_engine_that_failed_does_not_pass() -> None:
 def test_a_few_lost_rows_of_a_small_group_are_chance_and_many_are_not() -> None:
     small = np.flatnonzero((LENGTHS < 13) & (REFERENCE.argmax(axis=1) == LABELS))
     assert not failures(flipped(small[:2]))
-    assert "accuracy loss in 1-32 tokens, at least" in failures(flipped(np.flatnonzero(LENGTHS <= 32)[:60]))
+
+
+@pytest.mark.parametrize(("lost", "rows"), [(5, 5), (6, 10), (8, 100), (12, 200)])
+def test_a_small_class_cannot_lose_its_answers_unseen(lost: int, rows: int) -> None:
+    assert comparison.loss_least(lost, 0, rows) > VARIANTS["ort_int8"].limits.group_loss
+
+
+@pytest.mark.parametrize(("lost", "gained", "rows"), [(0, 0, 100), (1, 0, 1), (2, 0, 100), (6, 4, 200), (0, 9, 50)])
+def test_what_chance_explains_is_no_loss_of_a_class(lost: int, gained: int, rows: int) -> None:
+    assert comparison.loss_least(lost, gained, rows) <= VARIANTS["onnx_fp16"].limits.group_loss
+
+
+def test_words_of_one_text_are_one_witness() -> None:
+    texts = np.repeat(np.arange(ROWS // 10), 10)
+    measured = comparison.compare(REFERENCE, flipped(np.arange(10)), LABELS, LENGTHS, NAMES, texts)
+    assert (measured["rows"], measured["answers"], measured["flips"]) == (400, 4000, 1)
+    assert measured["lost"] + measured["gained"] <= 1
+
+
+def test_groups_that_do_not_hold_every_answer_fail() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"by_class": []}
+    assert "answers in no group" in {failure["what"] for failure in comparison.judge(measured, VARIANTS["onnx_fp32"].limits)}
+
+
+def test_a_bound_that_the_counts_do_not_give_is_not_believed() -> None:
+    measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES) | {"flip_rate_bound": 0.0}
+    whats = {failure["what"] for failure in comparison.judge(measured, VARIANTS["ort_int8"].limits)}
+    assert "upper bound on the flip rate" in whats
+
+
+def test_an_answer_that_flips_with_its_padding_fails() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    measured["invariance"] = comparison.invariance(REFERENCE[:64], {"padded": flipped(np.arange(3))[:64]})
+    assert "flip rate padded, at least" in {failure["what"] for failure in comparison.judge(measured, VARIANTS["onnx_fp16"].limits)}
 
 
 @pytest.mark.parametrize("variant", ["onnx_fp32", "onnx_fp16", "ort_int8"])
@@ -140,7 +179,7 @@ def test_a_failure_says_the_limit_that_would_have_passed() -> None:
 
 
 def test_a_measurement_that_is_nan_never_passes() -> None:
-    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"flip_rate_bound": float("nan")}
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"non_finite_rows": float("nan")}
     assert comparison.judge(measured, VARIANTS["ort_int8"].limits)
 
 

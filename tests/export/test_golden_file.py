@@ -27,6 +27,22 @@ def test_single_texts_are_read_with_labels_by_name_or_number(tmp_path: Path, nam
     assert read(tmp_path, name, text) == golden_file.Rows("single_text", ["Oil, up", "Goal"], [0, 1])
 
 
+def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
+    assert read(tmp_path, "rows.csv", "\ufefftext,label\na,World\n").texts == ["a"]
+
+
+def test_labels_that_are_numbers_are_names_and_not_places(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n")
+    assert golden_file.read(tmp_path / "rows.csv", ["1", "2"]).labels == [0, 1]
+
+
+@pytest.mark.parametrize("names", [["A"], ["A", "A"], ["A", ""]])
+def test_labels_that_are_no_choice_are_refused(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,A\n")
+    with pytest.raises(CorpusError, match="two labels or more"):
+        golden_file.read(tmp_path / "rows.csv", names)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("rows.csv", "text,text_b,label\na,b,World\n"), ("rows.jsonl", '{"text": ["a", "b"], "label": "World"}\n')],

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, numpy_helper
 
 from export import canonical_graph, half, precision
 from tests.export.test_graphs import FEED, logits, tiny_bert
+from train.errors import ConversionError
 
 MODEL = canonical_graph.write(tiny_bert())
 
@@ -53,6 +55,24 @@ def test_a_mask_that_fp16_cannot_hold_is_brought_into_range_and_named(tmp_path: 
     assert half.clamped(model) == ["masked"]
     difference = np.abs(logits(half.convert(model), tmp_path) - logits(MODEL, tmp_path))
     assert difference.max() < 0.02
+
+
+def test_a_layer_norm_in_parts_keeps_its_epsilon_and_its_statistics(finished_run: Path, tmp_path: Path) -> None:
+    """tf2onnx's own graph, of which nothing was recognised."""
+    model = onnx.load(finished_run / "artifacts/onnx_fp32/tf2onnx.onnx")
+    difference = np.abs(logits(half.convert(model), tmp_path) - logits(model, tmp_path))
+    assert 0 < difference.max() < 0.05
+    assert (
+        types(half.convert(model))[next(node.output[0] for node in model.graph.node if node.op_type == "Sqrt")] == TensorProto.FLOAT
+    )
+
+
+def test_a_graph_whose_types_cannot_be_followed_is_refused() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value_float=1.0))
+    with pytest.raises(ConversionError, match="Constant"):
+        half.convert(model)
 
 
 def test_no_initializer_is_left_unused() -> None:

@@ -14,6 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export import artifact, gate
+from tests.conftest import command
 from train import bundle, manifest
 from train.errors import ManifestError
 
@@ -155,7 +156,43 @@ def test_fp32_inside_an_artifact_that_says_fp16(run_copy: Path) -> None:
     shutil.copyfile(full / "model.onnx", half / "model.onnx")
     seal_anew(half)
     record = gate.check(artifact.load(half), bundle.load(run_copy / "bundle"))
-    assert whats(record) == "share of weights not fp16"
+    assert whats(record) == "share of the multiplications not fp16"
+
+
+def test_fp16_that_is_only_stored(run_copy: Path) -> None:
+    """Every kernel in FP16, and cast to FP32 before it is multiplied."""
+    half, full = (run_copy / "artifacts" / name for name in ("onnx_fp16", "onnx_fp32"))
+    model = onnx.load(full / "model.onnx")
+    kernels = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    for name, tensor in kernels.items():
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.stored"))
+        model.graph.node.insert(0, helper.make_node("Cast", [f"{name}.stored"], [name], to=onnx.TensorProto.FLOAT))
+    onnx.save(model, half / "model.onnx")
+    seal_anew(half)
+    record = gate.check(artifact.load(half), bundle.load(run_copy / "bundle"))
+    assert whats(record) == "share of the multiplications not fp16"
+
+
+def test_a_check_that_dies_leaves_no_earlier_verdict_behind(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate, "_measure", die)
+    with pytest.raises(KeyboardInterrupt):
+        gate.check(artifact.load(run_copy / "artifacts/ort_fp32"), bundle.load(run_copy / "bundle"))
+    assert not (run_copy / "artifacts/ort_fp32/parity.json").exists()
+
+
+def test_a_person_is_shown_what_failed_and_what_it_looks_like(run_copy: Path) -> None:
+    directory = run_copy / "artifacts/onnx_fp32"
+    model = onnx.load(directory / "model.onnx")
+    append(model.graph, ("Add", ["inner", "nowhere"], "logits"))
+    onnx.save(model, directory / "model.onnx")
+    seal_anew(directory)
+    done = command("-m", "export.parity", "--run", run_copy, "--variant", "onnx_fp32")
+    assert done.returncode == 1
+    assert "the engine failed" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_weight_of_which_one_bit_is_flipped(run_copy: Path) -> None:
