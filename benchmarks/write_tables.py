@@ -1,13 +1,14 @@
-"""Keep a run's results as a record, and write the README's table from the record.
+"""Keep a run's results as a record, and write the tables of README.md and benchmarks/README.md from the records.
 
 python -m benchmarks.write_tables --run runs/demo     takes the run's figures into demo.json first
-python -m benchmarks.write_tables                     only writes the table anew
+python -m benchmarks.write_tables                     only writes the tables anew
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,16 @@ from train import errors, manifest
 
 _CHECKOUT = Path(__file__).parents[1]
 RECORD = Path(__file__).parent / "demo.json"
-README = _CHECKOUT / "README.md"
-_START, _END = "<!-- table: benchmarks/demo.json -->\n", "<!-- end -->"
+_END = "<!-- end -->"
 
 
 def main() -> int:
     arguments = _parse()
     if arguments.run:
         manifest.write_json(RECORD, gather(arguments.run))
-    README.write_text(with_table(README.read_text("utf-8"), json.loads(RECORD.read_text("utf-8"))), "utf-8")
-    print(f"table  {README}")
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text("utf-8")), "utf-8")
+        print(f"tables  {page}")
     return 0
 
 
@@ -54,14 +55,17 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
 
 
-def with_table(text: str, record: dict[str, Any]) -> str:
-    """`text` with what stands between the marks replaced by the record's table."""
-    before, _, rest = text.partition(_START)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_START}{table(record)}{_END}{after}"
+def with_tables(text: str) -> str:
+    """`text` with what stands between the marks of each record replaced by its table."""
+    for name, table in TABLES.items():
+        before, start, rest = text.partition(f"<!-- table: benchmarks/{name} -->\n")
+        if start:
+            _, _, after = rest.partition(_END)
+            text = f"{before}{start}{table(_json(RECORD.with_name(name)))}{_END}{after}"
+    return text
 
 
-def table(record: dict[str, Any]) -> str:
+def _demo(record: dict[str, Any]) -> str:
     base = next(one for one in record["parity"] if one["variant"] == "onnx_fp32")
     lines = [
         "| variant | labels changed, offline | accuracy lost, at most (95 %) | labels changed, served | engine speed |",
@@ -88,6 +92,51 @@ def table(record: dict[str, Any]) -> str:
         f"{machine['cores']} cores of {machine['cpu']}, commit {record['commit']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _variant_speed(record: dict[str, Any]) -> str:
+    lines = [
+        "| model | speed over ort_fp32 (95 %) | MB | labels changed | accuracy lost, at most | comparing ÷ engine |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        parity, (low, high) = row.get("parity"), row["speed_over_ort_fp32"]["interval"]
+        cells = [row["model"], f"{row['speed_over_ort_fp32']['ratio']:.2f} × ({low:.2f} to {high:.2f})"]
+        if parity:
+            cells += [f"{row['megabytes']:.0f}", f"{parity['flips']} of {parity['rows']}", f"{parity['accuracy_loss_bound']:.2%}"]
+            cells += [f"{parity['seconds'] / parity['engine_seconds']:.2f}"]
+        lines.append("| " + " | ".join(cells + ["–"] * (6 - len(cells))) + " |")
+    return _signed(lines, record, f"{record['texts']} AG News texts, {record['mean_tokens']:.0f} tokens on average.")
+
+
+def _fused_latency(record: dict[str, Any]) -> str:
+    lines = ["| batch × tokens | ort_fp32 ÷ strongest peer (95 %) | peer | |", "|---|---|---|---|"]
+    for row in record["rows"]:
+        low, high = row["interval"]
+        shape, latency = f"{row['batch']} × {row['tokens']}", f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(f"| {shape} | {latency} | {row['strongest_peer']} | {row['verdict']} |")
+    return _signed(lines, record, "Latency; below 1 is faster.")
+
+
+def _whole_export(record: dict[str, Any]) -> str:
+    stages = ", ".join(f"{stage['command'][2]} {stage['seconds']:.0f} s" for stage in record["stages"])
+    most = f"{record['seconds']:.0f} s, {record['peak_gib']:.1f} GiB at most ({stages})"
+    total = f"{record['size']}, {record['rows']} golden rows: {most}."
+    return _signed([], record, total)
+
+
+def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
+    machine = record["machine"]
+    return "\n".join([*lines, "", f"{what} {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."]) + "\n"
+
+
+PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo.json": _demo,
+    "variant_speed.json": _variant_speed,
+    "fused_latency.json": _fused_latency,
+    "whole_export.json": _whole_export,
+}
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 def test_every_shape_gets_a_ratio_with_an_interval_around_it(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_latency, "_BUDGET", 0.0)
-    rows = fused_latency.measure(files, ((1, 4), (2, 8)), rounds=5, threads=1)
-    assert [(row["batch"], row["tokens"], row["rounds"]) for row in rows] == [(1, 4, 5), (2, 8, 5)]
+    rows = fused_latency.measure(files, ((1, 4), (2, 8)), rounds=9, threads=1)
+    assert [(row["batch"], row["tokens"], row["rounds"]) for row in rows] == [(1, 4, 12), (2, 8, 12)]  # two a load
     for row in rows:
         assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
 
@@ -38,11 +38,14 @@ def test_a_peer_of_other_weights_is_refused(files: dict[str, Path]) -> None:
 
 
 def test_the_verdict_is_about_the_strongest_peer() -> None:
-    noise = np.linspace(0.99, 1.01, 31)
-    row = fused_latency._row((1, 16), {"ours": 0.010 * noise, "weak": np.full(31, 0.020), "strong": np.full(31, 0.008)})
+    ours, weak, strong = ([np.full(9, seconds)] * 4 for seconds in (0.010, 0.020, 0.008))
+    row = fused_latency._row((1, 16), {"ours": ours, "weak": weak, "strong": strong})
     assert (row["strongest_peer"], row["ratio"], row["verdict"]) == ("strong", 1.25, "slower")
-    even = fused_latency._row((1, 16), {"ours": 0.010 * noise, "even": np.full(31, 0.010)})
-    assert even["verdict"] == "no significant difference"
+
+
+def test_loads_that_differ_leave_it_open_however_many_rounds_agree() -> None:
+    loads, even = [np.full(500, seconds) for seconds in (0.97, 1.03, 0.98, 1.02)], [np.ones(500)] * 4
+    assert fused_latency._row((1, 16), {"ours": loads, "even": even})["verdict"] == "no significant difference"
 
 
 def test_missing_peers_name_the_command_that_makes_them(tmp_path: Path) -> None:

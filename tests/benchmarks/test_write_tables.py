@@ -1,14 +1,32 @@
+"""What documents show is what the records say."""
+
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from benchmarks import write_tables
 
 
-def test_the_readmes_table_is_the_records() -> None:
-    readme = write_tables.README.read_text("utf-8")
-    assert readme == write_tables.with_table(readme, json.loads(write_tables.RECORD.read_text("utf-8")))
+@pytest.mark.parametrize("page", write_tables.PAGES, ids=lambda page: page.parent.name)
+def test_the_tables_are_the_records(page: Path) -> None:
+    assert write_tables.with_tables(page.read_text("utf-8")) == page.read_text("utf-8")
 
 
-def test_the_record_is_of_real_news() -> None:
+def test_every_record_is_shown() -> None:
+    shown = "".join(page.read_text("utf-8") for page in write_tables.PAGES)
+    assert [name for name in write_tables.TABLES if f"<!-- table: benchmarks/{name} -->" not in shown] == []
+
+
+@pytest.mark.parametrize("name", write_tables.TABLES)
+def test_a_record_says_where_it_comes_from(name: str) -> None:
+    record = json.loads(write_tables.RECORD.with_name(name).read_text("utf-8"))
+    assert record["machine"]["cpu"]
+    assert record["versions"]
+    assert record["commit"]
+
+
+def test_the_demos_record_is_of_real_news() -> None:
     assert json.loads(write_tables.RECORD.read_text("utf-8"))["generated_corpus"] is False
