@@ -8,7 +8,7 @@ from typing import Any
 
 from train import terminal
 
-_ELSEWHERE = "on a CPU"
+_ELSEWHERE = " *"
 
 
 def show(
@@ -29,7 +29,7 @@ def show(
             f"{record['accuracy_loss_bound']:.2%}",
             f"{record['logit_difference_max']:.1e}",
             f"{record['invariance']['difference_max']:.1e}" if "invariance" in record else "–",
-            terminal.verdict(record["passed"]) + ("" if record["as_meant"] else f", {_ELSEWHERE}"),
+            terminal.verdict(record["passed"]) + ("" if record["as_meant"] else _ELSEWHERE),
         )
     for name in failed or {}:
         table.add_row(name, *["–"] * 6, terminal.VERDICTS["FAILED"])
@@ -39,7 +39,7 @@ def show(
     console.print("[dim]|Δlogit|: largest change of a logit; padding: the same for a row alone, in a batch, and padded longer[/]")
     if any(not record["as_meant"] for record in records):
         names = ", ".join(record["variant"] for record in records if not record["as_meant"])
-        console.print(f"[yellow]{_ELSEWHERE}[/] {names}: compared here, but meant for a GPU, whose arithmetic is another")
+        console.print(f"[yellow]*[/] {names}: compared on a CPU, but meant for a GPU, whose arithmetic is another")
     for record in records:
         for failure in record["failures"]:
             console.print(
