@@ -57,13 +57,10 @@ def least_rows(limits: Limits) -> int:
     return math.ceil(max(flips, loss))
 
 
-def compare(
-    reference: Logits, found: Logits, labels: Numbers, lengths: Numbers, names: list[str], text_of: Numbers | None = None
-) -> dict[str, Any]:
-    """The measurements. Logits [answers, labels], true labels and token counts [answers], `names` of the labels.
+def compare(reference: Logits, found: Logits, labels: Numbers, lengths: Numbers, names: list[str]) -> dict[str, Any]:
+    """The measurements. Logits [rows, labels], true labels and token counts [rows], `names` of the labels.
 
-    `text_of` [answers]: which text an answer belongs to; None when each has one. A tagger's words are not independent of
-    each other, so texts are counted: one with any changed word is a flip, one with fewer words right is lost.
+    A row is one answer: a text's, or a tagged word's. Bounds take rows as independent; words of one sentence are not quite.
     """
     if reference.shape != found.shape:
         raise ValueError(f"expected logits {list(reference.shape)}, found {list(found.shape)}")
@@ -71,17 +68,13 @@ def compare(
     expected, predicted = reference.argmax(axis=1), np.where(finite, found.argmax(axis=1), -1)  # NaN answers nothing
     flipped = expected != predicted
     change = (predicted == labels).astype(np.int64) - (expected == labels)  # −1 where a right answer was lost
-    _, text = np.unique(np.arange(len(labels)) if text_of is None else text_of, return_inverse=True)
-    rows = int(text.max(initial=-1)) + 1
-    by_text = np.bincount(text, change, rows)
     difference = np.abs(found - reference)[finite]
     counts = {
-        "rows": rows,
-        "answers": len(labels),
-        "non_finite_rows": len(np.unique(text[~finite])),
-        "flips": len(np.unique(text[flipped])),
-        "lost": int((by_text < 0).sum()),
-        "gained": int((by_text > 0).sum()),
+        "rows": len(labels),
+        "non_finite_rows": int((~finite).sum()),
+        "flips": int(flipped.sum()),
+        "lost": int((change < 0).sum()),
+        "gained": int((change > 0).sum()),
     }
     return {
         **counts,
@@ -93,7 +86,7 @@ def compare(
         "by_class": _groups({names[i]: labels == i for i in range(len(names))}, flipped, change),
         "by_length": _groups(_length_buckets(lengths), flipped, change),
         "flipped_rows": [
-            {"row": int(text[i]), "label": int(labels[i]), "reference": int(expected[i]), "found": int(predicted[i])}
+            {"row": int(i), "label": int(labels[i]), "reference": int(expected[i]), "found": int(predicted[i])}
             for i in np.flatnonzero(flipped)[:_LISTED_FLIPS]
         ],
     }
@@ -160,7 +153,7 @@ def judge(measured: dict[str, Any], limits: Limits) -> list[dict[str, Any]]:
         ("upper bound on the accuracy loss", rates["accuracy_loss_bound"], limits.accuracy_loss_bound),
     ]
     for groups in (measured["by_class"], measured["by_length"]):
-        checks.append(("answers in no group", measured["answers"] - sum(group["rows"] for group in groups), 0))
+        checks.append(("answers in no group", measured["rows"] - sum(group["rows"] for group in groups), 0))
         for group in groups:
             least = loss_least(group["lost"], group["gained"], group["rows"])
             checks.append((f"accuracy loss in {group['group']}, at least", least, limits.group_loss))

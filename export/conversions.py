@@ -73,8 +73,10 @@ def _onnx_fp16(variant: Variant, source: Bundle, artifacts: Path, building: Path
 def _onnx_fp16_repaired(refused: dict[str, Any], variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:
     """With the rows whose answers the refused attempt changed as the judge's."""
     origin = _origin(variant, artifacts)
-    changed = np.unique([flip["row"] for flip in refused["flipped_rows"]]).astype(np.int64)
-    return fp16.repaired(origin, building / variant.model_file, bundle.load_golden(source), variant, changed)
+    golden = bundle.load_golden(source)
+    flips = np.array([flip["row"] for flip in refused["flipped_rows"]], np.int64)
+    changed = np.unique(golden.text_of[golden.asked][flips])
+    return fp16.repaired(origin, building / variant.model_file, golden, variant, changed)
 
 
 def _tensorrt(variant: Variant, source: Bundle, artifacts: Path, building: Path) -> str:

@@ -103,7 +103,7 @@ def _attempt(
     converted = time.monotonic()
     with stage(f"{variant.name}: comparing", artifacts, again):
         record = gate.check(artifact.load(artifacts / variant.name), source, say)
-    took = f"compared on {record['rows']} texts ({time.monotonic() - converted:.0f} s)"
+    took = f"compared on {record['texts']} texts ({time.monotonic() - converted:.0f} s)"
     print(f"{variant.name:<14}{how} ({converted - started:.0f} s); {took}", flush=True)
     return record
 

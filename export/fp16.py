@@ -74,8 +74,7 @@ def _failures(session: Session, golden: Golden, variant: Variant) -> list[dict[s
     """As the gate judges answers."""
     asked, names = golden.asked, [str(label) for label in range(golden.logits.shape[1])]
     logits = infer_rows(session.infer, golden.ids, _BATCH)
-    text_of, lengths = golden.text_of[asked], golden.lengths[asked]
-    measured = comparison.compare(golden.logits[asked], logits[asked], golden.labels[asked], lengths, names, text_of)
+    measured = comparison.compare(golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], names)
     return comparison.judge(measured, variant.limits)
 
 

@@ -131,13 +131,6 @@ def test_what_chance_explains_is_no_loss_of_a_class(lost: int, gained: int, rows
     assert comparison.loss_least(lost, gained, rows) <= VARIANTS["onnx_fp16"].limits.group_loss
 
 
-def test_words_of_one_text_are_one_witness() -> None:
-    texts = np.repeat(np.arange(ROWS // 10), 10)
-    measured = comparison.compare(REFERENCE, flipped(np.arange(10)), LABELS, LENGTHS, NAMES, texts)
-    assert (measured["rows"], measured["answers"], measured["flips"]) == (400, 4000, 1)
-    assert measured["lost"] + measured["gained"] <= 1
-
-
 def test_groups_that_do_not_hold_every_answer_fail() -> None:
     measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"by_class": []}
     assert "answers in no group" in {failure["what"] for failure in comparison.judge(measured, VARIANTS["onnx_fp32"].limits)}
