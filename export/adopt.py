@@ -24,7 +24,7 @@ from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import NOT_ASKED, Golden
 from train.errors import ConversionError, CorpusError
 from train.ragged import Ragged, infer_rows
-from train.tokenizer import Tokenizer, Tokens
+from train.tokenizer import Tokenizer, Tokens, VocabularyError
 
 _BATCH = 32
 _CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
@@ -33,7 +33,7 @@ _CHANCE = 1e-3  # probability of so many right answers by guessing, above which 
 def main() -> int:
     arguments = _parse()
     safety.check_saved_model(arguments.saved_model)
-    labels = _lines(arguments.labels)
+    labels, pieces = _lines(arguments.labels), _lines(arguments.vocab)
     rows = golden_file.read(arguments.golden, labels)
     _check_number(rows, arguments.golden)
     with manifest.atomic_directory(arguments.out) as building, terminal.activity("adopt") as say:
@@ -41,7 +41,7 @@ def main() -> int:
         signature = foreign_model.hand_over(arguments.saved_model, building / "saved_model")
         shutil.copyfile(arguments.vocab, building / "vocab.txt")
         (building / "labels.txt").write_text("\n".join(labels) + "\n", "utf-8")
-        facts = _facts(arguments, rows.task, signature)
+        facts = _facts(arguments, pieces, rows.task, signature)
         golden = _golden(building, rows, facts, labels, say)
         metrics = _metrics(golden, labels)
         _check_better_than_guessing(metrics, labels, arguments.golden)
@@ -82,9 +82,8 @@ def _check_number(rows: Rows, where: Path) -> None:
         )
 
 
-def _facts(arguments: argparse.Namespace, task: str, signature: dict[str, Any]) -> dict[str, Any]:
+def _facts(arguments: argparse.Namespace, pieces: list[str], task: str, signature: dict[str, Any]) -> dict[str, Any]:
     """What bundle.json says. A vocabulary with capital letters is a cased model's."""
-    pieces = _lines(arguments.vocab)
     rows = signature.pop("vocabulary")
     if rows and len(pieces) > rows:
         raise ConversionError(
@@ -113,7 +112,7 @@ def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str]
     """The rows with the logits of the SavedModel, loaded back from where it now lies. Raises ConversionError."""
     from train.saved_model import SavedClassifier
 
-    tokenize = Tokenizer(building / "vocab.txt", lower_case=facts["lower_case"], max_seq_len=facts["max_seq_len"])
+    tokenize = _tokenizer(building / "vocab.txt", facts)
     tagging = rows.task == "tagging"
     tokens = tokenize.of_words(rows.texts) if tagging else tokenize([_pair(text) for text in rows.texts])
     ids = Ragged.of([one.ids for one in tokens], [one.types for one in tokens])
@@ -136,6 +135,19 @@ def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str]
         )
     asked = np.concatenate([_token_labels(*one) for one in zip(tokens, rows.labels, strict=True)]) if tagging else rows.labels
     return Golden(rows.texts, ids, np.asarray(asked, np.int64), logits)
+
+
+def _tokenizer(vocabulary: Path, facts: dict[str, Any]) -> Tokenizer:
+    try:
+        return Tokenizer(vocabulary, lower_case=facts["lower_case"], max_seq_len=facts["max_seq_len"])
+    except VocabularyError as error:
+        raise ConversionError(
+            "the vocabulary is not a BERT's",
+            expected="a word piece a line, [PAD] first, with [UNK], [CLS] and [SEP]",
+            found=str(error),
+            where="VOCAB",
+            mend="make export … VOCAB=, the vocab.txt that the model was trained with",
+        ) from error
 
 
 def _pair(text: Any) -> Any:

@@ -78,6 +78,20 @@ def test_the_wrong_vocabulary_answers_no_better_than_guessing_and_is_refused(for
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_a_vocabulary_that_is_forgotten_is_asked_for(foreign_models: Path, tmp_path: Path) -> None:
+    done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path)
+    assert done.returncode == 7
+    assert "VOCAB=" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_vocabulary_of_another_kind_is_refused(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("<pad>\n<s>\n</s>\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path / "vocab.txt")
+    assert done.returncode == 7
+    assert "the vocabulary is not a BERT's" in done.stderr
+
+
 def test_a_vocabulary_longer_than_the_embedding_table_is_refused(foreign_models: Path, tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text((foreign_models / "pairs/vocab.txt").read_text() + "more\nwords\n")
     done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path / "vocab.txt")

@@ -10,6 +10,7 @@ from scipy import stats
 
 from export import comparison
 from export.variants import VARIANTS
+from tests.conftest import CHECKOUT
 
 ROWS, NAMES = 4000, ["World", "Sports", "Business", "Sci/Tech"]
 RANDOM = np.random.default_rng(0)
@@ -161,6 +162,12 @@ def test_so_many_equal_rows_as_are_asked_for_hold_the_bounds_and_one_less_does_n
 
     assert held(least)
     assert not held(least - 1)
+
+
+def test_the_documents_name_the_number_of_rows_that_the_limits_take() -> None:
+    least = max(comparison.least_rows(variant.limits) for variant in VARIANTS.values())
+    for name in ("README.md", "docs/architecture.md", "docs/platform.md"):
+        assert str(least) in (CHECKOUT / name).read_text("utf-8")
 
 
 def test_a_failure_says_the_limit_that_would_have_passed() -> None:
