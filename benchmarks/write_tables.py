@@ -39,7 +39,17 @@ def gather(run: Path) -> dict[str, Any]:
     """What the table needs of a finished run, with where it came from."""
     bundle, served, benchmark = (_json(run / name) for name in ("bundle/bundle.json", "served.json", "benchmark.json"))
     parity = [_json(path) for path in sorted(run.glob("artifacts/*/parity.json"))]
-    kept = ("variant", "rows", "flips", "flip_rate_bound", "accuracy", "accuracy_loss_bound", "texts_per_second", "command")
+    kept = (
+        "variant",
+        "rows",
+        "flips",
+        "flip_rate_bound",
+        "accuracy",
+        "accuracy_loss_bound",
+        "texts_per_second",
+        "as_meant",
+        "command",
+    )
     return {
         "train": {"rows": bundle["metrics"]["examples"], "test_accuracy": bundle["metrics"]["test_accuracy"]},
         "generated_corpus": bundle["corpus"]["generated"],
@@ -75,9 +85,8 @@ def _demo(record: dict[str, Any]) -> str:
         served = max((check["flips"] for check in record["served"] if check["variant"] == one["variant"]), default=None)
         shown = f"{served} of {one['rows']}" if served is not None else "–"
         ratio = one["texts_per_second"] / base["texts_per_second"]
-        lines.append(
-            f"| {one['variant']} | {one['flips']} of {one['rows']} | {one['accuracy_loss_bound']:.2%} | {shown} | {ratio:.2f} × |"
-        )
+        name = one["variant"] if one["as_meant"] else f"{one['variant']} (on a CPU)"
+        lines.append(f"| {name} | {one['flips']} of {one['rows']} | {one['accuracy_loss_bound']:.2%} | {shown} | {ratio:.2f} × |")
     lines += [f"| {name} | skipped: {why['reason']} | | | |" for name, why in record["skipped"].items()]
     best = max(record["benchmark"]["rows"], key=lambda row: row["throughput"])
     limit = record["benchmark"]["engine_limit"]["texts_per_second"]

@@ -211,12 +211,14 @@ def _summary(facts: dict[str, Any], page: Path) -> None:
             f"{record['accuracy_loss_bound']:.2%}",
             f"{worst['flips']}/{worst['rows']}" if worst else "–",
             f"{record['texts_per_second']:.0f}",
-            terminal.verdict(good),
+            terminal.verdict(good) + ("" if record["as_meant"] else " *"),
         )
     for name in facts["skipped"]:
         table.add_row(name, "–", "–", "–", "–", "–", terminal.VERDICTS["skipped"])
     console = terminal.console()
     console.print(table)
+    if not all(record["as_meant"] for record in facts["parity"]):
+        print("* compared on a CPU, but meant for a GPU, whose arithmetic is another")
     fastest, metrics = _fastest(facts), facts["bundle"]["metrics"]
     console.print(f"test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']} rows")
     console.print(
