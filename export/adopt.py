@@ -20,11 +20,11 @@ from export import foreign_model, golden_file, safety
 from export.comparison import least_rows
 from export.golden_file import Rows
 from export.variants import VARIANTS
-from train import bundle, errors, manifest, provenance, terminal
-from train.bundle import NOT_ASKED, Golden
+from train import bundle, errors, labelling, manifest, provenance, scores, terminal
+from train.bundle import Golden
 from train.errors import ConversionError, CorpusError
-from train.ragged import Ragged, infer_rows
-from train.tokenizer import Tokenizer, Tokens, VocabularyError
+from train.ragged import infer_rows
+from train.tokenizer import Tokenizer, VocabularyError
 
 _BATCH = 32
 _CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
@@ -43,7 +43,7 @@ def main() -> int:
         (building / "labels.txt").write_text("\n".join(labels) + "\n", "utf-8")
         facts = _facts(arguments, pieces, rows.task, signature)
         golden = _golden(building, rows, facts, labels, say)
-        metrics = _metrics(golden, labels)
+        metrics = scores.score(golden.logits, golden.labels, labels)
         _check_better_than_guessing(metrics, labels, arguments.golden)
         bundle.write_golden(building, golden)
         manifest.seal(building, bundle.MANIFEST, facts | {"metrics": metrics})
@@ -112,10 +112,10 @@ def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str]
     """The rows with the logits of the SavedModel, loaded back from where it now lies. Raises ConversionError."""
     from train.saved_model import SavedClassifier
 
-    tokenize = _tokenizer(building / "vocab.txt", facts)
-    tagging = rows.task == "tagging"
-    tokens = tokenize.of_words(rows.texts) if tagging else tokenize([_pair(text) for text in rows.texts])
-    ids = Ragged.of([one.ids for one in tokens], [one.types for one in tokens])
+    encoded = labelling.encode(
+        list(zip(rows.texts, rows.labels, strict=True)), rows.task, _tokenizer(building / "vocab.txt", facts)
+    )
+    ids, tagging = encoded.rows, rows.task == "tagging"
     done = 0
 
     def progress(more: int) -> None:
@@ -133,8 +133,7 @@ def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str]
             where=str(building / "saved_model"),
             mend="make export … LABELS=, GOLDEN= for the task of this model",
         )
-    asked = np.concatenate([_token_labels(*one) for one in zip(tokens, rows.labels, strict=True)]) if tagging else rows.labels
-    return Golden(rows.texts, ids, np.asarray(asked, np.int64), logits)
+    return Golden(rows.texts, ids, encoded.labels, logits)
 
 
 def _tokenizer(vocabulary: Path, facts: dict[str, Any]) -> Tokenizer:
@@ -148,31 +147,6 @@ def _tokenizer(vocabulary: Path, facts: dict[str, Any]) -> Tokenizer:
             where="VOCAB",
             mend="make export … VOCAB=, the vocab.txt that the model was trained with",
         ) from error
-
-
-def _pair(text: Any) -> Any:
-    return tuple(text) if isinstance(text, list) else text
-
-
-def _token_labels(tokens: Tokens, tags: list[int]) -> list[int]:
-    """A word's tag at its first piece, NOT_ASKED at every other."""
-    before = [None, *tokens.words[:-1]]
-    return [
-        tags[word] if word is not None and word != earlier else NOT_ASKED
-        for word, earlier in zip(tokens.words, before, strict=True)
-    ]
-
-
-def _metrics(golden: Golden, labels: list[str]) -> dict[str, Any]:
-    """As training writes them; of a tagger over its words."""
-    expected, predicted = golden.labels[golden.asked], golden.logits.argmax(axis=1)[golden.asked]
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (expected, predicted), 1)
-    return {
-        "test_rows": len(expected),
-        "test_accuracy": float((expected == predicted).mean()),
-        "confusion": confusion.tolist(),  # [true label][predicted label]
-    }
 
 
 def _check_better_than_guessing(metrics: dict[str, Any], labels: list[str], where: Path) -> None:

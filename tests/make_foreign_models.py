@@ -140,7 +140,7 @@ def write_rows(target: Path, random: np.random.Generator, infer: Callable[..., A
     if target.name == "tagger":
         tokens = tokenize.of_words(words)
     elif target.name == "pairs":
-        pairs = [(" ".join(one[:3]), " ".join(one[3:])) for one in words]
+        pairs = [(" ".join(one[:2]), " ".join(one[2:])) for one in words]
         tokens = tokenize(pairs)
     else:
         tokens = tokenize([" ".join(one) for one in words])
