@@ -30,13 +30,13 @@ _PERCENTILES = (50, 90, 99)
 
 def main() -> int:
     arguments = _parse()
-    golden = bundle.load_golden(bundle.load(arguments.run / "bundle"))
+    source = bundle.load(arguments.run / "bundle")
     repository = arguments.run / "model_repository"
-    texts = golden.texts[: arguments.texts]
+    texts = bundle.load_golden(source).texts[: arguments.texts]
     print(_cost_card(arguments), flush=True)
     with tempfile.TemporaryDirectory() as scratch, triton.running(repository) as server:
         inputs = Path(scratch) / "texts.json"
-        perf_analyzer.write_texts(texts, inputs)
+        perf_analyzer.write_texts(texts, source.task, inputs)
         loads = [
             Load(TEXT_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
             for protocol in client.PROTOCOLS

@@ -1,7 +1,7 @@
 """Compile verified artifacts into a Triton model repository for the embedded server. No server and no GPU is needed.
 
-Reads bundle/ and artifacts/, writes model_repository/: `text_classifier` (text → label) and `bert_<variant>` (ids → logits). An
-artifact without a passing parity verdict for exactly its hash is refused.
+Reads bundle/ and artifacts/, writes model_repository/: `text_classifier` (text → label; of a tagger, words → a label each) and
+`bert_<variant>` (ids → logits). An artifact without a passing parity verdict for exactly its hash is refused.
 
     python -m serving.build_repository --run runs/demo
 """
@@ -20,7 +20,7 @@ from serving.model_config import ModelConfig, Tensor
 from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
-from train.errors import ParityError, ServerError
+from train.errors import ParityError
 
 _BACKEND = Path(__file__).parent / "backend"
 _TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
@@ -31,14 +31,13 @@ _FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 def main() -> int:
     arguments = _parse()
     source = bundle.load(arguments.run / "bundle")
-    _check_task(source)
     passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if _PROVIDER in one.variant.providers]
     chosen = _choose(passed, arguments.engine, arguments.run)
     target = arguments.run / "model_repository"
     with manifest.atomic_directory(target) as building:
         for one in passed:
-            _write_model(building, _ids_config(one, source), "ids_model.py", one, source)
-        _write_model(building, _text_config(source), "text_model.py", chosen, source)
+            write_model(building, _ids_config(one, source), "ids_model.py", one, source, _PROVIDER)
+        write_model(building, text_config(source), "text_model.py", chosen, source, _PROVIDER)
         facts = {
             "bundle_sha256": source.sha256,
             TEXT_MODEL: chosen.variant.name,
@@ -56,17 +55,6 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _check_task(source: Bundle) -> None:
-    if source.task != "single_text":
-        raise ServerError(
-            f"a {source.task} model cannot be served yet",
-            expected="a model of single texts; text pairs and tagging end with their verified artifacts",
-            found=source.task,
-            where=str(source.directory / bundle.MANIFEST),
-            mend="serve artifacts/<variant>/model.onnx with a client that sends ids",
-        )
-
-
 def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:
     names = {one.variant.name: one for one in passed}
     for name in (wanted,) if wanted else _FASTEST_FIRST:
@@ -81,24 +69,34 @@ def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:
     )
 
 
-def _text_config(source: Bundle) -> ModelConfig:
+def text_config(source: Bundle) -> ModelConfig:
+    """What backend/text_model.py reads and answers; one answer a text, of a tagger one a word."""
+    tagging = source.task == "tagging"
+    names = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}[source.task]
+    inputs = tuple(Tensor(name, "STRING", (-1,) if tagging else (1,), ragged=tagging) for name in names)
     outputs = (
-        Tensor("label", "STRING", (1,)),
-        Tensor("probability", "FP32", (1,)),
-        Tensor("logits", "FP32", (len(source.labels),)),
+        Tensor("label", "STRING", (-1,) if tagging else (1,)),
+        Tensor("probability", "FP32", (-1,) if tagging else (1,)),
+        Tensor("logits", "FP32", _logits_dims(source)),
         Tensor("truncated", "BOOL", (1,)),
         Tensor("tokens", "INT32", (1,)),
     )
-    return ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, MAX_BATCH)
+    return ModelConfig(TEXT_MODEL, inputs, outputs, MAX_BATCH)
 
 
 def _ids_config(one: Artifact, source: Bundle) -> ModelConfig:
-    inputs = (Tensor("input_word_ids", "INT32", (-1,), ragged=True),)
-    outputs = (Tensor("logits", "FP32", (len(source.labels),)),)
-    return ModelConfig(f"bert_{one.variant.name}", inputs, outputs, MAX_BATCH)
+    """What backend/ids_model.py reads and answers; one answer a row, of a tagger one a token."""
+    names = ("input_word_ids", "input_type_ids") if source.task == "text_pair" else ("input_word_ids",)
+    inputs = tuple(Tensor(name, "INT32", (-1,), ragged=True) for name in names)
+    return ModelConfig(f"bert_{one.variant.name}", inputs, (Tensor("logits", "FP32", _logits_dims(source)),), MAX_BATCH)
 
 
-def _write_model(repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle) -> None:
+def _logits_dims(source: Bundle) -> tuple[int, ...]:
+    labels = len(source.labels)
+    return (-1, labels) if source.task == "tagging" else (labels,)
+
+
+def write_model(repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str) -> None:
     """<repository>/<name>/config.pbtxt and 1/ with everything the model needs."""
     version = repository / config.name / "1"
     version.mkdir(parents=True)
@@ -110,12 +108,14 @@ def _write_model(repository: Path, config: ModelConfig, model: str, one: Artifac
     for path in (source.vocabulary, source.directory / "labels.txt"):
         shutil.copyfile(path, version / path.name)
     _link(one.model, version / "model.onnx")
-    manifest.write_json(version / "settings.json", _settings(one, source))
+    manifest.write_json(version / "settings.json", _settings(one, source, provider))
 
 
-def _settings(one: Artifact, source: Bundle) -> dict[str, Any]:
+def _settings(one: Artifact, source: Bundle, provider: str) -> dict[str, Any]:
     return {
+        "task": source.task,
         "variant": one.variant.name,
+        "provider": provider,
         "artifact_sha256": one.sha256,
         "max_seq_len": source.max_seq_len,
         "lower_case": source.lower_case,

@@ -35,7 +35,7 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(version: Path, texts: list[str]) -> dict[str, Any]:
+def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(version))
     from engine import Engine  # type: ignore[import-not-found]
@@ -44,11 +44,16 @@ def _measure(version: Path, texts: list[str]) -> dict[str, Any]:
 
     settings = json.loads((version / "settings.json").read_text("utf-8"))
     tokenize = Tokenizer(version / "vocab.txt", lower_case=settings["lower_case"], max_seq_len=settings["max_seq_len"])
-    engine = Engine(version / "model.onnx", settings["threads"], CostModel(**settings["cost"]))
+    engine = Engine(version / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+    pairs = settings["task"] == "text_pair"
+    texts = [tuple(text) for text in texts] if pairs else texts
     started = time.perf_counter()
-    rows = [np.array(tokens.ids, np.int32) for tokens in tokenize(texts)]
+    found = tokenize.of_words(texts) if settings["task"] == "tagging" else tokenize(texts)
+    rows = [np.array(tokens.ids, np.int32) for tokens in found]
+    types = [np.array(tokens.types, np.int32) for tokens in found] if pairs else None
     tokenized = time.perf_counter()
-    results = [engine.run(rows[start : start + MAX_BATCH]) for start in range(0, len(rows), MAX_BATCH)]
+    batches = [slice(start, start + MAX_BATCH) for start in range(0, len(rows), MAX_BATCH)]
+    results = [engine.run(rows[batch], types and types[batch]) for batch in batches]
     ended = time.perf_counter()
     tokens, padding = sum(result.tokens for result in results), sum(result.padding for result in results)
     return {

@@ -44,9 +44,16 @@ class Result:
     failure: str  # "" when perf_analyzer ended well, else its exit status and message
 
 
-def write_texts(texts: list[str], path: Path) -> None:
-    """perf_analyzer's input file; it sends the texts in turn, each as it is."""
-    path.write_text(json.dumps({"data": [{"text": [text]} for text in texts]}), "utf-8")
+def write_texts(texts: list[Any], task: str, path: Path) -> None:
+    """perf_analyzer's input file of golden texts; it sends them in turn, each as it is."""
+    path.write_text(json.dumps({"data": [_inputs(text, task) for text in texts]}), "utf-8")
+
+
+def _inputs(text: Any, task: str) -> dict[str, Any]:
+    """text_classifier's inputs for one golden text."""
+    if task == "tagging":
+        return {"words": {"content": text, "shape": [len(text)]}}
+    return {"text": [text[0]], "text_b": [text[1]]} if task == "text_pair" else {"text": [text]}
 
 
 def command(load: Load, inputs: Path, export: Path) -> list[str]:

@@ -8,60 +8,32 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-_COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d")
-_GREY = "#8a8f98"
+COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d")
+GREY = "#8a8f98"
 _GRID = "rgba(138,143,152,0.25)"
-_SMOOTHED_STEPS = 10
 
 
-def _figure(height: int, x: str, y: str) -> go.Figure:
-    figure = go.Figure()
-    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GREY}
+def styled(figure: go.Figure, height: int) -> go.Figure:
+    """The figure in the page's own colours, `height` pixels high, as wide as the page."""
     figure.update_layout(
         height=height,
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _GREY, "family": "system-ui, sans-serif"},
-        colorway=_COLOURS,
-        legend={"orientation": "h", "y": 1.1, "x": 0},
-        xaxis={"title": {"text": x}, **axis},
-        yaxis={"title": {"text": y}, **axis},
+        font={"color": GREY, "family": "system-ui, sans-serif"},
+        colorway=COLOURS,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
     )
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": GREY}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
     return figure
 
 
-def training(history: list[dict[str, float]]) -> go.Figure:
-    """Loss by step, and its running mean."""
-    steps, losses = [line["step"] for line in history], np.array([line["loss"] for line in history])
-    window = min(_SMOOTHED_STEPS, len(losses))
-    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-    figure = _figure(320, "step", "loss (cross-entropy)")
-    figure.add_scatter(x=steps, y=losses, mode="lines", name="loss", line={"width": 1}, opacity=0.35)
-    name = f"mean of {window} steps"
-    figure.add_scatter(x=steps[window - 1 :], y=smooth, mode="lines", name=name, line={"color": _COLOURS[0], "width": 2.5})
-    figure.update_yaxes(rangemode="tozero")
-    return figure
-
-
-def confusion(matrix: list[list[int]], labels: list[str]) -> go.Figure:
-    """Rows: true label; columns: predicted label; the colour is the share of the row."""
-    counts = np.array(matrix)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(360, "predicted", "true label")
-    figure.add_heatmap(
-        z=shares,
-        x=labels,
-        y=labels,
-        text=counts,
-        texttemplate="%{text}",
-        textfont={"size": 14},
-        colorscale=[[0, "rgba(47,126,216,0.06)"], [1, "rgba(47,126,216,0.85)"]],
-        showscale=False,
-        hovertemplate="true %{y}, predicted %{x}: %{text} rows<extra></extra>",
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
+def _figure(height: int, x: str, y: str) -> go.Figure:
+    figure = styled(go.Figure(), height)
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
     return figure
 
 
@@ -80,7 +52,7 @@ def parity(records: list[dict[str, Any]]) -> go.Figure:
         name="measured, with its 95 % upper bound",
         error_x={"type": "data", "symmetric": False, "array": np.subtract(bounds, losses), "arrayminus": [0] * len(names)},
     )
-    marker = {"symbol": "line-ns-open", "size": 26, "color": _COLOURS[4], "line": {"width": 3}}
+    marker = {"symbol": "line-ns-open", "size": 26, "color": COLOURS[4], "line": {"width": 3}}
     figure.add_scatter(x=limits, y=names, mode="markers", name="limit for the bound", marker=marker)
     figure.update_yaxes(autorange="reversed")
     return figure
@@ -90,7 +62,7 @@ def latency(benchmark: dict[str, Any]) -> go.Figure:
     """Latency against throughput, a point for each number of clients; the bar is the spread over the rounds."""
     figure = _figure(420, "texts per second", "latency (ms)")
     rows = [row for row in benchmark["rows"] if "throughput" in row]
-    for colour, protocol in zip(_COLOURS, ("http", "grpc"), strict=False):
+    for colour, protocol in zip(COLOURS, ("http", "grpc"), strict=False):
         mine = [row for row in rows if row["protocol"] == protocol]
         x = [row["throughput"] for row in mine]
         spread = {
@@ -112,6 +84,6 @@ def latency(benchmark: dict[str, Any]) -> go.Figure:
                 hovertemplate="%{customdata} clients: %{x:.0f} texts/s, %{y:.1f} ms<extra>%{fullData.name}</extra>",
             )
     limit = benchmark["engine_limit"]["texts_per_second"]
-    figure.add_vline(x=limit, line={"color": _GREY, "dash": "dash"}, annotation_text="the engine alone")
+    figure.add_vline(x=limit, line={"color": GREY, "dash": "dash"}, annotation_text="the engine alone")
     figure.update_yaxes(type="log", dtick=1)
     return figure

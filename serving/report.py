@@ -19,7 +19,7 @@ import plotly.offline
 from markupsafe import Markup
 
 from export import artifact
-from serving import plots
+from serving import plots, training_plots, training_section
 from serving.records import BENCHMARK, REPOSITORY, SERVED
 from train import bundle, errors, manifest, terminal
 from train.errors import ManifestError
@@ -52,7 +52,7 @@ def _gather(run: Path) -> dict[str, Any]:
         "bundle": source.facts,
         "history": _history(source),
         "labels": source.labels,
-        "texts": bundle.load_golden(source).texts,
+        "golden": bundle.load_golden(source),
         "parity": [_parity(run, name, source.sha256) for name in artifact.exported(run)],
         "skipped": artifact.skipped(run),
         "served": _of_repository(run / SERVED, repository, f"make verify RUN={run}"),
@@ -60,11 +60,11 @@ def _gather(run: Path) -> dict[str, Any]:
     }
 
 
-def _history(source: bundle.Bundle) -> list[dict[str, float]]:
-    """The steps of training; none when the model was trained elsewhere."""
+def _history(source: bundle.Bundle) -> dict[str, Any]:
+    """Steps and validations of training; empty when the model was trained elsewhere, or by an earlier version of Slipway."""
     path = source.directory / "history.json"
-    found: list[dict[str, float]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    return found
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _json(path: Path, mend: str) -> Any:
@@ -126,10 +126,11 @@ def _fastest(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _tiles(facts: dict[str, Any]) -> list[tuple[str, str]]:
     metrics, fastest = facts["bundle"]["metrics"], _fastest(facts)
+    _, several = training_section.nouns(facts["bundle"]["task"])
     flips = max(facts["served"]["checks"], key=lambda check: check["flip_rate_bound"])
     single = min((row for row in facts["benchmark"]["rows"] if "p99_ms" in row), key=lambda row: row["concurrency"])
     return [
-        (f"{metrics['test_accuracy']:.2%}", f"test accuracy on {metrics['test_rows']} rows, FP32 SavedModel"),
+        (f"{metrics['test_accuracy']:.2%}", f"test accuracy on {metrics['test_rows']:,d} {several}, FP32 SavedModel"),
         (f"{flips['flips']} of {flips['rows']}", f"labels changed at the live endpoint, at most ({flips['model']})"),
         (f"{fastest['throughput']:.0f}/s", f"texts served, {fastest['concurrency']} clients over {fastest['protocol']}"),
         (f"{single['p99_ms']:.1f} ms", f"p99 latency of one text at a time over {single['protocol']}"),
@@ -140,22 +141,30 @@ def _render(facts: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    record, metrics = facts["bundle"], facts["bundle"]["metrics"]
+    record, metrics, labels = facts["bundle"], facts["bundle"]["metrics"], facts["labels"]
+    one, several = training_section.nouns(record["task"])
     figures = {
-        **({"training": plots.training(facts["history"])} if facts["history"] else {}),
-        "confusion": plots.confusion(metrics["confusion"], facts["labels"]),
+        **({"training": training_plots.training(facts["history"])} if facts["history"] else {}),
+        "confusion": training_plots.confusion(metrics["confusion"], labels),
         "parity": plots.parity(facts["parity"]),
         "latency": plots.latency(facts["benchmark"]),
     }
     return environment.get_template(_TEMPLATE).render(
         **facts,
-        title="Text in, label out: " + ", ".join(facts["labels"]),
+        title=training_section.title(record["task"], labels),
+        one=one,
+        several=several,
         verdict=_verdict(facts),
         passed=_passed(facts),
         encoder=record["encoder"]["made_from"] or record["encoder"]["handle"],
         machine=facts["benchmark"]["machine"],
         tiles=_tiles(facts),
         rows=facts["parity"][0]["rows"],
+        text_of=training_section.texts(facts["golden"]),
+        training=training_section.training(record, facts["history"]),
+        accuracies=training_section.accuracies(record),
+        classes=training_section.worst_classes(metrics),
+        mix_ups=training_section.mix_ups(metrics, labels),
         weights=lambda one: ", ".join(
             f"{share:.0%} {kind}" for kind, share in one["precision"]["weights"].items() if share > 0.005
         ),
@@ -220,7 +229,8 @@ def _summary(facts: dict[str, Any], page: Path) -> None:
     if not all(record["as_meant"] for record in facts["parity"]):
         print("* compared on a CPU, but meant for a GPU, whose arithmetic is another")
     fastest, metrics = _fastest(facts), facts["bundle"]["metrics"]
-    console.print(f"test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']} rows")
+    _, several = training_section.nouns(facts["bundle"]["task"])
+    console.print(f"test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']} {several}")
     console.print(
         f"served {fastest['throughput']:.0f} texts/s on {facts['benchmark']['variant']}"
         f" ({fastest['throughput'] / facts['benchmark']['engine_limit']['texts_per_second']:.0%} of the engine alone)"

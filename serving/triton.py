@@ -203,7 +203,8 @@ def _stop(server: Server) -> bool:
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
-    drained = drained or server.process.wait() == 0
+    ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
+    drained = drained or ended_well
     for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
         region.unlink(missing_ok=True)
     return drained

@@ -22,6 +22,7 @@ from serving import client, triton
 from serving.records import REPOSITORY, SERVED, TEXT_MODEL
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle, Golden
+from train.ragged import unpadded
 
 _BATCH = 32
 
@@ -36,12 +37,13 @@ def main() -> int:
         print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden rows", flush=True)
         variant = models[TEXT_MODEL]
         checks = []
+        ask_texts = _ask_words if source.task == "tagging" else _ask_texts
         for protocol in client.PROTOCOLS:
             address = server.http if protocol == "http" else server.grpc
-            asked = _ask_texts(address, protocol, source, golden)
+            asked = ask_texts(address, protocol, source, golden)
             checks.append(_check(f"{TEXT_MODEL} ({variant})", variant, protocol, source, golden, asked))
             for model in models["models"]:
-                asked = _ask_ids(address, protocol, model, golden)
+                asked = _ask_ids(address, protocol, model, source, golden)
                 checks.append(_check(model, model.removeprefix("bert_"), protocol, source, golden, asked))
     passed = all(check["passed"] for check in checks)
     record = {
@@ -62,14 +64,16 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Asked = Callable[[], tuple[NDArray[np.float32], list[str]]]  # → logits [rows, labels], and what else was wrong
+# → logits of the answers that have a label, [rows, labels] or of a tagger [words, labels], and what else was wrong
+Asked = Callable[[], tuple[NDArray[np.float32], list[str]]]
 
 
 def _check(model: str, variant: str, protocol: str, source: Bundle, golden: Golden, ask: Asked) -> dict[str, Any]:
     started = time.monotonic()
     logits, wrong = ask()
     seconds = time.monotonic() - started
-    measured = comparison.compare(golden.logits, logits, golden.labels, golden.ids.lengths, source.labels)
+    asked = golden.asked
+    measured = comparison.compare(golden.logits[asked], logits, golden.labels[asked], golden.lengths[asked], source.labels)
     failures = comparison.judge(measured, VARIANTS[variant].limits)
     return {
         "model": model,
@@ -102,16 +106,39 @@ def _ask_texts(address: str, protocol: str, source: Bundle, golden: Golden) -> A
     return ask
 
 
-def _ask_ids(address: str, protocol: str, model: str, golden: Golden) -> Asked:
+def _ask_words(address: str, protocol: str, source: Bundle, golden: Golden) -> Asked:
+    """Every golden sentence; besides the logits, the number of words tagged, the labels and the token count."""
+
+    def ask() -> tuple[NDArray[np.float32], list[str]]:
+        with client.connect(address, protocol) as connection:
+            answers = connection.tag(golden.texts)
+        expected = np.bincount(golden.text_of[golden.asked], minlength=len(golden.texts)).tolist()
+        logits, wrong = [], []
+        for row, (answer, words, length) in enumerate(zip(answers, expected, golden.ids.lengths.tolist(), strict=True)):
+            tagged = np.array([label != "" for label in answer.labels])
+            found = answer.logits[tagged]
+            labels = [source.labels[i] for i in found.argmax(axis=1)]
+            if (len(found), answer.tokens) != (words, length) or labels != [label for label in answer.labels if label]:
+                wrong.append(
+                    f"row {row}: {len(found)} words, {answer.tokens} tokens, {answer.labels}; expected {words}, {length}, {labels}"
+                )
+            logits.append(found if len(found) == words else np.full((words, len(source.labels)), np.nan, np.float32))
+        return np.concatenate(logits), wrong
+
+    return ask
+
+
+def _ask_ids(address: str, protocol: str, model: str, source: Bundle, golden: Golden) -> Asked:
     """Every golden row's ids, in batches padded as a client would pad them."""
 
     def ask() -> tuple[NDArray[np.float32], list[str]]:
         parts = []
         with client.connect(address, protocol) as connection:
             for start in range(0, len(golden.ids), _BATCH):
-                rows = golden.ids.take(np.arange(start, min(start + _BATCH, len(golden.ids))))
-                parts.append(connection.logits(model, rows.padded()["input_word_ids"]))
-        return np.concatenate(parts), []
+                feed = golden.ids.take(np.arange(start, min(start + _BATCH, len(golden.ids)))).padded()
+                types = feed["input_type_ids"] if source.task == "text_pair" else None
+                parts.append(unpadded(connection.logits(model, feed["input_word_ids"], types), feed))
+        return np.concatenate(parts)[golden.asked], []
 
     return ask
 

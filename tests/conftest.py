@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,18 @@ def foreign_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("foreign")
     succeed("tests/make_foreign_models.py", target)
     return target
+
+
+@pytest.fixture(scope="session")
+def adopted_run(foreign_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """name → the run of that foreign model, adopted and converted, made once. Read only: copy it to change it."""
+
+    @functools.cache
+    def make(name: str) -> Path:
+        source, run = foreign_models / name, tmp_path_factory.mktemp("adopted") / name
+        files = ["--vocab", source / "vocab.txt", "--labels", source / "labels.txt", "--golden", next(source.glob("rows.*"))]
+        succeed("-m", "export.adopt", "--saved-model", source / "model", *files, "--out", run / "bundle")
+        succeed("-m", "export.convert", "--run", run)
+        return run
+
+    return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +21,70 @@ from microbatches import CostModel
 class TritonPythonModel:
     """`input_word_ids` int32 [batch, tokens], [CLS] and [SEP] included, 0 for padding → `logits` float32 [batch, labels].
 
-    Requests of unequal length arrive in one call (allow_ragged_batch), each with a shape of its own.
+    A model of text pairs wants `input_type_ids` too, of the same shape: 1 in the second text, else 0. A tagger's logits are
+    [batch, tokens, labels], 0 at padding. Requests of unequal length arrive in one call (allow_ragged_batch), each with a shape
+    of its own.
     """
 
     def initialize(self, arguments: dict[str, str]) -> None:
         settings = json.loads((_HERE / "settings.json").read_text("utf-8"))
         self._most_tokens, self._most_ids = settings["max_seq_len"], settings["vocabulary_size"]
-        self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]))
+        self._pairs = settings["task"] == "text_pair"
+        self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        inputs = [pb.get_input_tensor_by_name(request, "input_word_ids").as_numpy() for request in requests]
-        errors = [self._error(ids) for ids in inputs]
-        rows = [_unpadded(row) for ids, error in zip(inputs, errors, strict=True) if not error for row in ids]
-        logits = np.zeros((0, 0), np.float32)
-        if rows:
-            result = self._engine.run(rows)
-            self._counters.count(result)
-            logits = result.logits
-        responses, start = [], 0
-        for ids, error in zip(inputs, errors, strict=True):
+        inputs = [_values(request, "input_word_ids") for request in requests]
+        types = [_values(request, "input_type_ids") for request in requests] if self._pairs else [None] * len(requests)
+        errors = [self._error(*one) for one in zip(inputs, types, strict=True)]
+        good = [one for *one, error in zip(inputs, types, errors, strict=True) if not error]
+        answers = self._answers(good) if good else iter(())
+        responses = []
+        for error in errors:
             if error:
                 responses.append(pb.InferenceResponse(error=pb.TritonError(error, pb.TritonError.INVALID_ARG)))
-                continue
-            responses.append(pb.InferenceResponse([pb.Tensor("logits", logits[start : start + len(ids)])]))
-            start += len(ids)
+            else:
+                responses.append(pb.InferenceResponse([pb.Tensor("logits", next(answers))]))
         return responses
 
-    def _error(self, ids: np.ndarray) -> str:
+    def _error(self, ids: np.ndarray, types: np.ndarray | None) -> str:
         """ "" when the model can take these ids, else what is wrong with them."""
         if not 0 < ids.shape[1] <= self._most_tokens:
             return f"expected 1 to {self._most_tokens} tokens, found {ids.shape[1]}"
         if ids.size and not (ids.min() >= 0 and ids.max() < self._most_ids):
             return f"expected ids from 0 to {self._most_ids - 1}, found {ids.min()} to {ids.max()}"
+        if types is not None and types.shape != ids.shape:
+            return f"expected input_type_ids of the shape of input_word_ids, {list(ids.shape)}, found {list(types.shape)}"
+        if types is not None and not np.isin(types, (0, 1)).all():
+            return f"expected type ids 0 and 1, found {types.min()} to {types.max()}"
         return ""
+
+    def _answers(self, inputs: list[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[np.ndarray]:
+        """The logits of each request, from one run for all of them."""
+        rows = [_unpadded(row) for ids, _ in inputs for row in ids]
+        types = [row for _, types in inputs for row in types] if self._pairs else None
+        result = self._engine.run(rows, types and [one[: len(row)] for one, row in zip(types, rows, strict=True)])
+        self._counters.count(result)
+        start = 0
+        for ids, _ in inputs:
+            logits = result.logits[start : start + len(ids)]
+            yield logits if isinstance(logits, np.ndarray) else _padded(logits, ids.shape[1])
+            start += len(ids)
+
+
+def _values(request: Any, name: str) -> np.ndarray:
+    return pb.get_input_tensor_by_name(request, name).as_numpy()
 
 
 def _unpadded(row: np.ndarray) -> np.ndarray:
     """The row without the padding at its end; a row of nothing but padding keeps one token."""
     tokens = np.flatnonzero(row)
     return row[: tokens[-1] + 1] if len(tokens) else row[:1]
+
+
+def _padded(rows: list[np.ndarray], width: int) -> np.ndarray:
+    """A tagger's rows [tokens, labels] as one array [rows, width, labels]."""
+    padded = np.zeros((len(rows), width, rows[0].shape[1]), np.float32)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return padded

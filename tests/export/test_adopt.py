@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.conftest import command, succeed
+from tests.conftest import command
 from train import bundle
 
 
@@ -22,13 +23,9 @@ def adopt(source: Path, run: Path, **other: object) -> CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module", params=["pairs", "tagger", "unknown"])
-def adopted(request: pytest.FixtureRequest, foreign_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adopted(request: pytest.FixtureRequest, adopted_run: Callable[[str], Path]) -> Path:
     """A run of the model, adopted and converted."""
-    run = tmp_path_factory.mktemp("adopted") / request.param
-    done = adopt(foreign_models / request.param, run)
-    assert done.returncode == 0, done.stderr
-    succeed("-m", "export.convert", "--run", run)
-    return run
+    return adopted_run(request.param)
 
 
 def record(run: Path, variant: str, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from serving import perf_analyzer
 from serving.perf_analyzer import Load
@@ -29,12 +30,20 @@ def test_a_request_without_an_answer_is_an_error_of_the_client() -> None:
 
 
 def test_a_server_that_is_down_is_a_failed_run_with_its_reason(tmp_path: Path) -> None:
-    perf_analyzer.write_texts(["a text"], tmp_path / "in.json")
+    perf_analyzer.write_texts(["a text"], "single_text", tmp_path / "in.json")
     found = perf_analyzer.run(LOAD, tmp_path / "in.json")
     assert found.latencies.size == 0
     assert found.failure.startswith("exit status")
 
 
-def test_texts_are_written_as_they_are(tmp_path: Path) -> None:
-    perf_analyzer.write_texts(['quo"te', "世"], tmp_path / "in.json")
-    assert json.loads((tmp_path / "in.json").read_text("utf-8")) == {"data": [{"text": ['quo"te']}, {"text": ["世"]}]}
+@pytest.mark.parametrize(
+    ("task", "text", "inputs"),
+    [
+        ("single_text", 'quo"te 世', {"text": ['quo"te 世']}),
+        ("text_pair", ["one", "two"], {"text": ["one"], "text_b": ["two"]}),
+        ("tagging", ["In", "Rome", "."], {"words": {"content": ["In", "Rome", "."], "shape": [3]}}),
+    ],
+)
+def test_texts_are_written_as_they_are(task: str, text: object, inputs: dict[str, object], tmp_path: Path) -> None:
+    perf_analyzer.write_texts([text], task, tmp_path / "in.json")
+    assert json.loads((tmp_path / "in.json").read_text("utf-8")) == {"data": [inputs]}

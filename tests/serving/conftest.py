@@ -1,0 +1,31 @@
+"""Runs of the other two tasks with their repository, made once. Read only, but for the records of serving."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import succeed
+
+
+@pytest.fixture(scope="session")
+def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        run = Path(shutil.copytree(adopted_run(name), tmp_path_factory.mktemp("served") / name))
+        succeed("-m", "serving.build_repository", "--run", run, "--engine", "onnx_fp32")
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pairs_run(served_run: Callable[[str], Path]) -> Path:
+    return served_run("pairs")
+
+
+@pytest.fixture(scope="session")
+def tagger_run(served_run: Callable[[str], Path]) -> Path:
+    return served_run("tagger")
