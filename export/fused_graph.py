@@ -1,23 +1,47 @@
 """A Bert in ONNX Runtime's fused operators (domain com.microsoft), written directly instead of searched for by pattern.
 
 For L layers: 1 EmbedLayerNormalization, L Attention, 2L SkipLayerNormalization, L BiasGelu or FastGelu.
+
+The graph computes in the type of the Bert's arrays: one of `half.bert` gives a graph in FP16, its logits still FP32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from export.bert import Bert, Dense, Layer, Norm
-from export.canonical_graph import MASKED
 from export.graph_writer import MICROSOFT, GraphWriter
+from export.token_layout import Layout, Padded
 
 
-def write(bert: Bert) -> onnx.ModelProto:
-    graph = GraphWriter()
-    constant = graph.constant
-    norm = bert.embeddings_norm
-    hidden = graph.op(
+def write(bert: Bert, layout: Layout | None = None) -> onnx.ModelProto:
+    """Padded rows and any mask, unless another `layout` is given."""
+    graph, layout = GraphWriter(), layout or Padded()
+    hidden, where = layout.enter(graph, _embeddings(graph, bert, layout.counts), "embeddings.1")
+    for number, layer in enumerate(bert.layers):
+        at = f"layers.{number}"
+        attended = _attention(graph, bert, layer, at, layout, hidden, where)
+        if bert.first_token_only(number):
+            attended = layout.first_tokens(graph, f"{at}.attended.first", attended, where)
+            hidden = layout.first_tokens(graph, f"{at}.hidden.first", hidden, where)
+        hidden = _after_attention(graph, bert, layer, at, attended, hidden)
+    if bert.pooler is None:
+        hidden = layout.leave(graph, hidden, where)
+    half = bert.word_embeddings.dtype == np.float16
+    logits = _head(graph, bert, hidden, "logits.half" if half else "logits")
+    if half:
+        logits = graph.op("Cast", "logits", logits, to=TensorProto.FLOAT)
+    return graph.model(logits, bert.output_shape, {"layers": str(len(bert.layers))})
+
+
+def _embeddings(graph: GraphWriter, bert: Bert, counts: bool) -> str:
+    """[batch, sequence, hidden]; with `counts` the second output is each row's tokens, [batch]."""
+    constant, norm = graph.constant, bert.embeddings_norm
+    return graph.op(
         "EmbedLayerNormalization",
         "embeddings",
         "input_word_ids",
@@ -27,22 +51,21 @@ def write(bert: Bert) -> onnx.ModelProto:
         constant("type_embeddings", bert.type_embeddings),
         constant("embeddings_norm.gamma", norm.gamma),
         constant("embeddings_norm.beta", norm.beta),
-        outputs=2,  # the second, a mask index, is not used: Attention takes the mask itself
+        *(("input_mask",) if counts else ()),
+        outputs=2,
         domain=MICROSOFT,
         epsilon=bert.epsilon,
+        **({"mask_index_type": 1} if counts else {}),
     )
-    for number, layer in enumerate(bert.layers):
-        hidden = _layer(graph, bert, layer, f"layers.{number}", hidden, bert.first_token_only(number))
-    return graph.model(_head(graph, bert, hidden), bert.output_shape, {"layers": str(len(bert.layers))})
 
 
-def _head(graph: GraphWriter, bert: Bert, hidden: str) -> str:
+def _head(graph: GraphWriter, bert: Bert, hidden: str, name: str) -> str:
     if bert.pooler is None:  # Gemm takes matrices only
         kernel = graph.constant("classifier.kernel", bert.classifier.kernel)
         product = graph.op("MatMul", "classifier", hidden, kernel)
-        return graph.op("Add", "logits", product, graph.constant("classifier.bias", bert.classifier.bias))
-    pooled = graph.op("Tanh", "pooled", _gemm(graph, "pooler", bert.pooler, hidden))
-    return _gemm(graph, "logits", bert.classifier, pooled)
+        return graph.op("Add", name, product, graph.constant("classifier.bias", bert.classifier.bias))
+    pooled = graph.op("Tanh", "pooled", _gemm(graph, "pooler", "pooler", bert.pooler, hidden))
+    return _gemm(graph, name, "logits", bert.classifier, pooled)
 
 
 def expected_operators(layers: int, gelu: str) -> dict[str, int]:
@@ -55,23 +78,22 @@ def expected_operators(layers: int, gelu: str) -> dict[str, int]:
     }
 
 
-def _layer(graph: GraphWriter, bert: Bert, layer: Layer, at: str, hidden: str, first_token_only: bool) -> str:
+def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, layout: Layout, hidden: str, where: Sequence[str]) -> str:
     parts = (layer.query, layer.key, layer.value)
-    attended = graph.op(
-        "Attention",
+    return graph.op(
+        layout.attention,
         f"{at}.attention",
         hidden,
         graph.constant(f"{at}.attention.kernel", np.concatenate([part.kernel for part in parts], axis=1)),
         graph.constant(f"{at}.attention.bias", np.concatenate([part.bias for part in parts])),
-        "input_mask",
+        *where,
         domain=MICROSOFT,
         num_heads=bert.heads,
-        mask_filter_value=float(MASKED),
+        **layout.attributes,
     )
-    if first_token_only:
-        first = graph.constant("first", np.int64(0))
-        attended = graph.op("Gather", f"{at}.attended.first", attended, first, axis=1)  # [batch, hidden]
-        hidden = graph.op("Gather", f"{at}.hidden.first", hidden, first, axis=1)
+
+
+def _after_attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, attended: str, hidden: str) -> str:
     hidden = _add_norm(graph, bert, f"{at}.attention_output", layer.attention_output, layer.attention_norm, attended, hidden)
     fed = graph.op(
         "BiasGelu" if bert.gelu == "exact" else "FastGelu",
@@ -98,6 +120,6 @@ def _add_norm(graph: GraphWriter, bert: Bert, at: str, dense: Dense, norm: Norm,
     )
 
 
-def _gemm(graph: GraphWriter, at: str, dense: Dense, source: str) -> str:
+def _gemm(graph: GraphWriter, name: str, at: str, dense: Dense, source: str) -> str:
     kernel, bias = graph.constant(f"{at}.kernel", dense.kernel), graph.constant(f"{at}.bias", dense.bias)
-    return graph.op("Gemm", at, source, kernel, bias)
+    return graph.op("Gemm", name, source, kernel, bias)

@@ -8,12 +8,15 @@ becomes the largest it can; the gate says whether the answers bear it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Set
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.bert import Bert
 from train.errors import ConversionError
 
 _STATISTICS = {"ReduceMean", "GlobalAveragePool", "BatchNormalization", "InstanceNormalization", "Sqrt", "Reciprocal", "Pow"}
@@ -54,6 +57,23 @@ def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelP
         writer.nodes, model.graph.name, model.graph.input, model.graph.output, list(writer.initializers.values())
     )
     return helper.make_model(graph, opset_imports=model.opset_import, producer_name="slipway", ir_version=model.ir_version)
+
+
+def bert(full: Bert) -> Bert:
+    """The same Bert with FP16 arrays, clamped to FP16's range, for a writer that computes in the type of the arrays."""
+
+    def halved(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return np.clip(value, -LARGEST, LARGEST).astype(np.float16)
+        if isinstance(value, tuple):
+            return tuple(map(halved, value))
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name: halved(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return dataclasses.replace(value, **fields)
+        return value
+
+    found: Bert = halved(full)
+    return found
 
 
 def clamped(model: onnx.ModelProto) -> list[str]:

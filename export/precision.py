@@ -21,7 +21,7 @@ _TYPES = {
 }
 # Operator → which of its inputs is the kernel.
 _KERNEL = {
-    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "Conv", "Attention", "QAttention"), 1),
+    **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "Conv", "Attention", "PackedAttention", "QAttention"), 1),
     **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), 1),
     **dict.fromkeys(("QLinearMatMul", "QGemm"), 3),
 }

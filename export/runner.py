@@ -13,6 +13,7 @@ import onnxruntime
 from export import precision, safety, tensorrt_engine, tftrt
 from export.artifact import Artifact
 from export.engine_plan import Fingerprint
+from export.variants import PROVIDER_OPTIONS
 from train.ragged import Feed, Logits
 
 
@@ -32,7 +33,8 @@ class _OnnxRuntime:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised; they need not be printed too
         here = [name for name in providers if name in onnxruntime.get_available_providers()] or ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=here)
+        chosen = [(name, PROVIDER_OPTIONS.get(name, {})) for name in here]
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         self.provider: str = self._session.get_providers()[0]
         self._inputs = {node.name for node in self._session.get_inputs()}
 

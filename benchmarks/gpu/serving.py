@@ -1,0 +1,195 @@
+"""The embedded Triton with its text path on the GPU: perf_analyzer with a run's golden texts, beside what the engine does alone.
+
+Reads bundle/ and artifacts/onnx_fp32/ of a run; makes the unpadded FP16 graph, lets the gate judge it, serves it from a
+repository of its own, and writes benchmarks/gpu/serving.json. Besides benchmarks/gpu/requirements.txt it takes what
+`make setup` puts into .tools.
+
+    python -m benchmarks.gpu.serving --run runs/agnews
+    python -m benchmarks.gpu.serving --run runs/agnews --provider cpu --record /tmp/serving.json      every line but the kernels
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu import models, serving_limit
+from benchmarks.gpu.device import PROVIDERS, Device, packages
+from benchmarks.gpu.models import Model
+from export import gpu_variants
+from export.artifact import Artifact
+from export.variants import Variant
+from serving import build_repository, client, perf_analyzer, triton
+from serving.perf_analyzer import Load, Result
+from serving.records import REPOSITORY, TEXT_MODEL
+from train import errors, manifest, provenance, terminal
+
+RECORD = Path(__file__).with_name("serving.json")
+_SERVED_AGREES = 0.02  # largest |Δlogit| between the server and the same engine in this process, of the largest |logit|
+_ASKED = 64  # texts compared
+_PERCENTILES = (50, 99)
+
+
+def main() -> int:
+    arguments = _parse()
+    device = Device(arguments.provider)
+    variant = gpu_variants.FUSED if device.kind == "cpu" else gpu_variants.PACKED
+    with models.of_run(arguments.run, device) as model, tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
+        _check_task(model)
+        texts = _texts(arguments.texts) if arguments.texts else model.golden.texts[: arguments.count]
+        repository = _repository(Path(scratch) / "model_repository", model, variant, device, arguments.max_batch)
+        limit, logits = serving_limit.measure(model, variant, device, texts, arguments.max_batch)
+        with triton.running(repository) as server:
+            difference = _difference(server.grpc, texts, logits)
+            perf_analyzer.write_texts(texts, model.reference.task, Path(scratch) / "texts.json")
+            measured = _sweep(server, Path(scratch) / "texts.json", arguments)
+    record = {
+        "device": device.facts,
+        "variant": variant.name,
+        "texts": len(texts),
+        "max_batch": arguments.max_batch,
+        "limit": limit,
+        "served_difference": difference,
+        "rows": [_row(load, results) for load, results in measured.items()],
+        **provenance.record("tritonclient", "tokenizers", *packages()),
+    }
+    manifest.write_json(arguments.record, record)
+    _show(record)
+    return int(any(row["status"] == "FAILED" for row in record["rows"]))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, help="a run's directory with bundle/ and artifacts/onnx_fp32/")
+    parser.add_argument("--provider", choices=PROVIDERS, default="cuda")
+    parser.add_argument("--record", type=Path, default=RECORD, help="where the JSON goes")
+    parser.add_argument("--texts", type=Path, help="a file with a text a line, in place of the bundle's golden texts")
+    parser.add_argument("--count", type=int, default=2048, help="golden texts sent in turn")
+    parser.add_argument("--max-batch", type=int, default=256, help="texts that Triton may put together")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 128, 512], help="clients in the closed loop")
+    parser.add_argument("--rounds", type=int, default=3, help="how often every load is repeated")
+    parser.add_argument("--window-ms", type=int, default=2000, help="length of each of perf_analyzer's three windows")
+    arguments = parser.parse_args()
+    if arguments.provider == "cpu" and arguments.record == RECORD:
+        parser.error("--provider cpu is a trial: give it another file with --record")
+    return arguments
+
+
+def _check_task(model: Model) -> None:
+    if model.reference.task != "single_text":
+        raise errors.ServerError(
+            f"a {model.reference.task} model is not measured served on a GPU",
+            expected="a model of single texts",
+            found=model.reference.task,
+            where=model.name,
+            mend="python -m benchmarks.gpu.engines --run RUN, which measures its engines",
+        )
+
+
+def _texts(path: Path) -> list[str]:
+    return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _repository(target: Path, model: Model, variant: Variant, device: Device, max_batch: int) -> Path:
+    """One text_classifier on the variant, which has to pass the gate. Raises ParityError."""
+    made = _passed(model, variant)
+    config = dataclasses.replace(build_repository.text_config(model.reference), max_batch_size=max_batch)
+    with manifest.atomic_directory(target) as building:
+        build_repository.write_model(building, config, "text_model.py", made, model.reference, device.provider)
+        if variant == gpu_variants.PACKED:  # padding costs it nothing, so that there is nothing to cut batches for
+            _change_settings(building / TEXT_MODEL / "1" / "settings.json", lambda settings: settings["cost"].update(per_token=0.0))
+        manifest.seal(building, REPOSITORY, {"bundle_sha256": model.reference.sha256, TEXT_MODEL: variant.name, "models": {}})
+    return target
+
+
+def _change_settings(path: Path, change: Any) -> None:
+    settings = json.loads(path.read_text("utf-8"))
+    change(settings)
+    manifest.write_json(path, settings)
+
+
+def _passed(model: Model, variant: Variant) -> Artifact:
+    made, record = models.compared(model, variant)
+    if not record["passed"]:
+        raise errors.ParityError(
+            f"{variant.name} does not give the same answers here, so it is not served",
+            expected="parity within the limits",
+            found="; ".join(str(failure) for failure in record["failures"]),
+            where=f"{model.name}, on {record['compared_on']}",
+            mend="python -m benchmarks.gpu.engines --run RUN, to see all variants compared",
+        )
+    return made
+
+
+def _difference(address: str, texts: list[str], logits: Any) -> float:
+    """Largest |Δlogit| of the first texts, served and in this process. Raises ParityError beyond rounding."""
+    with client.connect(address, "grpc") as connection:
+        served = np.array([answer.logits for answer in connection.classify(texts[:_ASKED])])
+    difference = float(np.abs(served - logits[: len(served)]).max())
+    if not difference <= (allowed := _SERVED_AGREES * float(np.abs(logits).max())):
+        raise errors.ParityError(
+            "the server answers otherwise than the engine behind it",
+            expected=f"|Δlogit| ≤ {allowed:.2g}",
+            found=f"{difference:.2g}",
+            where=address,
+            mend="make verify RUN=RUN, which compares the served models on the CPU",
+        )
+    return difference
+
+
+def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -> dict[Load, list[Result]]:
+    """Every load in every round, one after the other."""
+    loads = [
+        Load(TEXT_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
+        for protocol in client.PROTOCOLS
+        for concurrency in arguments.concurrency
+    ]
+    measured: dict[Load, list[Result]] = defaultdict(list)
+    for number in range(arguments.rounds):
+        print(f"round {number + 1} of {arguments.rounds}", flush=True)
+        for load in loads:
+            measured[load].append(perf_analyzer.run(load, inputs))
+    return measured
+
+
+def _row(load: Load, results: list[Result]) -> dict[str, Any]:
+    failures = [result.failure for result in results if result.failure]
+    row: dict[str, Any] = {
+        "protocol": load.protocol,
+        "concurrency": load.concurrency,
+        "status": "FAILED" if failures else "ok",
+        "failures": failures,
+        "errors": sum(result.errors for result in results),
+        "command": results[0].command,
+    }
+    if not failures:
+        latencies, rates = np.concatenate([result.latencies for result in results]), [result.throughput for result in results]
+        row |= {"throughput": float(np.median(rates)), "throughput_least": min(rates), "throughput_most": max(rates)}
+        row |= {f"p{percent}_ms": float(np.percentile(latencies, percent)) for percent in _PERCENTILES}
+    return row
+
+
+def _show(record: dict[str, Any]) -> None:
+    limit = record["limit"]["texts_per_second"]
+    columns = ("over", "clients", "texts/s", "served ÷ limit", "p50 ms", "p99 ms")
+    table = terminal.table(f"{TEXT_MODEL} on {record['variant']}", *columns, left=("over",))
+    for row in record["rows"]:
+        cells = row["failures"][:1]
+        if not cells:
+            cells = [f"{row['throughput']:.0f}", f"{row['throughput'] / limit:.0%}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}"]
+        table.add_row(row["protocol"], str(row["concurrency"]), *cells)
+    console = terminal.console()
+    console.print(table)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in record["limit"]["shares"].items())
+    console.print(f"the engine alone: {limit:.0f} texts/s; in one process, without a server: {shares}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

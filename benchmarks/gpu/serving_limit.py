@@ -1,0 +1,61 @@
+"""What serving a text takes, in one process and part by part: tokenizing, padding, the way to the GPU and back, and the engine."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu.device import Device
+from benchmarks.gpu.models import Model
+from export.variants import Variant
+from train.ragged import Logits, Ragged
+from train.tokenizer import Tokenizer
+
+PARTS = ("tokenizing", "padding", "transfer", "engine")
+_PASSES = 5  # over all texts; the first warms up
+
+
+def measure(model: Model, variant: Variant, device: Device, texts: list[Any], batch: int) -> tuple[dict[str, Any], Logits]:
+    """The limit in texts/s (the engine alone), each part's share of the median pass, and the logits [texts, labels].
+
+    Batches hold `batch` texts as they come, as a server under load puts them together.
+    """
+    source = model.reference
+    tokenize = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    session = device.open(model.files[variant.name])
+    passes: list[Any] = []
+    logits: list[Logits] = []
+    for _ in range(_PASSES):
+        seconds, logits = np.zeros(len(PARTS)), []
+        for start in range(0, len(texts), batch):
+            took, answers = _batch(tokenize, session, device, texts[start : start + batch])
+            seconds += took
+            logits.append(answers)
+        passes.append(seconds)
+    median = np.median(passes[1:], axis=0)
+    limit = {
+        "texts_per_second": len(texts) / float(median[PARTS.index("engine")]),
+        "texts_per_second_with_all_parts": len(texts) / float(median.sum()),
+        "shares": dict(zip(PARTS, (median / median.sum()).tolist(), strict=True)),
+        "batch": batch,
+        "passes": _PASSES - 1,
+    }
+    return limit, np.concatenate(logits)
+
+
+def _batch(tokenize: Tokenizer, session: Any, device: Device, texts: list[Any]) -> tuple[Any, Logits]:
+    """Seconds of each of PARTS, and the logits."""
+    marks = [time.perf_counter()]
+    tokens = tokenize(texts)
+    marks.append(time.perf_counter())
+    feed = Ragged.of([row.ids for row in tokens], [row.types for row in tokens]).padded()
+    marks.append(time.perf_counter())
+    run = device.bind(session, feed)
+    marks.append(time.perf_counter())
+    run()
+    marks.append(time.perf_counter())
+    logits = np.array(run.output.numpy())
+    back = time.perf_counter() - marks[-1]
+    return np.diff(marks) + np.array([0.0, 0.0, back, 0.0]), logits

@@ -1,0 +1,81 @@
+"""How a batch's tokens lie in memory while a fused graph runs, and what tells attention which of them are text.
+
+ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc). With the mask as it comes,
+which may have holes, no kernel is a fused one; with the rows' lengths it is TensorRT's, made for compute capability 7.0 to
+8.9; with lengths and starts CUTLASS' memory-efficient one, on every GPU. `export.packed_graph` has the layout without
+padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from onnx import TensorProto
+
+from export.canonical_graph import MASKED
+from export.graph_writer import GraphWriter
+
+
+class Layout(Protocol):
+    attention: str  # the operator
+    attributes: dict[str, Any]  # its attributes, besides num_heads
+    counts: bool  # whether the embeddings' second result, the rows' lengths [batch] int32, is asked for: padding ends a row, then
+
+    def enter(self, graph: GraphWriter, hidden: str, lengths: str, /) -> tuple[str, Sequence[str]]:
+        """What the layers read, and the inputs of every attention besides it, its kernel and its bias."""
+
+    def first_tokens(self, graph: GraphWriter, name: str, source: str, where: Sequence[str], /) -> str:
+        """[batch, hidden] of what the layers make."""
+
+    def leave(self, graph: GraphWriter, hidden: str, where: Sequence[str], /) -> str:
+        """[batch, sequence, hidden], as a tagger's head reads it."""
+
+
+class Padded:
+    """[batch, sequence, hidden], and the mask as it comes."""
+
+    attention = "Attention"
+    attributes = {"mask_filter_value": float(MASKED)}
+    counts = False
+
+    def enter(self, _graph: GraphWriter, hidden: str, _lengths: str) -> tuple[str, Sequence[str]]:
+        return hidden, ("input_mask",)
+
+    def first_tokens(self, graph: GraphWriter, name: str, source: str, _where: Sequence[str]) -> str:
+        return graph.op("Gather", name, source, graph.constant("first", np.int64(0)), axis=1)
+
+    def leave(self, _graph: GraphWriter, hidden: str, _where: Sequence[str]) -> str:
+        return hidden
+
+
+class PaddedByLengths(Padded):
+    """The mask is [batch], each row's tokens."""
+
+    counts = True
+
+    def enter(self, _graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
+        return hidden, (lengths,)
+
+
+class PaddedByStarts(Padded):
+    """The mask is [3 batch + 2]: each row's tokens, then twice where each row starts, and where the last one ends.
+
+    In floats, exact to 2^24 tokens, since CUDA's Pad takes no integers. Written without shape arithmetic, whose copies from
+    the CPU a CUDA graph cannot hold; and in parts of one size, which Concat joins without a table of sizes in the CPU's
+    memory.
+    """
+
+    counts = True
+
+    def enter(self, graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
+        mask = graph.op("Cast", "starts.mask", "input_mask", to=TensorProto.FLOAT)
+        ones = graph.op("Max", "starts.ones", mask, graph.constant("one.float", np.float32(1)))
+        width = graph.op("ReduceSum", "starts.width", ones, graph.integers(1), keepdims=0)
+        ends = graph.op("CumSum", "starts.ends", width, graph.integers(0))
+        counted = graph.op("Cast", "starts.lengths", lengths, to=TensorProto.FLOAT)
+        starts, padded = (graph.op("Pad", f"{name}.padded", name, graph.integers(1, 0)) for name in (ends, counted))
+        joined = graph.op("Concat", "starts.joined", padded, starts, starts, axis=0)  # a zero too many in front
+        whole = graph.op("Slice", "starts.float", joined, graph.integers(1), graph.integers(2**31), graph.integers(0))
+        return hidden, (graph.op("Cast", "starts", whole, to=TensorProto.INT32),)

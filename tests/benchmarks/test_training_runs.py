@@ -1,0 +1,146 @@
+"""The comparisons of training jobs: who is compared with whom, on the same work; no job is run here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import scaling, training_runs, training_speed
+from train import flags
+from train.corpus import Corpus
+from train.job import Job
+from train.ranks import Ranks
+from train.speed import Timed
+
+
+@pytest.fixture(scope="module")
+def parsed(generated: Path) -> tuple[Corpus, Job]:
+    """The generated corpus, and the job that `train.finetune` would run on it by default."""
+    parser = argparse.ArgumentParser()
+    flags.add(parser)
+    arguments = parser.parse_args(["--corpus", str(generated)])
+    found = flags.corpus_of(arguments)
+    return found, flags.job_of(arguments, found, checkpoints="", evaluate=False)
+
+
+def timed(seconds: list[float], tokens: float = 50.0, memory: int = 10**9) -> Timed:
+    """Steps of 32 examples."""
+    array = np.array(seconds)
+    examples, own = np.full(len(array), 32.0), np.full(len(array), 32 * tokens)
+    return Timed(array, 0.01 * array, examples, own, own, first_step=9.0, peak_memory=memory)
+
+
+def test_the_same_steps_are_compared_one_by_one() -> None:
+    times = {"fast": [timed([1.0, 10.0])] * 2, "slow": [timed([2.0, 20.0])] * 2}
+    assert training_runs.faster(times, "fast", "slow") == {"ratio": 2.0, "interval": [2.0, 2.0]}
+
+
+def test_other_steps_are_compared_as_a_whole() -> None:
+    times = {"short": [timed([1.0, 1.0, 4.0], tokens=20)], "long": [timed([4.0, 2.0, 6.0], tokens=50)]}
+    assert training_runs.faster(times, "short", "long")["ratio"] == 2.0
+
+
+def test_weak_scaling_is_one_when_two_ranks_do_twice_the_work_in_the_same_time() -> None:
+    one = Timed(*(np.array(column) for column in ([2.0], [0.0], [16.0], [800.0], [800.0])), first_step=9.0, peak_memory=0)
+    times = {"fp16 + sparse to dense": [timed([2.0])], "1 rank": [one]}
+    assert [(row["name"], row["ratio"]) for row in scaling.ratios(times)] == [("weak scaling", 1.0)]
+
+
+def test_rounds_that_differ_widen_the_interval() -> None:
+    times = {"a": [timed([1.0] * 9)] * 3, "b": [timed([seconds] * 9) for seconds in (0.9, 1.0, 1.2)]}
+    found = training_runs.faster(times, "a", "b")
+    assert found["interval"][0] < 1 < found["interval"][1]
+
+
+def test_one_rank_has_the_same_steps_of_half_the_rows(parsed: tuple[Corpus, Job]) -> None:
+    found = training_runs.sampled(parsed[0], 64, seed=1)
+    half = training_runs.every_second(found)
+    one, two = (
+        training_runs.setting("", corpus, parsed[1], Ranks(processes=ranks), scaling._QUICK)
+        for ranks, corpus in ((1, half), (2, found))
+    )
+    assert (len(half.train), one.untimed) == (32, two.untimed)
+    lengths = [np.mean([len(row.text) for row in corpus.train]) for corpus in (half, found)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.05)
+
+
+def test_every_choice_is_compared_with_the_job_that_differs_in_it_alone(parsed: tuple[Corpus, Job]) -> None:
+    chosen, _ = scaling.settings(*parsed, scaling._QUICK, gpus=2)
+    jobs = {one.name: vars(one.job) for one in chosen}
+    expected = {
+        "fp16": {"compression"},
+        "sparse to dense": {"sparse_as_dense"},
+        "both": {"compression", "sparse_as_dense"},
+        "weak scaling": set(),
+        "bucketing": {"batches"},
+        "XLA": {"xla"},
+        "bfloat16": {"amp"},
+        "float16 (AMP)": {"amp"},
+        "NCCL_P2P_DISABLE=1": set(),
+    }
+    found = {
+        name: {key for key, value in jobs[ours].items() if jobs[theirs][key] != value}
+        for name, ours, theirs, _ in scaling._COMPARED
+    }
+    assert found == expected
+
+
+def test_without_gpus_their_settings_are_skipped_with_the_reason(parsed: tuple[Corpus, Job]) -> None:
+    chosen, skipped = scaling.settings(*parsed, scaling._QUICK, gpus=0)
+    assert [row["setting"] for row in skipped] == ["float16", "no P2P"]
+    assert all("this machine has 0" in row["reason"] for row in skipped)
+    assert {one.ranks.cores_per_rank for one in chosen} == {1}
+
+
+def test_peer_to_peer_is_switched_off_in_its_own_setting_only(parsed: tuple[Corpus, Job]) -> None:
+    chosen, _ = scaling.settings(*parsed, scaling._QUICK, gpus=2)
+    assert {one.name for one in chosen if one.environment == {"NCCL_P2P_DISABLE": "1"}} == {"no P2P"}
+    assert {one.ranks.cores_per_rank for one in chosen} == {0}
+
+
+def test_every_round_runs_every_setting_and_its_environment_does_not_stay(
+    parsed: tuple[Corpus, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def fake(*_: Any) -> Timed:
+        seen.append(os.environ.get("NCCL_P2P_DISABLE"))
+        return timed([1.0])
+
+    monkeypatch.setattr(training_runs.speed, "run", fake)
+    chosen, _ = scaling.settings(*parsed, scaling._QUICK, gpus=2)
+    times = training_runs.run(chosen, rounds=2)
+    assert {len(found) for found in times.values()} == {2}
+    assert seen.count("1") == 2
+    assert "NCCL_P2P_DISABLE" not in os.environ
+
+
+def test_the_example_differs_from_ours_in_how_it_is_fed_alone(parsed: tuple[Corpus, Job]) -> None:
+    ours, example, *_ = training_speed.settings(*parsed, Ranks(processes=2), training_speed._QUICK)
+    differ = {key for key, value in vars(ours.job).items() if vars(example.job)[key] != value}
+    assert differ == {"padding", "batches", "max_steps"}
+    assert (example.job.padding, example.job.batches) == ("fixed", "shuffled")
+
+
+def speeds(example: float, memory: int = 10**9) -> dict[str, bool]:
+    names = training_speed._OURS, training_speed._EXAMPLE
+    times = {names[0]: [timed([1.0] * 3, memory=memory)] * 3, names[1]: [timed([example] * 2)] * 3}
+    rows = [{"setting": names[0], "outside_tensorflow": 0.01, "peak_memory_bytes": memory}]
+    return {one["target"][:3]: one["met"] for one in training_speed.targets(times, rows)}
+
+
+def test_a_target_that_is_missed_is_told() -> None:
+    assert speeds(example=6.5) == {"≥ 6": True, "< 5": True, "≤ 3": True}
+    assert speeds(example=5.9, memory=4 * 10**9) == {"≥ 6": False, "< 5": True, "≤ 3": False}
+
+
+def test_the_plot_has_a_bar_for_every_ratio() -> None:
+    rows = [{"name": name, "ratio": 1.2, "interval": [1.1, 1.4]} for name in ("fp16", "XLA")]
+    figure = scaling.plot({"ratios": rows})
+    assert list(figure.data[0].y) == ["XLA", "fp16"]
+    assert list(figure.data[0].error_x.array) == pytest.approx([0.2, 0.2])

@@ -1,0 +1,157 @@
+"""Acceptance of ONNX Runtime's CUDA variants on a machine with a GPU, and benchmarks.gpu in its short form: `make test-gpu`.
+
+.tools/gpu/bin/pip install -r benchmarks/gpu/requirements.txt; make test-gpu PY=.tools/gpu/bin/python
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from benchmarks.gpu import engines, measure, models, profile_ops
+from benchmarks.gpu.contenders import _compared
+from benchmarks.gpu.device import Device
+from benchmarks.gpu.records import PACKED
+from export import canonical_graph, comparison, fused_graph, gpu_variants, half, packed_graph, runner
+from export.bert import Bert
+from tests.gpu.conftest import TOKENS, bert, feed
+from train.ragged import Feed, Logits
+
+pytestmark = pytest.mark.gpu
+TOLERANCE = {"ort_fp32": 1e-3, "onnx_fp16": 0.02, "ort_fp16": 0.03, "packed_fp16": 0.03}  # max |Δlogit|; logits are about 1
+SHAPES = [(1,), (4,), (TOKENS,), (3, 9, 50), (5,) * 8, (TOKENS,) * 8, (1, TOKENS)]
+TAGGER = dataclasses.replace(bert(), pooler=None)
+Infer = Callable[[Feed], Logits]
+
+
+def graph(variant: str, of: Bert, device: Device) -> onnx.ModelProto:
+    return {
+        "ort_fp32": lambda: fused_graph.write(of),
+        "onnx_fp16": lambda: half.convert(canonical_graph.write(of)),
+        "ort_fp16": lambda: gpu_variants.write(gpu_variants.FUSED, of, device.capability),
+        "packed_fp16": lambda: gpu_variants.write(gpu_variants.PACKED, of, device.capability),
+    }[variant]()
+
+
+@pytest.fixture(scope="session")
+def opened(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Infer]:
+    """Variant → its answers, bound to the GPU."""
+    found: dict[str, Infer] = {}
+    for variant in TOLERANCE:
+        path = tmp_path_factory.mktemp("cuda") / "model.onnx"
+        onnx.save(graph(variant, bert(), device), path)
+        session = device.open(path)
+        found[variant] = lambda batch, session=session: device.bind(session, batch).logits()  # type: ignore[misc]
+    return found
+
+
+def reference(of: Bert, batch: Feed, directory: Path) -> Logits:
+    """On the CPU, from the FP32 graph."""
+    onnx.save(canonical_graph.write(of), directory / "reference.onnx")
+    with runner.open_onnx(directory / "reference.onnx") as session:
+        return session.infer(batch)
+
+
+@pytest.mark.parametrize("variant", TOLERANCE)
+@pytest.mark.parametrize("lengths", SHAPES, ids=str)
+def test_every_variant_answers_as_fp32_on_the_cpu(
+    variant: str, lengths: tuple[int, ...], opened: dict[str, Infer], tmp_path: Path
+) -> None:
+    found = opened[variant](feed(*lengths))
+    np.testing.assert_allclose(found, reference(bert(), feed(*lengths), tmp_path), atol=TOLERANCE[variant], rtol=0)
+
+
+@pytest.mark.parametrize("variant", TOLERANCE)
+def test_neighbours_and_padding_do_not_change_an_answer(variant: str, opened: dict[str, Infer]) -> None:
+    alone, beside = opened[variant](feed(4)), opened[variant](feed(4, TOKENS, 9))
+    np.testing.assert_allclose(beside[0], alone[0], atol=TOLERANCE[variant], rtol=0)
+
+
+def test_a_packed_tagger_gets_its_padding_back(device: Device, tmp_path: Path) -> None:
+    onnx.save(packed_graph.write(half.bert(TAGGER)), tmp_path / "tagger.onnx")
+    batch = feed(3, 9, 50)
+    found = device.bind(device.open(tmp_path / "tagger.onnx"), batch).logits()
+    text = batch["input_mask"].astype(bool)
+    np.testing.assert_allclose(found[text], reference(TAGGER, batch, tmp_path)[text], atol=TOLERANCE[PACKED], rtol=0)
+
+
+def test_both_forms_of_the_mask_give_the_same_answers(device: Device, tmp_path: Path) -> None:
+    """Each GPU has a fused kernel for one of them; the other has to be right all the same."""
+    found = []
+    for capability in ("8.0", "9.0"):
+        onnx.save(gpu_variants.write(gpu_variants.FUSED, bert(), capability), tmp_path / "model.onnx")
+        found.append(device.bind(device.open(tmp_path / "model.onnx"), feed(3, 9, 50)).logits())
+    np.testing.assert_allclose(found[0], found[1], atol=TOLERANCE["ort_fp16"], rtol=0)
+
+
+def test_a_replayed_cuda_graph_reads_the_new_ids(device: Device, opened: dict[str, Infer], tmp_path: Path) -> None:
+    onnx.save(graph("ort_fp16", bert(), device), tmp_path / "model.onnx")
+    session = device.open(tmp_path / "model.onnx", cuda_graph=True)
+    runs = {lengths: device.bind(session, feed(*lengths), cuda_graph=True) for lengths in ((4, 9), (7, 9), (20, 30, 40))}
+    for _ in range(5):  # captured in the third, and replayed in turn with the others
+        found = {lengths: run.logits().copy() for lengths, run in runs.items()}
+    for lengths, logits in found.items():
+        np.testing.assert_allclose(logits, opened["ort_fp16"](feed(*lengths)), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["ort_fp16", "packed_fp16"])
+def test_no_operator_is_left_to_the_cpu(variant: str, device: Device, tmp_path: Path) -> None:
+    onnx.save(graph(variant, bert(), device), tmp_path / "model.onnx")
+    found = profile_ops.run(tmp_path / "model.onnx", device.provider, 4, 32)
+    assert {row["provider"] for row in found["operators"]} == {device.provider}, found
+    assert not {"MemcpyToHost", "MemcpyFromHost"} & {row["operator"] for row in found["operators"]}
+
+
+def test_the_padded_graph_takes_a_fused_attention_kernel(device: Device, tmp_path: Path) -> None:
+    onnx.save(graph("ort_fp16", bert(), device), tmp_path / "model.onnx")
+    found = profile_ops.run(tmp_path / "model.onnx", device.provider, 4, 32)["attention_kernels"]
+    assert found
+    assert not [kernel for kernel in found if kernel.endswith("MATH")], found
+
+
+def test_an_engine_with_a_damaged_weight_fails_the_gate(device: Device, tmp_path: Path) -> None:
+    with models.random("tiny", device, rows=1) as model:
+        packed = onnx.load(model.files[PACKED])
+        kernel = next(one for one in packed.graph.initializer if one.name == "logits.kernel")
+        kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel)[:, ::-1], kernel.name))
+        onnx.save(packed, tmp_path / "model.onnx")
+        (damaged,) = models.parity(dataclasses.replace(model, files={PACKED: tmp_path / "model.onnx"}))
+        (whole,) = models.parity(dataclasses.replace(model, files={PACKED: model.files[PACKED]}))
+    assert whole["passed"], whole["failures"]
+    assert not damaged["passed"]
+    assert whole["compared_on"] == device.provider
+    assert whole["precision"]["weights"].get("fp16", 0.0) >= comparison.PRECISION_SHARE
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])
+def test_pytorchs_answers_are_ours(compiled: bool, device: Device) -> None:
+    if not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch: no module torch; benchmarks/gpu/requirements.txt has it")
+    from benchmarks.gpu.torch_peer import Peer
+
+    with models.random("minilm-l6", device, rows=1) as model:
+        found = _compared("PyTorch", Peer(model.bert, "cuda", compiled=compiled).infer, model)
+    assert found["passed"], found["failures"]
+
+
+def test_the_whole_command_in_its_short_form(device: Device, tmp_path: Path) -> None:
+    command = ["engines", "--size", "minilm-l6", "--record", str(tmp_path / "engines.json"), "--seconds", "60"]
+    command += ["--batch", "1", "--batch", "32", "--tokens", "32", "--tokens", "128", "--texts", "256"]
+    with mock.patch.multiple(measure, _CELL=0.1, _PASS=0.1), mock.patch.object(sys, "argv", command):
+        assert engines.main() == 0
+    (model,) = json.loads((tmp_path / "engines.json").read_text("utf-8"))["models"]
+    assert {one["variant"] for one in model["parity"]} == set(TOLERANCE)
+    assert all(one["compared_on"] == device.provider for one in model["parity"])
+    assert len(model["shapes"]) == 4
+    assert PACKED in model["ag_news"]["as they come"]["contenders"]
+    assert model["batch_of_one"]["contenders"]
