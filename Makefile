@@ -1,15 +1,19 @@
 # Slipway's verbs. Each stage reads a directory of runs/<name>/ and writes one; `make demo` runs them all.
 #
-#   RUN=runs/agnews  NP=2  CORPUS=  ENCODER=.tools/encoder  TRAIN_ROWS=  GOLDEN_ROWS=  TEXT=  PORT=8000  PYTHON=python3.11
+#   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
+#   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
 #   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
 NP ?= 2
+HOSTS ?=
 CORPUS ?=
 ENCODER ?= .tools/encoder
 MAX_SEQ_LEN ?= 128
-EPOCHS ?= 1
+EPOCHS ?= 3
+RESUME ?=
+TRAIN_ARGS ?=
 TRAIN_ROWS ?= 0
 GOLDEN_ROWS ?= 0
 PORT ?= 8000
@@ -21,7 +25,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train export repository verify serve ask bench report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository verify serve ask bench report doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -33,11 +37,20 @@ setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do
 	@bash setup/bootstrap.sh
 
 demo: setup  ## the whole way on AG News: train, convert, compare, serve, measure, report
-	@$(MAKE) --no-print-directory RUN=runs/demo TRAIN_ROWS=4000 GOLDEN_ROWS=4000 runs/demo/.measured
+	@$(MAKE) --no-print-directory RUN=runs/demo EPOCHS=1 TRAIN_ROWS=4000 GOLDEN_ROWS=4000 runs/demo/.measured
 	@$(PY) -m serving.report --run runs/demo
 
-train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes → RUN/bundle
+train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes, or on HOSTS=a:2,b:2 → RUN/bundle; RESUME=1 goes on
 	$(TRAIN)
+
+measure: setup  ## how fast training runs here, and how much of the machine it uses → RUN/training_speed.json
+	@$(PY) -m train.measure --out $(RUN)/training_speed.json $(TRAIN_FLAGS)
+
+profile: setup  ## where the time of a training step goes: a TensorBoard trace and a table of operations → RUN/profile.json
+	@$(PY) -m train.profile_step --run $(RUN) $(TRAIN_FLAGS)
+
+scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (20 minutes) → benchmarks/scaling.json
+	@$(PY) -m benchmarks.scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
 	$(ADOPT)
@@ -52,8 +65,8 @@ verify: setup  ## compare the live server's answers with the SavedModel's → RU
 serve: setup  ## run Triton on RUN/model_repository until Ctrl-C (loopback, ports PORT to PORT+2)
 	@$(PY) -m serving.serve --run $(RUN) --port $(PORT)
 
-ask: setup  ## classify TEXT on the running server, over HTTP and gRPC
-	@$(PY) -m serving.ask --port $(PORT) -- "$$TEXT"
+ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over HTTP and gRPC
+	@$(PY) -m serving.ask --port $(PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"
 
 bench: setup  ## measure the served model with perf_analyzer → RUN/benchmark.json
 	$(BENCH)
@@ -67,7 +80,7 @@ doctor:  ## what this machine can run, what is missing, and the command that pro
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
 	@$(PY) -m pytest
 
-test-gpu:  ## acceptance of the TensorRT and TF-TRT legs, for a machine with a GPU (in NVIDIA's container: PY=python3)
+test-gpu:  ## acceptance on a GPU: CUDA variants, TensorRT, TF-TRT (PY=.tools/gpu/bin/python; in NVIDIA's container PY=python3)
 	@$(PY) -m pytest -m gpu -rs -W default tests/gpu
 
 check: setup  ## format, lint, types, import rules: what CI runs before the tests
@@ -90,11 +103,11 @@ clean:  ## remove what was built, but not runs/
 
 # As it was typed: make would expand a $ in it.
 override TEXT := $(value TEXT)
-export TEXT
-define TRAIN
-@$(PY) -m train.finetune --out $(RUN)/bundle --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) \
-    --train-rows $(TRAIN_ROWS) --golden-rows $(GOLDEN_ROWS) --max-seq-len $(MAX_SEQ_LEN) --epochs $(EPOCHS)
-endef
+override SECOND := $(value SECOND)
+export TEXT SECOND
+TRAIN_FLAGS = --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) --hosts "$(HOSTS)" --max-seq-len $(MAX_SEQ_LEN) \
+    --epochs $(EPOCHS) --train-rows $(TRAIN_ROWS) $(TRAIN_ARGS)
+TRAIN = @$(PY) -m train.finetune --out $(RUN)/bundle --golden-rows $(GOLDEN_ROWS) $(TRAIN_FLAGS) $(if $(RESUME),--resume)
 ADOPT = $(if $(SAVED_MODEL),@$(PY) -m export.adopt --saved-model "$(SAVED_MODEL)" --vocab "$(VOCAB)" --labels "$(LABELS)" \
     --golden "$(GOLDEN)" --out $(RUN)/bundle --max-seq-len $(MAX_SEQ_LEN))
 EXPORT = @$(PY) -m export.convert --run $(RUN)
@@ -104,7 +117,7 @@ BENCH = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN)
 REPORT = @$(PY) -m serving.report --run $(RUN)
 
 # Other settings than the last time are another model.
-SETTINGS := $(CORPUS)|$(AG_NEWS_DIR)|$(ENCODER)|$(NP)|$(TRAIN_ROWS)|$(GOLDEN_ROWS)|$(MAX_SEQ_LEN)|$(EPOCHS)
+SETTINGS := $(CORPUS)|$(AG_NEWS_DIR)|$(ENCODER)|$(NP)|$(HOSTS)|$(TRAIN_ROWS)|$(GOLDEN_ROWS)|$(MAX_SEQ_LEN)|$(EPOCHS)|$(TRAIN_ARGS)
 $(RUN)/.settings: FORCE
 	@mkdir -p $(RUN); echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' >$@
 FORCE:

@@ -23,12 +23,12 @@ def record(path: Path) -> dict[str, Any]:
 
 def test_two_horovod_processes_trained_on_every_row_once(finished_run: Path) -> None:
     metrics = bundle.load(finished_run / "bundle").facts["metrics"]
-    assert (metrics["world_size"], metrics["examples"]) == (2, 4000)
+    assert (metrics["world_size"], metrics["examples"]) == (2, 3800)  # of 4000, a twentieth is for validation
     assert metrics["test_accuracy"] > 0.9
 
 
 def test_the_loss_fell(finished_run: Path) -> None:
-    losses = [line["loss"] for line in json.loads((finished_run / "bundle" / "history.json").read_text())]
+    losses = [line["loss"] for line in record(finished_run / "bundle/history.json")["steps"]]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
 
 

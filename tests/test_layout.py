@@ -14,7 +14,10 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 # Framework-free modules of train that everything downstream may use: the contract between the stages.
-CONTRACT = {"train." + name for name in ("bundle", "errors", "manifest", "provenance", "ragged", "terminal", "tokenizer")}
+CONTRACT = {
+    "train." + name
+    for name in ("bundle", "errors", "labelling", "manifest", "provenance", "ragged", "rows", "scores", "terminal", "tokenizer")
+}
 FROM_EXPORT = {"export." + name for name in ("artifact", "comparison", "variants")}
 MAY_IMPORT = {
     "setup": {"setup.tools"},

@@ -2,20 +2,26 @@
 
 Inputs: a dict of int32 [batch, sequence] tensors; outputs: `pooled_output` [batch, hidden], `sequence_output` [batch,
 sequence, hidden], `encoder_outputs` (one such tensor a layer) and `default` (the pooled output).
-Attention is Keras' MultiHeadAttention (EinsumDense), GELU is exact, LayerNorm's epsilon 1e-12: after Devlin et al. 2018.
+LayerNorm's epsilon is 1e-12, after Devlin et al. 2018; GELU is exact or its tanh approximation, as a module has it.
+Layers compute in Keras' policy at the time they are built (float32, mixed_bfloat16, mixed_float16); weights are float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from train.dropout import Dropout
 from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS
 
 layers = tf_keras.layers
 _EPSILON = 1e-12
+_CELL = "transformer/layer_"
 
 
 @dataclass(frozen=True)
@@ -29,27 +35,48 @@ class Size:
     heads: int
     intermediate: int
     dropout: float = 0.1
+    types: int = 2
+    gelu: str = "exact"  # or approximate
 
 
-class _TransformerLayer(tf_keras.layers.Layer):
-    """Self-attention and feed-forward, each with a residual and LayerNorm after it."""
+class _SelfAttention(tf_keras.layers.Layer):
+    """softmax(Q Kᵀ / √head size) V of every head, put together again. Source: Vaswani et al. 2017, 3.2."""
 
-    def __init__(self, size: Size, name: str) -> None:
-        super().__init__(name=name)
-        self._attention = layers.MultiHeadAttention(
-            size.heads, size.hidden // size.heads, dropout=size.dropout, name="self_attention"
+    def __init__(self, size: Size, dropout: Dropout) -> None:
+        super().__init__(name="self_attention")
+        self._scale = (size.hidden // size.heads) ** -0.5
+        split = (None, size.heads, size.hidden // size.heads)
+        self._query, self._key, self._value = (
+            layers.EinsumDense("abc,cde->abde", split, bias_axes="de", name=name) for name in ("query", "key", "value")
         )
-        self._attention_norm = layers.LayerNormalization(epsilon=_EPSILON, name="self_attention_layer_norm")
-        self._intermediate = layers.Dense(size.intermediate, activation=_exact_gelu, name="intermediate")
-        self._output = layers.Dense(size.hidden, name="output")
-        self._output_norm = layers.LayerNormalization(epsilon=_EPSILON, name="output_layer_norm")
-        self._dropout = layers.Dropout(size.dropout)
+        self._together = layers.EinsumDense("abde,dec->abc", (None, size.hidden), bias_axes="c", name="attention_output")
+        self._softmax, self._dropout = layers.Softmax(), dropout
 
     def call(self, hidden: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tf.Tensor:
-        attended = self._attention(hidden, hidden, attention_mask=mask, training=training)
-        hidden = self._attention_norm(hidden + self._dropout(attended, training=training))
+        query, key, value = self._query(hidden) * self._scale, self._key(hidden), self._value(hidden)
+        scores = tf.einsum("bkhd,bqhd->bhqk", key, query)
+        shares = self._dropout(self._softmax(scores, mask), training=training)
+        return self._together(tf.einsum("bhqk,bkhd->bqhd", shares, value))
+
+
+class _Cell(tf_keras.layers.Layer):
+    """Self-attention and feed-forward, each with a residual and LayerNorm after it."""
+
+    def __init__(self, size: Size, number: int) -> None:
+        super().__init__(name=f"{_CELL}{number}")
+        dropouts = [Dropout(size.dropout, 3 * number + one) for one in (1, 2, 3)]
+        self._attention = _SelfAttention(size, dropouts[0])
+        self._attention_norm = layers.LayerNormalization(epsilon=_EPSILON, name="self_attention_layer_norm")
+        self._intermediate = layers.Dense(size.intermediate, activation=_GELU[size.gelu], name="intermediate")
+        self._output = layers.Dense(size.hidden, name="output")
+        self._output_norm = layers.LayerNormalization(epsilon=_EPSILON, name="output_layer_norm")
+        self._attention_dropout, self._output_dropout = dropouts[1:]
+
+    def call(self, hidden: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tf.Tensor:
+        attended = self._attention(hidden, mask, training=training)
+        hidden = self._attention_norm(hidden + self._attention_dropout(attended, training=training))
         fed = self._output(self._intermediate(hidden))
-        return self._output_norm(hidden + self._dropout(fed, training=training))
+        return self._output_norm(hidden + self._output_dropout(fed, training=training))
 
 
 class _PositionEmbedding(tf_keras.layers.Layer):
@@ -70,22 +97,61 @@ def _exact_gelu(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.gelu(x, approximate=False)
 
 
-def build(size: Size) -> tf_keras.Model:
-    """An encoder of this size with untrained weights."""
+def _approximate_gelu(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.gelu(x, approximate=True)
+
+
+_GELU = {"exact": _exact_gelu, "approximate": _approximate_gelu}
+
+
+def build(size: Size, pooler: bool = True) -> tf_keras.Model:
+    """An encoder of this size with untrained weights; without a pooler it has no `pooled_output` and no `default`."""
     inputs = {name: layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
     words = layers.Embedding(size.vocabulary, size.hidden, name="word_embeddings")(inputs["input_word_ids"])
-    types = layers.Embedding(2, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
+    types = layers.Embedding(size.types, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
     hidden = layers.Add(name="embeddings/add")([words, _PositionEmbedding(size)(words), types])
     hidden = layers.LayerNormalization(epsilon=_EPSILON, name="embeddings/layer_norm")(hidden)
-    hidden = layers.Dropout(size.dropout, name="embeddings/dropout")(hidden)
-    mask = inputs["input_mask"][:, tf.newaxis, :]
+    hidden = Dropout(size.dropout, 0)(hidden)
+    mask = inputs["input_mask"][:, tf.newaxis, tf.newaxis, :]  # [batch, head, query, key]
     every = []
     for number in range(size.layers):
-        hidden = _TransformerLayer(size, name=f"transformer/layer_{number}")(hidden, mask)
+        hidden = _Cell(size, number)(hidden, mask)
         every.append(hidden)
-    pooled = layers.Dense(size.hidden, activation="tanh", name="pooler_transform")(hidden[:, 0, :])
-    outputs = {"pooled_output": pooled, "sequence_output": hidden, "encoder_outputs": every, "default": pooled}
+    outputs = {"sequence_output": hidden, "encoder_outputs": every}
+    if pooler:
+        pooled = layers.Dense(size.hidden, activation="tanh", name="pooler_transform")(hidden[:, 0, :])
+        outputs |= {"pooled_output": pooled, "default": pooled}
     return tf_keras.Model(inputs, outputs, name="bert_encoder")
+
+
+def size_of(shapes: Mapping[str, tuple[int, ...]], gelu: str) -> Size:
+    """The size of the encoder whose variables have these names and shapes. Raises KeyError or ValueError when it is no BERT."""
+    words, hidden = shapes["word_embeddings/embeddings"]
+    _, heads, _ = shapes[f"{_CELL}0/self_attention/query/kernel"]
+    return Size(
+        vocabulary=words,
+        positions=shapes["position_embedding/embeddings"][0],
+        hidden=hidden,
+        layers=len({name.split("/")[1] for name in shapes if name.startswith(_CELL)}),
+        heads=heads,
+        intermediate=shapes[f"{_CELL}0/intermediate/kernel"][1],
+        types=shapes["type_embeddings/embeddings"][0],
+        gelu=gelu,
+    )
+
+
+def assign(encoder: tf_keras.Model, values: Mapping[str, NDArray[Any]]) -> None:
+    """Give every variable the value of its name. Raises KeyError or ValueError when one is missing or of another shape."""
+    for variable in encoder.variables:
+        variable.assign(values[variable.name.removesuffix(":0")])
+
+
+def fine_tune(encoder: tf_keras.Model, top: int) -> None:
+    """Freeze all but the top `top` cells and the pooler; 0 freezes these too, -1 nothing."""
+    cells = [layer for layer in encoder.layers if layer.name.startswith(_CELL)]
+    trainable = cells[len(cells) - top :] + [layer for layer in encoder.layers if layer.name == "pooler_transform"]
+    for layer in encoder.layers:
+        layer.trainable = top == -1 or (top > 0 and layer in trainable)
 
 
 def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:

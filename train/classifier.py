@@ -1,68 +1,67 @@
-"""A TF Hub BERT encoder with a classification head, and its SavedModel."""
+"""An encoder with a classification head, in the precision that was asked for, and its FP32 SavedModel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from train.errors import EncoderError
-from train.keras2 import hub, tf, tf_keras
+from train.dropout import Dropout
+from train.encoder_layer import EncoderLayer
+from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS
 from train.saved_model import SIGNATURE
 
-
-@dataclass(frozen=True)
-class Encoder:
-    layer: hub.KerasLayer
-    handle: str
-    vocabulary: Path
-    lower_case: bool
-    positions: int  # rows of the position table: the longest sequence the encoder can take
+_POLICIES = {"none": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+_HEAD_DROPOUT = 10_000  # its number among the dropouts, beyond any encoder's
 
 
-def load_encoder(handle: str) -> Encoder:
-    """The encoder behind any TF Hub handle (address or directory). Raises EncoderError when it is not a TF2 BERT."""
-    try:
-        layer = hub.KerasLayer(handle, trainable=True, name="encoder")
-    except Exception as error:  # hub raises whatever the file system or the network raised
-        raise EncoderError(
-            "the encoder cannot be loaded",
-            expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
-            where=handle,
-            mend="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
-        ) from error
-    module = layer.resolved_object
-    table = next((v for v in layer.variables if "position_embedding" in v.name), None)
-    if table is None or not hasattr(module, "vocab_file") or not hasattr(module, "do_lower_case"):
-        raise EncoderError(
-            "the module is not a TF Hub BERT encoder",
-            expected="a vocabulary asset `vocab_file`, `do_lower_case`, and a variable position_embedding/embeddings",
-            found=", ".join(sorted({v.name.split("/")[0] for v in layer.variables})) or "no variables",
-            where=handle,
-            mend="choose a TF2 BERT encoder, for example a bert_en_uncased_* module",
-        )
-    vocabulary = Path(module.vocab_file.asset_path.numpy().decode())
-    return Encoder(layer, handle, vocabulary, bool(module.do_lower_case.numpy()), int(table.shape[0]))
+def set_precision(amp: str) -> None:
+    """What the layers built from now on compute in: "none" (float32) | "float16" | "bfloat16". Weights stay float32."""
+    tf_keras.mixed_precision.set_global_policy(_POLICIES[amp])
 
 
-def build(encoder: Encoder, labels: int, dropout: float) -> tf_keras.Model:
-    """Inputs as in ragged.INPUTS, int32 [batch, sequence] → logits float32 [batch, labels]."""
-    inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
-    pooled = encoder.layer(inputs)["pooled_output"]
-    initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
-    pooled = tf_keras.layers.Dropout(dropout)(pooled)
-    logits = tf_keras.layers.Dense(labels, kernel_initializer=initializer, name="classifier")(pooled)
-    return tf_keras.Model(inputs, logits)
+def build(encoder: EncoderLayer, task: str, labels: int, dropout: float) -> tf_keras.Model:
+    """Inputs as in ragged.INPUTS, int32 [batch, sequence] → logits float32 [batch, labels], of a tagger [batch, sequence, labels].
+
+    A tagger ("tagging") wants an encoder with return_sequence, the other tasks one without.
+    """
+    if encoder.return_sequence != (task == "tagging"):
+        raise ValueError(f"{task} with return_sequence={encoder.return_sequence}")
+    inputs = _inputs()
+    answer = Dropout(dropout, _HEAD_DROPOUT)(encoder(inputs))
+    return tf_keras.Model(inputs, _head(labels)(answer))
 
 
 def save(model: tf_keras.Model, directory: Path) -> None:
-    """Write the SavedModel of the bundle: the variables and one signature, nothing of Keras."""
+    """Write the SavedModel of the bundle: one signature computed in FP32 and its variables, nothing of Keras."""
+    plain = _plain(model)
     module = tf.Module()
-    module.model_variables = model.variables
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS])  # type: ignore[untyped-decorator]
     def logits(input_word_ids: tf.Tensor, input_mask: tf.Tensor, input_type_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": model(dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True)), training=False)}
+        return {"logits": plain(dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True)), training=False)}
 
+    module.model_variables = list(logits.get_concrete_function().variables)
     tf.saved_model.save(module, str(directory), signatures={SIGNATURE: logits})
+
+
+def _plain(model: tf_keras.Model) -> tf_keras.Model:
+    """The same answers, computed in FP32. A model without an encoder that was rebuilt here computes in FP32 already."""
+    layer = next((layer for layer in model.layers if isinstance(layer, EncoderLayer)), None)
+    encoder = layer.in_float32() if layer else None
+    if layer is None or encoder is None:
+        return model
+    trained = model.get_layer("classifier")
+    inputs, head = _inputs(), _head(trained.units)
+    plain = tf_keras.Model(inputs, head(encoder(inputs)["sequence_output" if layer.return_sequence else "pooled_output"]))
+    head.set_weights(trained.get_weights())
+    return plain
+
+
+def _inputs() -> dict[str, tf.Tensor]:
+    return {name: tf_keras.layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
+
+
+def _head(labels: int) -> tf_keras.layers.Dense:
+    """In float32 under every policy: logits of 8 bits' precision would be the loss's noise."""
+    initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
+    return tf_keras.layers.Dense(labels, kernel_initializer=initializer, dtype="float32", name="classifier")

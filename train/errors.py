@@ -43,6 +43,12 @@ class TrainingError(SlipwayError):
     exit_code = 5
 
 
+class Interrupted(SlipwayError):
+    """SIGTERM or Ctrl-C stopped training, and a checkpoint is there to go on from."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command with --resume goes on
+
+
 class ManifestError(SlipwayError):
     """A directory has no manifest, or its files are not the ones the manifest names."""
 

@@ -9,25 +9,55 @@ from pathlib import Path
 from train import manifest
 
 FILE = "job.json"
+CORPUS = "corpus.jsonl"  # the examples that were loaded and sampled, one a line: split, text, label
 PROGRESS = "progress.jsonl"  # one line a step, written by rank 0
-FAILURE = "failure.json"  # written once, by the first rank that fails
+FAILURE = "failure"  # failure.<rank>.json: what a rank raised
+SAID = "said.txt"  # what rank 0 tells the person, shown as it comes
+FACTS = "facts.json"  # written last, by rank 0: the job is complete
+ENDED = "ended"  # created by the supervisor: the job is over, whatever a rank on another host still does
+STOP = "stop"  # created by the supervisor: write a checkpoint after the step under way, and end
 
 
 @dataclass(frozen=True)
 class Job:
-    corpus: str  # directory
+    """Every choice of a run. The defaults are written in the parser of `train.finetune`, and nowhere else."""
+
+    task: str  # one of bundle.TASKS
+    labels: int  # how many
+    max_seq_len: int  # tokens, [CLS] and [SEP] included
+
     encoder: str  # TF Hub handle
-    max_seq_len: int
-    train_rows: int  # 0: all
-    golden_rows: int  # 0: all test rows
+    output_size: int  # hidden units the encoder must have; 0: not checked
+    fine_tune_layers: int  # -1 all; 0 none; n: the top n cells
+    debug: bool  # print every trainable variable
+
     epochs: int
-    batch_per_rank: int
-    learning_rate: float  # peak, for the global batch
+    max_steps: int  # optimizer steps of the run; 0: all
+    batch_per_rank: int  # rows of one micro-batch
+    accumulation: int  # micro-batches per optimizer step
+    batches: str  # "bucketed": neighbours in length together | "shuffled"
+    padding: str  # "longest": to the longest row of the batch | "fixed": to max_seq_len
+
+    optimizer: str  # adamw | lazy_adam
+    learning_rate: float  # peak; of the global batch, unless scaled
+    scale_learning_rate: bool  # peak × world size
     warm_up: float  # share of the steps
+    decay: str  # linear | cosine
     weight_decay: float
-    dropout: float
-    compression: str  # of gradients on the wire: none, fp16
-    sparse_as_dense: bool
+    clip_norm: float  # largest global norm of the averaged gradients; 0: not clipped
+    dropout: float  # before the head
+
+    compression: str  # of gradients on the wire: none | fp16
+    sparse_as_dense: bool  # embedding gradients as dense tensors
+    amp: str  # none | float16 | bfloat16
+    xla: bool
+
+    on_nan: str  # stop | skip
+    hang_limit: float  # seconds without progress of any rank
+    checkpoint_every: int  # steps; 0: only when asked to stop
+    checkpoints: str  # directory, outside of what becomes the bundle
+    resume: bool
+    evaluate: bool  # False: steps only, nothing is evaluated or saved
     seed: int
 
     def write(self, directory: Path) -> None:

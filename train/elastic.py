@@ -1,0 +1,68 @@
+"""What an elastic run keeps in memory, so that the loss of a rank costs a few steps and no example.
+
+The state is the variables of the training step and the number of steps done: the plan of batches does not depend on how many ranks
+there are, so those that are left share the same steps among them. The weights go back together with the number of the step, so that
+no example counts twice in them, and none is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import horovod.tensorflow as hvd
+from horovod.common.elastic import ObjectState, run_fn
+from horovod.common.exceptions import HorovodInternalError
+
+from train.keras2 import tf
+from train.step import TrainStep
+
+KEEP_EVERY = 10  # steps; a copy of all variables is as dear as a small step
+
+
+class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast variables again in eager mode
+    """`done` is the number of steps taken. After the loss of a rank, Horovod calls `restore`, `reset` and `sync`."""
+
+    done: int
+
+    def __init__(self, step: TrainStep, rebuild: Callable[[], TrainStep], done: int, *, keeps: bool) -> None:
+        """`rebuild` makes the step for another number of ranks; a state that is never restored need not keep anything."""
+        self._step, self._rebuild, self._keeps = step, rebuild, keeps
+        super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, done=done)
+
+    def keep(self) -> None:
+        """What is gone back to from now on. Not Horovod's `commit`, which also asks the others for new hosts: there are none."""
+        if self._keeps:
+            self._arrays = [variable.numpy() for variable in self._step.variables]
+            self.save()
+
+    def reset(self) -> None:
+        self._step = self._rebuild()
+        for variable, array in zip(self._step.variables, self._arrays, strict=True):
+            variable.assign(array)
+
+    def sync(self) -> None:
+        """All ranks take rank 0's variables and number."""
+        self._step.broadcast()
+        super().sync()
+        self.keep()
+
+
+def run(work: Callable[..., None]) -> Callable[..., None]:
+    """`work(state, …)`, begun again after the loss of a rank from the state that was kept last."""
+
+    def told_apart(*arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except tf.errors.UnknownError as error:  # Horovod's own wrapper knows some operations by name, and swallows all others
+            if "Horovod" in error.message:
+                raise HorovodInternalError(error.message) from error
+            raise
+
+    wrapped: Callable[..., None] = run_fn(told_apart, _connect_anew)
+    return wrapped
+
+
+def _connect_anew() -> None:
+    hvd.shutdown()
+    hvd.init()

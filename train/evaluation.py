@@ -1,0 +1,61 @@
+"""Answers of a model to validation and test rows, each rank its share of the batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import horovod.tensorflow as hvd
+import numpy as np
+
+from train.bundle import NOT_ASKED
+from train.feeding import Split
+from train.heartbeat import AFTER, DONE, Heartbeat
+from train.keras2 import tf, tf_keras
+from train.ragged import Numbers, length_sorted_batches, unpadded
+from train.saved_model import SavedClassifier
+
+_BATCH = 32
+
+
+def validate(model: tf_keras.Model, split: Split, heartbeat: Heartbeat, step: int) -> tuple[float, float]:
+    """(mean loss, accuracy) over all answers of `split`, all-reduced: the same on every rank."""
+    sums = np.zeros(3)  # losses, right answers, answers
+    for number, rows in _share(split):
+        heartbeat.at(f"validating after step {step}", step - 1, AFTER, number)
+        feed, labels = split.micro_batch(rows, int(split.rows.lengths[rows].max()))
+        logits = _forward(model, {name: tf.constant(value) for name, value in feed.items()}).numpy()
+        asked = labels != NOT_ASKED
+        logits, labels = logits[asked].astype(np.float64), labels[asked]
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+        sums += losses.sum(), (logits.argmax(axis=1) == labels).sum(), len(labels)
+    loss, right, answers = hvd.allreduce(tf.constant(sums), op=hvd.Sum, name="validation").numpy()
+    return float(loss / answers), float(right / answers)
+
+
+@tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+def _forward(model: tf_keras.Model, feed: dict[str, tf.Tensor]) -> tf.Tensor:
+    return model(feed, training=False)
+
+
+def write_test_logits(split: Split, directory: Path, heartbeat: Heartbeat, step: int) -> None:
+    """This rank's share of the test rows through the SavedModel on disk → logits.<rank>.npz (answers, logits).
+
+    `answers` are row numbers, of a tagger token numbers.
+    """
+    reference = SavedClassifier(directory / "saved_model")
+    answers, logits = [], []
+    for number, rows in _share(split):
+        heartbeat.at("evaluating on the test rows", step, DONE, number)
+        feed = split.rows.take(rows).padded()
+        logits.append(unpadded(reference.infer(feed), feed))
+        answers.append(split.rows.tokens_of(rows) if split.tagger else rows)
+    if answers:  # of very few rows, a rank may have none
+        np.savez(directory / f"logits.{hvd.rank()}.npz", answers=np.concatenate(answers), logits=np.concatenate(logits))
+    hvd.allreduce(tf.zeros(1), name="evaluated")
+
+
+def _share(split: Split) -> list[tuple[int, Numbers]]:
+    """This rank's batches, numbered: all of them in turn, so that ranks carry equal work."""
+    batches = enumerate(length_sorted_batches(split.rows.lengths, _BATCH))
+    return [(number, rows) for number, rows in batches if number % hvd.size() == hvd.rank()]

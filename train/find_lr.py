@@ -1,0 +1,149 @@
+"""Which learning rate to train with: a range test, the rate growing from step to step until the loss runs away.
+
+Takes real training steps on the job's data, in one process with the global batch of all ranks; nothing they learn is kept.
+Every flag of `train.finetune` that describes data, model and optimization is understood. Some minutes:
+
+    python -m train.find_lr                         → runs/agnews/learning_rate.json and learning_rate.html
+
+The suggestion is a tenth of the rate at which the smoothed loss was lowest. Sources: Smith 2017, "Cyclical Learning Rates for
+Training Neural Networks", 3.3 (the test); Gugger 2018, "How Do You Find A Good Learning Rate" (growth, smoothing, the tenth).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from train import errors, flags, manifest, provenance, rehearsal
+from train.errors import TrainingError
+
+_STEPS = 100
+_SMOOTHING = 0.9  # weight of the past in the running mean; 0.98 in the sources, whose tests are of several hundred steps
+_RUNAWAY = 4.0  # × the lowest smoothed loss ends the test
+_SAFETY = 10.0
+_SOURCE = "a tenth of the rate at the lowest smoothed loss (Gugger 2018)"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    lowest: float
+    highest: float
+    steps: int
+
+    def __call__(self, number: int) -> float:
+        """The rate of step `number`, from 0: equal factors between steps."""
+        return float(self.lowest * (self.highest / self.lowest) ** (number / max(1, self.steps - 1)))
+
+
+def main() -> int:
+    arguments = _parse()
+    found = flags.corpus_of(arguments)
+    job = flags.job_of(arguments, found, checkpoints="", evaluate=False)
+    job = rehearsal.long_enough(job, found, flags.ranks_of(arguments).processes)
+    sweep = Sweep(arguments.lowest, arguments.highest, job.max_steps)
+    with rehearsal.prepared(found, job) as loop:
+        loop.step.schedule = sweep
+        losses = _until_it_runs_away(loop.take(number).loss for number in range(job.max_steps))
+    record = {
+        **judged(sweep, losses),
+        "examples_per_step": job.batch_per_rank * job.accumulation,
+        "optimizer": job.optimizer,
+        **provenance.record("tensorflow", "tf_keras", "horovod"),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_json(arguments.out, record)
+    _plot(record).write_html(arguments.out.with_suffix(".html"))
+    _show(record)
+    print(f"record    {arguments.out}, plot beside it: {arguments.out.with_suffix('.html').name}")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/agnews/learning_rate.json"), help="the record; the plot is beside it"
+    )
+    parser.add_argument("--lowest", type=float, default=1e-6, help="rate of the first step")
+    parser.add_argument("--highest", type=float, default=1e-1, help="rate of the last step, --max-steps")
+    flags.add(parser)
+    parser.set_defaults(max_steps=_STEPS)
+    arguments = parser.parse_args()
+    if not 0 < arguments.lowest < arguments.highest:
+        parser.error(f"--lowest {arguments.lowest} is not between 0 and --highest {arguments.highest}")
+    return arguments
+
+
+def _until_it_runs_away(losses: Iterable[float]) -> list[float]:
+    """The losses up to the first that is not finite, or whose running mean is far above the lowest."""
+    taken: list[float] = []
+    for loss in losses:
+        if not np.isfinite(loss):
+            break
+        taken.append(loss)
+        mean = smoothed(taken)
+        if mean[-1] > _RUNAWAY * mean.min():
+            break
+    return taken
+
+
+def smoothed(losses: list[float]) -> Floats:
+    """Exponential running mean without the bias towards its beginning (Kingma and Ba 2015, 3)."""
+    sums = itertools.accumulate(losses, lambda past, loss: _SMOOTHING * past + (1 - _SMOOTHING) * loss, initial=0.0)
+    weights = 1 - _SMOOTHING ** np.arange(1, len(losses) + 1)
+    mean: Floats = np.array(list(sums)[1:]) / weights
+    return mean
+
+
+def judged(sweep: Callable[[int], float], losses: list[float]) -> dict[str, Any]:
+    """The curve and the suggestion. Raises TrainingError when the loss never fell: then no rate is a good one."""
+    if len(losses) < 2 or (mean := smoothed(losses)).argmin() == 0:
+        raise TrainingError(
+            "the loss never fell, so the test suggests no rate",
+            expected="a smoothed loss that falls before it rises",
+            found=f"{len(losses)} steps, the first the lowest",
+            where=f"rates from {sweep(0):.1e} to {sweep(max(0, len(losses) - 1)):.1e}",
+            mend="python -m train.find_lr --lowest 1e-8 --max-steps 200",
+        )
+    best = int(mean.argmin())
+    rates = [sweep(number) for number in range(len(losses))]
+    return {
+        "suggestion": rates[best] / _SAFETY,
+        "rule": _SOURCE,
+        "lowest_loss_at": rates[best],
+        "ran_to_the_end": len(losses) - 1 == best,  # the loss was still falling: --highest was too low
+        "rates": rates,
+        "losses": losses,
+        "smoothed": mean.tolist(),
+    }
+
+
+def _plot(record: dict[str, Any]) -> go.Figure:
+    figure = go.Figure(layout={"template": "plotly_white", "title": {"text": "Learning-rate range test"}})
+    figure.add_scatter(x=record["rates"], y=record["losses"], name="loss", mode="lines", line={"width": 1}, opacity=0.4)
+    figure.add_scatter(x=record["rates"], y=record["smoothed"], name="smoothed", mode="lines", line={"width": 3})
+    figure.add_vline(x=record["suggestion"], line_dash="dash", annotation_text=f"suggestion {record['suggestion']:.1e}")
+    figure.update_xaxes(type="log", title="learning rate", exponentformat="power")
+    figure.update_yaxes(title="loss (cross-entropy)", range=[0, 1.5 * record["smoothed"][0]])
+    return figure
+
+
+def _show(record: dict[str, Any]) -> None:
+    print(f"lowest    smoothed loss {min(record['smoothed']):.3f} at rate {record['lowest_loss_at']:.1e}")
+    if record["ran_to_the_end"]:
+        print("          the loss was still falling at the last step: try a higher --highest")
+    print(
+        f"suggested --learning-rate {record['suggestion']:.1e}, {record['rule']}; for {record['examples_per_step']} examples a step"
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)

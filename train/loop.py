@@ -1,0 +1,168 @@
+"""The optimizer steps of one rank: batches in, progress and checkpoints out, and what is done when a loss is not finite."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import horovod.tensorflow as hvd
+
+from train import batches, checkpoints, evaluation
+from train.elastic import KEEP_EVERY, State
+from train.errors import CorpusError, TrainingError
+from train.feeding import Split
+from train.heartbeat import AFTER, BEFORE, IN, Heartbeat
+from train.history import History, read
+from train.job import PROGRESS, STOP, Job
+from train.keras2 import tf_keras
+from train.pace import Pace
+from train.ranks import Ranks
+from train.step import MicroBatch, StepResult, TrainStep
+
+_XLA_MULTIPLE = 16  # tokens
+_MOST_SKIPPED = 50  # steps in a row; a dynamic loss scale finds its place in fewer
+
+
+class Loop:
+    """`run` takes the steps that are left, `steps` are all."""
+
+    def __init__(
+        self, directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, model: tf_keras.Model, splits: dict[str, Split]
+    ) -> None:
+        self.directory, self.job, self.heartbeat, self.model = directory, job, heartbeat, model
+        self._train, self._validation = splits["train"], splits["validation"]
+        multiple = _XLA_MULTIPLE if job.xla else 1
+        self._shape = batches.Shape(job.batch_per_rank, job.max_seq_len, fixed=job.padding == "fixed", multiple=multiple)
+        self._world = ranks.processes  # that the steps are planned for; an elastic run may lose some of them
+        self.steps, self._epochs = self._plan()
+        self.step = TrainStep(model, job, len(self.steps))
+        self._checkpoint_facts = checkpoints.settings(job, ranks.processes, directory)
+        self._skipped_in_a_row = 0
+        self._pace = Pace(self.steps, self._train.rows.lengths, self._world, self._shape)
+
+    def rebuild_step(self) -> TrainStep:
+        """For another number of ranks: the same model and rates; its other variables are to be assigned anew."""
+        schedule = self.step.schedule
+        self.step = TrainStep(self.model, self.job, len(self.steps))
+        self.step.schedule = schedule
+        return self.step
+
+    def run(self, state: State) -> bool:
+        """Whether all steps were taken; else the supervisor asked to stop, and a checkpoint was written."""
+        self._pace.begin(state.done, self.directory / PROGRESS)
+        with self._history(state.done) if hvd.rank() == 0 else contextlib.nullcontext() as history:
+            if state.done and self._epoch_ends(state.done):  # the run was stopped before its validation
+                self._validate(state.done, history)
+            while state.done < len(self.steps):
+                result = self.take(state.done)
+                state.done += 1
+                if history:
+                    history.step(**self._line(state.done, result))
+                self._judge(state.done, result)
+                if self._epoch_ends(state.done) and not result.stop:
+                    self._validate(state.done, history)
+                if hvd.rank() == 0 and self._checkpoint_is_due(state.done, result):
+                    self._write_checkpoint(state.done)
+                if result.stop:
+                    return False
+                if state.done % KEEP_EVERY == 0:
+                    state.keep()
+        return True
+
+    def _plan(self) -> tuple[list[batches.Step], list[int]]:
+        """All steps, and the epoch of each, from 1. Raises CorpusError when a rank would have no row."""
+        job, lengths = self.job, self._train.rows.lengths
+        if len(lengths) < self._world:
+            raise CorpusError(
+                "there are fewer training rows than ranks",
+                expected=f"at least {self._world} rows, one a rank",
+                found=f"{len(lengths)}",
+                where=str(self.directory),
+                mend="more rows, or fewer ranks: make train NP=1",
+            )
+        per_rank, bucketed = job.batch_per_rank * job.accumulation, job.batches == "bucketed"
+        plans = [batches.plan(lengths, self._world, per_rank, one, job.seed, bucketed=bucketed) for one in range(job.epochs)]
+        steps = [step for plan in plans for step in plan]
+        epochs = [epoch + 1 for epoch, plan in enumerate(plans) for _ in plan]
+        count = min(len(steps), job.max_steps or len(steps))
+        return steps[:count], epochs[:count]
+
+    def _history(self, done: int) -> History:
+        run = Path(self.job.checkpoints).parent if self.job.checkpoints else None
+        return History(self.directory, run / "tensorboard" if run else None, done)
+
+    def take(self, number: int) -> StepResult:
+        """Step `number`, from 0."""
+        self.heartbeat.at(f"before step {number + 1}", number, BEFORE)
+        if hvd.rank() == 0 and (self.directory / STOP).exists():
+            self.step.request_stop = True
+        feeds, weight = self._feeds(self.steps[number])
+        self.heartbeat.at(f"in step {number + 1}", number, IN)
+        with self._pace.inside():
+            result = self.step(feeds, weight, number)
+        self.heartbeat.at(f"after step {number + 1}", number, AFTER)
+        return result
+
+    def _feeds(self, step: batches.Step) -> tuple[list[MicroBatch], float]:
+        """This rank's micro-batches, and the answers asked for in the whole step / ranks."""
+        lengths = self._train.rows.lengths
+        parts = batches.micro_batches(step.shard(hvd.rank(), hvd.size()), self._shape)
+        feeds = [self._train.micro_batch(rows, self._shape.tokens(lengths[rows])) for rows in parts]
+        return feeds, self._train.asked(step.rows) / hvd.size()
+
+    def _line(self, done: int, result: StepResult) -> dict[str, Any]:
+        """The line of progress of a step."""
+        return {
+            "step": done,
+            "steps": len(self.steps),
+            "epoch": self._epochs[done - 1],
+            **self._pace.line(done, hvd.size()),
+            "loss": result.loss,
+            "learning_rate": result.learning_rate,
+            "gradient_norm": result.gradient_norm,
+            "skipped": result.skipped,
+            "nonfinite_ranks": list(result.nonfinite_ranks),
+            "ranks": hvd.size(),
+        }
+
+    def _judge(self, done: int, result: StepResult) -> None:
+        """Stop at a step that was not applied, where that was asked for: on all ranks in the same step. Raises TrainingError."""
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if result.skipped else 0
+        if not result.nonfinite_ranks and self._skipped_in_a_row < _MOST_SKIPPED:
+            return  # nothing, or an overflow of float16: the loss scale is lowered, and the next step is tried
+        if self.job.on_nan == "skip" and self._skipped_in_a_row < _MOST_SKIPPED:
+            return
+        blamed = " and ".join(map(str, result.nonfinite_ranks)) or "unknown"
+        many = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
+        raise TrainingError(
+            "the loss or a gradient is not finite",
+            expected="numbers",
+            found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{many}",
+            where=f"rank {blamed}, step {done} of {len(self.steps)}; no rank applied it",
+            mend="a lower rate (python -m train.finetune --learning-rate), or --on-nan skip to leave such steps out",
+        )
+
+    def _checkpoint_is_due(self, done: int, result: StepResult) -> bool:
+        every = self.job.checkpoint_every
+        last = done == len(self.steps) and self.job.evaluate  # what follows may fail, too
+        return bool(self.job.checkpoints) and (result.stop or last or (every > 0 and done % every == 0))
+
+    def _write_checkpoint(self, done: int) -> None:
+        self.heartbeat.at(f"writing the checkpoint after step {done}", done - 1, AFTER, 1)
+        arrays = [variable.numpy() for variable in self.step.variables]
+        checkpoints.write(Path(self.job.checkpoints), done, arrays, self._checkpoint_facts, self.directory / PROGRESS)
+
+    def _epoch_ends(self, done: int) -> bool:
+        last = done == len(self.steps) or self._epochs[done] != self._epochs[done - 1]
+        return last and self.job.evaluate and len(self._validation) > 0
+
+    def _validate(self, done: int, history: History | None) -> None:
+        with self._pace.paused():
+            loss, accuracy = evaluation.validate(self.model, self._validation, self.heartbeat, done)
+        if history and not self._is_validated(done):
+            history.validation(epoch=self._epochs[done - 1], step=done, validation_loss=loss, validation_accuracy=accuracy)
+
+    def _is_validated(self, done: int) -> bool:
+        lines = read(self.directory)["validation"]
+        return any(line["step"] == done for line in lines)

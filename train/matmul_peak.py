@@ -1,0 +1,68 @@
+"""What this machine's matrix multiplication reaches in TensorFlow: the peak that a training job's speed is compared with.
+
+Square products of several sizes, the fastest of many runs: a shared machine can only make one slower. On a CPU with the threads
+that the ranks have together; on GPUs on one of them, times their number.
+
+    python -m train.matmul_peak --threads 2                                               → JSON on the output
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+
+from train import errors
+
+_PRECISIONS = ("float32", "bfloat16", "float16")
+_SIZES = {"CPU": (512, 1024, 2048), "GPU": (4096, 8192, 16384)}  # rows and columns; small ones stay in a CPU's caches
+_BUDGET = 0.5  # seconds for each size and precision, at least _LEAST runs
+_LEAST = 3
+
+
+def main() -> int:
+    arguments = _parse()
+    print(json.dumps(_peaks(arguments.threads, arguments.gpus, arguments.budget)))
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--gpus", type=int, default=1, help="how many are used; without any it says nothing")
+    parser.add_argument("--budget", type=float, default=_BUDGET, help="seconds for each size and precision")
+    return parser.parse_args()
+
+
+def _peaks(threads: int, gpus: int, budget: float) -> dict[str, float]:
+    from train.keras2 import tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    kind, devices = ("GPU", gpus) if tf.config.list_physical_devices("GPU") else ("CPU", 1)
+    return {precision: devices * max(_speed(precision, size, budget) for size in _SIZES[kind]) for precision in _PRECISIONS}
+
+
+def _speed(precision: str, size: int, budget: float) -> float:
+    """Operations per second of [size, size] × [size, size]."""
+    from train.keras2 import tf
+
+    left, right = (tf.cast(tf.random.stateless_normal((size, size), (0, seed)), precision) for seed in (1, 2))
+
+    @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
+    def product() -> tf.Tensor:
+        return tf.matmul(left, right)[0, 0]  # one element: copying the whole result is not multiplying
+
+    product().numpy()
+    seconds: list[float] = []
+    end = time.perf_counter() + budget
+    while len(seconds) < _LEAST or time.perf_counter() < end:
+        start = time.perf_counter()
+        product().numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2 * float(size) ** 3 / min(seconds)
+
+
+if __name__ == "__main__":
+    errors.run(main)

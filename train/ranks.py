@@ -1,0 +1,99 @@
+"""How many ranks run where: written by `train.launch` as ranks.json, read by every rank."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from train import manifest
+from train.errors import ToolError
+
+FILE = "ranks.json"
+_LOOPBACK = "127."
+
+
+@dataclass(frozen=True)
+class Ranks:
+    processes: int  # over all hosts
+    hosts: str = ""  # as horovodrun reads it, "a:2,b:2"; empty: this machine
+    cores_per_rank: int = 0  # a rank is pinned to so many; 0: not pinned, the cores shared evenly
+    elastic: bool = False
+    min_processes: int = 0  # an elastic run goes on with so many
+    fusion_threshold_mb: int = 0  # 0: Horovod's own choice, as for the next
+    cycle_time_ms: float = 0
+
+    def write(self, directory: Path) -> None:
+        manifest.write_json(directory / FILE, asdict(self))
+
+    @staticmethod
+    def read(directory: Path) -> Ranks:
+        return Ranks(**json.loads((directory / FILE).read_text("utf-8")))
+
+    @property
+    def host_list(self) -> str:
+        """What horovodrun is told.
+
+        An elastic run gives up every slot of a host when one rank there fails, so on one machine every rank gets a host name of
+        its own: all of 127.0.0.1, 127.0.0.01, 127.0.0.001, … are the loopback address (inet_aton(3)).
+        """
+        if self.hosts:
+            return self.hosts
+        if self.elastic:
+            return ",".join(f"{_LOOPBACK}0.0.{'0' * slot}1:1" for slot in range(self.processes))
+        return f"localhost:{self.processes}"
+
+
+def slots(hosts: str) -> int:
+    """How many ranks a list like "a:2,b:2" holds. Raises ToolError."""
+    try:
+        counts = [int(host.strip().split(":")[1]) for host in hosts.split(",")]
+    except (ValueError, IndexError):
+        counts = [0]
+    if min(counts) < 1:
+        raise ToolError(
+            "the hosts cannot be read",
+            expected="host:ranks, separated by commas, as horovodrun takes them: a:2,b:2",
+            found=hosts,
+            where="--hosts",
+            mend='make train HOSTS="first:2,second:2"',
+        )
+    return sum(counts)
+
+
+def place(ranks: Ranks, environment: Mapping[str, str]) -> tuple[int, int]:
+    """(which slot of its machine this rank has, how many ranks are on that machine): for its cores and its GPU.
+
+    Horovod's local rank tells it, but for an elastic run on one machine, where it is 0 for every rank (see `host_list`).
+    """
+    if environment["HOROVOD_HOSTNAME"].startswith(_LOOPBACK):
+        return int(environment["HOROVOD_RANK"]), ranks.processes
+    return int(environment["HOROVOD_LOCAL_RANK"]), int(environment["HOROVOD_LOCAL_SIZE"])
+
+
+def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
+    """Pin this process when asked to; returns its number of cores. Before TensorFlow is imported: its threads inherit it.
+
+    Raises ToolError when the machine has too few cores.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if not ranks.cores_per_rank:
+        return max(1, len(cores) // on_machine)
+    mine = cores[slot * ranks.cores_per_rank : (slot + 1) * ranks.cores_per_rank]
+    if len(mine) < ranks.cores_per_rank:
+        raise ToolError(
+            "there are too few cores to pin every rank",
+            expected=f"{on_machine * ranks.cores_per_rank} cores: {on_machine} ranks, {ranks.cores_per_rank} each",
+            found=f"{len(cores)}",
+            where=f"rank {environment_rank()}",
+            mend="fewer ranks (NP=), or python -m train.finetune --cores-per-rank 0",
+        )
+    os.sched_setaffinity(0, mine)
+    return len(mine)
+
+
+def environment_rank() -> int:
+    """The rank that this process was started as. An elastic run numbers its ranks anew when one is lost; this number stays."""
+    return int(os.environ["HOROVOD_RANK"])

@@ -1,0 +1,48 @@
+"""A training job's steps in this process alone, one rank and no horovodrun: to look at them, not to keep what they learn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from train import feeding
+from train.corpus import Corpus
+from train.heartbeat import Heartbeat
+from train.job import Job
+from train.ranks import Ranks
+
+if TYPE_CHECKING:
+    from train.loop import Loop
+
+
+def long_enough(job: Job, found: Corpus, ranks: int = 1) -> Job:
+    """The job with as many epochs as its `max_steps` take, and in this one rank the global batch of so many: by accumulation."""
+    accumulation = job.accumulation * ranks
+    rows = job.batch_per_rank * accumulation * job.max_steps
+    epochs = 1 + math.ceil(rows / len(found.train))  # one more: the last steps of an epoch may be larger
+    return dataclasses.replace(job, accumulation=accumulation, epochs=epochs)
+
+
+@contextmanager
+def prepared(found: Corpus, job: Job) -> Iterator[Loop]:
+    """The job's loop, ready to take steps."""
+    from train.keras2 import tf  # before Horovod, which imports TensorFlow, too
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)  # as every rank does
+    import horovod.tensorflow as hvd
+
+    from train import training
+    from train.loop import Loop
+
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        feeding.write(dataclasses.replace(found, validation=[], test=[]), directory)
+        hvd.init()
+        _, model, splits = training.prepare(directory, job)
+        with Heartbeat(directory, 0) as heartbeat:
+            yield Loop(directory, job, Ranks(processes=1), heartbeat, model, splits)

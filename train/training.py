@@ -1,0 +1,138 @@
+"""What one rank does: load, take all steps, and hand over the evaluated SavedModel.
+
+Reads job.json and corpus.jsonl in its directory. Writes there, from rank 0: saved_model/, vocab.txt, progress.jsonl, facts.json;
+from every rank logits.<rank>.npz, its share of the test rows' logits, computed by the SavedModel loaded back from disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import horovod.tensorflow as hvd
+
+from train import checkpoints, classifier, elastic, evaluation, feeding, manifest
+from train.encoder_layer import EncoderLayer
+from train.errors import EncoderError
+from train.feeding import Split
+from train.heartbeat import DONE, LOADING, Heartbeat
+from train.job import FACTS, SAID, Job
+from train.keras2 import tf, tf_keras
+from train.loop import Loop
+from train.ranks import Ranks
+from train.step import TrainStep
+from train.tokenizer import Tokenizer
+
+
+def run(directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, slot: int, threads: int) -> None:
+    """`slot` is this rank's among those of its machine: its GPU. `threads` is how many cores it computes on."""
+    heartbeat.at("connecting to the other ranks", LOADING, 1)
+    hvd.init()
+    _take_device(slot, threads)
+    heartbeat.at("loading encoder and examples", LOADING, 2)
+    with _to_the_person(directory) if hvd.rank() == 0 else contextlib.nullcontext():
+        encoder, model, splits = prepare(directory, job)
+    loop = Loop(directory, job, ranks, heartbeat, model, splits)
+    done = _restored(directory, job, loop.step)
+    state = elastic.State(loop.step, loop.rebuild_step, done, keeps=ranks.elastic)
+    _everything(ranks)(state, loop, encoder, splits["test"])
+
+
+def prepare(directory: Path, job: Job) -> tuple[EncoderLayer, tf_keras.Model, dict[str, Split]]:
+    """Encoder, model, and the encoded splits of the corpus.jsonl in `directory`. After hvd.init(). Raises EncoderError."""
+    classifier.set_precision(job.amp)
+    tf_keras.utils.set_random_seed(job.seed)
+    encoder = EncoderLayer(
+        job.encoder,
+        fine_tune_layers=job.fine_tune_layers,
+        return_sequence=job.task == "tagging",
+        output_size=job.output_size,
+        debug=job.debug and hvd.rank() == 0,
+    )
+    if encoder.limits and hvd.rank() == 0:
+        print(f"!!! {job.encoder}: {encoder.limits}")
+    splits = _encoded(directory, job, encoder)
+    return encoder, classifier.build(encoder, job.task, job.labels, job.dropout), splits
+
+
+def _everything(ranks: Ranks) -> Callable[..., None]:
+    """`_work`, which of an elastic run is begun again from the last state that was kept when a rank is lost."""
+    if ranks.elastic:
+        return elastic.run(_work)
+
+    def once(state: elastic.State, *rest: Any) -> None:
+        state.sync()
+        _work(state, *rest)
+
+    return once
+
+
+def _work(state: elastic.State, loop: Loop, encoder: EncoderLayer, test: Split) -> None:
+    """A job that does not evaluate ends with its facts; one that was asked to stop, with its checkpoint."""
+    if not loop.run(state):
+        return
+    if loop.job.evaluate:
+        _hand_over(loop, encoder, test)
+    loop.heartbeat.at("writing the facts", len(loop.steps), DONE)
+    peak = hvd.allgather(tf.constant([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], tf.int64), name="peak")
+    if hvd.rank() == 0:
+        facts = {"peak_memory_bytes": int(peak.numpy().max()), "lower_case": encoder.lower_case}
+        manifest.write_json(loop.directory / FACTS, facts)
+
+
+def _hand_over(loop: Loop, encoder: EncoderLayer, test: Split) -> None:
+    directory, steps = loop.directory, len(loop.steps)
+    loop.heartbeat.at("saving the model", steps, DONE)
+    if hvd.rank() == 0:
+        for left in directory.glob("logits.*.npz"):  # of a try that a lost rank ended
+            left.unlink()
+        shutil.rmtree(directory / "saved_model", ignore_errors=True)
+        classifier.save(loop.model, directory / "saved_model")
+        shutil.copyfile(encoder.vocabulary, directory / "vocab.txt")
+    hvd.allreduce(tf.zeros(1), name="saved")  # a barrier: nobody loads the SavedModel before it is complete
+    evaluation.write_test_logits(test, directory, loop.heartbeat, steps)
+
+
+def _take_device(slot: int, threads: int) -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    if gpus := tf.config.list_physical_devices("GPU"):
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.set_visible_devices(gpus[slot], "GPU")
+
+
+@contextlib.contextmanager
+def _to_the_person(directory: Path) -> Any:
+    """What is printed inside is shown by the supervisor; horovodrun's output only goes into a log."""
+    with (directory / SAID).open("a", encoding="utf-8", buffering=1) as file, contextlib.redirect_stdout(file):
+        yield
+
+
+def _encoded(directory: Path, job: Job, encoder: EncoderLayer) -> dict[str, Split]:
+    if job.max_seq_len > encoder.positions:
+        raise EncoderError(
+            "the encoder cannot take sequences this long",
+            expected=f"max_seq_len up to {encoder.positions}, the rows of its position table",
+            found=f"max_seq_len {job.max_seq_len}",
+            where=job.encoder,
+            mend=f"make train MAX_SEQ_LEN={encoder.positions}",
+        )
+    tokenize = Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
+    return feeding.read(directory, job.task, tokenize)
+
+
+def _restored(directory: Path, job: Job, step: TrainStep) -> int:
+    """Steps done in the checkpoint that is gone on from, whose variables rank 0 takes; the others get them by broadcast."""
+    if not job.resume or hvd.rank() != 0:
+        return 0
+    checkpoint, _ = checkpoints.newest(Path(job.checkpoints))  # the supervisor has told of damaged ones, and compared the settings
+    if checkpoint is None:
+        return 0
+    for variable, value in zip(step.variables, checkpoints.restore(checkpoint, directory), strict=True):
+        variable.assign(value)
+    return checkpoint.step
