@@ -75,7 +75,7 @@ def settings(found: Corpus, job: Job, ranks: Ranks, effort: Effort) -> list[Sett
 
 
 def ratios(times: Times) -> list[dict[str, Any]]:
-    compared = ((_OURS, _EXAMPLE), (_LAZY, _OURS), (_LAZY, _SPARSE))
+    compared = ((_OURS, _EXAMPLE), (_SPARSE, _EXAMPLE), (_LAZY, _EXAMPLE), (_LAZY, _OURS), (_LAZY, _SPARSE))
     return [{"ours": ours, "theirs": theirs, **training_runs.faster(times, ours, theirs)} for ours, theirs in compared]
 
 

@@ -136,6 +136,42 @@ def _whole_export(record: dict[str, Any]) -> str:
     return _signed([], record, total)
 
 
+def _training_speed(record: dict[str, Any]) -> str:
+    lines = ["| training | examples/s (95 %) | waste | outside TensorFlow | memory of a rank |", "|---|---|---|---|---|"]
+    base = "as the example"
+    ratios = {row["ours"]: row for row in record["ratios"] if row["theirs"] == base}
+    for row in record["rows"]:
+        found = ratios.get(row["setting"])
+        low, high = found["interval"] if found else (1.0, 1.0)
+        speed = f"{found['ratio']:.2f} × ({low:.2f} to {high:.2f})" if found else "1 ×"
+        shares = f"{row['padding_waste']:.1%} | {row['outside_tensorflow']:.2%}"
+        lines.append(f"| {row['setting']} | {speed} | {shares} | {row['peak_memory_bytes'] / 1e9:.2f} GB |")
+    lazy = next(row for row in record["ratios"] if "LazyAdam" in row["ours"] and "AdamW" in row["theirs"])
+    low, high = lazy["interval"]
+    rows = f"{record['effort']['rows']} rows an epoch, {record['effort']['rounds']} rounds"
+    return _signed(lines, record, f"LazyAdam ÷ {lazy['theirs']}: {lazy['ratio']:.2f} ({low:.2f} to {high:.2f}). {rows}.")
+
+
+def _scaling(record: dict[str, Any]) -> str:
+    lines = ["| what | examples/s, with ÷ without (95 %) | with | without |", "|---|---|---|---|"]
+    for row in record["ratios"]:
+        low, high = row["interval"]
+        lines.append(f"| {row['name']} | {row['ratio']:.3f} ({low:.3f} to {high:.3f}) | {row['ours']} | {row['theirs']} |")
+    lines += [f"| {row['setting']} | skipped: {row['reason']} | | |" for row in record["skipped"]]
+    return _signed(lines, record, "Weak scaling: two ranks ÷ twice one rank, a core each.")
+
+
+def _training_accuracy(record: dict[str, Any]) -> str:
+    lines = ["| seed | test accuracy | macro F1 | trained on |", "|---|---|---|---|"]
+    for row in record["runs"]:
+        trained = f"{row['train_rows']} rows, {row['epochs']} epochs"
+        lines.append(f"| {row['seed']} | {row['test_accuracy']:.4f} | {row['macro_f1']:.4f} | {trained} |")
+    published = record["runs"][0]["published"]
+    figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
+    test = f"Mean {record['mean']:.4f}, on AG News' official {record['runs'][0]['test_rows']} test rows"
+    return _signed(lines, record, f"{test}. Published, on {published['trained_on']}: {figures}.")
+
+
 def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
     machine = record["machine"]
     return "\n".join([*lines, "", f"{what} {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."]) + "\n"
@@ -148,6 +184,9 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "variant_speed.json": _variant_speed,
     "fused_latency.json": _fused_latency,
     "whole_export.json": _whole_export,
+    "training_accuracy.json": _training_accuracy,
+    "training_speed.json": _training_speed,
+    "scaling.json": _scaling,
     "gpu/engines.json": pages.engines,
     "gpu/serving.json": pages.serving,
 }

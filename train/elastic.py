@@ -31,8 +31,12 @@ class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast va
         super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, done=done)
 
     def keep(self) -> None:
-        """What is gone back to from now on. Not Horovod's `commit`, which also asks the others for new hosts: there are none."""
+        """What is gone back to from now on. Not Horovod's `commit`, which also asks the others for new hosts: there are none.
+
+        First all ranks meet: rank 0 has then written the lines of these steps, so that they are there if it is lost.
+        """
         if self._keeps:
+            hvd.allreduce(tf.zeros(1), name="keep")
             self._arrays = [variable.numpy() for variable in self._step.variables]
             self.save()
 
@@ -54,10 +58,9 @@ def run(work: Callable[..., None]) -> Callable[..., None]:
     def told_apart(*arguments: Any) -> None:
         try:
             work(*arguments)
-        except tf.errors.UnknownError as error:  # Horovod's own wrapper knows some operations by name, and swallows all others
-            if "Horovod" in error.message:
-                raise HorovodInternalError(error.message) from error
-            raise
+        except tf.errors.UnknownError as error:  # what TensorFlow makes of an all-reduce that failed
+            # Horovod's own wrapper knows a few operations by name, and swallows the error of all others: the rank ends with 0.
+            raise HorovodInternalError(error.message) from error
 
     wrapped: Callable[..., None] = run_fn(told_apart, _connect_anew)
     return wrapped

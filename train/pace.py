@@ -57,8 +57,8 @@ class Pace:
 
 
 def _seconds(progress: Path, done: int) -> float:
-    """`seconds` of the line of step `done`."""
-    if not done:
+    """`seconds` of the line of step `done`; 0 at the beginning."""
+    if not done or not progress.exists():
         return 0.0
     lines = [json.loads(line) for line in progress.read_text("utf-8").splitlines()]
-    return float(next(line["seconds"] for line in lines if line["step"] == done and "seconds" in line))
+    return float(next((line["seconds"] for line in lines if line["step"] == done and "seconds" in line), 0.0))

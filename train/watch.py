@@ -21,7 +21,7 @@ from train.job import FAILURE
 _EXIT_LINE = re.compile(r"Process (\d+) exit with status code (\d+)\.")
 _SILENCE = 15  # seconds without a tick until a rank counts as standing still
 _FIRST_STEP = 600  # seconds at least to load, trace and compile, whatever the limit for later steps
-_FROM_HOROVOD = ("HorovodInternalError", "UnknownError")  # the latter is how TensorFlow hands on the former
+_FROM_HOROVOD = ("HorovodInternalError", "UnknownError")  # the latter is what TensorFlow makes of the former
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def first_failure(directory: Path, log: str) -> Failure | None:
     """
     records = [json.loads(path.read_text("utf-8")) for path in directory.glob(f"{FAILURE}.*.json")]
     records.sort(key=lambda record: record["time"])
-    own = [record for record in records if record["type"] not in _FROM_HOROVOD or "Horovod" not in record["error"]]
+    own = [record for record in records if record["type"] not in _FROM_HOROVOD]
     silent = {rank: status for rank, status in exits(log).items() if rank not in {record["rank"] for record in records}}
     if silent and not own:  # the others of a failed job are ended by SIGTERM: one of those counts only when there is no other
         rank, status = min(silent.items(), key=lambda one: one[1] == 128 + signal.SIGTERM)
