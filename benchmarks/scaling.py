@@ -152,6 +152,9 @@ def _show(record: dict[str, Any]) -> None:
     for row in record["skipped"]:
         table.add_row(row["setting"], "skipped", row["reason"])
     terminal.console().print(table)
+    weak = next(row for row in record["ratios"] if row["name"] == "weak scaling")
+    verdict = "met" if weak["ratio"] >= record["weak_scaling_target"] else "MISSED"
+    print(f"{verdict}  weak scaling ≥ {record['weak_scaling_target']}: {weak['ratio']:.3f}")
 
 
 if __name__ == "__main__":

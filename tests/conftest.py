@@ -1,8 +1,7 @@
-"""The one slow fixture: a tiny model taken the whole way once, by the commands a person runs."""
+"""The slow fixtures: tiny models taken the whole way once, by the commands a person runs, for both of pytest's workers."""
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -11,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from train import generated_corpus
 
 CHECKOUT = Path(__file__).parents[1]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def command(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -37,26 +38,50 @@ def succeed(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="session")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_corpus.write(tmp_path_factory.mktemp("corpus") / "generated")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """(name, make) → a directory of that name, filled by `make` in the first of pytest's workers that asks for it."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        target, done = root / f"{name}.once" / name, root / f"{name}.once" / "done"
+        target.parent.mkdir(exist_ok=True)
+        with FileLock(target.parent / "lock"):
+            if not done.exists():
+                make(target)
+                done.touch()
+        return target
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("encoder") / "tiny"
-    succeed("tests/make_tiny_encoder.py", generated, target)
-    return target
+def generated(once: Once) -> Path:
+    return once("generated", generated_corpus.write)
 
 
 @pytest.fixture(scope="session")
-def finished_run(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_encoder(generated: Path, once: Once) -> Path:
+    return once("tiny", lambda target: succeed("tests/make_tiny_encoder.py", generated, target))
+
+
+@pytest.fixture(scope="session")
+def training_flags(generated: Path, tiny_encoder: Path) -> list[object]:
+    """Of the finished run."""
+    rows = ["--corpus", generated, "--train-rows", 2000, "--epochs", 2, "--max-seq-len", 48]
+    return [*rows, "--encoder", tiny_encoder, "--processes", 2, "--learning-rate", 3e-3]
+
+
+@pytest.fixture(scope="session")
+def finished_run(training_flags: list[object], once: Once) -> Path:
     """runs/<name> after training with two Horovod processes, export, and the repository. Read only: copy it to change it."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    train = ["--corpus", generated, "--encoder", tiny_encoder, "--processes", 2, "--max-seq-len", 48, "--learning-rate", 3e-3]
-    succeed("-m", "train.finetune", "--out", run / "bundle", *train)
-    succeed("-m", "export.convert", "--run", run)
-    succeed("-m", "serving.build_repository", "--run", run)
-    return run
+
+    def make(run: Path) -> None:
+        succeed("-m", "train.finetune", "--out", run / "bundle", *training_flags)
+        succeed("-m", "export.convert", "--run", run)
+        succeed("-m", "serving.build_repository", "--run", run)
+
+    return once("finished", make)
 
 
 @pytest.fixture
@@ -66,23 +91,19 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def foreign_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def foreign_models(once: Once) -> Path:
     """Models that were not trained here: pairs/, tagger/, unknown/ with model/, vocab.txt, labels.txt and rows."""
-    target = tmp_path_factory.mktemp("foreign")
-    succeed("tests/make_foreign_models.py", target)
-    return target
+    return once("foreign", lambda target: succeed("tests/make_foreign_models.py", target))
 
 
 @pytest.fixture(scope="session")
-def adopted_run(foreign_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """name → the run of that foreign model, adopted and converted, made once. Read only: copy it to change it."""
+def adopted_run(foreign_models: Path, once: Once) -> Callable[[str], Path]:
+    """name → the run of that foreign model, adopted and converted. Read only: copy it to change it."""
 
-    @functools.cache
-    def make(name: str) -> Path:
-        source, run = foreign_models / name, tmp_path_factory.mktemp("adopted") / name
+    def make(run: Path) -> None:
+        source = foreign_models / run.name
         files = ["--vocab", source / "vocab.txt", "--labels", source / "labels.txt", "--golden", next(source.glob("rows.*"))]
         succeed("-m", "export.adopt", "--saved-model", source / "model", *files, "--out", run / "bundle")
         succeed("-m", "export.convert", "--run", run)
-        return run
 
-    return make
+    return lambda name: once(name, make)

@@ -44,13 +44,26 @@ def settings(job: Job, processes: int, directory: Path) -> dict[str, Any]:
 
 
 def write(directory: Path, step: int, arrays: Sequence[NDArray[Any]], facts: dict[str, Any], progress: Path) -> None:
-    """Add the checkpoint after `step` steps to `directory`, and remove those older than the newest two."""
+    """Add the checkpoint after `step` steps to `directory`, and keep the one before it.
+
+    Later ones go: they are damaged, or the run would not have gone on from before them.
+    """
     with manifest.atomic_directory(directory / _NAME.format(step)) as building:
         np.savez(building / _VARIABLES, *arrays)
         shutil.copyfile(progress, building / PROGRESS)
         manifest.seal(building, _MANIFEST, {"step": step, "settings": facts})
-    for old in _all(directory)[:-_KEPT]:
-        shutil.rmtree(old)
+    there = _all(directory)
+    last = there.index(directory / _NAME.format(step))
+    for path in there[: max(0, last + 1 - _KEPT)] + there[last + 1 :]:
+        shutil.rmtree(path)
+
+
+def remove(directory: Path) -> None:
+    """All checkpoints, and the directory unless it holds anything else."""
+    for path in _all(directory):
+        shutil.rmtree(path)
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -102,4 +115,4 @@ def newest_step(directory: Path) -> int:
 
 def _all(directory: Path) -> list[Path]:
     """Oldest first."""
-    return sorted(directory.glob("step-*"))
+    return sorted(path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdecimal())

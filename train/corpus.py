@@ -225,8 +225,7 @@ def _split(examples: dict[str, list[Example]], validation_share: float, seed: in
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[int]:
-    """Numbers of `count` rows, the classes in equal shares as far as they go (of a tagger any rows); all when `count` is 0 or too
-    large."""
+    """Numbers of `count` rows, of each class its share (of a tagger any rows); all when `count` is 0 or too large."""
     if count <= 0 or count >= len(examples):
         return list(range(len(examples)))
     shuffled = random.Random(seed).sample(range(len(examples)), len(examples))
@@ -235,12 +234,9 @@ def sample(examples: list[Example], count: int, seed: int) -> list[int]:
     by_class: dict[int, list[int]] = defaultdict(list)
     for row in shuffled:
         by_class[examples[row].label].append(row)
-    taken: list[int] = []
-    while len(taken) < count:
-        for numbers in by_class.values():
-            if numbers and len(taken) < count:
-                taken.append(numbers.pop())
-    return sorted(taken)
+    # The middles of a class's rows lie evenly between 0 and 1: the first `count` of all classes' rows hold each in its share.
+    ranked = sorted(((place + 0.5) / len(rows), row) for rows in by_class.values() for place, row in enumerate(rows))
+    return sorted(row for _, row in ranked[:count])
 
 
 def _some(labels: Sequence[str]) -> str:

@@ -67,8 +67,7 @@ class Display:
 
     def _show_step(self, facts: dict[str, Any]) -> None:
         step, steps, seconds = facts["step"], facts["steps"], max(facts["seconds"], 1e-3)
-        loss = "not finite" if facts["loss"] is None else f"{facts['loss']:.3f}"
-        text = f"step {step}/{steps}  loss {loss}  {facts['examples'] / seconds:.1f} examples/s"
+        text = f"step {step}/{steps}  loss {_number(facts['loss'])}  {facts['examples'] / seconds:.1f} examples/s"
         last = step == steps
         self._bar.update(self._task, total=steps, completed=step, text=f"{text}; evaluating" if last else text)
         if not self._console.is_terminal and (last or time.monotonic() - self._printed > _LINE_EVERY):
@@ -77,7 +76,9 @@ class Display:
             self._printed = time.monotonic()
 
     def _show_validation(self, facts: dict[str, Any]) -> None:
-        self.say(
-            f"          epoch {facts['epoch']}  validation accuracy {facts['validation_accuracy']:.4f}"
-            f"  loss {facts['validation_loss']:.3f}"
-        )
+        accuracy = f"validation accuracy {facts['validation_accuracy']:.4f}"
+        self.say(f"          epoch {facts['epoch']}  {accuracy}  loss {_number(facts['validation_loss'])}")
+
+
+def _number(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.3f}"

@@ -7,7 +7,8 @@ no example counts twice in them, and none is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import horovod.tensorflow as hvd
@@ -28,6 +29,8 @@ class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast va
     def __init__(self, step: TrainStep, rebuild: Callable[[], TrainStep], done: int, *, keeps: bool) -> None:
         """`rebuild` makes the step for another number of ranks; a state that is never restored need not keep anything."""
         self._step, self._rebuild, self._keeps = step, rebuild, keeps
+        self._arrays = [variable.numpy() for variable in step.variables] if keeps else []
+        self._broken: set[int] = set()  # numbers of ranks with which an all-reduce failed
         super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, done=done)
 
     def keep(self) -> None:
@@ -47,22 +50,36 @@ class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast va
 
     def sync(self) -> None:
         """All ranks take rank 0's variables and number."""
-        self._step.broadcast()
-        super().sync()
-        self.keep()
+        with self.told_apart():
+            self._step.broadcast()
+            super().sync()
+            self.keep()
+
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Raises HorovodInternalError, after which the others go on, for what TensorFlow makes of an all-reduce that failed.
+
+        Horovod's own wrapper knows a few operations by name, and swallows the error of all others: the rank ends with 0. An error
+        that is there again although no rank was lost is this rank's own.
+        """
+        ranks = hvd.size()
+        try:
+            yield
+        except tf.errors.UnknownError as error:
+            if ranks in self._broken:
+                raise
+            self._broken.add(ranks)
+            raise HorovodInternalError(error.message) from error
 
 
 def run(work: Callable[..., None]) -> Callable[..., None]:
     """`work(state, …)`, begun again after the loss of a rank from the state that was kept last."""
 
-    def told_apart(*arguments: Any) -> None:
-        try:
-            work(*arguments)
-        except tf.errors.UnknownError as error:  # what TensorFlow makes of an all-reduce that failed
-            # Horovod's own wrapper knows a few operations by name, and swallows the error of all others: the rank ends with 0.
-            raise HorovodInternalError(error.message) from error
+    def once(state: State, *arguments: Any) -> None:
+        with state.told_apart():
+            work(state, *arguments)
 
-    wrapped: Callable[..., None] = run_fn(told_apart, _connect_anew)
+    wrapped: Callable[..., None] = run_fn(once, _connect_anew)
     return wrapped
 
 

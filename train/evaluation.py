@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import horovod.tensorflow as hvd
@@ -17,10 +18,15 @@ from train.saved_model import SavedClassifier
 _BATCH = 32
 
 
-def validate(model: tf_keras.Model, split: Split, heartbeat: Heartbeat, step: int) -> tuple[float, float]:
-    """(mean loss, accuracy) over all answers of `split`, all-reduced: the same on every rank."""
-    sums = np.zeros(3)  # losses, right answers, answers
+def validate(
+    model: tf_keras.Model, split: Split, heartbeat: Heartbeat, step: int, stop: Callable[[], bool]
+) -> tuple[float, float] | None:
+    """(mean loss, accuracy) over all answers of `split`, all-reduced: the same on every rank. None when one was told to stop."""
+    sums = np.zeros(4)  # losses, right answers, answers, ranks that stopped
     for number, rows in _share(split):
+        if stop():
+            sums[3] = 1
+            break
         heartbeat.at(f"validating after step {step}", step - 1, AFTER, number)
         feed, labels = split.micro_batch(rows, int(split.rows.lengths[rows].max()))
         logits = _forward(model, {name: tf.constant(value) for name, value in feed.items()}).numpy()
@@ -28,9 +34,9 @@ def validate(model: tf_keras.Model, split: Split, heartbeat: Heartbeat, step: in
         logits, labels = logits[asked].astype(np.float64), labels[asked]
         shifted = logits - logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-        sums += losses.sum(), (logits.argmax(axis=1) == labels).sum(), len(labels)
-    loss, right, answers = hvd.allreduce(tf.constant(sums), op=hvd.Sum, name="validation").numpy()
-    return float(loss / answers), float(right / answers)
+        sums[:3] += losses.sum(), (logits.argmax(axis=1) == labels).sum(), len(labels)
+    loss, right, answers, stopped = hvd.allreduce(tf.constant(sums), op=hvd.Sum, name="validation").numpy()
+    return None if stopped else (float(loss / answers), float(right / answers))
 
 
 @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

@@ -10,7 +10,9 @@ bundle and exits with 75; the same command with --resume goes on from there.
 from __future__ import annotations
 
 import argparse
-import shutil
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,18 @@ def main() -> int:
     found, ranks = flags.corpus_of(arguments), flags.ranks_of(arguments)
     job = flags.job_of(arguments, found, checkpoints=str((arguments.out.parent / "checkpoints").resolve()), evaluate=True)
     _describe(found, job)
-    handover.encoder_facts(job.encoder)  # refuses one with links now, not when it has been trained
+    handover.encoder_facts(job.encoder)  # refuses one that is not there or has links now, not when it has been trained
     with manifest.atomic_directory(arguments.out) as building:
         scratch = building / "training"
         scratch.mkdir()
         feeding.write(found, scratch)
         job.write(scratch)
         _check_checkpoints(job, ranks, scratch)
-        launch.run(scratch, ranks)
         choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
-        metrics = handover.complete(scratch, building, found, job, arguments.golden_rows, {**choices, **vars(ranks)})
-    shutil.rmtree(job.checkpoints, ignore_errors=True)
+        with _resumable(job):
+            launch.run(scratch, ranks)
+            metrics = handover.complete(scratch, building, found, job, arguments.golden_rows, {**choices, **vars(ranks)})
+    checkpoints.remove(Path(job.checkpoints))
     _show(metrics)
     print(f"bundle    {arguments.out}")
     return 0
@@ -79,13 +82,33 @@ def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path) -> None:
         print("resuming  no whole checkpoint is there: from the beginning", flush=True)
 
 
+@contextlib.contextmanager
+def _resumable(job: Job) -> Iterator[None]:
+    """Raises Interrupted for a KeyboardInterrupt inside when a checkpoint to go on from is there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        newest, _ = checkpoints.newest(Path(job.checkpoints))
+        if newest is None:
+            print("\nno step was finished: nothing to save", file=sys.stderr)
+            raise
+        raise errors.Interrupted(
+            "training was interrupted",
+            expected="to run to the end",
+            found=f"SIGTERM or Ctrl-C; the checkpoint after step {newest.step} is there",
+            where=job.checkpoints,
+            mend="the same command with --resume (make train RESUME=1) goes on from there",
+        ) from None
+
+
 def _show(metrics: dict[str, Any]) -> None:
     console = terminal.console()
     table = terminal.table("test rows by class", "class", "precision", "recall", "F1", "rows", left=("class",))
     for label, one in metrics["per_class"].items():
         table.add_row(label, *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")), str(one["rows"]))
     console.print(table)
-    console.print(f"\naccuracy  {metrics['test_accuracy']:.4f} on {metrics['test_rows']} test rows", soft_wrap=True)
+    accuracy, macro = metrics["test_accuracy"], metrics["macro_f1"]
+    console.print(f"\naccuracy  {accuracy:.4f} on {metrics['test_rows']} test rows, macro F1 {macro:.4f}", soft_wrap=True)
     if published := metrics.get("published"):
         figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
         console.print(f"          published, on {published['trained_on']}: {figures}", soft_wrap=True)

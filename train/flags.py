@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,9 @@ def _add_data(group: Any) -> None:
     group.add_argument("--labels", nargs="*", default=[], help="the labels in their order; none: discovered")
     group.add_argument("--validation-share", type=float, default=0.05, help="of the training rows, unless validation.* is there")
     group.add_argument("--max-bad-rows", type=int, default=0, help="so many are left out instead of refused")
-    group.add_argument("--train-rows", type=int, default=0, help="a stratified sample of so many rows; 0: all")
+    group.add_argument("--train-rows", type=int, default=0, help="a sample of so many rows, each class in its share; 0: all")
     group.add_argument("--golden-rows", type=int, default=0, help="test rows kept as reference; 0: all")
-    group.add_argument("--max-seq-len", type=int, default=128, help="tokens, [CLS] and [SEP] included")
+    group.add_argument("--max-seq-len", type=_at_least(8), default=128, help="tokens, [CLS] and [SEP] included")
     group.add_argument(
         "--batches", choices=("bucketed", "shuffled"), default="bucketed", help="neighbours in length together, or not"
     )
@@ -103,10 +104,10 @@ def _add_model(group: Any) -> None:
 
 
 def _add_optimization(group: Any) -> None:
-    group.add_argument("--epochs", type=int, default=1)
+    group.add_argument("--epochs", type=_at_least(1), default=1)
     group.add_argument("--max-steps", type=int, default=0, help="0: all")
-    group.add_argument("--batch-per-rank", type=int, default=16, help="rows of one forward pass")
-    group.add_argument("--accumulation", type=int, default=1, help="forward passes per step")
+    group.add_argument("--batch-per-rank", type=_at_least(1), default=16, help="rows of one forward pass")
+    group.add_argument("--accumulation", type=_at_least(1), default=1, help="forward passes per step")
     group.add_argument("--optimizer", choices=("adamw", "lazy_adam"), default="adamw")
     group.add_argument("--learning-rate", type=float, default=1e-4, help="peak, of the global batch")
     group.add_argument("--scale-learning-rate", action="store_true", help="peak × ranks")
@@ -119,7 +120,7 @@ def _add_optimization(group: Any) -> None:
 
 
 def _add_ranks(group: Any) -> None:
-    group.add_argument("--processes", type=int, default=2, help="Horovod ranks on this machine")
+    group.add_argument("--processes", type=_at_least(1), default=2, help="Horovod ranks on this machine")
     group.add_argument("--hosts", default="", help="a:2,b:2: ranks there instead, over ssh; same paths on all of them")
     group.add_argument("--elastic", action="store_true", help="go on with the other ranks when one is lost")
     group.add_argument("--min-np", type=int, default=1, help="so many at least")
@@ -129,6 +130,15 @@ def _add_ranks(group: Any) -> None:
     group.add_argument("--fusion-threshold-mb", type=int, default=0, help="0: Horovod's own")
     group.add_argument("--cycle-time-ms", type=float, default=0, help="0: Horovod's own")
     group.add_argument("--hang-limit", type=float, default=300, help="seconds without progress of any rank")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(given: str) -> int:
+        if int(given) < least:
+            raise argparse.ArgumentTypeError(f"{given} is below {least}, the least that makes sense")
+        return int(given)
+
+    return number
 
 
 def _sampled(found: corpus.Corpus, count: int, seed: int) -> corpus.Corpus:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from train.bert_encoder import Size
 
 
+FORMULA = (
+    "matrix products, 3 × forward: a layer of s tokens 8sh² + 4s²h + 4shf (Vaswani et al. 2017; "
+    "Narayanan et al. 2021, appendix; more in train/flops.py)"
+)
+
+
 def forward(size: Size, tokens: float, labels: int, *, tagging: bool = False) -> float:
     """Operations of one forward pass for one example of so many tokens: its own for the model's work, with its padding for
     what is computed. A tagger's head answers every token and has no pooler before it."""

@@ -18,11 +18,13 @@ _SMALL_TABLE = 1024  # rows: fewer than a batch has tokens, so that dense is sma
 _COMPRESSION = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}
 
 
-def settled(gradients: Sequence[Gradient], *, sparse_as_dense: bool) -> list[Gradient]:
+def settled(gradients: Sequence[Gradient], variables: Sequence[tf.Variable], *, sparse_as_dense: bool) -> list[Gradient]:
     """Sparse gradients as dense ones where that is asked for, and where their table is small (token types)."""
     return [
-        dense(one) if isinstance(one, tf.IndexedSlices) and (sparse_as_dense or one.shape[0] <= _SMALL_TABLE) else one
-        for one in gradients
+        dense(one, table.shape[0])
+        if isinstance(one, tf.IndexedSlices) and (sparse_as_dense or table.shape[0] <= _SMALL_TABLE)
+        else one
+        for one, table in zip(gradients, variables, strict=True)
     ]
 
 
@@ -72,9 +74,9 @@ def norm(gradients: Sequence[Gradient]) -> tf.Tensor:
     return tf.linalg.global_norm(gradients)
 
 
-def dense(gradient: Gradient) -> tf.Tensor:
-    """A sparse gradient as the whole table, zero in the rows it lacks; a dense one as it is."""
+def dense(gradient: Gradient, rows: int | None = None) -> tf.Tensor:
+    """A sparse gradient as the whole table of so many rows, zero in those it lacks; a dense one as it is."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    rows = gradient.shape[0] or gradient.dense_shape[0]  # the latter when it came through another function
+    rows = rows or gradient.shape[0] or gradient.dense_shape[0]  # the last when it came through another function
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, rows)

@@ -67,9 +67,17 @@ def complete(
 def encoder_facts(handle: str) -> dict[str, str]:
     """Of a local module also its sha256 and, when set-up made it, what from; an address's files are in TF Hub's own cache.
 
-    Raises ManifestError for a directory with links.
+    Raises EncoderError for a directory that is not there, ManifestError for one with links.
     """
     directory = Path(handle)
+    if "://" not in handle and not directory.is_dir():
+        raise errors.EncoderError(
+            "the encoder cannot be loaded",
+            expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
+            found="no such directory",
+            where=handle,
+            mend="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
+        )
     made = directory / "encoder.json"
     return {
         "handle": handle,

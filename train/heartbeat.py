@@ -29,6 +29,7 @@ class Heartbeat:
     def __init__(self, directory: Path, rank: int) -> None:
         self._path = directory / f"rank.{rank}.json"
         self._facts: dict[str, Any] = {"rank": rank, "host": socket.gethostname(), "pid": os.getpid()}
+        self.begin(0)
         self.at("starting", LOADING)
         self._ticks = 0
         self._ended = threading.Event()
@@ -43,6 +44,10 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
 
+    def begin(self, step: int) -> None:
+        """Say that the next step, from 0, is the first one: it takes longer, because it is traced and compiled."""
+        self._first = step
+
     def at(self, phase: str, *position: int) -> None:
         """`phase` is for people; `position` grows with the work done: step, stage, and what is counted in it. Costs nothing:
         the thread writes."""
@@ -55,11 +60,13 @@ class Heartbeat:
                 ended = (self._path.parent / ENDED).exists()
             except FileNotFoundError:  # with its directory
                 ended = True
+            except OSError:  # a full disk, a file system that is away: no sign of life for now
+                continue
             if ended:  # by the supervisor, who cannot kill a rank on another host
                 os._exit(_ENDED_BY_SUPERVISOR)
 
     def _beat(self) -> None:
         self._ticks += 1
         beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps({**self._facts, **self._where, "ticks": self._ticks}), "utf-8")
+        beside.write_text(json.dumps({**self._facts, **self._where, "first": self._first, "ticks": self._ticks}), "utf-8")
         beside.replace(self._path)

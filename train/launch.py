@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -11,17 +12,16 @@ from pathlib import Path
 
 import psutil
 
-from train import checkpoints
 from train.display import Display
-from train.errors import CorpusError, EncoderError, Interrupted, SlipwayError, ToolError, TrainingError
+from train.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
 from train.job import ENDED, FACTS, FAILURE, STOP, Job
-from train.ranks import Ranks as Ranks
+from train.ranks import Ranks
 from train.watch import Failure, Watch, ended, exits, first_failure
 
 _LOG = "horovod.log"
 _SHOWN_LOG_LINES = 15
 _TURN = 0.2  # seconds between two looks
-_GRACE = 6  # seconds that the other ranks have to end by themselves once one has failed
+_GRACE = 4  # seconds that the other ranks have to end by themselves once one has failed
 _STOP_WITHIN = 60  # seconds from the wish to stop; a checkpoint takes a few, but a step may be long
 _ELASTIC_TIMEOUT = 20  # seconds to find enough ranks to go on with
 
@@ -30,11 +30,11 @@ def run(directory: Path, ranks: Ranks, worker: str = "train.worker") -> None:
     """Run the job in `directory` to its end; `worker` is the module that every rank runs.
 
     Raises TrainingError with the first failing rank and its error, or the error that a rank raised for the person to read;
-    Interrupted when SIGTERM or Ctrl-C came and a checkpoint is there; KeyboardInterrupt when none is.
+    KeyboardInterrupt after SIGTERM or Ctrl-C, when the ranks have ended.
     """
     ranks.write(directory)
     job = Job.read(directory)
-    print(f"training  {ranks.processes} Horovod processes (Gloo)" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
+    print(f"training  {ranks.processes} Horovod processes" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
     with (directory / _LOG).open("wb") as log:
         # Its own session: Ctrl-C on the terminal is for us alone, who let the ranks write a checkpoint first.
         horovodrun = subprocess.Popen(
@@ -47,7 +47,7 @@ def run(directory: Path, ranks: Ranks, worker: str = "train.worker") -> None:
             (directory / ENDED).touch()  # ranks on other hosts see it, and end
     failure = hanging or first_failure(directory, _read_log(directory))
     if stopped and not (failure and failure.record):
-        _raise_interrupted(job)
+        raise KeyboardInterrupt
     if hanging or horovodrun.returncode != 0 or not (directory / FACTS).is_file():
         raise _error(directory, failure, horovodrun.returncode, ranks)
 
@@ -88,7 +88,7 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
                 if hanging := watch.hanging(job.hang_limit, lost):
                     return bool(stop_asked), hanging
                 failed = failed or (time.monotonic() if _failed(directory, lost) and not ranks.elastic else 0.0)
-                if failed and time.monotonic() - failed > _GRACE:
+                if failed and (time.monotonic() - failed > _GRACE or _is_explained(directory)):
                     break
                 if stop_asked and (not watch.training or time.monotonic() - stop_asked > _STOP_WITHIN):
                     break
@@ -107,6 +107,11 @@ def _failed(directory: Path, lost: set[int]) -> bool:
     return bool(lost) or any(directory.glob(f"{FAILURE}.*.json"))
 
 
+def _is_explained(directory: Path) -> bool:
+    """Whether a rank has left an error for the person to read: nothing that others could tell is better."""
+    return any(json.loads(path.read_text("utf-8"))["slipway"] for path in directory.glob(f"{FAILURE}.*.json"))
+
+
 def _end(horovodrun: subprocess.Popen[bytes]) -> None:
     """End what was started here, all of it: also a rank that stands still."""
     if horovodrun.poll() is None:
@@ -121,20 +126,6 @@ def _end(horovodrun: subprocess.Popen[bytes]) -> None:
 
 def _read_log(directory: Path) -> str:
     return (directory / _LOG).read_text("utf-8", "replace")
-
-
-def _raise_interrupted(job: Job) -> None:
-    step = checkpoints.newest_step(Path(job.checkpoints))
-    if not step:
-        print("\nno step was finished: nothing to save", file=sys.stderr)
-        raise KeyboardInterrupt
-    raise Interrupted(
-        "training was interrupted",
-        expected="to run to the end",
-        found=f"SIGTERM or Ctrl-C; the checkpoint after step {step} is there",
-        where=job.checkpoints,
-        mend="the same command with --resume (make train RESUME=1) goes on from there",
-    )
 
 
 def _error(directory: Path, failure: Failure | None, status: int, ranks: Ranks) -> SlipwayError:

@@ -50,21 +50,21 @@ class Loop:
 
     def run(self, state: State) -> bool:
         """Whether all steps were taken; else the supervisor asked to stop, and a checkpoint was written."""
+        self.heartbeat.begin(state.done)
         self._pace.begin(state.done, self.directory / PROGRESS)
         with self._history(state.done) if hvd.rank() == 0 else contextlib.nullcontext() as history:
-            if state.done and self._epoch_ends(state.done):  # the run was stopped before its validation
-                self._validate(state.done, history)
+            if state.done and self._epoch_ends(state.done) and not self._validate(state.done, history):
+                return False  # as the run before, whose checkpoint is still there
             while state.done < len(self.steps):
                 result = self.take(state.done)
                 state.done += 1
                 if history:
                     history.step(**self._line(state.done, result))
                 self._judge(state.done, result)
-                if self._epoch_ends(state.done) and not result.stop:
-                    self._validate(state.done, history)
-                if hvd.rank() == 0 and self._checkpoint_is_due(state.done, result):
+                stop = result.stop or (self._epoch_ends(state.done) and not self._validate(state.done, history))
+                if hvd.rank() == 0 and self._checkpoint_is_due(state.done, stop):
                     self._write_checkpoint(state.done)
-                if result.stop:
+                if stop:
                     return False
                 if state.done % KEEP_EVERY == 0:
                     state.keep()
@@ -95,7 +95,7 @@ class Loop:
     def take(self, number: int) -> StepResult:
         """Step `number`, from 0."""
         self.heartbeat.at(f"before step {number + 1}", number, BEFORE)
-        if hvd.rank() == 0 and (self.directory / STOP).exists():
+        if hvd.rank() == 0 and self._stop_is_asked():
             self.step.request_stop = True
         feeds, weight = self._feeds(self.steps[number])
         self.heartbeat.at(f"in step {number + 1}", number, IN)
@@ -129,11 +129,10 @@ class Loop:
     def _judge(self, done: int, result: StepResult) -> None:
         """Stop at a step that was not applied, where that was asked for: on all ranks in the same step. Raises TrainingError."""
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if result.skipped else 0
-        if not result.nonfinite_ranks and self._skipped_in_a_row < _MOST_SKIPPED:
-            return  # nothing, or an overflow of float16: the loss scale is lowered, and the next step is tried
-        if self.job.on_nan == "skip" and self._skipped_in_a_row < _MOST_SKIPPED:
+        rescaled = self.job.amp == "float16" and not result.nonfinite_ranks  # the next step is tried with a lower loss scale
+        if not result.skipped or ((rescaled or self.job.on_nan == "skip") and self._skipped_in_a_row < _MOST_SKIPPED):
             return
-        blamed = " and ".join(map(str, result.nonfinite_ranks)) or "unknown"
+        blamed = " and ".join(map(str, result.nonfinite_ranks)) or "none: only their sum, in the compression's fp16"
         many = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
         raise TrainingError(
             "the loss or a gradient is not finite",
@@ -143,10 +142,13 @@ class Loop:
             mend="a lower rate (python -m train.finetune --learning-rate), or --on-nan skip to leave such steps out",
         )
 
-    def _checkpoint_is_due(self, done: int, result: StepResult) -> bool:
+    def _stop_is_asked(self) -> bool:
+        return (self.directory / STOP).exists()
+
+    def _checkpoint_is_due(self, done: int, stop: bool) -> bool:
         every = self.job.checkpoint_every
         last = done == len(self.steps) and self.job.evaluate  # what follows may fail, too
-        return bool(self.job.checkpoints) and (result.stop or last or (every > 0 and done % every == 0))
+        return bool(self.job.checkpoints) and (stop or last or (every > 0 and done % every == 0))
 
     def _write_checkpoint(self, done: int) -> None:
         self.heartbeat.at(f"writing the checkpoint after step {done}", done - 1, AFTER, 1)
@@ -157,11 +159,13 @@ class Loop:
         last = done == len(self.steps) or self._epochs[done] != self._epochs[done - 1]
         return last and self.job.evaluate and len(self._validation) > 0
 
-    def _validate(self, done: int, history: History | None) -> None:
+    def _validate(self, done: int, history: History | None) -> bool:
+        """Whether it was done; else the supervisor asked to stop, and a resumed run begins with it."""
         with self._pace.paused():
-            loss, accuracy = evaluation.validate(self.model, self._validation, self.heartbeat, done)
-        if history and not self._is_validated(done):
-            history.validation(epoch=self._epochs[done - 1], step=done, validation_loss=loss, validation_accuracy=accuracy)
+            found = evaluation.validate(self.model, self._validation, self.heartbeat, done, self._stop_is_asked)
+        if found and history and not self._is_validated(done):
+            history.validation(epoch=self._epochs[done - 1], step=done, validation_loss=found[0], validation_accuracy=found[1])
+        return found is not None
 
     def _is_validated(self, done: int) -> bool:
         lines = read(self.directory)["validation"]

@@ -15,7 +15,7 @@ import time
 
 from train import errors
 
-_PRECISIONS = ("float32", "bfloat16", "float16")
+_PRECISIONS = {"CPU": ("float32", "bfloat16"), "GPU": ("float32", "bfloat16", "float16")}  # a CPU has no float16 products
 _SIZES = {"CPU": (512, 1024, 2048), "GPU": (4096, 8192, 16384)}  # rows and columns; small ones stay in a CPU's caches
 _BUDGET = 0.5  # seconds for each size and precision, at least _LEAST runs
 _LEAST = 3
@@ -23,7 +23,11 @@ _LEAST = 3
 
 def main() -> int:
     arguments = _parse()
-    print(json.dumps(_peaks(arguments.threads, arguments.gpus, arguments.budget)))
+    from train.keras2 import tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    print(json.dumps(measured(arguments.gpus, arguments.budget)))
     return 0
 
 
@@ -35,13 +39,12 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _peaks(threads: int, gpus: int, budget: float) -> dict[str, float]:
+def measured(gpus: int = 1, budget: float = _BUDGET) -> dict[str, float]:
+    """Precision → operations per second, with the threads that TensorFlow has here."""
     from train.keras2 import tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     kind, devices = ("GPU", gpus) if tf.config.list_physical_devices("GPU") else ("CPU", 1)
-    return {precision: devices * max(_speed(precision, size, budget) for size in _SIZES[kind]) for precision in _PRECISIONS}
+    return {precision: devices * max(_speed(precision, size, budget) for size in _SIZES[kind]) for precision in _PRECISIONS[kind]}
 
 
 def _speed(precision: str, size: int, budget: float) -> float:

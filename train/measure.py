@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from train.bert_encoder import Size
 
 _STEPS, _UNTIMED = 40, 5
+_FLOPS_OF = ("model", "fed")  # the texts alone, and with their padding
 _PRECISION = {"none": "float32", "float16": "float16", "bfloat16": "bfloat16"}  # what the products are computed in
 
 
@@ -32,7 +33,8 @@ def main() -> int:
     arguments = _parse()
     found = flags.corpus_of(arguments)
     job, ranks = flags.job_of(arguments, found, checkpoints="", evaluate=False), flags.ranks_of(arguments)
-    timed = speed.run(found, job, ranks, arguments.untimed)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    timed = speed.run(found, job, ranks, arguments.untimed, arguments.out.parent.resolve())
     # The peak of this machine says nothing of several.
     peaks = {} if ranks.hosts else _matmul_peaks(threads(ranks), ranks.processes)
     record = {
@@ -43,7 +45,6 @@ def main() -> int:
         "corpus": {"where": found.where, "sha256": found.sha256, "train_rows": len(found.train)},
         **provenance.record("tensorflow", "tf_keras", "horovod", "numpy"),
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_json(arguments.out, record)
     _show(record)
     print(f"record    {arguments.out}")
@@ -99,7 +100,7 @@ def summary(timed: Timed, job: Job, size: Size | None, peaks: dict[str, float]) 
         return {**record, "flops": None}
     peak = peaks.get(_PRECISION[job.amp])
     found = {}
-    for name, tokens in (("model", timed.tokens), ("fed", timed.fed)):
+    for name, tokens in zip(_FLOPS_OF, (timed.tokens, timed.fed), strict=True):
         means = zip(timed.examples, tokens / timed.examples, strict=True)
         steps = [
             rows * flops.training(size, mean, job.labels, tagging=job.task == "tagging", fine_tune_layers=job.fine_tune_layers)
@@ -111,7 +112,7 @@ def summary(timed: Timed, job: Job, size: Size | None, peaks: dict[str, float]) 
             "per_second": rate,
             "share_of_peak": rate / peak if peak else None,
         }
-    return {**record, "flops": found}
+    return {**record, "flops": {**found, "formula": flops.FORMULA}}
 
 
 def _show(record: dict[str, Any]) -> None:
@@ -119,7 +120,7 @@ def _show(record: dict[str, Any]) -> None:
     for name in ("examples_per_second", "tokens_per_second", "fed_tokens_per_second"):
         rate = record[name]
         table.add_row(name.replace("_", " "), f"{rate['median']:.1f}", f"{rate['low']:.1f} to {rate['high']:.1f}")
-    for name, one in (record["flops"] or {}).items():
+    for name, one in ((name, record["flops"][name]) for name in _FLOPS_OF if record["flops"]):
         table.add_row(f"{name} GFLOP an example", f"{one['per_example'] / 1e9:.3f}", "")
         table.add_row(f"{name} TFLOP/s", f"{one['per_second'] / 1e12:.4f}", "")
         if one["share_of_peak"]:
@@ -131,6 +132,8 @@ def _show(record: dict[str, Any]) -> None:
     table.add_row("first step, s", f"{record['first_step_seconds']:.1f}", "")
     table.add_row("peak memory of a rank, GB", f"{record['peak_memory_bytes'] / 1e9:.2f}", "")
     terminal.console().print(table)
+    if record["flops"]:
+        print(f"formula   {record['flops']['formula']}")
 
 
 if __name__ == "__main__":

@@ -50,12 +50,14 @@ class Timed:
         return float(self.outside.sum() / self.seconds.sum())
 
 
-def run(found: Corpus, job: Job, ranks: Ranks, untimed: int) -> Timed:
+def run(found: Corpus, job: Job, ranks: Ranks, untimed: int, beside: Path | None = None) -> Timed:
     """Take the job's steps with real ranks, in a directory that is removed. `untimed` steps at the beginning do not count.
+
+    Ranks on other hosts see that directory if they see `beside`, where it is made.
 
     Raises TrainingError when no steps are left, and as `launch.run` does.
     """
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(prefix=".measuring-", dir=beside) as made:
         directory = Path(made)
         feeding.write(dataclasses.replace(found, validation=[], test=[]), directory)
         dataclasses.replace(job, evaluate=False, checkpoints="", checkpoint_every=0, resume=False).write(directory)

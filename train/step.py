@@ -113,7 +113,7 @@ class TrainStep:
             loss = tf.reduce_sum(tf.where(asked, losses, 0.0)) / weight
             scaled = loss * self._scale.value
         found = tape.gradient(scaled, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return loss, gradients.settled(found, sparse_as_dense=self._job.sparse_as_dense)
+        return loss, gradients.settled(found, self._trained, sparse_as_dense=self._job.sparse_as_dense)
 
     def _step(self, feed: Feed, labels: tf.Tensor, scalars: tf.Tensor, seed: tf.Tensor, earlier: tuple[Any, ...]) -> tf.Tensor:
         """Float32 [4 + ranks]: loss, whether to stop, gradient norm, whether it was skipped, and 1 for each rank to blame."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from train.keras2 import tf
 
+_SUFFIX = ".slipway"  # of the files that are ours to remove
 _TAGS = {  # fact of a line → tag in TensorBoard
     "loss": "train/loss",
     "learning_rate": "train/learning_rate",
@@ -23,9 +24,9 @@ class TensorBoardLog:
     """Event files in `directory`. Those of an earlier run there are removed: TensorBoard would show the steps of both."""
 
     def __init__(self, directory: Path) -> None:
-        for old in directory.glob("events.out.tfevents.*"):
+        for old in directory.glob(f"events.out.tfevents.*{_SUFFIX}"):
             old.unlink()
-        self._writer = tf.summary.create_file_writer(str(directory))
+        self._writer = tf.summary.create_file_writer(str(directory), filename_suffix=_SUFFIX)
 
     def write(self, line: dict[str, Any]) -> None:
         """All values of a line as one event, which takes a tenth of the time of a tf.summary.scalar for each."""

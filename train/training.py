@@ -17,7 +17,7 @@ import horovod.tensorflow as hvd
 
 from train import checkpoints, classifier, elastic, evaluation, feeding, manifest
 from train.encoder_layer import EncoderLayer
-from train.errors import EncoderError
+from train.errors import EncoderError, ToolError
 from train.feeding import Split
 from train.heartbeat import DONE, LOADING, Heartbeat
 from train.job import FACTS, SAID, Job
@@ -101,6 +101,14 @@ def _take_device(slot: int, threads: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if gpus := tf.config.list_physical_devices("GPU"):
+        if slot >= len(gpus):
+            raise ToolError(
+                "there are more ranks than GPUs",
+                expected=f"a GPU for each rank of this machine, {slot + 1} or more",
+                found=f"{len(gpus)}",
+                where="this machine",
+                mend=f"make train NP={len(gpus)}; or on the CPU: CUDA_VISIBLE_DEVICES= make train",
+            )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.set_visible_devices(gpus[slot], "GPU")

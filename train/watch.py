@@ -39,6 +39,11 @@ class _Seen:
     ticked: float  # when its ticks last changed, by our own clock: those of other hosts may differ
     moved: float  # when its position last changed
 
+    @property
+    def tracing(self) -> bool:
+        """Whether it is loading, or in its first step."""
+        return bool(self.facts["position"] <= [self.facts["first"], IN] or self.facts["position"][0] == LOADING)
+
 
 class Watch:
     def __init__(self, directory: Path, processes: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,22 +63,21 @@ class Watch:
 
     @property
     def training(self) -> bool:
-        """Whether some rank is in the steps: neither loading nor done with all of them."""
-        positions = [seen.facts["position"] for seen in self._seen.values()]
-        return any(step > LOADING and DONE not in stage[:1] for step, *stage in positions)
+        """Whether some rank has taken a step since it was started, and not yet all: it can write a checkpoint."""
+        return any(not seen.tracing and seen.facts["position"][1:2] != [DONE] for seen in self._seen.values())
 
     def hanging(self, limit: float, lost: set[int]) -> Failure | None:
         """The rank that keeps the others waiting, when there is one. `lost` ranks are known to have ended.
 
         A rank without a tick stands still, and so do all in the end. When all tick and none has moved for `limit` seconds, it
-        is the one furthest behind. Up to the end of the first step the limit is at least ten minutes.
+        is the one furthest behind. While all load or trace their first step, the limit is at least ten minutes.
         """
         now = self._clock()
         alive = {rank: seen for rank, seen in self._seen.items() if rank not in lost}
         for rank, seen in sorted(alive.items()):
             if now - seen.ticked > _SILENCE:
                 return Failure(str(rank), f"stands still: no sign of life for {now - seen.ticked:.0f} s, {_where(seen)}", {})
-        if all(seen.facts["position"] <= [0, IN] for seen in alive.values()):
+        if all(seen.tracing for seen in alive.values()):
             limit = max(limit, _FIRST_STEP)
         if now - max([self._started, *(seen.moved for seen in alive.values())]) <= limit:
             return None

@@ -60,11 +60,6 @@ def test_after_the_loss_of_a_rank_the_same_step_is_shared_by_the_others_in_more_
     assert sorted(np.concatenate(shares[0])) == sorted(step.rows)
 
 
-def test_padding_is_counted_over_all_epochs() -> None:
-    once = batches.padding_waste(plan(), LENGTHS, 2, SHAPE)
-    assert batches.padding_waste(plan() + plan(), LENGTHS, 2, SHAPE) == once > 0
-
-
 def test_bucketing_by_length_wastes_little_padding() -> None:
     bucketed, shuffled = (batches.padding_waste(plan(bucketed=one), LENGTHS, 2, SHAPE) for one in (True, False))
     assert bucketed < 0.05 < 0.3 < shuffled

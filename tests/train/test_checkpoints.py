@@ -44,6 +44,27 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert checkpoints.newest_step(tmp_path / "checkpoints") == 200
 
 
+def test_a_new_checkpoint_stays_when_later_ones_are_damaged(tmp_path: Path) -> None:
+    write(tmp_path / "checkpoints", 200, 400)
+    for path in (tmp_path / "checkpoints").glob("*/variables.npz"):
+        flip(path)
+    write(tmp_path / "checkpoints", 50)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000050"]
+
+
+def test_removed_is_what_a_run_wrote_and_nothing_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "checkpoints", 100)
+    (tmp_path / "checkpoints/step-by-step.txt").write_text("a person's")
+    checkpoints.remove(tmp_path / "checkpoints")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-by-step.txt"]
+
+
+def test_with_nothing_beside_them_the_directory_goes_too(tmp_path: Path) -> None:
+    write(tmp_path / "checkpoints", 100)
+    checkpoints.remove(tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("file", ["variables.npz", "progress.jsonl", "checkpoint.json"])
 def test_a_damaged_newest_falls_back_to_the_one_before_and_names_the_file(tmp_path: Path, file: str) -> None:
     write(tmp_path / "checkpoints", 100, 200)

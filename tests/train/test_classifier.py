@@ -13,7 +13,7 @@ from train.keras2 import tf
 from train.ragged import INPUTS
 from train.saved_model import SavedClassifier
 
-pytestmark = [tiny.KERAS, pytest.mark.usefixtures("one_rank")]
+pytestmark = pytest.mark.usefixtures("one_rank")
 FEED = tiny.feed(5, 14, seed=4)
 
 

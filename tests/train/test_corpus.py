@@ -169,7 +169,7 @@ def test_the_environment_names_a_corpus_when_the_command_does_not(tmp_path: Path
     assert corpus.find("", tmp_path) == tmp_path
 
 
-def test_a_sample_has_the_classes_in_equal_shares(generated: Path) -> None:
+def test_a_sample_of_equal_classes_has_equal_shares(generated: Path) -> None:
     rows = corpus.load(generated).train
     labels = [rows[row].label for row in corpus.sample(rows, 100, seed=1)]
     assert [labels.count(label) for label in range(4)] == [25, 25, 25, 25]
@@ -183,3 +183,9 @@ def test_the_same_seed_samples_the_same_rows(generated: Path) -> None:
 def test_sentences_are_sampled_too() -> None:
     sentences = [corpus.Example(["a"], [0]) for _ in range(10)]
     assert len(set(corpus.sample(sentences, 4, seed=1))) == 4
+
+
+def test_a_sample_has_rare_classes_as_rarely() -> None:
+    rows = [corpus.Example("a", int(number % 20 == 0)) for number in range(1000)]
+    labels = [rows[row].label for row in corpus.sample(rows, 100, seed=1)]
+    assert (labels.count(0), labels.count(1)) == (95, 5)

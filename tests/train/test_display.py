@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from train.display import Tail
+import pytest
+
+from train.display import Display, Tail
+from train.job import PROGRESS
 
 
 def test_only_new_and_whole_lines_are_shown(tmp_path: Path) -> None:
@@ -25,3 +28,10 @@ def test_after_a_file_was_cut_its_new_lines_are_shown(tmp_path: Path) -> None:
     assert tail.lines() == []
     path.write_text("one\nagain\n")
     assert tail.lines() == ["again"]
+
+
+def test_a_validation_loss_that_is_not_finite_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / PROGRESS).write_text('{"epoch": 1, "step": 5, "validation_loss": null, "validation_accuracy": 0.25}\n')
+    with Display(tmp_path) as display:
+        display.update()
+    assert "validation accuracy 0.2500  loss not finite" in capsys.readouterr().out

@@ -7,11 +7,30 @@ import signal
 from pathlib import Path
 
 import pytest
+from horovod.common.exceptions import HorovodInternalError
 
 from tests.train import running
 from train import bundle
+from train.elastic import State
+from train.keras2 import tf
 
 EPOCHS = 12  # 10 steps each
+
+
+class Step:
+    """What a state needs of a training step, without variables."""
+
+    variables: list[object] = []
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_a_failed_all_reduce_lets_the_others_go_on_but_only_once_with_as_many_ranks() -> None:
+    failed = tf.errors.UnknownError(None, None, "Read error [127.0.0.1]:28343: Connection reset by peer")
+    state = State(Step(), Step, 0, keeps=True)  # type: ignore[arg-type]
+    with pytest.raises(HorovodInternalError, match="reset by peer"), state.told_apart():
+        raise failed
+    with pytest.raises(tf.errors.UnknownError), state.told_apart():
+        raise failed
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from train.errors import EncoderError
 from train.keras2 import hub, tf, tf_keras
 from train.ragged import INPUTS
 
-pytestmark = tiny.KERAS
 FEED = tiny.feed(6, 20, seed=3)
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.train import running
 from train import launch
 from train.errors import TrainingError
+from train.ranks import Ranks
 
 LIMIT = 30  # seconds from the fault to the end
 
@@ -32,7 +33,7 @@ class Ended:
         watcher = threading.Thread(target=self._plant, args=(fault, after_step))
         watcher.start()
         try:
-            launch.run(directory, launch.Ranks(processes=2), worker="tests.train.faulty_worker")
+            launch.run(directory, Ranks(processes=2), worker="tests.train.faulty_worker")
         except TrainingError as error:
             self.error = str(error)
         self._over.set()

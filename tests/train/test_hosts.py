@@ -1,6 +1,6 @@
 """Ranks on two hosts: namespaces of this machine with a network, a name and an address each, joined by a virtual cable.
 
-The second host is reached by sshd where there is one; and, needing none, by nsenter under the name of ssh, with the same arguments.
+The second host is reached by sshd; where there is none, by nsenter under the name of ssh, with the same arguments.
 All else is what two machines do: interfaces found by horovodrun, a remote shell, gradients over the cable.
 """
 
@@ -76,17 +76,15 @@ def as_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ip("netns", "delete", NAMESPACE)  # and with it the cable
 
 
-@pytest.fixture(params=["nsenter", "sshd"])
-def remote_shell(request: pytest.FixtureRequest, as_host: Path, tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture
+def remote_shell(as_host: Path, tmp_path: Path) -> Iterator[Path]:
     """A directory whose `ssh` reaches the second host."""
     ssh = tmp_path / "bin" / "ssh"
-    if request.param == "nsenter":
+    sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
+    if not sshd:
         script(ssh, NSENTER.format(namespace=NAMESPACE, as_host=as_host, name=THERE[0], address=THERE[1]))
         yield ssh.parent
         return
-    sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
-    if not sshd:
-        pytest.skip("needs sshd: apt-get install openssh-server")
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
     script(ssh, SSH.format(keys=tmp_path))

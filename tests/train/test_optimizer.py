@@ -90,3 +90,12 @@ def test_rows_given_twice_are_added_once() -> None:
     found = gradients.summed(tf.IndexedSlices(values, tf.constant([4, 1, 4]), tf.constant([6, 2])))
     assert dict(zip(found.indices.numpy().tolist(), found.values.numpy().tolist(), strict=True)) == {4: [101, 202], 1: [10, 20]}
     np.testing.assert_array_equal(gradients.dense(found)[4], [101, 202])
+
+
+def test_a_table_whose_gradient_tells_no_dimensions_may_stay_sparse() -> None:
+    """As of a module that is called as it is."""
+    rows = tf.IndexedSlices(tf.ones([2, 3]), tf.constant([4, 1]))
+    small, large = (tf.Variable(tf.zeros([count, 3])) for count in (16, 2000))
+    kept = gradients.settled([rows, rows], [small, large], sparse_as_dense=False)
+    assert [isinstance(one, tf.IndexedSlices) for one in kept] == [False, True]
+    assert kept[0].shape == (16, 3)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -79,3 +80,13 @@ def test_more_cores_than_there_are_is_refused_with_both_numbers(monkeypatch: pyt
         ranks.take_cores(Ranks(2, cores_per_rank=there), 1, 2)
     assert refused.value.expected.startswith(f"{2 * there} cores")
     assert refused.value.found == str(there)
+
+
+def test_more_ranks_than_gpus_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    from train import training
+
+    monkeypatch.setattr(training.tf.config, "list_physical_devices", lambda kind: ["one"])
+    monkeypatch.setattr(training.tf.config, "threading", MagicMock())
+    with pytest.raises(ToolError, match="more ranks than GPUs") as refused:
+        training._take_device(slot=1, threads=1)
+    assert (refused.value.expected[-9:], refused.value.found) == ("2 or more", "1")

@@ -15,7 +15,6 @@ import pytest
 from tests.conftest import command, succeed
 from tests.train import running
 
-EPOCHS = 8  # 10 steps each
 HASH_OF_VARIABLES = """
 import hashlib, sys
 from train.saved_model import SavedClassifier
@@ -38,20 +37,14 @@ class Interrupted:
 
 
 @pytest.fixture(scope="module")
-def flags(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    corpus = running.small_corpus(generated, tmp_path_factory.mktemp("small") / "corpus")
-    return ["--corpus", corpus, "--encoder", tiny_encoder, "--max-seq-len", 48, "--learning-rate", 1e-3, "--epochs", EPOCHS]
-
-
-@pytest.fixture(scope="module")
-def interrupted(flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+def interrupted(training_flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     out = tmp_path_factory.mktemp("interrupted") / "bundle"
-    process = running.finetune("--out", out, *flags, "--checkpoint-every", 10)
+    process = running.finetune("--out", out, *training_flags, "--checkpoint-every", 10)
     assert running.wait_for_step(running.scratch(out, process), 15, lambda: process.poll() is None), process.communicate()
     asked = time.monotonic()
     os.kill(process.pid, signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
-    return Interrupted(out, flags, process.returncode, time.monotonic() - asked, stderr)
+    return Interrupted(out, training_flags, process.returncode, time.monotonic() - asked, stderr)
 
 
 def test_sigterm_writes_a_checkpoint_in_time_and_exits_with_its_own_code(interrupted: Interrupted) -> None:
@@ -97,16 +90,14 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(interrupted: Interrupted, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """The resumed run finds its newest checkpoint damaged."""
-    uninterrupted = tmp_path_factory.mktemp("uninterrupted") / "bundle"
-    succeed("-m", "train.finetune", "--out", uninterrupted, *interrupted.flags)
+def both(interrupted: Interrupted, finished_run: Path) -> Both:
+    """The resumed run finds its newest checkpoint damaged, and has the end of an epoch before it."""
     damaged = interrupted.out.parent / "checkpoints" / interrupted.checkpoints[-1] / "variables.npz"
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     said = succeed("-m", "train.finetune", "--out", interrupted.out, *interrupted.flags, "--checkpoint-every", 0, "--resume")
-    return Both(uninterrupted, interrupted.out, said, str(damaged))
+    return Both(finished_run / "bundle", interrupted.out, said, str(damaged))
 
 
 def history(bundle: Path) -> dict[str, Any]:
@@ -124,7 +115,7 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one_bit_by_bit(both: B
         [[line[name] for name in ("step", "loss", "gradient_norm", "learning_rate", "tokens")] for line in history(run)["steps"]]
         for run in (both.uninterrupted, both.resumed)
     )
-    assert len(whole) == 10 * EPOCHS
+    assert len(whole) == history(both.uninterrupted)["steps"][-1]["steps"]
     assert resumed == whole
 
 

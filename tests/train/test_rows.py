@@ -179,3 +179,8 @@ def test_reading_a_long_field_leaves_the_csv_modules_limit_as_it_was(tmp_path: P
     before = csv.field_size_limit()
     read(tmp_path, "rows.csv", "text,label\n" + "x" * 200_000 + ',W\n"')
     assert csv.field_size_limit() == before
+
+
+def test_a_header_that_comes_again_is_no_row(tmp_path: Path) -> None:
+    bad = the_bad(read(tmp_path, "rows.csv", "text,label\nOil up,World\ntext,label\nOil down,World\n"))
+    assert (bad.line, bad.rule) == (3, "a file has one header")

@@ -15,7 +15,7 @@ from train.job import Job
 from train.keras2 import tf
 from train.step import StepResult, TrainStep
 
-pytestmark = [tiny.KERAS, pytest.mark.usefixtures("one_rank")]
+pytestmark = pytest.mark.usefixtures("one_rank")
 
 
 def run(job: Job, steps: int = 30) -> tuple[TrainStep, list[StepResult]]:
@@ -32,7 +32,9 @@ def test_training_lowers_the_loss(plain: list[float]) -> None:
     assert np.mean(plain[-5:]) < 0.5 * np.mean(plain[:5])
 
 
-@pytest.mark.parametrize(("amp", "xla"), [("none", True), ("bfloat16", False), ("bfloat16", True), ("float16", False)])
+@pytest.mark.parametrize(
+    ("amp", "xla"), [("none", True), ("bfloat16", False), ("bfloat16", True), ("float16", False), ("float16", True)]
+)
 def test_precision_and_compiler_leave_the_learning_curve_as_it_is(module: str, plain: list[float], amp: str, xla: bool) -> None:
     """The same masks are drawn in all of them, so that the curves differ by rounding only."""
     found = [one.loss for one in run(tiny.job(module, amp=amp, xla=xla))[1]]

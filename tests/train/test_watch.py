@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from train.heartbeat import BEFORE, DONE, IN, LOADING
+from train.heartbeat import AFTER, BEFORE, DONE, IN, LOADING
 from train.watch import Watch, exits, first_failure
 
 
@@ -16,7 +16,7 @@ class Ranks:
     """Two ranks' signs of life and a clock that only the test moves."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.now, self.ticks = directory, 100.0, 0
+        self.directory, self.now, self.ticks, self.first = directory, 100.0, 0, 0
         self.watch = Watch(directory, 2, clock=lambda: self.now)
 
     def tick(self, *positions: tuple[int, ...] | None, seconds: float = 1) -> None:
@@ -32,6 +32,7 @@ class Ranks:
                     "ticks": self.ticks,
                     "position": position,
                     "phase": f"phase {position}",
+                    "first": self.first,
                 }
                 (self.directory / f"rank.{rank}.json").write_text(json.dumps(facts))
         self.watch.look()
@@ -100,11 +101,42 @@ def test_when_all_are_in_the_same_step_it_is_said_that_none_is_to_blame_for_cert
 
 
 @pytest.mark.parametrize(
-    ("position", "training"), [((LOADING, 2), False), ((0, BEFORE), True), ((4, IN), True), ((10, DONE, 3), False)]
+    ("position", "training"),
+    [
+        ((LOADING, 2), False),
+        ((4, IN), False),  # tracing: there is nothing that it could save
+        ((4, AFTER), True),
+        ((5, IN), True),
+        ((10, DONE, 3), False),
+    ],
 )
-def test_only_ranks_in_the_steps_can_write_a_checkpoint(ranks: Ranks, position: tuple[int, ...], training: bool) -> None:
+def test_only_ranks_that_have_taken_a_step_can_write_a_checkpoint(ranks: Ranks, position: tuple[int, ...], training: bool) -> None:
+    ranks.first = 4
     ranks.tick(position)
     assert ranks.watch.training == training
+
+
+def test_the_first_step_of_a_resumed_run_may_take_longer_than_the_limit(ranks: Ranks) -> None:
+    ranks.first = 80
+    for _ in range(100):
+        ranks.tick((80, IN), (80, IN))
+    assert ranks.named() is None
+
+
+def test_so_may_the_step_after_the_loss_of_a_rank(ranks: Ranks) -> None:
+    for step in (40, 41, 42):
+        ranks.tick((step, IN), (step, IN))
+    ranks.first = 40
+    for _ in range(100):
+        ranks.tick((40, IN), None)
+    assert ranks.named(lost={1}) is None
+
+
+def test_a_later_step_of_a_resumed_run_may_not(ranks: Ranks) -> None:
+    ranks.first = 80
+    for _ in range(100):
+        ranks.tick((81, IN), (81, IN))
+    assert ranks.named() is not None
 
 
 def record(directory: Path, rank: int, kind: str, time: float) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.train.running import JOB
 from train import bert_encoder, classifier, dropout
@@ -18,7 +17,6 @@ from train.keras2 import tf, tf_keras
 from train.ragged import INPUTS, Feed
 from train.step import TrainStep
 
-KERAS = pytest.mark.filterwarnings("ignore:non-integer arguments to randrange:DeprecationWarning")  # its initializers' seeds
 WORDS, LABELS = 1100, 4  # more words than gradients.py calls a small table
 SIZE = bert_encoder.Size(WORDS, 32, hidden=16, layers=2, heads=2, intermediate=32)
 

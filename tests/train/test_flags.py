@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from train import flags
+
+
+@pytest.mark.parametrize("flag", ["--epochs", "--batch-per-rank", "--accumulation", "--processes", "--max-seq-len"])
+def test_a_number_with_which_nothing_can_be_trained_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    flags.add(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([flag, "0"])
+    assert f"argument {flag}: 0 is below" in capsys.readouterr().err
