@@ -14,21 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import onnx
-
-from export import fused_graph
-from export.bert import Bert
 from export.graph_writer import MICROSOFT, GraphWriter
-
-
-def write(bert: Bert) -> onnx.ModelProto:
-    return fused_graph.write(bert, Packed())
-
-
-def expected_operators(layers: int, gelu: str) -> dict[str, int]:
-    """How often each fused operator has to be in the graph."""
-    padded = fused_graph.expected_operators(layers, gelu)
-    return {"RemovePadding": 1, "PackedAttention": padded.pop("Attention"), **padded}
 
 
 class Packed:

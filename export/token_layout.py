@@ -1,9 +1,9 @@
 """How a batch's tokens lie in memory while a fused graph runs, and what tells attention which of them are text.
 
 ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc). With the mask as it comes,
-which may have holes, no kernel is a fused one; with the rows' lengths it is TensorRT's, made for compute capability 7.0 to
-8.9; with lengths and starts CUTLASS' memory-efficient one, on every GPU. `export.packed_graph` has the layout without
-padding.
+which may have holes, no kernel is a fused one. With the rows' lengths it is TensorRT's up to compute capability 8.9; from 9.0
+on it is cuDNN's where ONNX Runtime takes that one by itself, as its newest do, else none. With lengths and starts it is
+CUTLASS' memory-efficient one, on every GPU. `export.packed_graph` has the layout without padding.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,25 @@ from typing import Any
 _CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
 
-def record(*packages: str) -> dict[str, Any]:
+def record(*modules: str) -> dict[str, Any]:
+    """`modules`, as they are imported: their versions are recorded, of those that are here."""
     return {
         "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **versions(*modules)},
         "machine": machine(),
         "commit": commit(),
     }
+
+
+def versions(*modules: str) -> dict[str, str]:
+    """Of the distributions that hold these modules: ONNX Runtime's has another name where it is built for a GPU."""
+    names = dict.fromkeys(name for module in modules for name in _distributions().get(module, ()))
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()  # reads what every package installed
 
 
 def machine() -> dict[str, Any]:
@@ -41,7 +55,12 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The checkout's commit, with "-dirty" when tracked files differ from it; "" outside a git checkout."""
+    """The checkout's commit, with "-dirty" when tracked files differ from it; "" outside a git checkout.
+
+    A copy without .git, or one whose owner git distrusts, is told it in SLIPWAY_COMMIT.
+    """
+    if given := os.environ.get("SLIPWAY_COMMIT"):
+        return given
     command = ["git", "-C", str(Path(__file__).parents[1]), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

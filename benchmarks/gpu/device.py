@@ -5,7 +5,6 @@ Every run is waited for, so that Python's clock is right: ONNX Runtime synchroni
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import time
 from collections.abc import Callable
@@ -18,8 +17,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from benchmarks.gpu import libraries
 from export import gpu
 from export.variants import PROVIDER_OPTIONS
+from train import provenance
 from train.errors import ToolError
 from train.ragged import Logits
 
@@ -31,6 +32,7 @@ _PEAK: dict[str, tuple[int, type[np.floating[Any]]]] = {
 _PAST_CACHE = {"cuda": 1 << 28, "cpu": 1 << 20}  # bytes written to empty the L2 cache; the largest has 126 MB
 _PAIRS = 3  # of matrices, multiplied in turn
 _REPEATS = 20
+_REPLAYED = 4  # runs: ONNX Runtime captures a CUDA graph in the third, and the fourth is a replay
 _REQUIREMENTS = ".tools/gpu/bin/pip install -r benchmarks/gpu/requirements.txt"
 
 
@@ -42,13 +44,15 @@ class Run:
     binding: Any
     options: Any
     output: Any  # OrtValue
+    runs: int  # until what it answers is a replay, where it is a CUDA graph; else 1
 
     def __call__(self) -> None:
         self.session.run_with_iobinding(self.binding, self.options)
 
     def logits(self) -> Logits:
-        self()
-        found: Logits = self.output.numpy()
+        for _ in range(self.runs):
+            self()
+        found: Logits = np.array(self.output.numpy())  # of a CPU's it is the memory itself, gone with this run
         return found
 
 
@@ -61,7 +65,7 @@ class Device:
         if self.provider not in onnxruntime.get_available_providers():
             raise _missing(f"onnxruntime {onnxruntime.__version__} with {onnxruntime.get_available_providers()}")
         if kind == "cuda":
-            onnxruntime.preload_dlls()  # CUDA's libraries out of the wheels that PyTorch brought
+            libraries.load()
         self._graphs = 0
         self._empty_cache = self.bind(self._open(_elementwise(1)), {"x": np.zeros(_PAST_CACHE[kind] // 4, np.float32)})
 
@@ -69,9 +73,10 @@ class Device:
     def facts(self) -> dict[str, str]:
         return {"kind": self.kind, "provider": self.provider, **(asdict(self.gpu) if self.gpu else {})}
 
-    @property
-    def capability(self) -> str:
-        return self.gpu.compute_capability if self.gpu else ""
+    def signature(self, *modules: str) -> dict[str, Any]:
+        """Command, versions, machine and commit, with the versions of `modules` and of what is measured on."""
+        signed = provenance.record(*modules, "onnx", "onnxruntime", "numpy", "scipy", "torch")
+        return signed | {"versions": signed["versions"] | (libraries.versions() if self.kind == "cuda" else {})}
 
     def open(self, path: Path, *, cuda_graph: bool = False) -> Any:
         """A session. With `cuda_graph` every bound batch is captured in its third run, and replayed from then on."""
@@ -105,7 +110,7 @@ class Device:
         if cuda_graph:
             self._graphs += 1
             options.add_run_config_entry("gpu_graph_id", str(self._graphs))
-        return Run(session, binding, options, room)
+        return Run(session, binding, options, room, _REPLAYED if cuda_graph else 1)
 
     def empty_cache(self) -> None:
         """Write more than the L2 cache holds, so that the next run finds nothing of the last one there."""
@@ -132,13 +137,6 @@ class Device:
         session = self._open(_elementwise(nodes), cuda_graph=cuda_graph, optimize=False)
         run = self.bind(session, {"x": np.ones(8, np.float32)}, cuda_graph=cuda_graph)
         return float(np.median([_seconds(run) for _ in range(_REPEATS + 5)][5:]))
-
-
-def packages() -> list[str]:
-    """Of what is measured, those that are here, for the record; ONNX Runtime's has another name on a GPU."""
-    distributions = importlib.metadata.packages_distributions()
-    wanted = ("onnx", "onnxruntime", "numpy", "scipy", "torch")
-    return sorted({name for module in wanted for name in distributions.get(module, [])})
 
 
 def _seconds(run: Callable[[], None]) -> float:
@@ -168,7 +166,7 @@ def _serialized(nodes: list[Any], inputs: dict[str, list[Any]], output: str, sha
 def _missing(found: str) -> ToolError:
     return ToolError(
         "ONNX Runtime cannot run on the GPU",
-        expected="onnxruntime-gpu, and the CUDA 12 and cuDNN 9 libraries that come with its requirements",
+        expected="onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
         found=found,
         where="this Python environment",
         mend=f"{_REQUIREMENTS}; without a GPU: --provider cpu",

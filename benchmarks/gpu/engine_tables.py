@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.gpu import targets
+from benchmarks.gpu.pages import ratio
 from train import terminal
-
-COMMAND = "python -m benchmarks.gpu.engines"
 
 
 def show(record: dict[str, Any]) -> None:
@@ -23,8 +23,7 @@ def show(record: dict[str, Any]) -> None:
     for name, why in record["failed"].items():
         console.print(f"[red]FAILED[/] {name}: {why}", highlight=False)
     for target in record["targets"]:
-        found = "not measured" if target["found"] is None else f"{target['found']:.3g}"
-        console.print(f"{terminal.verdict(target['reached']) if target['reached'] is not None else '–'}  {target['what']}: {found}")
+        console.print(targets.said(target))
     console.print(f"{record['seconds']:.0f} s")
 
 
@@ -53,17 +52,10 @@ def _rates(title: str, columns: tuple[str, ...], cells: list[tuple[str, dict[str
     for label, cell in cells:
         for name, row in cell["contenders"].items():
             rates = f"{row['sequences_per_second']:,.0f}", f"{row['tokens_per_second']:,.0f}", f"{row['tflops']:.3g}"
-            table.add_row(label, name, f"{row['ms']:.3f}", *rates, f"{row['share_of_peak']:.1%}", _ratio(cell["ratios"].get(name)))
+            table.add_row(label, name, f"{row['ms']:.3f}", *rates, f"{row['share_of_peak']:.1%}", ratio(cell["ratios"].get(name)))
         for name, why in cell["left_out"].items():
             table.add_row(label, name, f"left out: {why}", *["–"] * 5)
     return table
-
-
-def _ratio(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "–"
-    low, high = found["interval"]
-    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _profile(model: dict[str, Any]) -> Any:

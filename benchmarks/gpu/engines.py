@@ -21,11 +21,11 @@ import numpy as np
 
 from benchmarks import random_bert
 from benchmarks.gpu import contenders, engine_tables, measure, models, profile_ops, targets
-from benchmarks.gpu.device import PROVIDERS, Device, packages
+from benchmarks.gpu.device import PROVIDERS, Device
 from benchmarks.gpu.models import Model
-from benchmarks.gpu.records import FUSED, PACKED
+from benchmarks.gpu.records import FUSED, LATE, PACKED, PADDED
 from benchmarks.gpu.timing import Deadline
-from train import errors, manifest, provenance
+from train import errors, manifest
 from train.ragged import Ragged
 
 RECORD = Path(__file__).with_name("engines.json")
@@ -33,6 +33,7 @@ _SIZES = ("bert-base", "minilm-l6", "bert-large")
 _BUDGET = 420.0  # seconds, after which no shape is begun; with the last one's it stays below 8 minutes
 _ROWS = 512  # compared, of random weights
 _PROFILED = ((32, 128), (1, 32))  # batch, tokens
+_PROFILING = 120.0  # seconds, at most, for all profiles of a model
 
 
 def main() -> int:
@@ -41,28 +42,26 @@ def main() -> int:
     device = Device(arguments.provider)
     peak = _peak(device)
     names = [arguments.run.name] if arguments.run else arguments.size or list(_SIZES)
-    found, failed = [], {}
+    record: dict[str, Any] = {"device": device.facts, "matmul_peak": peak, **device.signature()}
+    record |= {"models": [], "failed": dict.fromkeys(names, "not finished")}
     for number, name in enumerate(names):
         share = Deadline(deadline.left() / (len(names) - number))
         try:
+            if number and share.left() < 0:
+                raise TimeoutError(LATE)
             with models.of_run(arguments.run, device) if arguments.run else models.random(name, device, _ROWS) as model:
-                found.append(_measure(model, device, arguments, share, float(peak["tflops"])))
+                record["models"].append(_measure(model, device, arguments, share, float(peak["tflops"])))
+            record["failed"].pop(name, None)
         except Exception as error:  # a size that does not fit into memory, say, must not cost what the others have to show
             if len(names) == 1:
                 raise
-            failed[name] = f"{type(error).__name__}: {error}"
-    record = {
-        "device": device.facts,
-        "matmul_peak": peak,
-        "models": found,
-        "failed": failed,
-        "targets": targets.judged(found),
-        "seconds": time.monotonic() - started,
-        **provenance.record(*packages()),
-    }
-    manifest.write_json(arguments.record, record)
+            record["failed"][name] = contenders.why(error)
+        # After every model: what was measured outlives whatever ends the command.
+        record |= {"targets": targets.judged(record["models"]), "seconds": time.monotonic() - started}
+        manifest.write_json(arguments.record, record)
+        print(f"{name}: {record['failed'].get(name, 'measured')}, {record['seconds']:.0f} s", flush=True)
     engine_tables.show(record)
-    return int(bool(failed) or not all(map(_passed, found)))
+    return int(bool(record["failed"]) or not all(map(_passed, record["models"])))
 
 
 def _parse() -> argparse.Namespace:
@@ -106,28 +105,29 @@ def _measure(model: Model, device: Device, arguments: argparse.Namespace, deadli
     """Answers first; then AG News' lengths, which the targets are about, and profiles; then shapes, while time is left."""
     skipped = dict(model.skipped)
     parity = models.parity(model)
-    taking_part = contenders.variants(model, device, skipped)
-    theirs, compared = contenders.peers(model, device, deadline, skipped)
-    taking_part += theirs
-    news = measure.ag_news(model, taking_part, device, _texts(model, arguments.texts), 128, peak)
-    profiles = _profiles(model, device, skipped)
+    variants = contenders.variants(model, device, skipped)
+    captured, replayed = contenders.captured(model, device, skipped)
+    peers, compared = contenders.peers(model, device, deadline, skipped)
+    taking_part = [*variants, *captured, *peers]
+    news, late = measure.ag_news(model, taking_part, device, _texts(model, arguments.texts), 128, deadline, peak)
+    profiles = _profiles(model, device, deadline, skipped)
     shapes = tuple(
         (batch, tokens)
         for batch, tokens in measure.SHAPES
         if batch in (arguments.batch or (batch,)) and tokens in (arguments.tokens or (tokens,))
     )
-    cells, late = measure.grid(model, taking_part, device, shapes, deadline, peak)
-    nodes = next((one["nodes"] for one in profiles if one["batch"] == 1), 0)
+    cells, too_late = measure.grid(model, taking_part, device, shapes, deadline, peak)
+    nodes = next((one["nodes"] for one in profiles if (one["variant"], one["batch"]) == (FUSED, 1)), 0)
     return {
         "model": model.name,
         "rows_compared": len(model.golden.ids),
-        "parity": parity,
+        "parity": [*parity, *replayed],
         "peers": compared,
         "shapes": cells,
         "ag_news": news,
         "profiles": profiles,
-        "batch_of_one": measure.batch_of_one(taking_part, device, nodes, cells) if nodes else {},
-        "skipped": skipped | late,
+        "batch_of_one": measure.batch_of_one(taking_part, device, nodes, cells),
+        "skipped": skipped | late | too_late,
     }
 
 
@@ -138,18 +138,23 @@ def _texts(model: Model, texts: int) -> Ragged:
     return model.golden.ids.take(np.arange(min(texts, len(model.golden.ids))))
 
 
-def _profiles(model: Model, device: Device, skipped: dict[str, str]) -> list[dict[str, Any]]:
-    """Where the time goes in the fused and in the packed graph."""
-    found = []
+def _profiles(model: Model, device: Device, deadline: Deadline, skipped: dict[str, str]) -> list[dict[str, Any]]:
+    """Where the time goes in our FP16 graphs."""
+    files = {name: model.files[name] for name in (*PADDED, PACKED) if name in model.files}
     positions = len(model.bert.position_embeddings)
-    for name in (FUSED, PACKED):
-        for batch, tokens in _PROFILED if name in model.files else ():
-            shape = batch, min(tokens, positions)
-            try:
-                found.append({"variant": name, **profile_ops.run(model.files[name], device.provider, *shape)})
-            except errors.ToolError as error:
-                skipped[f"profile of {name}, {shape[0]} × {shape[1]}"] = error.found
-    return found
+    shapes = [(batch, min(tokens, positions)) for batch, tokens in _PROFILED]
+    if deadline.left() < 0:
+        skipped["profiles"] = LATE
+        return []
+    try:
+        found = profile_ops.run(files, device.provider, shapes, min(_PROFILING, deadline.left()))
+    except errors.ToolError as error:
+        skipped["profiles"] = error.found
+        return []
+    for one in found:
+        if "failed" in one:
+            skipped[f"profile of {one['variant']}, {one['batch']} × {one['tokens']}"] = one["failed"]
+    return [one for one in found if "failed" not in one]
 
 
 if __name__ == "__main__":

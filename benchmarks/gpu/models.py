@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,14 @@ from export.variants import VARIANTS, Variant
 from train import bundle, manifest
 from train.bundle import Bundle, Golden
 from train.errors import ConversionError
-from train.ragged import Ragged, infer_rows
+from train.ragged import Feed, Logits, Ragged, infer_rows
 
 _LENGTHS = Path(__file__).with_name("ag_news_lengths.json")
 _LONGEST = 128  # tokens, where those lengths were cut
 _BATCH = 32
 RANDOM = "random ids"  # in place of a text
 REFERENCE = VARIANTS["onnx_fp32"]
-MEASURED = (VARIANTS["ort_fp32"], VARIANTS["onnx_fp16"], gpu_variants.FUSED, gpu_variants.PACKED)
+MEASURED = (VARIANTS["ort_fp32"], VARIANTS["onnx_fp16"], *gpu_variants.LAYOUTS)
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,27 @@ def random(size: str, device: Device, rows: int) -> Iterator[Model]:
         directory = Path(scratch)
         files, skipped = _write(bert, directory, device)
         ids = random_rows(bert, ag_news_lengths(max(rows, least)))
-        with runner.open_onnx(files[REFERENCE.name], providers=(device.provider,)) as session:
-            logits = infer_rows(session.infer, ids, _BATCH)
-        golden = Golden([RANDOM] * len(ids), ids, logits.argmax(axis=1), logits)
-        bundle.write_golden(directory, golden)
-        (directory / "labels.txt").write_text("".join(f"label {i}\n" for i in range(logits.shape[1])), "utf-8")
         longest = min(_LONGEST, len(bert.position_embeddings))
-        yield Model(
-            size, bert, device.provider, files, skipped, Bundle(directory, "random weights", {"max_seq_len": longest}), golden
-        )
+        with runner.open_onnx(files[REFERENCE.name], providers=(device.provider,)) as session:
+            source, golden = reference(session.infer, ids, longest, directory)
+        yield Model(size, bert, device.provider, files, skipped, source, golden)
+
+
+def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, directory: Path) -> tuple[Bundle, Golden]:
+    """What a bundle has for the gate, of random ids: FP32's answers to them. Written into `directory`; `longest` in tokens."""
+    logits = infer_rows(infer, ids, _BATCH)
+    golden = Golden([RANDOM] * len(ids), ids, logits.argmax(axis=1), logits)
+    bundle.write_golden(directory, golden)
+    (directory / "labels.txt").write_text("".join(f"label {i}\n" for i in range(logits.shape[1])), "utf-8")
+    return Bundle(directory, "random weights", {"max_seq_len": longest}), golden
 
 
 @contextmanager
 def of_run(run: Path, device: Device) -> Iterator[Model]:
-    """The Bert of runs/<name>, from its bundle/ and artifacts/onnx_fp32/. Raises ManifestError, ConversionError."""
+    """The Bert of runs/<name>, from its bundle/ and artifacts/onnx_fp32/, and the other variants that were exported.
+
+    Raises ManifestError, ConversionError.
+    """
     source = bundle.load(run / "bundle")
     origin = artifact.load(run / "artifacts" / REFERENCE.name)
     bert = canonical_graph.read(origin.model)
@@ -84,30 +93,35 @@ def of_run(run: Path, device: Device) -> Iterator[Model]:
             mend="leave --run out, to measure BERTs of well-known sizes",
         )
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
-        files, skipped = _write(bert, Path(scratch), device)
+        files, skipped = _write(bert, Path(scratch), device, run / "artifacts")
         yield Model(run.name, bert, device.provider, files, skipped, source, bundle.load_golden(source))
 
 
-def _write(bert: Bert, directory: Path, device: Device) -> tuple[dict[str, Path], dict[str, str]]:
+def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = None) -> tuple[dict[str, Path], dict[str, str]]:
+    """Variant → its file. Those under `exported` are copied: an FP16 graph may have been repaired, and verdicts lie beside them."""
     files, skipped = {}, {}
-    for variant in (REFERENCE, *MEASURED):
+    for variant, graph in _graphs(bert).items():
         if variant == gpu_variants.PACKED and device.kind == "cpu":
             skipped[variant.name] = gpu_variants.WHY_NOT_ON_CPU
             continue
         files[variant.name] = directory / variant.name / variant.model_file
         files[variant.name].parent.mkdir()
-        onnx.save(_graph(variant, bert, device), files[variant.name])
+        if exported and (exported / variant.name).is_dir():
+            shutil.copyfile(artifact.load(exported / variant.name).model, files[variant.name])
+        else:
+            onnx.save(graph(), files[variant.name])
     return files, skipped
 
 
-def _graph(variant: Variant, bert: Bert, device: Device) -> onnx.ModelProto:
-    if variant == REFERENCE:
-        return canonical_graph.write(bert)
-    if variant.name == "ort_fp32":
-        return fused_graph.write(bert)
-    if variant.name == "onnx_fp16":
-        return half.convert(canonical_graph.write(bert))
-    return gpu_variants.write(variant, bert, device.capability)
+def _graphs(bert: Bert) -> dict[Variant, Callable[[], onnx.ModelProto]]:
+    """One is made at a time, since each is as large as the model; what several are made from is made once."""
+    canonical, halved = canonical_graph.write(bert), half.bert(bert)
+    return {
+        REFERENCE: lambda: canonical,
+        VARIANTS["ort_fp32"]: lambda: fused_graph.write(bert),
+        VARIANTS["onnx_fp16"]: lambda: half.convert(canonical),
+        **{variant: partial(gpu_variants.write, variant, halved) for variant in gpu_variants.LAYOUTS},
+    }
 
 
 def parity(model: Model) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.gpu.records import CAPTURED, ORDERS
+from benchmarks.gpu import targets
+from benchmarks.gpu.records import AS_THEY_COME
 
 _COMMANDS = {"engines": "python -m benchmarks.gpu.engines", "serving": "python -m benchmarks.gpu.serving --run runs/agnews"}
 
@@ -25,12 +26,13 @@ def engines(record: dict[str, Any] | None) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for model in record["models"]:
         changed = {one["variant"]: f"{one['flips']} of {one['rows']}" for one in (*model["parity"], *model["peers"])}
-        for name in dict.fromkeys(name for cell in model["shapes"] for name in cell["contenders"]):
+        cells = (*model["shapes"], *model["ag_news"].values())
+        for name in dict.fromkeys((*changed, *(name for cell in cells for name in cell["contenders"]))):
             lines.append(f"| {model['model']} | {name} | {changed.get(name, '–')} | {_full(model, name)} | {_news(model, name)} |")
         for name, why in model["skipped"].items():
             lines.append(f"| {model['model']} | {name} | skipped: {why} | | | | |")
     lines += [f"| {name} | failed: {why} | | | | | |" for name, why in record["failed"].items()]
-    lines += ["", *(f"- {one['what']}: {_target(one)}" for one in record["targets"]), ""]
+    lines += ["", *(f"- {targets.said(one)}" for one in record["targets"]), ""]
     peak = record["matmul_peak"]
     reached = f"{peak['tflops']:.0f} TFLOP/s ({peak['type']}, {peak['size']}², {peak['by']})"
     lines.append(f"Matmul peak of the same run: {reached}. {_signed(record)}")
@@ -71,18 +73,17 @@ def _full(model: dict[str, Any], name: str) -> str:
 
 
 def _news(model: dict[str, Any], name: str) -> str:
-    found = model["ag_news"][ORDERS[1]]
-    if name == CAPTURED or name not in found["contenders"]:
+    found = model["ag_news"].get(AS_THEY_COME, {"contenders": {}})
+    if name not in found["contenders"]:
         return "– | –"
-    low, high = found["ratios"][name]["interval"]
-    ratio = f"{found['ratios'][name]['ratio']:.2f} ({low:.2f} to {high:.2f})"
-    return f"{found['contenders'][name]['sequences_per_second']:,.0f} | {ratio}"
+    return f"{found['contenders'][name]['sequences_per_second']:,.0f} | {ratio(found['ratios'].get(name))}"
 
 
-def _target(one: dict[str, Any]) -> str:
-    if one["found"] is None:
-        return "not measured"
-    return f"{one['found']:.2f}, {'reached' if one['reached'] else 'not reached'}"
+def ratio(found: dict[str, Any] | None) -> str:
+    if found is None:  # the padded FP16 graph was not measured
+        return "–"
+    low, high = found["interval"]
+    return f"{found['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _signed(record: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu import models, serving_limit
-from benchmarks.gpu.device import PROVIDERS, Device, packages
+from benchmarks.gpu.device import PROVIDERS, Device
 from benchmarks.gpu.models import Model
 from export import gpu_variants
 from export.artifact import Artifact
@@ -29,7 +29,7 @@ from export.variants import Variant
 from serving import build_repository, client, perf_analyzer, triton
 from serving.perf_analyzer import Load, Result
 from serving.records import REPOSITORY, TEXT_MODEL
-from train import errors, manifest, provenance, terminal
+from train import errors, manifest, terminal
 
 RECORD = Path(__file__).with_name("serving.json")
 _SERVED_AGREES = 0.02  # largest |Δlogit| between the server and the same engine in this process, of the largest |logit|
@@ -58,7 +58,7 @@ def main() -> int:
         "limit": limit,
         "served_difference": difference,
         "rows": [_row(load, results) for load, results in measured.items()],
-        **provenance.record("tritonclient", "tokenizers", *packages()),
+        **device.signature("tritonclient", "tokenizers"),
     }
     manifest.write_json(arguments.record, record)
     _show(record)

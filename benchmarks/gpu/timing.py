@@ -64,8 +64,9 @@ def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest:
 def ratio(theirs: Floats, ours: Floats) -> dict[str, Any]:
     """Median of theirs ÷ ours over the rounds, how many times faster ours is, and its 95 % interval; both [rounds].
 
-    Percentile bootstrap of the rounds. Models are loaded once, so what a load does to a model's speed is in the ratio and
-    not in the interval; `benchmarks.ratios` is for where that matters.
+    Percentile bootstrap of the rounds, in one step: hundreds of ratios have to be made within the time of a run. Models are
+    loaded once, so what a load does to a model's speed is in the ratio and not in the interval; `benchmarks.ratios` is for
+    where that matters.
     """
     rounds = theirs / ours
     picked = np.random.default_rng(0).integers(0, len(rounds), (_RESAMPLES, len(rounds)))

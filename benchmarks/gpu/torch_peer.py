@@ -15,7 +15,7 @@ import torch  # type: ignore[import-not-found, unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found, unused-ignore]
 
 from export.bert import Bert, Dense, Layer, Norm
-from train.ragged import Feed, Logits
+from train.ragged import Feed
 
 
 class Peer:
@@ -47,10 +47,6 @@ class Peer:
             return logits
 
         return run
-
-    def infer(self, feed: Feed) -> Logits:
-        found: Logits = self.prepare(feed)().float().cpu().numpy()
-        return found
 
     def _logits(self, ids: Any, types: Any, seen: Any) -> Any:
         hidden = functional.embedding(ids, self._words) + self._positions[: ids.shape[1]] + functional.embedding(types, self._types)

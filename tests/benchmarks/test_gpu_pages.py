@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu import pages
-from benchmarks.gpu.records import CAPTURED, ORDERS
+from benchmarks.gpu.records import AS_THEY_COME, CAPTURED
 
+GRAPH = next(iter(CAPTURED))
 DEVICE = {"kind": "cuda", "name": "NVIDIA H200", "driver": "580.65.06"}
 SIGNED = {"versions": {"python": "3.11"}, "commit": "abc", "command": "python -m benchmarks.gpu.engines"}
 
 
 def engines() -> dict[str, Any]:
     row = {"sequences_per_second": 1234.5, "share_of_peak": 0.5}
-    cells = [{"tokens": 128, "contenders": {"ort_fp16": row, CAPTURED: row | {"sequences_per_second": 99.0}}}]
-    news = {ORDERS[1]: {"contenders": {"ort_fp16": row}, "ratios": {"ort_fp16": {"ratio": 1.0, "interval": [0.9, 1.1]}}}}
+    cells = [{"tokens": 128, "contenders": {"ort_fp16": row, GRAPH: row | {"sequences_per_second": 99.0}}}]
+    news = {AS_THEY_COME: {"contenders": {"ort_fp16": row}, "ratios": {"ort_fp16": {"ratio": 1.0, "interval": [0.9, 1.1]}}}}
     parity = [{"variant": "ort_fp16", "flips": 1, "rows": 512}]
     model = {
         "model": "bert-base",
@@ -56,9 +57,28 @@ def test_without_a_record_of_a_gpu_the_table_names_the_command_and_no_figure(tab
 def test_a_models_row_has_its_best_batch_and_its_changed_labels() -> None:
     text = pages.engines(engines())
     assert "| bert-base | ort_fp16 | 1 of 512 | 1,234 | 50% | 1,234 | 1.00 (0.90 to 1.10) |" in text
-    assert f"| bert-base | {CAPTURED} | – | 99 | 50% | – | – |" in text
+    assert f"| bert-base | {GRAPH} | – | 99 | 50% | – | – |" in text
     assert "| bert-base | PyTorch | skipped: not here | | | | |" in text
     assert "| bert-large | failed: out of memory | | | | | |" in text
+
+
+def test_a_model_without_shapes_keeps_its_rows() -> None:
+    record = engines()
+    record["models"][0] |= {"shapes": [], "parity": [{"variant": "onnx_fp16", "flips": 0, "rows": 512}]}
+    assert "| bert-base | onnx_fp16 | 0 of 512 | – | – | – | – |" in pages.engines(record)
+    assert "| bert-base | ort_fp16 | – | – | – | 1,234 | 1.00 (0.90 to 1.10) |" in pages.engines(record)
+
+
+def test_without_the_padded_graph_there_are_rates_and_no_ratios() -> None:
+    record = engines()
+    record["models"][0]["ag_news"][AS_THEY_COME]["ratios"] = {}
+    assert "| bert-base | ort_fp16 | 1 of 512 | 1,234 | 50% | 1,234 | – |" in pages.engines(record)
+
+
+def test_texts_that_there_was_no_time_for_have_no_rates() -> None:
+    record = engines()
+    record["models"][0]["ag_news"] = {}
+    assert "| bert-base | ort_fp16 | 1 of 512 | 1,234 | 50% | – | – |" in pages.engines(record)
 
 
 def test_targets_are_shown_reached_or_not_measured() -> None:

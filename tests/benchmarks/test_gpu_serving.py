@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,6 @@ from train.bundle import Bundle
 
 WORDS = [f"word{number}" for number in range(100)]
 TEXTS = ["word1 word2 word3", "word4", " ".join(WORDS), "word9 word8"] * 20
-
-
-@pytest.fixture(scope="module")
-def device() -> Device:
-    return Device("cpu")
 
 
 def with_vocabulary(found: models.Model) -> models.Model:
@@ -154,6 +150,16 @@ def test_every_load_is_measured_in_every_round(capsys: Any) -> None:
     once = [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
     assert asked == once * 2
     assert "round 2 of 2" in capsys.readouterr().out
+
+
+def test_without_a_client_or_a_tokenizer_the_gpu_tests_are_collected_all_the_same() -> None:
+    """Of benchmarks/gpu/requirements.txt those two are for serving alone; TensorFlow is no part of it."""
+    files = sorted(path.stem for path in (Path(__file__).parents[1] / "gpu").glob("test_*.py"))
+    lines = ["import importlib, sys", "sys.modules |= dict.fromkeys(('tritonclient', 'tokenizers', 'tensorflow'))"]
+    lines += [f"importlib.import_module('tests.gpu.{name}')" for name in files]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=Path(__file__).parents[2], capture_output=True, check=False)
+    assert len(files) >= 4
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_trial_on_a_cpu_never_takes_the_records_place(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -12,8 +12,9 @@ import onnxruntime
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from export import canonical_graph, fused_graph, gpu_variants, half, packed_graph, precision, runner
+from export import canonical_graph, fused_graph, gpu_variants, half, precision, runner
 from export.bert import Bert
+from export.packed_graph import Packed
 from export.token_layout import PaddedByLengths, PaddedByStarts
 from export.variants import Variant
 from tests.export import contrib_evaluator
@@ -22,6 +23,10 @@ from train.ragged import Feed, Ragged
 
 LENGTHS = {"ragged": (5, 12, 20, 3), "one row": (7,), "full rows": (6, 6), "single tokens": (1, 4, 1)}
 TAGGER = dataclasses.replace(tiny_bert(), pooler=None)
+
+
+def packed(bert: Bert) -> onnx.ModelProto:
+    return fused_graph.write(bert, Packed())
 
 
 def feed(lengths: tuple[int, ...], longest: int | None = None) -> Feed:
@@ -36,13 +41,13 @@ def expected(bert: Bert, batch: Feed, directory: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_without_padding_the_answers_are_the_same(lengths: tuple[int, ...], tmp_path: Path) -> None:
-    found = contrib_evaluator.run(packed_graph.write(tiny_bert()), feed(lengths))["logits"]
+    found = contrib_evaluator.run(packed(tiny_bert()), feed(lengths))["logits"]
     np.testing.assert_allclose(found, expected(tiny_bert(), feed(lengths), tmp_path), atol=1e-5)
 
 
 def test_a_tagger_gets_its_padding_back(tmp_path: Path) -> None:
     batch = feed(LENGTHS["ragged"])
-    found = contrib_evaluator.run(packed_graph.write(TAGGER), batch)["logits"]
+    found = contrib_evaluator.run(packed(TAGGER), batch)["logits"]
     answers = expected(TAGGER, batch, tmp_path)
     assert found.shape == answers.shape
     text = batch["input_mask"].astype(bool)
@@ -50,13 +55,13 @@ def test_a_tagger_gets_its_padding_back(tmp_path: Path) -> None:
 
 
 def test_only_text_goes_through_the_layers() -> None:
-    tensors = contrib_evaluator.run(packed_graph.write(tiny_bert()), feed((5, 12), longest=30))
+    tensors = contrib_evaluator.run(packed(tiny_bert()), feed((5, 12), longest=30))
     assert tensors["layers.0.output.norm"].shape == (17, tiny_bert().hidden)
     assert tensors["layers.1.output.norm"].shape == (2, tiny_bert().hidden)  # the head reads first tokens
 
 
 def test_longer_padding_changes_no_packed_answer() -> None:
-    model = packed_graph.write(tiny_bert())
+    model = packed(tiny_bert())
     short, long = (contrib_evaluator.run(model, feed((5, 12), longest))["logits"] for longest in (None, 30))
     np.testing.assert_array_equal(short, long)
 
@@ -76,19 +81,12 @@ def test_padded_with_lengths_alone_the_answers_are_the_same(tmp_path: Path) -> N
     np.testing.assert_allclose(found, expected(tiny_bert(), feed(LENGTHS["ragged"], 25), tmp_path), atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", [gpu_variants.FUSED, gpu_variants.PACKED], ids=lambda variant: variant.name)
-@pytest.mark.parametrize("capability", ["", "8.0", "9.0"])
-def test_in_fp16_the_answers_differ_by_rounding_and_come_in_fp32(variant: Variant, capability: str, tmp_path: Path) -> None:
-    model = gpu_variants.write(variant, tiny_bert(), capability)
+@pytest.mark.parametrize("variant", gpu_variants.LAYOUTS, ids=lambda variant: variant.name)
+def test_in_fp16_the_answers_differ_by_rounding_and_come_in_fp32(variant: Variant, tmp_path: Path) -> None:
+    model = gpu_variants.write(variant, half.bert(tiny_bert()))
     found = contrib_evaluator.run(model, feed(LENGTHS["ragged"]))["logits"]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected(tiny_bert(), feed(LENGTHS["ragged"]), tmp_path), atol=0.03)
-
-
-def test_each_gpu_gets_the_mask_it_has_a_fused_kernel_for() -> None:
-    assert isinstance(gpu_variants.padded("8.9"), PaddedByLengths)
-    assert isinstance(gpu_variants.padded("9.0"), PaddedByStarts)
-    assert isinstance(gpu_variants.padded("12.0"), PaddedByStarts)
 
 
 def test_fp16_weights_are_clamped_to_what_fp16_holds() -> None:
@@ -100,21 +98,21 @@ def test_fp16_weights_are_clamped_to_what_fp16_holds() -> None:
 
 @pytest.mark.parametrize("bert", [tiny_bert("exact", 3), tiny_bert("approximate", 3)], ids=["exact", "approximate"])
 def test_the_packed_graph_has_the_operators_it_promises(bert: Bert) -> None:
-    kinds = Counter(node.op_type for node in packed_graph.write(bert).graph.node)
-    promised = packed_graph.expected_operators(3, bert.gelu)
+    kinds = Counter(node.op_type for node in packed(bert).graph.node)
+    padded = fused_graph.expected_operators(3, bert.gelu)
+    promised = {"RemovePadding": 1, "PackedAttention": padded.pop("Attention"), "Attention": 0, **padded}
     assert {kind: kinds[kind] for kind in promised} == promised
-    assert not kinds["Attention"]
 
 
 def test_the_precision_of_a_packed_graph_is_read_out_of_its_attention(tmp_path: Path) -> None:
-    onnx.save(gpu_variants.write(gpu_variants.PACKED, tiny_bert(), "9.0"), tmp_path / "model.onnx")
+    onnx.save(gpu_variants.write(gpu_variants.PACKED, half.bert(tiny_bert())), tmp_path / "model.onnx")
     assert precision.proof(tmp_path / "model.onnx")["weights"] == {"fp16": 1.0}
 
 
 @pytest.mark.parametrize("bert", [tiny_bert(), half.bert(tiny_bert()), TAGGER], ids=["fp32", "fp16", "tagger"])
 def test_nodes_follow_onnx_runtimes_own_schemas(bert: Bert) -> None:
     schemas = {(one.domain, one.name): one for one in native.get_all_operator_schema() if one.domain == "com.microsoft"}
-    for layout in (packed_graph.Packed(), PaddedByStarts()):
+    for layout in gpu_variants.LAYOUTS.values():
         for node in fused_graph.write(bert, layout).graph.node:
             if node.domain:
                 schema = schemas[node.domain, node.op_type]
@@ -132,11 +130,11 @@ def test_onnx_runtime_takes_the_packed_graph_and_lacks_only_the_kernels(bert: Be
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     with pytest.raises(native.NotImplemented, match=r"(find an implementation|Failed to find kernel) for .*RemovePadding"):
-        onnxruntime.InferenceSession(packed_graph.write(bert).SerializeToString(), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(packed(bert).SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def test_a_packed_graph_of_wrong_types_fails_earlier() -> None:
-    model = packed_graph.write(tiny_bert())
+    model = packed(tiny_bert())
     next(node for node in model.graph.node if node.op_type == "RemovePadding").input[1] = "embeddings"
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from benchmarks.gpu import models
 from benchmarks.gpu.device import Device
-from export import canonical_graph, engine_plan, half, runner, tensorrt_engine, tftrt
+from export import canonical_graph, engine_plan, gate, half, runner, tensorrt_engine, tftrt
+from export.artifact import Artifact
 from export.bert import Array, Bert, Dense, Layer, Norm
 from export.engine_plan import Profile
+from export.variants import VARIANTS
+from train.bundle import Bundle
 from train.errors import ToolError
 from train.ragged import Feed, Logits, Ragged
 
-HIDDEN, TOKENS, BATCH = 256, 64, 8  # tokens: the model's positions; the largest batch
+HIDDEN, TOKENS, BATCH = 256, 64, 32  # tokens: the model's positions; the largest batch: the gate's
+ROWS = 400  # compared by the gate, which asks for 368
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -85,6 +91,21 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(model, directory / "onnx_fp32.onnx")
     onnx.save(half.convert(model), directory / "onnx_fp16.onnx")
     return directory
+
+
+@pytest.fixture(scope="session")
+def golden(artifacts: Path) -> Bundle:
+    """Random texts of every length, with the FP32 graph's answers on the CPU."""
+    ids = models.random_rows(bert(), np.random.default_rng(0).integers(1, TOKENS + 1, ROWS))
+    (artifacts.parent / "bundle").mkdir()
+    with runner.open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
+        return models.reference(session.infer, ids, TOKENS, artifacts.parent / "bundle")[0]
+
+
+def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple[bool, str]:
+    """The gate's verdict on the model in `directory`, labelled as this variant, and what it found; `facts`: of its manifest."""
+    record = gate.check(Artifact(directory, VARIANTS[variant], "not sealed", facts), golden)
+    return record["passed"], "; ".join(failure["what"] for failure in record["failures"])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from benchmarks.gpu import models
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.records import PACKED
 from setup import tools
-from tests.benchmarks.test_gpu_serving import run, with_vocabulary
 
 pytestmark = pytest.mark.gpu
 NEEDED = (tools.TRITON_SERVER, tools.TRITON_BACKENDS, tools.PERF_ANALYZER, tools.PERF_ANALYZER_LIBRARIES)
@@ -20,6 +19,10 @@ def test_texts_are_served_unpadded_and_answered_as_by_the_engine_alone(device: D
     missing = [str(path) for path in NEEDED if not path.exists()]
     if missing:
         pytest.skip(f"the embedded Triton: no {', '.join(missing)}; `make setup`, then benchmarks/gpu/requirements.txt")
+    for module in ("tritonclient", "tokenizers"):
+        pytest.importorskip(module, reason=f"the embedded Triton: no module {module}; benchmarks/gpu/requirements.txt has it")
+    from tests.benchmarks.test_gpu_serving import run, with_vocabulary  # here, or without those no GPU test would be collected
+
     with models.random("tiny", device, rows=1) as model:
         record = run(with_vocabulary(model), "cuda", tmp_path)
     assert record["variant"] == PACKED

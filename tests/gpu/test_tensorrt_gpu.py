@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from export import comparison, engine_plan, tensorrt_engine
+from export import canonical_graph, comparison, engine_plan, tensorrt_engine
+from export.bert import Dense
 from export.engine_plan import Profile
-from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, reference
+from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, bert, feed, judged, reference
+from train.bundle import Bundle
 from train.errors import ConversionError
 
 pytestmark = pytest.mark.gpu
@@ -26,6 +29,34 @@ def test_an_engine_answers_as_the_graph_it_was_built_from(precision: str, engine
             found, expected = engine.infer(feed(*lengths)), reference(artifacts, feed(*lengths))
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected, atol=TOLERANCE[precision], rtol=0, err_msg=str(lengths))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_gate_passes_an_engine(precision: str, engines: dict[str, Path], golden: Bundle) -> None:
+    here = tensorrt_engine.fingerprint().facts()
+    passed, found = judged(engines[precision].parent, f"tensorrt_{precision}", golden, fingerprint=here)
+    assert passed, found
+
+
+def test_the_gate_refuses_an_fp32_engine_labelled_fp16(engines: dict[str, Path], golden: Bundle) -> None:
+    here = tensorrt_engine.fingerprint().facts()
+    passed, found = judged(engines["fp32"].parent, "tensorrt_fp16", golden, fingerprint=here)
+    assert not passed
+    assert "not fp16" in found
+
+
+def test_the_gate_refuses_an_engine_of_other_weights(
+    tensorrt: None, artifacts: Path, profiles: list[Profile], golden: Bundle
+) -> None:
+    head, here = bert().classifier, tensorrt_engine.fingerprint()
+    other = replace(bert(), classifier=Dense(np.roll(head.kernel, 1, axis=1), np.roll(head.bias, 1)))  # labels change places
+    onnx.save(canonical_graph.write(other), artifacts / "other.onnx")
+    target = artifacts / "other" / "model.plan"
+    target.parent.mkdir()
+    tensorrt_engine.convert(artifacts / "other.onnx", target, profiles, engine_plan.timing_cache(artifacts, here))
+    passed, found = judged(target.parent, "tensorrt_fp32", golden, fingerprint=here.facts())
+    assert not passed
+    assert "flip rate" in found
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.gpu import models
 from export import comparison, tftrt
 from export.engine_plan import Profile
-from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed
-from train.ragged import INPUTS
+from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, judged
+from train.bundle import Bundle
+from train.ragged import INPUTS, Ragged, infer_rows
 
-HIDDEN, LABELS = 64, 3
+WORDS, HIDDEN, LABELS = 100, 64, 3
 pytestmark = pytest.mark.gpu
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.02}
 
@@ -27,7 +29,7 @@ def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) 
         return tf.Variable(tf.random.stateless_normal(shape, (seed, 1)) / np.sqrt(shape[0]))
 
     model = tf.Module()
-    model.words, model.first, model.second = weights(1, 50, HIDDEN), weights(2, HIDDEN, 256), weights(3, 256, HIDDEN)
+    model.words, model.first, model.second = weights(1, WORDS, HIDDEN), weights(2, HIDDEN, 256), weights(3, 256, HIDDEN)
     model.head = weights(4, HIDDEN, LABELS)
 
     def classify(input_word_ids: Any, input_mask: Any, input_type_ids: Any) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) 
         mask = tf.cast(input_mask, tf.float32)[:, :, None]
         return {"logits": tf.matmul(tf.reduce_sum(hidden * mask, 1) / tf.reduce_sum(mask, 1), model.head)}
 
-    path = tmp_path_factory.mktemp("tftrt") / "saved_model"
+    path = tmp_path_factory.mktemp("tftrt") / "source" / "saved_model"
     signature = tf.function(classify, input_signature=[tf.TensorSpec((None, None), tf.int32, name=name) for name in INPUTS])
     tf.saved_model.save(model, str(path), signatures=signature)
     return path
@@ -45,10 +47,39 @@ def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def converted(source: Path, profiles: list[Profile]) -> dict[str, Path]:
     """Precision → the converted SavedModel."""
-    found = {precision: source.with_name(f"tftrt_{precision}") for precision in PRECISIONS}
+    found = {precision: source.parents[1] / f"tftrt_{precision}" / "saved_model" for precision in PRECISIONS}
     for precision, target in found.items():
         tftrt.convert(source, target, precision, profiles)
     return found
+
+
+@pytest.fixture(scope="module")
+def golden(source: Path) -> Bundle:
+    """Random texts of every length, with the source's answers; not those that rounding decides."""
+    random = np.random.default_rng(0)
+    ids = Ragged.of([random.integers(1, WORDS, length) for length in random.integers(1, TOKENS + 1, 3000)])
+    with tftrt.open_saved_model(source) as session:
+        ranked = np.sort(infer_rows(session.infer, ids, BATCH), axis=1)
+        clear = np.flatnonzero(ranked[:, -1] - ranked[:, -2] > TOLERANCE["fp16"])
+        return models.reference(session.infer, ids.take(clear), TOKENS, source.parent)[0]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_gate_passes_a_converted_model(precision: str, converted: dict[str, Path], golden: Bundle) -> None:
+    passed, found = judged(converted[precision].parent, f"tftrt_{precision}", golden)
+    assert passed, found
+
+
+def test_the_gate_refuses_an_fp32_model_labelled_fp16(converted: dict[str, Path], golden: Bundle) -> None:
+    passed, found = judged(converted["fp32"].parent, "tftrt_fp16", golden)
+    assert not passed
+    assert "not fp16" in found
+
+
+def test_the_gate_refuses_a_model_that_has_no_engine(source: Path, golden: Bundle) -> None:
+    passed, found = judged(source.parent, "tftrt_fp32", golden)
+    assert not passed
+    assert found == "share of multiplications outside TensorRT"
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -40,6 +40,12 @@ def test_equal_lengths_stay_together() -> None:
     assert len(plan(np.full(16, 50), CostModel(0.001, 1e-4))) == 1
 
 
+@pytest.mark.timeout(20)  # for which trying every cut of so many rows would take an hour
+def test_free_padding_never_cuts_and_takes_no_planning() -> None:
+    (batch,) = plan(np.arange(1_000_000), CostModel(0.001, 0.0))
+    assert len(batch) == 1_000_000
+
+
 def test_free_runs_never_pad() -> None:
     lengths = np.array([5, 9, 5, 120])
     assert [sorted(lengths[batch]) for batch in plan(lengths, CostModel(0.0, 1e-4))] == [[5, 5], [9], [120]]
