@@ -49,7 +49,7 @@ measure: setup  ## how fast training runs here, and how much of the machine it u
 profile: setup  ## where the time of a training step goes: a TensorBoard trace and a table of operations → RUN/profile.json
 	@$(PY) -m train.profile_step --run $(RUN) $(TRAIN_FLAGS)
 
-scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (20 minutes) → benchmarks/scaling.json
+scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (15 minutes) → benchmarks/scaling.json
 	@$(PY) -m benchmarks.scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts

@@ -1,6 +1,6 @@
 """What each of training's choices gains on this machine: compression, sparse-to-dense, ranks, XLA, bucketing, precision.
 
-Short jobs of real ranks, one core each (on GPUs: one GPU each), every round all settings in random order. Some 20 minutes here:
+Short jobs of real ranks, one core each (on GPUs: one GPU each), every round all settings in random order. Some 15 minutes here:
 
     make scaling                                   → benchmarks/scaling.json, runs/scaling.html
     python -m benchmarks.scaling --quick           → runs/scaling.json, to see that it works
@@ -23,7 +23,7 @@ from train.job import Job
 from train.ranks import Ranks
 
 RECORD = Path(__file__).parent / "scaling.json"
-_FULL, _QUICK = Effort(rounds=3, rows=128, epochs=3), Effort(rounds=1, rows=64, epochs=2)
+_FULL, _QUICK = Effort(rounds=2, rows=128, epochs=4), Effort(rounds=1, rows=64, epochs=2)
 _ONE_LENGTH = 64  # tokens: XLA compiles for every length anew, so with and without it are compared on one
 _WEAK_TARGET = 0.97
 _BOTH, _ALONE = "fp16 + sparse to dense", "1 rank"

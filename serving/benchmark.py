@@ -67,7 +67,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16, 64], help="clients in the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="how often every load is repeated")
-    parser.add_argument("--window-ms", type=int, default=1000, help="length of each of perf_analyzer's three windows")
+    parser.add_argument("--window-ms", type=int, default=1000, help="length of each of perf_analyzer's windows, three or more")
     parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
     return parser.parse_args()
 

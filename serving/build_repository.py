@@ -16,11 +16,12 @@ from typing import Any
 
 from export import artifact
 from export.artifact import Artifact
+from serving import repository_rules
 from serving.model_config import ModelConfig, Tensor
 from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
-from train.errors import ParityError
+from train.errors import ManifestError, ParityError
 
 _BACKEND = Path(__file__).parent / "backend"
 _TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
@@ -43,6 +44,7 @@ def main() -> int:
             TEXT_MODEL: chosen.variant.name,
             "models": {f"bert_{one.variant.name}": one.sha256 for one in passed},
         }
+        _refuse_errors(building)
         manifest.seal(building, REPOSITORY, facts)
     print(f"repository  {target}: {TEXT_MODEL} (on {chosen.variant.name}), " + ", ".join(facts["models"]))
     return 0
@@ -67,6 +69,19 @@ def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:
         where=str(run / "artifacts"),
         mend=f"make export RUN={run}",
     )
+
+
+def _refuse_errors(repository: Path) -> None:
+    """Raises ManifestError for what a server would stumble over; the last good repository then stays."""
+    found = [one for one in repository_rules.check(repository).findings if one.severity == "error"]
+    if found:
+        raise ManifestError(
+            f"the repository that was built is not sound: {found[0].model}: {found[0].rule}",
+            expected=found[0].expected,
+            found=found[0].found,
+            where=found[0].where,
+            mend="a fault of this project: please report it, with the command",
+        )
 
 
 def text_config(source: Bundle) -> ModelConfig:

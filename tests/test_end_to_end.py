@@ -27,6 +27,11 @@ def test_two_horovod_processes_trained_on_every_row_once(finished_run: Path) -> 
     assert metrics["test_accuracy"] > 0.9
 
 
+def test_the_repository_has_nothing_to_find_fault_with(finished_run: Path) -> None:
+    said = succeed("-m", "serving.check_repository", finished_run / "model_repository")
+    assert "errors 0, warnings 0" in said
+
+
 def test_the_loss_fell(finished_run: Path) -> None:
     losses = [line["loss"] for line in record(finished_run / "bundle/history.json")["steps"]]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])

@@ -19,7 +19,8 @@ from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.timing import Deadline
 from export import artifact, canonical_graph, gpu_variants, half
-from train import bundle, errors, manifest
+from export.variants import VARIANTS
+from train import bundle, errors, manifest, provenance
 
 
 def refuse(*_: Any, **__: Any) -> Any:
@@ -175,3 +176,12 @@ def test_pytorchs_answers_are_ours_and_compiling_waits_for_time(tiny: models.Mod
     assert [one.name for one in found] == [records.PEER]
     assert compared[0]["passed"]
     assert "s are left" in skipped[records.COMPILED]
+
+
+def test_the_gate_records_the_package_it_ran(tiny: models.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where onnxruntime-gpu is all there is."""
+    installed = provenance._distributions()
+    monkeypatch.setattr(provenance, "_distributions", lambda: {**installed, "onnxruntime": ["onnxruntime-gpu"]})
+    monkeypatch.setattr(provenance.importlib.metadata, "version", lambda name: f"{name} 1.2.3")
+    _, record = models.compared(tiny, VARIANTS["ort_fp32"])
+    assert record["versions"]["onnxruntime-gpu"] == "onnxruntime-gpu 1.2.3"

@@ -1,0 +1,119 @@
+"""What can be wrong in how a config.pbtxt batches: sizes, priorities, ragged inputs, batch inputs, instance groups, profiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from serving.findings import Finding
+from serving.repository_models import Model, listed, type_name
+
+_CONCATENATES = ("onnxruntime", "pytorch", "tensorflow", "tensorrt")  # a ragged input reaches the model as one long row
+_PROFILE = re.compile(r".+:[0-9]+(x[0-9]+)*")
+
+
+def check(model: Model) -> Iterator[Finding]:
+    yield from _batching(model)
+    yield from _ragged(model)
+    yield from _batch_inputs(model)
+    yield from _instances(model)
+    for accelerator in model.config.optimization.execution_accelerators.gpu_execution_accelerator:
+        yield from _provider_profile(model, dict(accelerator.parameters))
+
+
+def _batching(model: Model) -> Iterator[Finding]:
+    config, most = model.config, model.config.max_batch_size
+    if most < 0:
+        yield model.error("max-batch-size", "max_batch_size", "0, or the largest batch", str(most))
+    if config.HasField("dynamic_batching"):
+        if most == 0:
+            expected = "a max_batch_size of at least 1 beside dynamic_batching, which has nothing to batch otherwise"
+            yield model.warning("dynamic-batching", "dynamic_batching", expected, "max_batch_size 0")
+        yield from _preferred(model, "dynamic_batching", config.dynamic_batching.preferred_batch_size)
+        levels, default = config.dynamic_batching.priority_levels, config.dynamic_batching.default_priority_level
+        if levels and not 1 <= default <= levels:
+            expected = f"1 to {levels}, the number of priority_levels"
+            yield model.error("priority", "dynamic_batching.default_priority_level", expected, str(default))
+    if config.HasField("sequence_batching"):
+        yield from _preferred(model, "sequence_batching.oldest", config.sequence_batching.oldest.preferred_batch_size)
+
+
+def _preferred(model: Model, at: str, sizes: Any) -> Iterator[Finding]:
+    wrong = [size for size in sizes if not 1 <= size <= model.config.max_batch_size]
+    if wrong:
+        expected = f"sizes from 1 to max_batch_size, {model.config.max_batch_size}"
+        yield model.error("preferred-batch-size", f"{at}.preferred_batch_size", expected, listed(wrong))
+
+
+def _ragged(model: Model) -> Iterator[Finding]:
+    config = model.config
+    for tensor in config.input:
+        if not tensor.allow_ragged_batch:
+            continue
+        at = f"input[{tensor.name}].allow_ragged_batch"
+        batches = config.HasField("dynamic_batching") or config.HasField("sequence_batching")
+        if config.max_batch_size == 0 or not batches:
+            expected = "max_batch_size of at least 1 and dynamic_batching, without which requests never share a batch"
+            found = f"max_batch_size {config.max_batch_size}, {'a' if batches else 'no'} batcher"
+            yield model.warning("ragged", at, expected, found)
+        if -1 not in tensor.dims:
+            expected = "a dimension of −1, without which no two requests differ in shape"
+            yield model.warning("ragged", at, expected, f"dims {list(tensor.dims)}")
+        described = {name for one in (*config.batch_input, *config.batch_output) for name in one.source_input}
+        if model.backend in _CONCATENATES and tensor.name not in described:
+            expected = f"a batch_input with source_input {tensor.name}: {model.backend} joins the requests into one row"
+            yield model.error("ragged", at, expected, "nothing tells the model where one request ends and the next begins")
+
+
+def _batch_inputs(model: Model) -> Iterator[Finding]:
+    """Triton's ValidateBatchIO."""
+    config = model.config
+    inputs, outputs = {one.name for one in config.input}, {one.name for one in config.output}
+    for kind in ("batch_input", "batch_output"):
+        for number, one in enumerate(getattr(config, kind)):
+            at = f"{kind}[{number}]"
+            if len(one.source_input) != 1 or not set(one.source_input) <= inputs:
+                expected = f"one of the inputs: {listed(sorted(inputs))}"
+                yield model.error("batch-input", f"{at}.source_input", expected, listed(one.source_input))
+            if not one.target_name or (kind == "batch_output" and not set(one.target_name) <= outputs):
+                expected = f"outputs: {listed(sorted(outputs))}" if kind == "batch_output" else "the model's input that is filled"
+                yield model.error("batch-input", f"{at}.target_name", expected, listed(one.target_name))
+            if kind == "batch_input" and type_name(one.data_type) not in ("INT32", "FP32"):
+                yield model.error("batch-input", f"{at}.data_type", "TYPE_INT32 or TYPE_FP32", f"TYPE_{type_name(one.data_type)}")
+
+
+def _instances(model: Model) -> Iterator[Finding]:
+    for number, group in enumerate(model.config.instance_group):
+        at = f"instance_group[{number}]"
+        if group.profile and (model.backend != "tensorrt" or not all(re.fullmatch(r"[0-9]+", one) for one in group.profile)):
+            expected = "numbers of optimization profiles, and only of a TensorRT plan"
+            yield model.error("profile", f"{at}.profile", expected, f"{listed(group.profile)}, backend {model.backend}")
+        if group.gpus and group.kind in (pb.ModelInstanceGroup.KIND_CPU, pb.ModelInstanceGroup.KIND_MODEL):
+            yield model.error("instance-group", f"{at}.gpus", "no GPUs beside KIND_CPU or KIND_MODEL", listed(group.gpus))
+
+
+def _provider_profile(model: Model, parameters: dict[str, str]) -> Iterator[Finding]:
+    """The shapes for which ONNX Runtime's TensorRT provider builds its engine, against max_batch_size."""
+    most = model.config.max_batch_size
+    for key, outermost, wanted in (("trt_profile_min_shapes", min, 1), ("trt_profile_max_shapes", max, most)):
+        at = f"optimization.execution_accelerators.gpu_execution_accelerator.parameters[{key}]"
+        entries = [entry.strip() for entry in parameters.get(key, "").split(",") if entry.strip()]
+        if wrong := [entry for entry in entries if not _PROFILE.fullmatch(entry)]:
+            yield model.error("profile", at, "input:1x128, separated by commas", listed(wrong))
+        elif most > 0:
+            for name, sizes in _batch_sizes(entries).items():
+                if outermost(*sizes, wanted) != outermost(sizes):
+                    expected = f"batches from 1 to max_batch_size, {most}: for others an engine is built while serving"
+                    yield model.warning("profile", at, expected, f"{name} from {min(sizes)} to {max(sizes)}")
+
+
+def _batch_sizes(entries: list[str]) -> dict[str, list[int]]:
+    """input → first dimensions: an input has an entry for every profile."""
+    found: dict[str, list[int]] = {}
+    for entry in entries:
+        name, _, shape = entry.rpartition(":")
+        found.setdefault(name, []).append(int(shape.split("x")[0]))
+    return found

@@ -1,0 +1,49 @@
+"""Find what is wrong in a Triton model repository before a server sees it: any repository, also one that was not made here.
+
+Reads config.pbtxt, version directories, labels, warm-up data, and the signatures of ONNX files and SavedModels; compares them as
+Triton and its backends would. Neither a server nor a GPU is needed, and no model is run. What could not be looked at is said.
+Exits 0 without errors (warnings do not count), 6 with errors or where DIR is no repository, 2 on a wrong command line.
+
+    python -m serving.check_repository runs/demo/model_repository
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from serving import repository_rules
+from serving.repository_rules import Report
+from train import errors
+from train.errors import ManifestError
+
+
+def main() -> int:
+    arguments = _parse()
+    report = repository_rules.check(arguments.directory)
+    if arguments.json:
+        print(json.dumps(report.record(), indent=1, ensure_ascii=False))
+    else:
+        _show(report)
+    return ManifestError.exit_code if report.count("error") else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="the repository, for example runs/demo/model_repository")
+    parser.add_argument("--json", action="store_true", help="findings as one JSON document instead")
+    return parser.parse_args()
+
+
+def _show(report: Report) -> None:
+    for finding in report.findings:
+        print(f"{finding}\n")
+    for unchecked in report.unchecked:
+        print(unchecked)
+    counts = f"errors {report.count('error')}, warnings {report.count('warning')}, not checked {len(report.unchecked)}"
+    print(f"{report.directory}: models {len(report.models)}, {counts}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
