@@ -28,7 +28,7 @@ class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast va
 
     def __init__(self, step: TrainStep, rebuild: Callable[[], TrainStep], done: int, *, keeps: bool) -> None:
         """`rebuild` makes the step for another number of ranks; a state that is never restored need not keep anything."""
-        self._step, self._rebuild, self._keeps = step, rebuild, keeps
+        self.step, self._rebuild, self.keeps = step, rebuild, keeps
         self._arrays = [variable.numpy() for variable in step.variables] if keeps else []
         self._broken: set[int] = set()  # numbers of ranks with which an all-reduce failed
         super().__init__(bcast_object=hvd.broadcast_object, get_rank=hvd.rank, done=done)
@@ -38,20 +38,20 @@ class State(ObjectState):  # Horovod's own TensorFlowState does not broadcast va
 
         First all ranks meet: rank 0 has then written the lines of these steps, so that they are there if it is lost.
         """
-        if self._keeps:
+        if self.keeps:
             hvd.allreduce(tf.zeros(1), name="keep")
-            self._arrays = [variable.numpy() for variable in self._step.variables]
+            self._arrays = [variable.numpy() for variable in self.step.variables]
             self.save()
 
     def reset(self) -> None:
-        self._step = self._rebuild()
-        for variable, array in zip(self._step.variables, self._arrays, strict=True):
+        self.step = self._rebuild()
+        for variable, array in zip(self.step.variables, self._arrays, strict=True):
             variable.assign(array)
 
     def sync(self) -> None:
         """All ranks take rank 0's variables and number."""
         with self.told_apart():
-            self._step.broadcast()
+            self.step.broadcast()
             super().sync()
             self.keep()
 

@@ -7,6 +7,7 @@ from every rank logits.<rank>.npz, its share of the test rows' logits, computed 
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 import shutil
 from collections.abc import Callable
@@ -76,7 +77,11 @@ def _work(state: elastic.State, loop: Loop, encoder: EncoderLayer, test: Split) 
     if not loop.run(state):
         return
     if loop.job.evaluate:
-        _hand_over(loop, encoder, test)
+        _save(loop, encoder)
+        if not state.keeps:  # the optimizer is twice the model: it makes room for the SavedModel
+            del state.step, loop.step
+            gc.collect()
+        evaluation.write_test_logits(test, loop.directory, loop.heartbeat, len(loop.steps))
     loop.heartbeat.at("writing the facts", len(loop.steps), DONE)
     peak = hvd.allgather(tf.constant([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], tf.int64), name="peak")
     if hvd.rank() == 0:
@@ -84,7 +89,7 @@ def _work(state: elastic.State, loop: Loop, encoder: EncoderLayer, test: Split) 
         manifest.write_json(loop.directory / FACTS, facts)
 
 
-def _hand_over(loop: Loop, encoder: EncoderLayer, test: Split) -> None:
+def _save(loop: Loop, encoder: EncoderLayer) -> None:
     directory, steps = loop.directory, len(loop.steps)
     loop.heartbeat.at("saving the model", steps, DONE)
     if hvd.rank() == 0:
@@ -94,7 +99,6 @@ def _hand_over(loop: Loop, encoder: EncoderLayer, test: Split) -> None:
         classifier.save(loop.model, directory / "saved_model")
         shutil.copyfile(encoder.vocabulary, directory / "vocab.txt")
     hvd.allreduce(tf.zeros(1), name="saved")  # a barrier: nobody loads the SavedModel before it is complete
-    evaluation.write_test_logits(test, directory, loop.heartbeat, steps)
 
 
 def _take_device(slot: int, threads: int) -> None:
