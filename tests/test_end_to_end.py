@@ -60,8 +60,18 @@ def test_what_cannot_run_here_is_skipped_with_its_reason(finished_run: Path) -> 
     assert all("libnvinfer" in why["reason"] and why["mend"] for why in skipped.values())
 
 
+def orphaned_regions() -> set[Path]:
+    """Shared memory of servers that are no more."""
+    return {path for path in Path("/dev/shm").glob("slipway_*") if not psutil.pid_exists(int(path.name.split("_")[1]))}
+
+
 @pytest.fixture(scope="module")
-def measured_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def regions_before() -> set[Path]:
+    return orphaned_regions()
+
+
+@pytest.fixture(scope="module")
+def measured_run(finished_run: Path, regions_before: set[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run, served, measured and reported."""
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("measured") / "run"))
     succeed("-m", "serving.verify_served", "--run", run)
@@ -110,10 +120,9 @@ def test_the_report_draws_every_plot_in_a_browser(measured_run: Path, tmp_path: 
         assert f'id="{plot}"' in done.stdout
 
 
-def test_nothing_is_left_behind_by_the_servers(measured_run: Path) -> None:
+def test_nothing_is_left_behind_by_the_servers(measured_run: Path, regions_before: set[Path]) -> None:
     assert record(measured_run / "served.json")["passed"]
-    regions = [path for path in Path("/dev/shm").glob("slipway_*") if not psutil.pid_exists(int(path.name.split("_")[1]))]
-    assert regions == []
+    assert orphaned_regions() - regions_before == set()
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(measured_run) in " ".join(one.info["cmdline"] or [])]
 
 
