@@ -23,7 +23,7 @@ from train.job import Job
 from train.ranks import Ranks
 
 RECORD = Path(__file__).parent / "scaling.json"
-_FULL, _QUICK = Effort(rounds=2, rows=128, epochs=4), Effort(rounds=1, rows=64, epochs=2)
+_FULL, _QUICK = Effort(rounds=2, rows=256, epochs=2), Effort(rounds=1, rows=64, epochs=2)
 _ONE_LENGTH = 64  # tokens: XLA compiles for every length anew, so with and without it are compared on one
 _WEAK_TARGET = 0.97
 _BOTH, _ALONE = "fp16 + sparse to dense", "1 rank"
@@ -44,7 +44,7 @@ _COMPARED = (
 def main() -> int:
     arguments = _parse()
     effort = _QUICK if arguments.quick else _FULL
-    found = training_runs.sampled(flags.corpus_of(arguments), effort.rows, arguments.seed)
+    found = training_runs.sampled(flags.corpus_of(arguments), effort.rows)
     job = flags.job_of(arguments, found, checkpoints="", evaluate=False)
     chosen, skipped = settings(found, job, effort, gpus=_gpus())
     times = training_runs.run(chosen, effort.rounds)

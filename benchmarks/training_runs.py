@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ratios import Floats, ratio
-from train import corpus, speed
+from train import speed
 from train.corpus import Corpus
 from train.job import Job
 from train.ranks import Ranks
 from train.speed import Timed
 
+_BATCH = 32  # rows of two ranks together
 Times = Mapping[str, list[Timed]]  # name of a setting → one a round
 
 
@@ -45,8 +46,12 @@ def setting(name: str, found: Corpus, job: Job, ranks: Ranks, effort: Effort, **
     return Setting(name, found, dataclasses.replace(job, epochs=effort.epochs), ranks, steps, environment)
 
 
-def sampled(found: Corpus, rows: int, seed: int) -> Corpus:
-    return dataclasses.replace(found, train=[found.train[row] for row in corpus.sample(found.train, rows, seed)])
+def sampled(found: Corpus, rows: int) -> Corpus:
+    """Whole batches of neighbours in length, evenly out of all of them: few rows that are as long, and as easily padded, as all."""
+    order = np.argsort([len(str(row.text)) for row in found.train], kind="stable")
+    batches = np.array_split(order, max(1, len(order) // _BATCH))
+    chosen = np.linspace(0, len(batches) - 1, 2 * (rows // _BATCH) + 1).round().astype(int)[1::2]
+    return dataclasses.replace(found, train=[found.train[row] for batch in chosen for row in batches[batch][:_BATCH]])
 
 
 def every_second(found: Corpus) -> Corpus:

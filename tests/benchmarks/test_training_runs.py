@@ -58,7 +58,7 @@ def test_rounds_that_differ_widen_the_interval() -> None:
 
 
 def test_one_rank_has_the_same_steps_of_half_the_rows(parsed: tuple[Corpus, Job]) -> None:
-    found = training_runs.sampled(parsed[0], 64, seed=1)
+    found = training_runs.sampled(parsed[0], 64)
     half = training_runs.every_second(found)
     one, two = (
         training_runs.setting("", corpus, parsed[1], Ranks(processes=ranks), scaling._QUICK)
