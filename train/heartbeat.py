@@ -1,4 +1,4 @@
-"""Signs of life of a rank: rank.<n>.json in the job's directory, written every second from a thread of its own.
+"""Signs of life of a rank: rank.<n>.json in the job's directory, written twice a second from a thread of its own.
 
 The thread goes on when the training step does not, so that the supervisor can tell a process that stands still (stopped,
 its machine gone: no ticks) from one that waits or computes (ticks, and where it is).

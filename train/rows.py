@@ -165,14 +165,13 @@ def _named_columns(records: list[Record | BadRow], text: tuple[str, ...], label:
         rule = f"a header with the columns {_listed((*texts, label))}, each once"
         yield BadRow(records[0].line, rule, f"the columns {_listed(names)}", True)
         return
-    header = records[0].columns
     text_at, label_at = [names.index(name) for name in texts], names.index(label)
     for record in records[1:]:
         if isinstance(record, BadRow):
             yield record
         elif len(record.columns) != len(names):
             yield BadRow(record.line, f"a row has {len(names)} columns: {_listed(names)}", f"{len(record.columns)} columns")
-        elif record.columns == header:
+        elif record.columns == records[0].columns:
             yield BadRow(record.line, "a file has one header", "it again, as where files were put together")
         else:
             parts = [record.columns[at] for at in text_at]

@@ -24,17 +24,20 @@ def share(batch: tuple[Feed, np.ndarray], rank: int, ranks: int) -> tuple[Feed, 
     return {name: value[rank::ranks] for name, value in feed.items()}, labels[rank::ranks]
 
 
-def weights(module: str, setting: str, rank: int, ranks: int) -> tuple[list[np.ndarray], list[float]]:
-    """Without dropout, whose masks depend on the rank: the weights after all steps, and the losses."""
+def weights(module: str, setting: str, rank: int, ranks: int) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
+    """Without dropout, whose masks depend on the rank: the weights after all steps, and every step's loss and gradient norm.
+
+    The norm, because AdamW's weights are the same for gradients that are all too large by one factor.
+    """
     take: TrainStep = tiny.step(tiny.job(module, **SETTINGS[setting]), dropped=False)
     take.broadcast()
     results = [take([share(tiny.batch(ROWS, seed=number), rank, ranks)], ROWS / ranks, number) for number in range(STEPS)]
-    return [variable.numpy() for variable in take._model.trainable_variables], [one.loss for one in results]
+    return [variable.numpy() for variable in take._model.trainable_variables], [(one.loss, one.gradient_norm) for one in results]
 
 
 if __name__ == "__main__":
     hvd.init()
     for setting in SETTINGS:
-        found, losses = weights(sys.argv[1], setting, hvd.rank(), hvd.size())
+        found, scalars = weights(sys.argv[1], setting, hvd.rank(), hvd.size())
         if hvd.rank() == 0:
-            np.savez(Path(sys.argv[2]) / f"{setting}.npz", *found, losses=losses)
+            np.savez(Path(sys.argv[2]) / f"{setting}.npz", *found, scalars=scalars)
