@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from serving import client
+from serving.client import Client
+from serving.triton import Server
 from tests.conftest import succeed
 
 
@@ -19,6 +22,13 @@ def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.Temp
         return run
 
     return make
+
+
+@pytest.fixture(params=client.PROTOCOLS)
+def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """To the `server` of the test's own file, over both protocols."""
+    with client.connect(server.http if request.param == "http" else server.grpc, request.param) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,6 @@ def server(pairs_run: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=client.PROTOCOLS)
-def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
-    with client.connect(server.http if request.param == "http" else server.grpc, request.param) as connected:
-        yield connected
-
-
 @pytest.fixture
 def golden(pairs_run: Path) -> Golden:
     return bundle.load_golden(bundle.load(pairs_run / "bundle"))

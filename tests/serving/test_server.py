@@ -31,12 +31,6 @@ def server(finished_run: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=client.PROTOCOLS)
-def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
-    with client.connect(server.http if request.param == "http" else server.grpc, request.param) as connected:
-        yield connected
-
-
 def test_texts_get_labels_probabilities_and_token_counts(connection: Client, finished_run: Path) -> None:
     golden = bundle.load_golden(bundle.load(finished_run / "bundle"))
     answers = connection.classify(golden.texts[:100])

@@ -30,12 +30,6 @@ def server(tagger_run: Path) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=client.PROTOCOLS)
-def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
-    with client.connect(server.http if request.param == "http" else server.grpc, request.param) as connected:
-        yield connected
-
-
 @pytest.fixture
 def golden(tagger_run: Path) -> Golden:
     return bundle.load_golden(bundle.load(tagger_run / "bundle"))
