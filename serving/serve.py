@@ -1,4 +1,7 @@
-"""Run the embedded Triton on a run's repository until Ctrl-C or SIGTERM. For one machine and development: loopback only.
+"""Run the embedded Triton on a run's repository until Ctrl-C or SIGTERM, and start again what of it was killed.
+
+For one machine and development: it listens on loopback only. Model control, shared memory, trace and log APIs are closed without
+the key that lies in RUN/serving.json while this runs. The log is RUN/triton.log, JSON Lines.
 
 python -m serving.serve --run runs/demo
 """
@@ -9,38 +12,47 @@ import argparse
 import sys
 from pathlib import Path
 
-from serving import triton
-from serving.triton import Ports
+from serving import control, supervisor, triton
+from serving.triton import Ports, Server
 from train import errors
-from train.errors import ServerError
 
 _LAST_PORT = 65535
+_DEVELOPMENT = (
+    "for one machine and development: this Triton is of October 2024, and one request can end it.\n"
+    "           Production wants Triton 26.06 or newer behind a proxy (docs/architecture.md)"
+)
 
 
 def main() -> int:
     arguments = _parse()
-    repository = arguments.run / "model_repository"
+    repository, log = arguments.run / "model_repository", arguments.run / "triton.log"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
-    server = triton.start(repository, ports, arguments.run / "triton.log")
-    print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
-    print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{triton.HOST}:{ports.metrics}/metrics")
-    print(f'  ask it   make ask TEXT="Oil prices fall as OPEC raises output"{_port_hint(arguments.port)}')
-    print("  stop it  Ctrl-C     (for development: it listens on loopback only)", flush=True)
+    key = control.new_key()
+    triton.check_ports(ports)  # before the log of a server that runs there is removed
+    log.unlink(missing_ok=True)
+
+    def start() -> Server:
+        server = triton.start(repository, ports, log, key)
+        control.write_record(arguments.run, {"http": server.http, "grpc": server.grpc, "header": control.HEADER, "key": key})
+        _greet(server, repository)
+        return server
+
     try:
-        status = server.process.wait()
-    except KeyboardInterrupt:
-        print("\nstopping: waiting for requests in flight", flush=True)
-        drained = triton.stop(server)
-        print("stopped" if drained else "stopped; some requests in flight were cut off")
-        return 0 if drained else 1
-    triton.stop(server)
-    raise ServerError(
-        "Triton ended by itself",
-        expected="a server that runs until it is stopped",
-        found=f"exit status {status}",
-        where=str(server.log),
-        mend=f"make serve RUN={arguments.run}",
-    )
+        drained = supervisor.keep(start, lambda message: print(message, flush=True))
+    finally:
+        (arguments.run / control.RECORD).unlink(missing_ok=True)
+    print("stopped" if drained else "stopped; some requests in flight were cut off")
+    return 0 if drained else 1
+
+
+def _greet(server: Server, repository: Path) -> None:
+    port = "" if server.ports.http == Ports.http else f" PORT={server.ports.http}"
+    print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
+    print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{triton.HOST}:{server.ports.metrics}/metrics")
+    print(f"  log      {server.log}")
+    print(f'  ask it   make ask TEXT="Oil prices fall as OPEC raises output"{port}')
+    print(f"  only     {_DEVELOPMENT}")
+    print("  stop it  Ctrl-C", flush=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -51,10 +63,6 @@ def _parse() -> argparse.Namespace:
     if not 0 < arguments.port <= _LAST_PORT - 2:
         parser.error(f"--port: expected 1 to {_LAST_PORT - 2}, found {arguments.port}")
     return arguments
-
-
-def _port_hint(port: int) -> str:
-    return "" if port == Ports.http else f" PORT={port}"
 
 
 if __name__ == "__main__":

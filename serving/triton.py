@@ -16,19 +16,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from serving import control, server_log, triton_process
 from serving.records import REPOSITORY
 from setup import tools
 from train import manifest
-from train.errors import ServerError, ToolError
+from train.errors import ServerError
 
 HOST = "127.0.0.1"
 _READY_WITHIN = 60  # seconds; about 3 are usual
 _DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
 _DRAINED = b"Found 0 model versions that have in-flight inferences"
 _EXIT_SECONDS = 3  # for an orderly exit after that
+_PROTOCOLS = ("http", "grpc", "metrics")
 _SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
 
 
@@ -44,7 +46,9 @@ class Server:
     process: subprocess.Popen[bytes]
     ports: Ports
     log: Path
+    reader: threading.Thread  # writes what the server says into the log
     shared_memory: str  # prefix of the names of its regions in /dev/shm
+    key: str = field(repr=False)  # opens the APIs of control.CLOSED
     ready_seconds: float = 0.0
 
     @property
@@ -70,52 +74,40 @@ def free_ports() -> Ports:
         return Ports(a.getsockname()[1], b.getsockname()[1], c.getsockname()[1])
 
 
-def start(repository: Path, ports: Ports, log: Path) -> Server:
-    """Start Triton on a repository written by build_repository and wait until every model is ready.
+def start(repository: Path, ports: Ports, log: Path, key: str) -> Server:
+    """Start Triton on a repository written by build_repository and wait until every model is ready. Its log is appended to.
 
     Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
     """
     manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}")
-    if not tools.TRITON_SERVER.exists():
-        raise ToolError(
-            "Triton is not there",
-            expected="the server out of the nvidia-pytriton wheel",
-            found="no such file",
-            where=str(tools.TRITON_SERVER),
-            mend="make setup",
-        )
-    for what, port in vars(ports).items():
-        _check_port(what, port)
+    check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            _command(repository, ports, shared_memory),
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            env=tools.environment(tools.TRITON_LIBRARIES),
-            start_new_session=True,  # Ctrl-C goes to us alone; we end the server in good order
-        )
-    server = Server(process, ports, log, shared_memory)
+    process = triton_process.start(_options(repository, ports, shared_memory), key)
+    log.touch()
+    reader = threading.Thread(target=server_log.take, args=(process.stdout, log), daemon=True)
+    reader.start()
+    server = Server(process, ports, log, reader, shared_memory, key)
     try:
         _wait_until_ready(server, repository)
+        _check_key(server)
     except BaseException:
         stop(server)
         raise
     return replace(server, ready_seconds=time.monotonic() - started)
 
 
-def _command(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
+def _options(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
     return [
-        str(tools.TRITON_SERVER),
         f"--model-repository={repository}",
         f"--backend-directory={tools.TRITON_BACKENDS}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
-        "--model-control-mode=none",
+        "--model-control-mode=explicit",
+        "--load-model=*",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
-        *(f"--{name}-address={HOST}" for name in ("http", "grpc", "metrics")),
+        *(f"--allow-{name}=true" for name in _PROTOCOLS),  # said, because AIP_MODE in the environment turns them off, and Vertex on
+        *(f"--{name}-address={HOST}" for name in _PROTOCOLS),
         f"--http-port={ports.http}",
         f"--grpc-port={ports.grpc}",
         f"--metrics-port={ports.metrics}",
@@ -124,6 +116,12 @@ def _command(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
         "--allow-gpu-metrics=false",
         f"--exit-timeout-secs={_DRAIN_SECONDS}",
     ]
+
+
+def check_ports(ports: Ports) -> None:
+    """Raises ServerError that names the first one taken."""
+    for what, port in vars(ports).items():
+        _check_port(what, port)
 
 
 def _check_port(what: str, port: int) -> None:
@@ -141,6 +139,20 @@ def _check_port(what: str, port: int) -> None:
             ) from error
 
 
+def _check_key(server: Server) -> None:
+    """The placeholder of the command line must not have become the key: anyone can read it."""
+    try:
+        control.ready(server.http, server.key)
+    except OSError as error:
+        raise ServerError(
+            "Triton did not take its key",
+            expected="its closed APIs open to the key alone",
+            found=str(error),
+            where=str(tools.TRITON_KEY),
+            mend="rm -r .tools/triton .tools/ready && make setup",
+        ) from error
+
+
 def _wait_until_ready(server: Server, repository: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     while time.monotonic() < deadline:
@@ -152,6 +164,8 @@ def _wait_until_ready(server: Server, repository: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     status = server.process.poll()
+    if status is not None:
+        server.reader.join(_EXIT_SECONDS)  # its last words
     raise ServerError(
         "Triton did not become ready",
         expected=f"ready within {_READY_WITHIN} s",
@@ -163,7 +177,7 @@ def _wait_until_ready(server: Server, repository: Path) -> None:
 
 def _tail(log: Path) -> str:
     """What the log says went wrong, a line each, or else its last lines."""
-    lines = log.read_text("utf-8", "replace").splitlines()
+    lines = [line for message in server_log.messages(log) for line in message.splitlines()]
     telling = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
     return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (telling or lines[-_SHOWN_LINES:]))
 
@@ -175,7 +189,7 @@ def stop(server: Server) -> bool:
     flight, there is no one to wait for: it gets a short while, then a SIGKILL.
     """
     with _undisturbed():
-        return _stop(server)
+        return end(server)
 
 
 @contextmanager
@@ -192,18 +206,21 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _stop(server: Server) -> bool:
+def end(server: Server) -> bool:
+    """As `stop`, but a signal interrupts it. What is left then, `stop` ends."""
     deadline = time.monotonic() + _DRAIN_SECONDS + 2
     drained = server.process.poll() is not None
+    said_before = server.log.stat().st_size  # also by a server that ran before this one
     if not drained:
         server.process.send_signal(signal.SIGTERM)
     while server.process.poll() is None and time.monotonic() < deadline:
-        if not drained and _DRAINED in server.log.read_bytes():
+        if not drained and _DRAINED in server.log.read_bytes()[said_before:]:
             drained, deadline = True, time.monotonic() + _EXIT_SECONDS
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
     ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
+    server.reader.join(_EXIT_SECONDS)
     drained = drained or ended_well
     for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
         region.unlink(missing_ok=True)
@@ -213,7 +230,8 @@ def _stop(server: Server) -> bool:
 @contextmanager
 def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
     """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
-    server = start(repository, ports or free_ports(), repository.parent / f"triton.{os.getpid()}.log")
+    log = repository.parent / f"triton.{os.getpid()}.log"
+    server = start(repository, ports or free_ports(), log, control.new_key())
     try:
         yield server
     finally:

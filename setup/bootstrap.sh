@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
-WANTED=$(cat setup/*.txt setup/install.py setup/debian.py setup/tensorrt_api.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
+WANTED=$(cat setup/*.txt setup/hidden_key.c setup/install.py setup/debian.py setup/tensorrt_api.py setup/tools.py train/build_hub_module.py train/bert_encoder.py | sha256sum | cut -d' ' -f1)
 is_ready() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; }
 if is_ready; then
     exit 0

@@ -39,6 +39,7 @@ def main() -> int:
     _step("Horovod", _horovod_installed, _install_horovod)
     _step("tool wheels", _wheels_there, _fetch_wheels)
     _step("Triton", tools.TRITON_SERVER.exists, _unpack_triton)
+    _step("Triton's key", tools.TRITON_KEY.exists, _compile_hidden_key)
     _step("libpython", _stub_has_its_libraries, _provide_libpython)
     _step("perf_analyzer", _perf_analyzer_runs, _link_perf_analyzer_libraries)
     _step("TensorRT's API", _tensorrt_api_made, _make_tensorrt_api)
@@ -134,6 +135,11 @@ def _unpack_triton() -> None:
             target.write_bytes(wheel.read(source))
             target.chmod(0o755)
     building.rename(tools.TRITON)
+
+
+def _compile_hidden_key() -> None:
+    source = str(_LOCKS / "hidden_key.c")
+    _run(["g++", "-x", "c", "-shared", "-fPIC", "-O1", "-o", str(tools.TRITON_KEY), source], "hidden-key.log")
 
 
 def _stub_has_its_libraries() -> bool:

@@ -15,6 +15,7 @@ TRITON = TOOLS / "triton"
 TRITON_SERVER = TRITON / "bin" / "tritonserver"
 TRITON_BACKENDS = TRITON / "backends"
 TRITON_LIBRARIES = TRITON / "libs"
+TRITON_KEY = TRITON / "hidden_key.so"  # of setup/hidden_key.c
 
 TENSORRT_API = TOOLS / "tensorrt"  # by major version; made by setup.tensorrt_api
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
@@ -20,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 from serving import client, triton
 from serving.client import Client
 from serving.triton import Ports, Server
-from tests.conftest import CHECKOUT, command
+from tests.conftest import command
 from train import bundle
 from train.errors import ServerError
 
@@ -81,7 +76,7 @@ def test_a_port_in_use_is_named(finished_run: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ServerError, match=f"{triton.HOST}:{port}"):
-            triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log")
+            triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log", "key")
 
 
 def test_no_texts_get_no_answers(connection: Client) -> None:
@@ -113,33 +108,3 @@ def test_without_a_server_the_client_says_how_to_start_one() -> None:
     done = command("-m", "serving.ask", "--port", triton.free_ports().http, "The coach won")
     assert done.returncode == 8
     assert "make serve" in done.stderr
-
-
-def start_serve(run: Path, port: int, output: Path) -> subprocess.Popen[bytes]:
-    """`make serve`'s process, once it has said that it is ready."""
-    program = [sys.executable, "-m", "serving.serve", "--run", str(run), "--port", str(port)]
-    with output.open("wb") as file:
-        process = subprocess.Popen(program, cwd=CHECKOUT, stdout=file, stderr=file)
-    deadline = time.monotonic() + 30
-    while "stop it" not in output.read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return process
-
-
-def test_serve_stops_on_sigterm_with_nothing_left_behind(finished_run: Path, tmp_path: Path) -> None:
-    port = triton.free_ports().http
-    process = start_serve(finished_run, port, tmp_path / "out")
-    with client.connect(f"{triton.HOST}:{port}", "http") as connection:
-        assert connection.classify(["The coach won"])
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, (tmp_path / "out").read_text()
-    assert not list(Path("/dev/shm").glob(f"slipway_{process.pid}_*"))
-
-
-def test_a_killed_triton_ends_serve_with_a_message(finished_run: Path, tmp_path: Path) -> None:
-    process = start_serve(finished_run, triton.free_ports().http, tmp_path / "out")
-    [tritonserver] = psutil.Process(process.pid).children()
-    tritonserver.kill()
-    assert process.wait(20) == 8
-    assert "Triton ended by itself" in (tmp_path / "out").read_text()
-    assert not list(Path("/dev/shm").glob(f"slipway_{process.pid}_*"))
