@@ -117,7 +117,7 @@ def write_model(repository: Path, config: ModelConfig, model: str, one: Artifact
     version.mkdir(parents=True)
     (version.parent / "config.pbtxt").write_text(config.text(), "utf-8")
     shutil.copyfile(_BACKEND / model, version / "model.py")
-    for name in ("engine.py", "microbatches.py", "metrics.py"):
+    for name in ("engine.py", "microbatches.py", "metrics.py", "journal.py"):
         shutil.copyfile(_BACKEND / name, version / name)
     shutil.copyfile(_TOKENIZER, version / "tokenizer.py")
     for path in (source.vocabulary, source.directory / "labels.txt"):

@@ -14,6 +14,7 @@ sys.path.insert(0, str(_HERE))
 import numpy as np
 import triton_python_backend_utils as pb
 from engine import Engine
+from journal import Journal
 from metrics import Counters
 from microbatches import CostModel
 
@@ -32,17 +33,22 @@ class TritonPythonModel:
         self._pairs = settings["task"] == "text_pair"
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
+        self._journal = Journal(arguments["model_name"], arguments["model_version"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer a batch of requests. Bad ids fail their own request and no other."""
+        return self._journal.answers(requests, self._responses)
+
+    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
         inputs = [_values(request, "input_word_ids") for request in requests]
         types = [_values(request, "input_type_ids") for request in requests] if self._pairs else [None] * len(requests)
         errors = [self._error(*one) for one in zip(inputs, types, strict=True)]
         good = [one for *one, error in zip(inputs, types, errors, strict=True) if not error]
         answers = self._answers(good) if good else iter(())
         responses = []
-        for error in errors:
+        for name, error in zip(names, errors, strict=True):
             if error:
-                responses.append(pb.InferenceResponse(error=pb.TritonError(error, pb.TritonError.INVALID_ARG)))
+                responses.append(self._journal.refusal(name, error))
             else:
                 responses.append(pb.InferenceResponse([pb.Tensor("logits", next(answers))]))
         return responses

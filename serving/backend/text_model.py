@@ -14,6 +14,7 @@ sys.path.insert(0, str(_HERE))
 import numpy as np
 import triton_python_backend_utils as pb
 from engine import Engine
+from journal import Journal
 from metrics import Counters
 from microbatches import CostModel
 from tokenizer import Tokenizer, Tokens
@@ -40,16 +41,20 @@ class TritonPythonModel:
         )
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
+        self._journal = Journal(arguments["model_name"], arguments["model_version"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests. A bad text fails its own request and no other."""
-        texts: list[list[Any] | pb.TritonError] = [self._read_or_refuse(request) for request in requests]
+        return self._journal.answers(requests, self._responses)
+
+    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
+        texts = [self._read_or_refuse(request) for request in requests]
         flat = [text for request_texts in texts if isinstance(request_texts, list) for text in request_texts]
         answers = self._answer(flat) if flat else {}
         responses, start = [], 0
-        for request_texts in texts:
-            if isinstance(request_texts, pb.TritonError):
-                responses.append(pb.InferenceResponse(error=request_texts))
+        for name, request_texts in zip(names, texts, strict=True):
+            if isinstance(request_texts, _Refused):
+                responses.append(self._journal.refusal(name, str(request_texts)))
                 continue
             rows = slice(start, start + len(request_texts))
             start = rows.stop
@@ -57,12 +62,12 @@ class TritonPythonModel:
             responses.append(pb.InferenceResponse([pb.Tensor(name, np.asarray(values[rows])) for name, values in answers.items()]))
         return responses
 
-    def _read_or_refuse(self, request: Any) -> list[Any] | pb.TritonError:
-        """The request's texts, or the error to answer it with."""
+    def _read_or_refuse(self, request: Any) -> list[Any] | _Refused:
+        """The request's texts, or what is wrong with them."""
         try:
             return self._read(request)
         except _Refused as refused:
-            return pb.TritonError(str(refused), pb.TritonError.INVALID_ARG)
+            return refused
 
     def _answer(self, texts: list[Any]) -> dict[str, Any]:
         """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]."""
