@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from train.errors import ManifestError, ServerError
 
 HEADER = "slipway-key"  # over gRPC it is triton-grpc-protocol-slipway-key
 CLOSED = ("model-repository", "shared-memory", "trace", "logging")  # to whoever has no key
@@ -36,12 +41,41 @@ def reload(http: str, key: str, model: str, within: float) -> None:
     _ask(http, key, f"models/{model}/load", within)
 
 
-def write_record(run: Path, facts: dict[str, Any]) -> None:
-    """RUN/serving.json: who serves this run, where, and the key; readable by its owner alone."""
+@contextmanager
+def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
+    """RUN/serving.json for the block: where this run is served, and the key; readable by its owner alone.
+
+    Raises ServerError while another process is in such a block. One that was killed does not count: the lock went with it.
+    Raises ManifestError where there is no such run.
+    """
+    if not run.is_dir():
+        raise ManifestError(
+            f"there is no run {run}",
+            expected="a directory with a model_repository",
+            found="no such directory",
+            where=str(run),
+            mend=f"make repository RUN={run}",
+        )
     path = run / RECORD
-    path.unlink(missing_ok=True)  # an earlier one may have other permissions
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ServerError(
+                f"{run} is being served already",
+                expected="one server of a run",
+                found=f"at {json.load(file)['http']}",
+                where=str(path),
+                mend="ask that one, or stop it first",
+            ) from error
+        os.fchmod(file.fileno(), 0o600)  # of a killed server's file
+        file.truncate()
         json.dump(facts, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _ask(http: str, key: str, path: str, within: float) -> Any:

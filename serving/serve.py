@@ -28,19 +28,17 @@ def main() -> int:
     repository, log = arguments.run / "model_repository", arguments.run / "triton.log"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
     key = control.new_key()
-    triton.check_ports(ports)  # before the log of a server that runs there is removed
-    log.unlink(missing_ok=True)
 
     def start() -> Server:
         server = triton.start(repository, ports, log, key)
-        control.write_record(arguments.run, {"http": server.http, "grpc": server.grpc, "header": control.HEADER, "key": key})
         _greet(server, repository)
         return server
 
-    try:
+    triton.check_ports(ports)
+    where = {"http": f"{triton.HOST}:{ports.http}", "grpc": f"{triton.HOST}:{ports.grpc}"}
+    with control.record(arguments.run, {**where, "header": control.HEADER, "key": key}):
+        log.unlink(missing_ok=True)
         drained = supervisor.keep(start, lambda message: print(message, flush=True))
-    finally:
-        (arguments.run / control.RECORD).unlink(missing_ok=True)
     print("stopped" if drained else "stopped; some requests in flight were cut off")
     return 0 if drained else 1
 

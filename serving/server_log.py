@@ -11,17 +11,20 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+_MOST_BYTES = 64 << 20  # then the log is <log>.1, and a new one begins: a day at full load would be gigabytes
+_WRITING = threading.Lock()
 _LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
 _TRITONS = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ \d+ (?P<where>\S+:\d+)\] (?P<message>.*)")
 _REQUEST = re.compile(r"\[request id: (.*?)\]")
 
 
 def write(log: Path, level: str, message: str, **facts: Any) -> None:
-    """Append one line; safe beside other writers of the same file."""
+    """Append one line; safe beside `take`."""
     _append(log, {"level": level, "message": message, **facts})
 
 
@@ -55,8 +58,10 @@ def messages(log: Path) -> list[str]:
 
 def _append(log: Path, facts: dict[str, Any]) -> None:
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}) + "\n"
-    with contextlib.suppress(OSError), log.open("ab", buffering=0) as file:  # a full disk must not stop the server
-        file.write(line.encode())  # in one piece, so that lines of several writers do not mix
+    with _WRITING, contextlib.suppress(OSError), log.open("ab", buffering=0) as file:  # a full disk must not stop the server
+        file.write(line.encode())
+        if file.tell() > _MOST_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
 
 
 def _unquoted(message: str) -> str:

@@ -4,6 +4,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from serving import server_log
 
 
@@ -38,6 +40,16 @@ def test_lines_are_appended_with_their_time_and_empty_ones_are_not(tmp_path: Pat
     server_log.take(io.BytesIO(b"\nfirst\n\n\xff second\n"), log)
     assert server_log.messages(log) == ["before", "first", "\ufffd second"]
     assert all(json.loads(line)["time"].endswith("+00:00") for line in log.read_text().splitlines())
+
+
+def test_a_log_that_has_grown_large_is_put_aside_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_log, "_MOST_BYTES", 1000)
+    log = tmp_path / "log"
+    server_log.take(io.BytesIO(b"".join(b"line %d\n" % one for one in range(100))), log)
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1"}
+    kept = server_log.messages(tmp_path / "log.1") + server_log.messages(log)
+    assert kept == [f"line {one}" for one in range(100 - len(kept), 100)]
+    assert all(path.stat().st_size < 1200 for path in tmp_path.iterdir())
 
 
 def test_a_full_disk_does_not_stop_the_reader() -> None:

@@ -207,6 +207,20 @@ def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Servin
     assert (serving.run / control.RECORD).exists()
 
 
+def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(serving: Serving) -> None:
+    command = [sys.executable, "-m", "serving.serve", "--run", str(serving.run), "--port", str(_free_port())]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.returncode, f"{triton.HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
+    assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
+
+
+def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving.serve", "--run", str(tmp_path / "absent"), "--port", str(_free_port())]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert f"make repository RUN={tmp_path / 'absent'}" in done.stderr
+
+
 def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Serving) -> None:
     answers: list[float] = []
     asks = (lambda: own.sleep("one", 1.0), lambda: own.sleep("two", 1.0), lambda: own.sleep_over_grpc("one", 1.25))
@@ -284,6 +298,8 @@ def test_a_killed_supervisor_leaves_no_server_behind(own: Serving) -> None:
     own.process.kill()
     own.process.wait()
     server.wait(20)
+    with control.record(own.run, {"http": "another"}):  # what it left is no obstacle
+        assert json.loads((own.run / control.RECORD).read_text()) == {"http": "another"}
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
