@@ -97,7 +97,7 @@ def _tools() -> list[Finding]:
             "HOROVOD_GPU_OPERATIONS=NCCL on a CUDA machine",
             False,
         ),
-        Finding("Triton, embedded", "2.51", _triton_version(), _SETUP),
+        Finding("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
         Finding("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
         Finding("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
         Finding(
