@@ -4,193 +4,179 @@ with client.connect("127.0.0.1:8000", "http") as server:
     for answer in server.classify(["Oil prices fall"]): print(answer.label)
     for answer in server.classify([("Is it raining?", "It pours.")]): print(answer.label)      # a model of text pairs
     for answer in server.tag([["Oil", "prices", "fall"]]): print(answer.labels)                # a tagger
+
+async with client.connect_async("127.0.0.1:8001", "grpc", Options(deadline=2)) as server:      # many at once, cancelled as any task
+    answers = await asyncio.gather(*(server.classify([text]) for text in texts))
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException
-from typing import Any
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
 
-from serving.records import MAX_BATCH, TEXT_MODEL
-from train.errors import ServerError
+from serving import answers, retries
+from serving.answers import Answer, Tagged, Tensors, utf8
+from serving.connection import PROTOCOLS, Connection, Options, Refused, Tls, Unavailable
+from serving.records import TEXT_MODEL
 
-PROTOCOLS = ("http", "grpc")
-_DEADLINE = 60.0  # seconds per request
-
-
-@dataclass(frozen=True)
-class Answer:
-    label: str
-    probability: float
-    logits: tuple[float, ...]
-    truncated: bool  # the text was longer than the model can read; its beginning was classified
-    tokens: int  # word pieces the model read
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """Of one sentence, one answer a word. A word that was not read has the label "" and zeros."""
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    logits: NDArray[np.float32]  # [words, labels]
-    truncated: bool  # the sentence was longer than the model can read; the words at its beginning were tagged
-    tokens: int  # word pieces the model read
+__all__ = [
+    "PROTOCOLS",
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "Options",
+    "Refused",
+    "Tagged",
+    "Tls",
+    "Unavailable",
+    "connect",
+    "connect_async",
+    "utf8",
+]
+Texts = Sequence[str] | Sequence[Sequence[str]]  # or pairs
+_T = TypeVar("_T")
 
 
-class Client:
-    """A connection to one server. Not for use by several threads at once; make one each."""
+class AsyncClient:
+    """Answers in the order of the questions. Any number of calls may be in flight; a cancelled one ends its request.
 
-    def __init__(self, address: str, protocol: str) -> None:
-        self._address, self._protocol = address, protocol
-        self._api: Any = importlib.import_module(f"tritonclient.{protocol}")
-        timeouts = {"connection_timeout": _DEADLINE, "network_timeout": _DEADLINE} if protocol == "http" else {}
-        self._connection = self._api.InferenceServerClient(address, **timeouts)
+    `deadline` is the seconds of a whole call, instead of the options'. All raise ServerError when it passes, Refused (such a
+    ServerError) when the server will not answer, Unavailable when it is not there, retries included.
+    """
 
-    def task(self) -> str:
-        """What the server's model does, one of bundle.TASKS, by the inputs it takes. Raises ServerError."""
-        with self._refusals(TEXT_MODEL):
-            if self._protocol == "http":
-                names = {one["name"] for one in self._connection.get_model_metadata(TEXT_MODEL)["inputs"]}
-            else:
-                names = {one.name for one in self._connection.get_model_metadata(TEXT_MODEL, client_timeout=_DEADLINE).inputs}
+    def __init__(self, address: str, protocol: str, options: Options) -> None:
+        self._connection, self._options = Connection(address, protocol, options), options
+
+    async def task(self, deadline: float | None = None) -> str:
+        """What the server's model does, one of bundle.TASKS, by the inputs it takes."""
+        [names] = await self._ask([partial(self._connection.inputs, TEXT_MODEL)], deadline)
         return "tagging" if "words" in names else "text_pair" if "text_b" in names else "single_text"
 
-    def classify(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Answer]:
-        """One answer per text or pair, in order. Raises ServerError when the server refuses or is not there."""
-        if not texts:
-            return []
-        columns = _columns(texts)
-        values = {name: np.array([[utf8(text)] for text in column], object) for name, column in columns.items()}
-        outputs = self._infer(TEXT_MODEL, values)
-        rows = [outputs[name] for name in ("label", "probability", "logits", "truncated", "tokens")]
-        return [
-            Answer(label[0].decode(), float(probability[0]), tuple(map(float, logits)), bool(cut[0]), int(tokens[0]))
-            for label, probability, logits, cut, tokens in zip(*rows, strict=True)
-        ]
+    async def classify(self, texts: Texts, deadline: float | None = None) -> list[Answer]:
+        """One answer per text or pair."""
+        parts = await self._infer(TEXT_MODEL, answers.of_texts(texts), deadline)
+        return [answer for outputs in parts for answer in answers.classified(outputs)]
 
-    def tag(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
-        """One answer per sentence, each split into words, in order. Raises ServerError as `classify` does."""
-        answers = []
-        for start in range(0, len(sentences), MAX_BATCH):  # so that a sentence is filled up to its batch's longest alone
-            batch = sentences[start : start + MAX_BATCH]
-            words = np.full((len(batch), max(1, *map(len, batch))), b"", object)
-            for row, sentence in zip(words, batch, strict=True):
-                row[: len(sentence)] = [utf8(word) for word in sentence]
-            answers += _tagged(self._infer(TEXT_MODEL, {"words": words}), [len(sentence) for sentence in batch])
-        return answers
+    async def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None) -> list[Tagged]:
+        """One answer per sentence, each split into words."""
+        parts = await self._infer(TEXT_MODEL, answers.of_sentences(sentences), deadline)
+        words = iter([len(sentence) for sentence in sentences])
+        return [one for outputs in parts for one in answers.tagged(outputs, [next(words) for _ in outputs["label"]])]
 
-    def logits(self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+    async def logits(
+        self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
+    ) -> NDArray[np.float32]:
         """Logits [batch, labels] of `bert_<variant>` for ids int32 [batch, tokens], 0 for padding.
 
         A tagger's are [batch, tokens, labels]. A model of text pairs wants `types` too, like the ids: 1 in the second text, else 0.
         """
-        values = {"input_word_ids": ids} | ({} if types is None else {"input_type_ids": types})
-        logits: NDArray[np.float32] = self._infer(model, values)["logits"]
-        return logits
+        inputs: Tensors = {"input_word_ids": ids} | ({} if types is None else {"input_type_ids": types})
+        return np.concatenate([outputs["logits"] for outputs in await self._infer(model, answers.batches(inputs), deadline)])
 
-    def _infer(self, model: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """All outputs of a model, its batches put together again."""
-        parts = []
-        for start in range(0, len(next(iter(inputs.values()))), MAX_BATCH):
-            tensors = []
-            for name, values in inputs.items():
-                batch = values[start : start + MAX_BATCH]
-                tensors.append(self._api.InferInput(name, list(batch.shape), "BYTES" if batch.dtype == object else "INT32"))
-                tensors[-1].set_data_from_numpy(batch)
-            parts.append(self._request(model, tensors))
-        return {output: np.concatenate([part[output] for part in parts]) for output in parts[0]}
+    async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
+        return await self._ask([partial(self._connection.infer, model, one, secrets.token_hex(8)) for one in requests], deadline)
 
-    def _request(self, model: str, tensors: list[Any]) -> dict[str, NDArray[Any]]:
-        with self._refusals(model):
-            if self._protocol == "http":
-                result = self._connection.infer(model, tensors)
-                names = [output["name"] for output in result.get_response()["outputs"]]
-            else:
-                result = self._connection.infer(model, tensors, client_timeout=_DEADLINE)
-                names = [output.name for output in result.get_response().outputs]
-        return {name: result.as_numpy(name) for name in names}
-
-    @contextmanager
-    def _refusals(self, model: str) -> Iterator[None]:
-        """What goes wrong in the block is a ServerError."""
+    async def _ask(self, requests: list[Callable[[], Awaitable[_T]]], deadline: float | None) -> list[_T]:
+        """The requests' answers, one after the other, all within the deadline."""
+        seconds = self._options.deadline if deadline is None else deadline
+        end = asyncio.get_running_loop().time() + seconds
         try:
-            yield
-        except (InferenceServerException, OSError, HTTPException) as error:
-            raise self._error(model, error) from error
+            async with asyncio.timeout_at(end):
+                return [await retries.persist(request, self._options.retries, end) for request in requests]
+        except TimeoutError as error:
+            raise self._connection.late(seconds) from error
 
-    def _error(self, model: str, error: Exception) -> ServerError:
-        refused = isinstance(error, InferenceServerException) and error.status() not in (None, "StatusCode.UNAVAILABLE")
-        message = (error.message() if isinstance(error, InferenceServerException) else str(error)).strip()
-        return ServerError(
-            f"the server refused the request to {model}" if refused else "no answer from the server",
-            expected="an answer",
-            found=message,
-            where=f"{self._protocol}://{self._address}",
-            mend="correct the input and ask again" if refused else "make serve, in another terminal",
-        )
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class Client:
+    """The same, waiting: `aio` is an AsyncClient in a thread of its own. May be used by several threads at once."""
+
+    def __init__(self, address: str, protocol: str, options: Options) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="slipway client", daemon=True)
+        self._thread.start()
+        try:
+            self.aio = self._wait(_made(address, protocol, options))
+        except BaseException:
+            self._end()
+            raise
+
+    def task(self, deadline: float | None = None) -> str:
+        return self._wait(self.aio.task(deadline))
+
+    def classify(self, texts: Texts, deadline: float | None = None) -> list[Answer]:
+        return self._wait(self.aio.classify(texts, deadline))
+
+    def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None) -> list[Tagged]:
+        return self._wait(self.aio.tag(sentences, deadline))
+
+    def logits(
+        self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        return self._wait(self.aio.logits(model, ids, types, deadline))
+
+    def start(self, call: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Begin a call such as `server.aio.classify(texts)`; `.result()` waits for its answer, `.cancel()` ends its request."""
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     def close(self) -> None:
-        self._connection.close()
+        """Ends what is still in flight."""
+        try:
+            self._wait(self._close())
+        finally:
+            self._end()
+
+    def _wait(self, call: Coroutine[Any, Any, _T]) -> _T:
+        future = self.start(call)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C: the answer is not waited for any more
+            future.cancel()
+            raise
+
+    async def _close(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.aio.close()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
-def _columns(texts: Sequence[str] | Sequence[Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Input of text_classifier → its strings, one a text."""
-    rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    counts = sorted({len(row) for row in rows})
-    if counts not in ([1], [2]):
-        raise ServerError(
-            "these are neither single texts nor pairs",
-            expected="every text a string, or every one a pair of strings",
-            found=f"texts of {' and '.join(map(str, counts))} strings",
-            where="the texts to classify",
-            mend="classify texts or pairs; words go to `tag`",
-        )
-    return dict(zip(("text", "text_b"), zip(*rows, strict=True), strict=False))
-
-
-def _tagged(outputs: dict[str, NDArray[Any]], words: list[int]) -> list[Tagged]:
-    """The answers of one batch of sentences, `words` long each."""
-    rows = [outputs[name] for name in ("label", "probability", "logits", "truncated", "tokens")]
-    return [
-        Tagged(
-            tuple(label.decode() for label in labels[:count]),
-            tuple(map(float, probabilities[:count])),
-            logits[:count],
-            bool(cut[0]),
-            int(tokens[0]),
-        )
-        for count, labels, probabilities, logits, cut, tokens in zip(words, *rows, strict=True)
-    ]
-
-
-def utf8(text: str) -> bytes:
-    """The text's bytes. Raises ServerError for what no UTF-8 can hold, such as half of a surrogate pair."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ServerError(
-            "the text is not Unicode",
-            expected="text that can be written as UTF-8",
-            found=f"{text[error.start : error.end]!r} at character {error.start}",
-            where="the text to classify",
-            mend="convert it to UTF-8, for example with iconv",
-        ) from error
+async def _made(address: str, protocol: str, options: Options) -> AsyncClient:
+    return AsyncClient(address, protocol, options)  # belongs to the loop it is made in
 
 
 @contextmanager
-def connect(address: str, protocol: str) -> Iterator[Client]:
+def connect(address: str, protocol: str, options: Options | None = None) -> Iterator[Client]:
     """A client for the block. `protocol` is http or grpc; nothing is sent before the first question."""
-    server = Client(address, protocol)
+    server = Client(address, protocol, options or Options())
     try:
         yield server
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def connect_async(address: str, protocol: str, options: Options | None = None) -> AsyncIterator[AsyncClient]:
+    """As `connect`, in a running event loop."""
+    server = AsyncClient(address, protocol, options or Options())
+    try:
+        yield server
+    finally:
+        await server.close()

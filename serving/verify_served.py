@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from export import comparison
 from export.variants import VARIANTS
 from serving import client, triton
+from serving.client import Options
 from serving.records import REPOSITORY, SERVED, TEXT_MODEL
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle, Golden
 from train.ragged import unpadded
 
 _BATCH = 32
+_UNHURRIED = Options(deadline=3600)  # all golden rows are one call
 
 
 def main() -> int:
@@ -91,7 +93,7 @@ def _ask_texts(address: str, protocol: str, source: Bundle, golden: Golden) -> A
     """Every golden text; besides the logits, the label and the token count have to be the expected ones."""
 
     def ask() -> tuple[NDArray[np.float32], list[str]]:
-        with client.connect(address, protocol) as connection:
+        with client.connect(address, protocol, _UNHURRIED) as connection:
             answers = connection.classify(golden.texts)
         logits = np.array([answer.logits for answer in answers], np.float32)
         labels = [source.labels[i] for i in logits.argmax(axis=1)]
@@ -110,7 +112,7 @@ def _ask_words(address: str, protocol: str, source: Bundle, golden: Golden) -> A
     """Every golden sentence; besides the logits, the number of words tagged, the labels and the token count."""
 
     def ask() -> tuple[NDArray[np.float32], list[str]]:
-        with client.connect(address, protocol) as connection:
+        with client.connect(address, protocol, _UNHURRIED) as connection:
             answers = connection.tag(golden.texts)
         expected = np.bincount(golden.text_of[golden.asked], minlength=len(golden.texts)).tolist()
         logits, wrong = [], []

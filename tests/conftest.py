@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from train import generated_corpus
+from serving import triton
+from serving.model_config import ModelConfig, Tensor
+from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from train import generated_corpus, manifest
 
 CHECKOUT = Path(__file__).parents[1]
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -107,3 +110,24 @@ def adopted_run(foreign_models: Path, once: Once) -> Callable[[str], Path]:
         succeed("-m", "export.convert", "--run", run)
 
     return lambda name: once(name, make)
+
+
+def write_echo_repository(target: Path) -> None:
+    """A model repository whose text_classifier is tests/echo_model.py."""
+    outputs = (("label", "STRING", 1), ("probability", "FP32", 1), ("logits", "FP32", 2), ("truncated", "BOOL", 1))
+    tensors = tuple(Tensor(name, kind, (size,)) for name, kind, size in (*outputs, ("tokens", "INT32", 1)))
+    version = target / TEXT_MODEL / "1"
+    version.mkdir(parents=True)
+    config = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), tensors, MAX_BATCH)
+    (version.parent / "config.pbtxt").write_text(config.text(), "utf-8")
+    shutil.copyfile(Path(__file__).with_name("echo_model.py"), version / "model.py")
+    manifest.seal(target, REPOSITORY, {TEXT_MODEL: "echo"})
+
+
+@pytest.fixture(scope="module")
+def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Server]:
+    """A real Triton that answers at once: ready in seconds, where a model would have to be trained first."""
+    repository = tmp_path_factory.mktemp("echo") / "model_repository"
+    write_echo_repository(repository)
+    with triton.running(repository) as server:
+        yield server
