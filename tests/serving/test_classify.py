@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +88,20 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(echo_server: Server, tmp_p
         said = process.stderr.read()
         assert process.wait(30) == 0
     assert b"Error" not in said
+
+
+def test_a_terminal_gets_a_progress_bar(echo_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("text\n" * 300, "utf-8")
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [*ENTRY, "--address", echo_server.http, str(tmp_path / "texts.txt")], cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=its
+    ) as process:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how a terminal ends; it is read all the while, because it holds little
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"300 texts" in shown
+    assert b"100%" in shown
