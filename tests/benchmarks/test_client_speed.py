@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from benchmarks import client_speed
+from benchmarks.client_speed import Rates
+from serving import client, perf_analyzer
+from serving.perf_analyzer import Load, Result
+from serving.triton import Server
+from train.errors import ToolError
+
+LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=100)
+
+
+def test_both_are_asked_the_same_load_in_every_round(echo_server: Server, tmp_path: Path) -> None:
+    texts = ["a text", "another, longer text"]
+    perf_analyzer.write_texts(texts, "single_text", tmp_path / "texts.json")
+    addresses = {"http": echo_server.http, "grpc": echo_server.grpc}
+    loads = [Load("text_classifier", protocol, addresses[protocol], 8, 300) for protocol in client.PROTOCOLS]
+    found = client_speed.measure(loads, tmp_path / "texts.json", texts, "single_text", rounds=2)
+    assert [(load, len(rates.ours), len(rates.theirs)) for load, rates in found.items()] == [(load, 2, 2) for load in loads]
+    assert all(rate > 0 for rates in found.values() for rate in (*rates.ours, *rates.theirs, *rates.cpu_ms))
+
+
+@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+def test_as_many_texts_are_in_flight_as_the_load_says(protocol: str) -> None:
+    flying, most = 0, 0
+
+    async def classify(texts: list[str]) -> None:
+        nonlocal flying, most
+        assert len(texts) == 1
+        flying += 1
+        most = max(most, flying)
+        await asyncio.sleep(0.01)
+        flying -= 1
+
+    connection = mock.MagicMock()
+    connection.__aenter__.return_value.classify = classify
+    with mock.patch("serving.client.connect_async", return_value=connection):
+        rate, _ = asyncio.run(client_speed.ask(LOAD, ["a", "b"], "single_text", 0.2))
+    assert most == 4
+    assert 40 < rate <= 400
+
+
+def test_a_row_compares_the_rounds_in_pairs() -> None:
+    row = client_speed.row(LOAD, Rates(ours=[90.0, 45.0], theirs=[100.0, 50.0], cpu_ms=[0.3, 0.5]))
+    assert (row["ratio"], row["interval"], row["client_cpu_ms"]) == (0.9, [0.9, 0.9], pytest.approx(0.4))
+
+
+@pytest.mark.parametrize("result", [Result("run", np.zeros(0), 0.0, 0, "exit status 99"), Result("run", np.ones(3), 3.0, 2, "")])
+def test_a_run_that_failed_is_no_figure(result: Result) -> None:
+    with mock.patch.object(perf_analyzer, "run", return_value=result), pytest.raises(ToolError, match="did not measure"):
+        client_speed._analyzed(LOAD, Path("texts.json"))
