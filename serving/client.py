@@ -50,7 +50,8 @@ class AsyncClient:
     """Answers in the order of the questions. Any number of calls may be in flight; a cancelled one ends its request.
 
     `deadline` is the seconds of a whole call, instead of the options'. All raise ServerError when it passes, Refused (such a
-    ServerError) when the server will not answer, Unavailable when it is not there, retries included.
+    ServerError) when the server will not answer, Unavailable when it is not there, retries included. The error names the id that
+    all requests of the call had, under which the server's log has them.
     """
 
     def __init__(self, address: str, protocol: str, options: Options) -> None:
@@ -83,17 +84,18 @@ class AsyncClient:
         return np.concatenate([outputs["logits"] for outputs in await self._infer(model, answers.batches(inputs), deadline)])
 
     async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
-        return await self._ask([partial(self._connection.infer, model, one, secrets.token_hex(8)) for one in requests], deadline)
+        call = secrets.token_hex(8)
+        return await self._ask([partial(self._connection.infer, model, one, call) for one in requests], deadline, call)
 
-    async def _ask(self, requests: list[Callable[[], Awaitable[_T]]], deadline: float | None) -> list[_T]:
-        """The requests' answers, one after the other, all within the deadline."""
+    async def _ask(self, requests: list[Callable[[], Awaitable[_T]]], deadline: float | None, call: str = "") -> list[_T]:
+        """The requests' answers, one after the other, all within the deadline. `call` is their id."""
         seconds = self._options.deadline if deadline is None else deadline
         end = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(end):
                 return [await retries.persist(request, self._options.retries, end) for request in requests]
         except TimeoutError as error:
-            raise self._connection.late(seconds) from error
+            raise self._connection.late(seconds, call) from error
 
     async def close(self) -> None:
         await self._connection.close()

@@ -59,50 +59,50 @@ class Connection:
         settings = _http_settings(options.tls) if protocol == "http" else _grpc_settings(options.tls)
         self._server = self._api.InferenceServerClient(address, **settings)
 
-    async def infer(self, model: str, inputs: Tensors, request: str) -> Tensors:
-        """All outputs of one request, which the server's log names `request`. Raises Refused, Unavailable."""
+    async def infer(self, model: str, inputs: Tensors, call: str) -> Tensors:
+        """All outputs of one request, whose id is `call`. Raises Refused, Unavailable."""
         tensors = []
         for name, values in inputs.items():
             tensors.append(self._api.InferInput(name, list(values.shape), "BYTES" if values.dtype == object else "INT32"))
             tensors[-1].set_data_from_numpy(values)
-        with self._failures(model, request):
-            result = await self._server.infer(model, tensors, request_id=request, headers=dict(self._headers))
+        with self._failures(model, call):
+            result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
             response = result.get_response()
             names = [one["name"] for one in response["outputs"]] if self._protocol == "http" else [o.name for o in response.outputs]
             return {name: result.as_numpy(name) for name in names}
 
     async def inputs(self, model: str) -> set[str]:
         """The names of a model's inputs. Raises as `infer`."""
-        with self._failures(model, ""):
+        with self._failures(model):
             found = await self._server.get_model_metadata(model, headers=dict(self._headers))
             return {one["name"] for one in found["inputs"]} if self._protocol == "http" else {one.name for one in found.inputs}
 
     async def close(self) -> None:
         await self._server.close()
 
-    def late(self, seconds: float) -> ServerError:
+    def late(self, seconds: float, call: str) -> ServerError:
         return ServerError(
             "no answer in time",
             expected=f"the whole answer within {seconds:g} s",
             found="none yet; the request was cancelled",
-            where=self._where,
+            where=self._place(call),
             mend="a longer deadline or fewer texts at once, or more of the server",
         )
 
     @contextmanager
-    def _failures(self, model: str, request: str) -> Iterator[None]:
+    def _failures(self, model: str, call: str = "") -> Iterator[None]:
         try:
             yield
         except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an answer of no JSON
-            raise self._failure(error, model, request) from error
+            raise self._failure(error, model, call) from error
 
-    def _failure(self, error: Exception, model: str, request: str) -> ServerError:
+    def _failure(self, error: Exception, model: str, call: str) -> ServerError:
         if isinstance(error, InferenceServerException):
             found, again = error.message(), error.status() in _COME_AGAIN
         else:
             found, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
         found = found.strip() or type(error).__name__
-        where = f"{self._where}, request {request}" if request else self._where
+        where = self._place(call)
         if again:
             return Unavailable(
                 "no answer from the server", expected="an answer", found=found, where=where, mend="make serve, in another terminal"
@@ -114,6 +114,9 @@ class Connection:
             where=where,
             mend="correct the input and ask again",
         )
+
+    def _place(self, call: str) -> str:
+        return f"{self._where}, request {call}" if call else self._where
 
 
 def _http_settings(tls: Tls | None) -> dict[str, Any]:

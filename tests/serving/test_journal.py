@@ -19,6 +19,7 @@ from serving import client, triton
 from serving.records import TEXT_MODEL
 from serving.triton import Server
 from tests.serving import tiny
+from train.errors import ServerError
 
 MODELS = (TEXT_MODEL, "ids")
 Ask = Callable[[str, object], Any]
@@ -107,3 +108,14 @@ def test_a_very_long_request_id_is_cut(ask: Ask) -> None:
     with pytest.raises(InferenceServerException) as caught:
         ask(TEXT_MODEL, REFUSED[TEXT_MODEL], "x" * 100_000)
     assert len(caught.value.message()) < 200
+
+
+@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+def test_the_clients_error_names_the_request_that_the_log_knows(server: Server, protocol: str) -> None:
+    with client.connect(server.http if protocol == "http" else server.grpc, protocol) as connection:
+        assert connection.classify(["good"])[0].label == "no"
+        with pytest.raises(ServerError) as caught:
+            connection.classify(["good breaks"])
+    found = re.search("request ([0-9a-f]{16})", caught.value.where)
+    assert found
+    assert [line["level"] for line in logged(server, found[1])] == ["error"]
