@@ -55,9 +55,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, triton.running(repository) as server:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(texts, source.task, inputs)
-        addresses = {"http": server.http, "grpc": server.grpc}
         loads = [
-            Load(TEXT_MODEL, protocol, addresses[protocol], concurrency, arguments.window_ms)
+            Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
             for protocol in client.PROTOCOLS
             for concurrency in arguments.concurrency
         ]

@@ -38,7 +38,7 @@ def main() -> int:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(texts, source.task, inputs)
         loads = [
-            Load(TEXT_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
+            Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
             for protocol in client.PROTOCOLS
             for concurrency in arguments.concurrency
         ]

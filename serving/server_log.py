@@ -58,10 +58,11 @@ def messages(log: Path) -> list[str]:
 
 def _append(log: Path, facts: dict[str, Any]) -> None:
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}) + "\n"
-    with _WRITING, contextlib.suppress(OSError), log.open("ab", buffering=0) as file:  # a full disk must not stop the server
-        file.write(line.encode())
-        if file.tell() > _MOST_BYTES:
+    with _WRITING, contextlib.suppress(OSError):  # a full disk must not stop the server
+        if log.exists() and log.stat().st_size > _MOST_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))
+        with log.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
 def _unquoted(message: str) -> str:

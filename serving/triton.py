@@ -59,6 +59,10 @@ class Server:
     def grpc(self) -> str:
         return f"{HOST}:{self.ports.grpc}"
 
+    def address(self, protocol: str) -> str:
+        """`protocol` is one of client.PROTOCOLS."""
+        return self.http if protocol == "http" else self.grpc
+
     def metrics(self) -> str:
         """Triton's metrics page, in Prometheus' text format."""
         with urllib.request.urlopen(f"http://{HOST}:{self.ports.metrics}/metrics", timeout=10) as answer:

@@ -41,7 +41,7 @@ def main() -> int:
         checks = []
         ask_texts = _ask_words if source.task == "tagging" else _ask_texts
         for protocol in client.PROTOCOLS:
-            address = server.http if protocol == "http" else server.grpc
+            address = server.address(protocol)
             asked = ask_texts(address, protocol, source, golden)
             checks.append(_check(f"{TEXT_MODEL} ({variant})", variant, protocol, source, golden, asked))
             for model in models["models"]:

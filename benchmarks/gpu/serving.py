@@ -147,7 +147,7 @@ def _difference(address: str, texts: list[str], logits: Any) -> float:
 def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -> dict[Load, list[Result]]:
     """Every load in every round, one after the other."""
     loads = [
-        Load(TEXT_MODEL, protocol, server.http if protocol == "http" else server.grpc, concurrency, arguments.window_ms)
+        Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
         for protocol in client.PROTOCOLS
         for concurrency in arguments.concurrency
     ]

@@ -59,7 +59,9 @@ class TritonPythonModel:
             rows = slice(start, start + len(request_texts))
             start = rows.stop
             # Sentences of one request are as long as each other, those of two need not be.
-            responses.append(pb.InferenceResponse([pb.Tensor(name, np.asarray(values[rows])) for name, values in answers.items()]))
+            responses.append(
+                pb.InferenceResponse([pb.Tensor(output, np.asarray(values[rows])) for output, values in answers.items()])
+            )
         return responses
 
     def _read_or_refuse(self, request: Any) -> list[Any] | _Refused:

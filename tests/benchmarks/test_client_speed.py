@@ -20,8 +20,7 @@ LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=1
 def test_both_are_asked_the_same_load_in_every_round(echo_server: Server, tmp_path: Path) -> None:
     texts = ["a text", "another, longer text"]
     perf_analyzer.write_texts(texts, "single_text", tmp_path / "texts.json")
-    addresses = {"http": echo_server.http, "grpc": echo_server.grpc}
-    loads = [Load("text_classifier", protocol, addresses[protocol], 8, 300) for protocol in client.PROTOCOLS]
+    loads = [Load("text_classifier", protocol, echo_server.address(protocol), 8, 300) for protocol in client.PROTOCOLS]
     found = client_speed.measure(loads, tmp_path / "texts.json", texts, "single_text", rounds=2)
     assert [(load, len(rates.ours), len(rates.theirs)) for load, rates in found.items()] == [(load, 2, 2) for load in loads]
     assert all(rate > 0 for rates in found.values() for rate in (*rates.ours, *rates.theirs, *rates.cpu_ms))

@@ -27,7 +27,7 @@ def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.Temp
 @pytest.fixture(params=client.PROTOCOLS)
 def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
     """To the `server` of the test's own file, over both protocols."""
-    with client.connect(server.http if request.param == "http" else server.grpc, request.param) as connected:
+    with client.connect(server.address(request.param), request.param) as connected:
         yield connected
 
 

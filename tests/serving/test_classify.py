@@ -38,8 +38,7 @@ def test_every_line_of_a_file_is_answered_in_its_place(echo_server: Server, tmp_
 
 @pytest.mark.parametrize("protocol", client.PROTOCOLS)
 def test_standard_input_is_read_when_no_file_is_named(echo_server: Server, protocol: str) -> None:
-    where = echo_server.http if protocol == "http" else echo_server.grpc
-    _, rows, _ = run(echo_server, "--protocol", protocol, "--address", where, lines="世界\n".encode())
+    _, rows, _ = run(echo_server, "--protocol", protocol, "--address", echo_server.address(protocol), lines="世界\n".encode())
     assert rows == [
         {
             "text": "世界",

@@ -29,14 +29,9 @@ TEXTS = [f"text {number}" for number in range(150)]  # more than one request hol
 both = pytest.mark.parametrize("protocol", client.PROTOCOLS)
 
 
-def address(server: Server, protocol: str) -> str:
-    return server.http if protocol == "http" else server.grpc
-
-
-@pytest.fixture(params=client.PROTOCOLS)
-def connection(echo_server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
-    with client.connect(address(echo_server, request.param), request.param) as connected:
-        yield connected
+@pytest.fixture(scope="module")
+def server(echo_server: Server) -> Server:
+    return echo_server
 
 
 def test_answers_come_in_the_order_of_the_texts(connection: Client) -> None:
@@ -56,7 +51,7 @@ def test_one_client_serves_several_threads(connection: Client) -> None:
 @both
 def test_many_calls_are_in_flight_at_once(echo_server: Server, protocol: str) -> None:
     async def ask() -> list[str]:
-        async with client.connect_async(address(echo_server, protocol), protocol) as server:
+        async with client.connect_async(echo_server.address(protocol), protocol) as server:
             parts = await asyncio.gather(*(server.classify([text]) for text in TEXTS))
         return [answer.label for [answer] in parts]
 
@@ -168,7 +163,7 @@ def test_a_server_that_comes_later_is_waited_for(echo_server: Server, protocol: 
         future = server.start(server.aio.classify(["late"]))
         time.sleep(1)
         assert not future.done()
-        with forwarding(address(echo_server, protocol), port):
+        with forwarding(echo_server.address(protocol), port):
             assert future.result(30)[0].label == "late"
 
 
@@ -177,7 +172,7 @@ def test_a_server_that_comes_back_is_found_by_the_next_call(echo_server: Server,
     port = triton.free_ports().http
     with client.connect(f"{HOST}:{port}", protocol, Options(retries=50)) as server:
         for text in ("before", "after"):
-            with forwarding(address(echo_server, protocol), port):
+            with forwarding(echo_server.address(protocol), port):
                 assert server.classify([text])[0].label == text
 
 
@@ -326,7 +321,7 @@ def over_tls(server: Server, protocol: str, certificate: Tls) -> Iterator[str]:
     context.load_cert_chain(certificate.certificate, certificate.key)
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["h2"] if protocol == "grpc" else ["http/1.1"])
-    with forwarding(address(server, protocol), tls=context) as where:
+    with forwarding(server.address(protocol), tls=context) as where:
         yield where
 
 

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def ask(server: Server, request: pytest.FixtureRequest) -> Iterator[Ask]:
     """(model, input, request id) → its answer."""
     api: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[request.param]
-    connection = api.InferenceServerClient(server.http if request.param == "http" else server.grpc)
+    connection = api.InferenceServerClient(server.address(request.param))
 
     def asked(model: str, value: object, request_id: str = "") -> Any:
         values = np.array([[value]], object) if model == TEXT_MODEL else np.array([value], np.int32)
@@ -112,7 +112,7 @@ def test_a_very_long_request_id_is_cut(ask: Ask) -> None:
 
 @pytest.mark.parametrize("protocol", client.PROTOCOLS)
 def test_the_clients_error_names_the_request_that_the_log_knows(server: Server, protocol: str) -> None:
-    with client.connect(server.http if protocol == "http" else server.grpc, protocol) as connection:
+    with client.connect(server.address(protocol), protocol) as connection:
         assert connection.classify(["good"])[0].label == "no"
         with pytest.raises(ServerError) as caught:
             connection.classify(["good breaks"])
