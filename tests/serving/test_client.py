@@ -288,6 +288,13 @@ def test_headers_go_with_every_request(protocol: str) -> None:
         assert [one["x-key"] for one in heard] == ["secret", "secret"]
 
 
+def test_http_answers_are_not_asked_for_compressed() -> None:
+    with busy_then_refusing("http") as (where, heard), client.connect(where, "http") as server:
+        with pytest.raises(Refused):
+            server.classify(["text"])
+        assert heard[0]["accept-encoding"] == "identity"
+
+
 def test_headers_are_not_shown() -> None:
     assert "secret" not in repr(Options(headers={"X-Key": "secret"}))
 
