@@ -15,10 +15,13 @@ import asyncio
 import itertools
 import random
 import resource
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +92,28 @@ def _parse() -> argparse.Namespace:
 def measure(loads: list[Load], inputs: Path, texts: Sequence[Any], task: str, rounds: int) -> dict[Load, Rates]:
     """Every load in every round, by both in random order. Raises ToolError when perf_analyzer fails, ServerError when we do."""
     order, rates = random.Random(0), {load: Rates() for load in loads}
-    asyncio.run(ask(loads[0], texts, task, 1.0))  # the first requests warm the engine up and are not counted
-    for number in range(rounds):
-        for load, found in rates.items():
-            for who in order.sample(("ours", "theirs"), 2):
-                if who == "ours":
-                    rate, cpu_ms = asyncio.run(ask(load, texts, task, _WINDOWS * load.window_ms / 1000))
-                    found.ours.append(rate)
-                    found.cpu_ms.append(cpu_ms)
-                else:
-                    found.theirs.append(_analyzed(load, inputs))
-        print(f"round {number + 1} of {rounds}", flush=True)
+
+    def ours(load: Load) -> None:
+        rate, cpu_ms = process.submit(_asked, load, texts, task, _WINDOWS * load.window_ms / 1000).result()
+        rates[load].ours.append(rate)
+        rates[load].cpu_ms.append(cpu_ms)
+
+    def theirs(load: Load) -> None:
+        rates[load].theirs.append(_analyzed(load, inputs))
+
+    # A process of its own, as perf_analyzer is: in this one a thread reads the server's log.
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:
+        process.submit(_asked, loads[0], texts, task, 1.0).result()  # the first requests warm the engine up and are not counted
+        for number in range(rounds):
+            for load in loads:
+                for turn in order.sample((ours, theirs), 2):
+                    turn(load)
+            print(f"round {number + 1} of {rounds}", flush=True)
     return rates
+
+
+def _asked(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:
+    return asyncio.run(ask(load, texts, task, seconds))
 
 
 async def ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class SlipwayError(Exception):
@@ -17,6 +18,11 @@ class SlipwayError(Exception):
     def __init__(self, summary: str, *, expected: str, found: str, where: str, mend: str) -> None:
         self.summary, self.expected, self.found, self.where, self.mend = summary, expected, found, where, mend
         super().__init__(self.__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To be raised in another process than where it happened."""
+        said = {"expected": self.expected, "found": self.found, "where": self.where, "mend": self.mend}
+        return partial(type(self), self.summary, **said), ()
 
     def __str__(self) -> str:
         return (
