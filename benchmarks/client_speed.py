@@ -1,6 +1,7 @@
 """How close to perf_analyzer does one Python process with serving.client come? Ratios, run in turn on one server.
 
-Reads the run's repository and golden texts; writes benchmarks/client_speed.json. Some 4 minutes; exits 1 with a ratio below 0.9:
+Reads the run's repository and golden texts; writes benchmarks/client_speed.json. Some 5 minutes; exits 1 unless every ratio
+is at least 0.9 with its whole 95 % interval, which a busy machine makes wide:
 
     python -m benchmarks.client_speed --run runs/agnews
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import random
 import resource
 import signal
@@ -51,7 +53,7 @@ class Rates:
 
 
 def main() -> int:
-    arguments = _parse()
+    arguments, busy = _parse(), os.getloadavg()[0]
     source = bundle.load(arguments.run / "bundle")
     repository = arguments.run / "model_repository"
     texts = bundle.load_golden(source).texts[: arguments.texts]
@@ -66,6 +68,7 @@ def main() -> int:
         rates = measure(loads, inputs, texts, source.task, arguments.rounds)
     record = {
         "limit": LIMIT,
+        "load_average_before": busy,  # of others: a quiet machine has 0
         "rows": [row(load, found) for load, found in rates.items()],
         "rounds": arguments.rounds,
         "window_ms": arguments.window_ms,
@@ -75,7 +78,7 @@ def main() -> int:
     }
     manifest.write_json(arguments.out, record)
     _show(record)
-    return int(any(one["ratio"] < LIMIT for one in record["rows"]))
+    return int(any(one["verdict"] != "reached" for one in record["rows"]))
 
 
 def _parse() -> argparse.Namespace:
@@ -154,19 +157,22 @@ def _analyzed(load: Load, inputs: Path) -> float:
 
 
 def row(load: Load, found: Rates) -> dict[str, Any]:
+    compared = ratio([np.array(found.ours)], [np.array(found.theirs)])
+    low, high = compared["interval"]
     return {
         "protocol": load.protocol,
         "concurrency": load.concurrency,
         "client": found.ours,
         "perf_analyzer": found.theirs,
         "client_cpu_ms": float(np.median(found.cpu_ms)),
-        **ratio([np.array(found.ours)], [np.array(found.theirs)]),
+        **compared,
+        "verdict": "reached" if low >= LIMIT else "missed" if high < LIMIT else "not certain",
     }
 
 
 def _show(record: dict[str, Any]) -> None:
-    columns = ("over", "in flight", "client, texts/s", "perf_analyzer", "ratio (95 %)", "CPU ms a text", "")
-    shown = table(f"serving.client beside perf_analyzer, {record['variant']}", *columns, left=("over", ""))
+    columns = ("over", "in flight", "client, texts/s", "perf_analyzer", "ratio (95 %)", "CPU ms a text", f"{LIMIT} is")
+    shown = table(f"serving.client beside perf_analyzer, {record['variant']}", *columns, left=("over", f"{LIMIT} is"))
     for one in record["rows"]:
         low, high = one["interval"]
         shown.add_row(
@@ -176,7 +182,7 @@ def _show(record: dict[str, Any]) -> None:
             f"{np.median(one['perf_analyzer']):.0f}",
             f"{one['ratio']:.3f} ({low:.3f} to {high:.3f})",
             f"{one['client_cpu_ms']:.2f}",
-            "" if one["ratio"] >= LIMIT else f"below {LIMIT}",
+            one["verdict"],
         )
     console().print(shown)
 

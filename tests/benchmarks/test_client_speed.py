@@ -51,6 +51,12 @@ def test_a_row_compares_the_rounds_in_pairs() -> None:
     assert (row["ratio"], row["interval"], row["client_cpu_ms"]) == (0.9, [0.9, 0.9], pytest.approx(0.4))
 
 
+@pytest.mark.parametrize(("ours", "verdict"), [([91.0], "reached"), ([89.0], "missed"), ([80.0, 100.0], "not certain")])
+def test_a_target_is_reached_or_missed_with_the_whole_interval_only(ours: list[float], verdict: str) -> None:
+    rates = (ours * 4)[:4]
+    assert client_speed.row(LOAD, Rates(ours=rates, theirs=[100.0] * 4, cpu_ms=[0.3] * 4))["verdict"] == verdict
+
+
 @pytest.mark.parametrize("result", [Result("run", np.zeros(0), 0.0, 0, "exit status 99"), Result("run", np.ones(3), 3.0, 2, "")])
 def test_a_run_that_failed_is_no_figure(result: Result) -> None:
     with mock.patch.object(perf_analyzer, "run", return_value=result), pytest.raises(ToolError, match="did not measure"):
