@@ -23,21 +23,25 @@ from train.job import Job
 from train.ranks import Ranks
 
 RECORD = Path(__file__).parent / "scaling.json"
-_FULL, _QUICK = Effort(rounds=2, rows=256, epochs=2), Effort(rounds=1, rows=64, epochs=2)
+_FULL, _QUICK = Effort(rounds=2, rows=384, epochs=2), Effort(rounds=1, rows=64, epochs=2)
 _ONE_LENGTH = 64  # tokens: XLA compiles for every length anew, so with and without it are compared on one
 _WEAK_TARGET = 0.97
-_BOTH, _ALONE = "fp16 + sparse to dense", "1 rank"
+_WEAK = "weak scaling, four times the rows a step"  # fewer all-reduces for as much work
+_OURS, _ALONE, _LONG, _LONG_ALONE = "ours", "1 rank", "long steps", "1 rank, long steps"
+_LONGER = 4  # micro-batches of a long step
 # What is compared: name, ours, theirs, and how many times as fast ours ought to be for a ratio of 1.
 _COMPARED = (
     ("fp16", "fp16", "plain", 1),
     ("sparse to dense", "sparse to dense", "plain", 1),
-    ("both", _BOTH, "plain", 1),
-    ("weak scaling", _BOTH, _ALONE, 2),
-    ("bucketing", _BOTH, "shuffled", 1),
+    ("both", "fp16 + sparse to dense", "plain", 1),
+    ("LazyAdam", _OURS, "plain", 1),
+    ("weak scaling", _OURS, _ALONE, 2),
+    (_WEAK, _LONG, _LONG_ALONE, 2),
+    ("bucketing", _OURS, "shuffled", 1),
     ("XLA", "one length, XLA", "one length", 1),
-    ("bfloat16", "bfloat16", _BOTH, 1),
-    ("float16 (AMP)", "float16", _BOTH, 1),
-    ("NCCL_P2P_DISABLE=1", "no P2P", _BOTH, 1),
+    ("bfloat16", "bfloat16", _OURS, 1),
+    ("float16 (AMP)", "float16", _OURS, 1),
+    ("NCCL_P2P_DISABLE=1", "no P2P", _OURS, 1),
 )
 
 
@@ -94,21 +98,23 @@ def settings(found: Corpus, job: Job, effort: Effort, gpus: int) -> tuple[list[S
     ) -> Setting:
         return setting(name, corpus, dataclasses.replace(job, **changed), ranks, effort, **(environment or {}))
 
-    plain: dict[str, Any] = {"compression": "none", "sparse_as_dense": False}
-    both: dict[str, Any] = {"compression": "fp16", "sparse_as_dense": True}
-    one_length: dict[str, Any] = {**both, "padding": "fixed", "max_seq_len": min(_ONE_LENGTH, job.max_seq_len)}
+    plain: dict[str, Any] = {"optimizer": "adamw", "compression": "none", "sparse_as_dense": False}
+    one_length: dict[str, Any] = {"padding": "fixed", "max_seq_len": min(_ONE_LENGTH, job.max_seq_len)}
     chosen = [
         of("plain", **plain),
-        of("fp16", compression="fp16", sparse_as_dense=False),
-        of("sparse to dense", compression="none", sparse_as_dense=True),
-        of(_BOTH, **both),
-        of(_ALONE, one, half, **both),
-        of("shuffled", **both, batches="shuffled"),
+        of("fp16", **{**plain, "compression": "fp16"}),
+        of("sparse to dense", **{**plain, "sparse_as_dense": True}),
+        of("fp16 + sparse to dense", **{**plain, "compression": "fp16", "sparse_as_dense": True}),
+        of(_OURS),
+        of(_ALONE, one, half),
+        of(_LONG, accumulation=_LONGER * job.accumulation),
+        of(_LONG_ALONE, one, half, accumulation=_LONGER * job.accumulation),
+        of("shuffled", batches="shuffled"),
         of("one length", **one_length),
         of("one length, XLA", **one_length, xla=True),
-        of("bfloat16", **both, amp="bfloat16"),
+        of("bfloat16", amp="bfloat16"),
     ]
-    on_gpus = [of("float16", **both, amp="float16"), of("no P2P", **both, environment={"NCCL_P2P_DISABLE": "1"})]
+    on_gpus = [of("float16", amp="float16"), of("no P2P", environment={"NCCL_P2P_DISABLE": "1"})]
     if gpus >= two.processes:
         return [*chosen, *on_gpus], []
     return chosen, [{"setting": one.name, "reason": f"needs 2 GPUs, this machine has {gpus}"} for one in on_gpus]
@@ -152,9 +158,9 @@ def _show(record: dict[str, Any]) -> None:
     for row in record["skipped"]:
         table.add_row(row["setting"], "skipped", row["reason"])
     terminal.console().print(table)
-    weak = next(row for row in record["ratios"] if row["name"] == "weak scaling")
-    verdict = "met" if weak["ratio"] >= record["weak_scaling_target"] else "MISSED"
-    print(f"{verdict}  weak scaling ≥ {record['weak_scaling_target']}: {weak['ratio']:.3f}")
+    for weak in (row for row in record["ratios"] if row["name"].startswith("weak scaling")):
+        verdict = "met" if weak["ratio"] >= record["weak_scaling_target"] else "MISSED"
+        print(f"{verdict}  {weak['name']} ≥ {record['weak_scaling_target']}: {weak['ratio']:.3f}")
 
 
 if __name__ == "__main__":

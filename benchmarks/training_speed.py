@@ -1,7 +1,7 @@
 """How much faster training is than the same model fed as the example that this project replaces; and LazyAdam against AdamW.
 
-That example padded every text to 256 tokens and did not sort by length. Both sides have the same cores, ranks and longest sequence;
-every round runs all settings in random order. Some 7 minutes:
+That example padded every text to 256 tokens and did not sort by length; it also had AdamW, FP16 compression and dense gradients of
+the embeddings. All settings have the same cores, ranks and longest sequence; every round runs them in random order. Some 7 minutes:
 
     python -m benchmarks.training_speed                   → benchmarks/training_speed.json
     python -m benchmarks.training_speed --quick           → runs/training_speed.json, to see that it works
@@ -25,8 +25,8 @@ RECORD = Path(__file__).parent / "training_speed.json"
 _FULL, _QUICK = Effort(rounds=2, rows=256, epochs=2), Effort(rounds=1, rows=64, epochs=2)
 _LONGEST = 256  # tokens, as the example's
 _STEPS_AS_EXAMPLE = 3  # all are of one shape, so few will do; the first is not timed
-_OURS, _EXAMPLE, _LAZY, _SPARSE = "ours", "as the example", "LazyAdam", "AdamW, sparse gradients"
-_FASTEST = "bfloat16 and LazyAdam"
+_OURS, _FED, _EXAMPLE = "ours", "fed as the example", "all as the example"
+_ADAMW, _BFLOAT16 = "AdamW", "bfloat16"
 
 
 def main() -> int:
@@ -65,30 +65,29 @@ def _parse() -> argparse.Namespace:
 
 def settings(found: Corpus, job: Job, ranks: Ranks, effort: Effort) -> list[Setting]:
     """Ours is the job as it is given; the example's feeding is all that differs from it in the second."""
-    example = dataclasses.replace(job, padding="fixed", batches="shuffled", epochs=effort.epochs, max_steps=_STEPS_AS_EXAMPLE)
-    sparse = dataclasses.replace(job, sparse_as_dense=False)
-    lazy = dataclasses.replace(sparse, optimizer="lazy_adam")
+    fed = dataclasses.replace(job, padding="fixed", batches="shuffled", epochs=effort.epochs, max_steps=_STEPS_AS_EXAMPLE)
+    example = dataclasses.replace(fed, optimizer="adamw", compression="fp16", sparse_as_dense=True)
     return [
         setting(_OURS, found, job, ranks, effort),
+        Setting(_FED, found, fed, ranks, untimed=1),
         Setting(_EXAMPLE, found, example, ranks, untimed=1),
-        setting(_SPARSE, found, sparse, ranks, effort),
-        setting(_LAZY, found, lazy, ranks, effort),
-        setting(_FASTEST, found, dataclasses.replace(lazy, amp="bfloat16"), ranks, effort),
+        setting(_ADAMW, found, dataclasses.replace(job, optimizer="adamw"), ranks, effort),
+        setting(_BFLOAT16, found, dataclasses.replace(job, amp="bfloat16"), ranks, effort),
     ]
 
 
 def ratios(times: Times) -> list[dict[str, Any]]:
-    compared = [(one, _EXAMPLE) for one in (_OURS, _SPARSE, _LAZY, _FASTEST)] + [(_LAZY, _SPARSE)]
+    compared = [(one, _FED) for one in (_OURS, _EXAMPLE, _ADAMW, _BFLOAT16)] + [(_OURS, _EXAMPLE), (_OURS, _ADAMW)]
     return [{"ours": ours, "theirs": theirs, **training_runs.faster(times, ours, theirs)} for ours, theirs in compared]
 
 
 def targets(times: Times, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What was promised, what was found, and whether that meets it. The ratio's whole interval has to."""
     ours = next(row for row in rows if row["setting"] == _OURS)
-    faster = training_runs.faster(times, _OURS, _EXAMPLE)
+    faster = training_runs.faster(times, _OURS, _FED)
     outside, memory = ours["outside_tensorflow"], ours["peak_memory_bytes"]
     return [
-        {"target": "≥ 6 × the example's examples/s", "found": faster["ratio"], "met": faster["interval"][0] >= 6},
+        {"target": "≥ 6 × the examples/s of the example's feeding", "found": faster["ratio"], "met": faster["interval"][0] >= 6},
         {"target": "< 5 % of the step time outside TensorFlow", "found": outside, "met": outside < 0.05},
         {"target": "≤ 3 GB of memory a rank", "found": memory / 1e9, "met": memory <= 3e9},
     ]

@@ -108,13 +108,16 @@ def _add_optimization(group: Any) -> None:
     group.add_argument("--max-steps", type=int, default=0, help="0: all")
     group.add_argument("--batch-per-rank", type=_at_least(1), default=16, help="rows of one forward pass")
     group.add_argument("--accumulation", type=_at_least(1), default=1, help="forward passes per step")
-    group.add_argument("--optimizer", choices=("adamw", "lazy_adam"), default="adamw")
+    group.add_argument("--optimizer", choices=("adamw", "lazy_adam"), default="lazy_adam")
     group.add_argument("--learning-rate", type=float, default=1e-4, help="peak, of the global batch")
     group.add_argument("--scale-learning-rate", action="store_true", help="peak × ranks")
-    group.add_argument("--warm-up", type=float, default=0.1, help="share of the steps")
+    group.add_argument("--warm-up", type=_share, default=0.1, help="share of the steps")
     group.add_argument("--decay", choices=("linear", "cosine"), default="linear")
     group.add_argument("--weight-decay", type=float, default=0.01, help="not of biases and LayerNorm")
     group.add_argument("--clip-norm", type=float, default=1.0, help="of the averaged gradients; 0: not clipped")
+    group.add_argument(
+        "--average-weights", type=_share, default=0.3, help="over this share of the steps, the last; 0: not averaged"
+    )
     group.add_argument("--on-nan", choices=("stop", "skip"), default="stop", help="a step that is not finite, on all ranks")
     group.add_argument("--checkpoint-every", type=int, default=200, help="steps; 0: only when interrupted, and at the end")
 
@@ -125,8 +128,8 @@ def _add_ranks(group: Any) -> None:
     group.add_argument("--elastic", action="store_true", help="go on with the other ranks when one is lost")
     group.add_argument("--min-np", type=int, default=1, help="so many at least")
     group.add_argument("--cores-per-rank", type=int, default=0, help="pin each rank to so many; 0: shared, not pinned")
-    group.add_argument("--compression", choices=("none", "fp16"), default="fp16", help="of gradients on the wire")
-    group.add_argument("--sparse-as-dense", choices=("on", "off"), default="on", help="embedding gradients as dense tensors")
+    group.add_argument("--compression", choices=("none", "fp16"), default="none", help="of gradients on the wire")
+    group.add_argument("--sparse-as-dense", choices=("on", "off"), default="off", help="embedding gradients as dense tensors")
     group.add_argument("--fusion-threshold-mb", type=int, default=0, help="0: Horovod's own")
     group.add_argument("--cycle-time-ms", type=float, default=0, help="0: Horovod's own")
     group.add_argument("--hang-limit", type=float, default=300, help="seconds without progress of any rank")
@@ -139,6 +142,12 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(given)
 
     return number
+
+
+def _share(given: str) -> float:
+    if not 0 <= float(given) <= 1:
+        raise argparse.ArgumentTypeError(f"{given} is no share: 0 to 1")
+    return float(given)
 
 
 def _sampled(found: corpus.Corpus, count: int, seed: int) -> corpus.Corpus:

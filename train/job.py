@@ -44,6 +44,7 @@ class Job:
     warm_up: float  # share of the steps
     decay: str  # linear | cosine
     weight_decay: float
+    average_weights: float  # share of the steps, the last ones, whose weights are averaged; 0: none
     clip_norm: float  # largest global norm of the averaged gradients; 0: not clipped
     dropout: float  # before the head
 

@@ -23,6 +23,7 @@ from train.keras2 import tf, tf_keras
 from train.loss_scale import LossScale
 from train.optimizer import AdamW
 from train.ragged import INPUTS, Feed
+from train.weight_average import WeightAverage
 
 MicroBatch = tuple[Feed, NDArray[np.int64]]  # the feed, and labels [batch], of a tagger [batch, sequence] with NOT_ASKED
 
@@ -59,6 +60,7 @@ class TrainStep:
         self._model, self._job, self._trained = model, job, model.trainable_variables
         self._scale = LossScale(dynamic=job.amp == "float16")
         self._optimizer = AdamW(self._trained, job.weight_decay)
+        self._average = WeightAverage(self._trained, steps, job.average_weights)
         self._labels = tf.TensorSpec([None, None] if job.task == "tagging" else [None], tf.int64)
         signature = [dict.fromkeys(INPUTS, _IDS), self._labels, tf.TensorSpec([], tf.float32), _SEED]
         self._local = tf.function(self._gradients, signature, autograph=False, jit_compile=job.xla or None)
@@ -66,8 +68,8 @@ class TrainStep:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that a checkpoint must hold: weights, moments, number of updates, loss scale."""
-        return [*self._model.variables, *self._optimizer.variables, *self._scale.variables]
+        """All that a checkpoint must hold: weights, moments, number of updates, loss scale, mean weights."""
+        return [*self._model.variables, *self._optimizer.variables, *self._scale.variables, *self._average.variables]
 
     def broadcast(self) -> None:
         """Give every rank the weights and the optimizer state of rank 0."""
@@ -86,6 +88,7 @@ class TrainStep:
         scalars = tf.constant([weight, rate, float(self.request_stop)], tf.float32)
         facts = self._whole(bool(earlier))(feed, tf.constant(labels, tf.int64), scalars, tf.constant(seeds[-1]), earlier).numpy()
         loss, stop, norm, skipped = facts[:4].tolist()
+        self._average.take(number)
         return StepResult(
             loss=loss,
             skipped=bool(skipped),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
 import shutil
 from collections.abc import Callable
@@ -28,11 +29,15 @@ from train.ranks import Ranks
 from train.step import TrainStep
 from train.tokenizer import Tokenizer
 
+# Milliseconds between two looks for gradients to send. Every look is a talk among the ranks, and at Horovod's 1 ms they take a
+# core that computes 4 to 6 % of its time (docs/log.md); a step there is hundreds of ms long. On GPUs it is short: Horovod's own.
+_CYCLE_TIME_OF_CPUS = "10"
+
 
 def run(directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, slot: int, threads: int) -> None:
     """`slot` is this rank's among those of its machine: its GPU. `threads` is how many cores it computes on."""
     heartbeat.at("connecting to the other ranks", LOADING, 1)
-    hvd.init()
+    _connect()
     _take_device(slot, threads)
     heartbeat.at("loading encoder and examples", LOADING, 2)
     with _to_the_person(directory) if hvd.rank() == 0 else contextlib.nullcontext():
@@ -99,6 +104,12 @@ def _save(loop: Loop, encoder: EncoderLayer) -> None:
         classifier.save(loop.model, directory / "saved_model")
         shutil.copyfile(encoder.vocabulary, directory / "vocab.txt")
     hvd.allreduce(tf.zeros(1), name="saved")  # a barrier: nobody loads the SavedModel before it is complete
+
+
+def _connect() -> None:
+    if not tf.config.list_physical_devices("GPU"):
+        os.environ.setdefault("HOROVOD_CYCLE_TIME", _CYCLE_TIME_OF_CPUS)
+    hvd.init()
 
 
 def _take_device(slot: int, threads: int) -> None:

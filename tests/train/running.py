@@ -39,6 +39,7 @@ JOB = Job(
     decay="linear",
     weight_decay=0.01,
     clip_norm=1.0,
+    average_weights=0.0,
     dropout=0.1,
     compression="none",
     sparse_as_dense=True,

@@ -14,3 +14,12 @@ def test_a_number_with_which_nothing_can_be_trained_is_refused(flag: str, capsys
     with pytest.raises(SystemExit):
         parser.parse_args([flag, "0"])
     assert f"argument {flag}: 0 is below" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["-0.1", "1.5", "nan"])
+def test_a_share_is_between_none_and_all(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    flags.add(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--average-weights={given}"])
+    assert "is no share: 0 to 1" in capsys.readouterr().err
