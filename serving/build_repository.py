@@ -1,48 +1,46 @@
-"""Compile verified artifacts into a Triton model repository for the embedded server. No server and no GPU is needed.
+"""Compile verified artifacts into a Triton model repository. No server and no GPU is needed.
 
-Reads bundle/ and artifacts/, writes model_repository/: `text_classifier` (text → label; of a tagger, words → a label each) and
-`bert_<variant>` (ids → logits). An artifact without a passing parity verdict for exactly its hash is refused.
+Reads bundle/ and artifacts/. For the target `embedded`, the Triton of `make serve`, writes model_repository/:
+`text_classifier` (text → label; of a tagger, words → a label each) and `bert_<variant>` (ids → logits), all of them Python
+models. For `ngc`, NVIDIA's container, writes model_repository_ngc/: `text_classifier` as an ensemble of a tokenizer, an
+engine of Triton's own, and post-processing.
+An artifact without a passing parity verdict for exactly its hash is refused.
 
     python -m serving.build_repository --run runs/demo
+    python -m serving.build_repository --run runs/demo --target ngc
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 from export import artifact
 from export.artifact import Artifact
-from serving import repository_rules
-from serving.model_config import ModelConfig, Tensor
-from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from serving import embedded_models, ngc_models, repository_rules
+from serving.embedded_models import Share
+from serving.records import REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
 from train.errors import ManifestError, ParityError
 
-_BACKEND = Path(__file__).parent / "backend"
-_TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
-_PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
-_FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
+_DIRECTORIES = {"embedded": "model_repository", "ngc": "model_repository_ngc"}
+_FASTEST_FIRST = {"embedded": embedded_models.FASTEST_FIRST, "ngc": ngc_models.FASTEST_FIRST}
 
 
 def main() -> int:
     arguments = _parse()
     source = bundle.load(arguments.run / "bundle")
-    passed = [one for one in artifact.all_passed(arguments.run, source.sha256) if _PROVIDER in one.variant.providers]
-    chosen = _choose(passed, arguments.engine, arguments.run)
-    target = arguments.run / "model_repository"
+    passed = artifact.all_passed(arguments.run, source.sha256)
+    target = arguments.run / _DIRECTORIES[arguments.target]
     with manifest.atomic_directory(target) as building:
-        for one in passed:
-            write_model(building, _ids_config(one, source), "ids_model.py", one, source, _PROVIDER)
-        write_model(building, text_config(source), "text_model.py", chosen, source, _PROVIDER)
+        write = _embedded if arguments.target == "embedded" else _ngc
+        chosen, models = write(building, passed, source, arguments)
         facts = {
             "bundle_sha256": source.sha256,
+            "target": arguments.target,
             TEXT_MODEL: chosen.variant.name,
-            "models": {f"bert_{one.variant.name}": one.sha256 for one in passed},
+            "models": {f"bert_{one.variant.name}": one.sha256 for one in models},
         }
         _refuse_errors(building)
         manifest.seal(building, REPOSITORY, facts)
@@ -53,21 +51,56 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
-    parser.add_argument("--engine", choices=_FASTEST_FIRST, help="variant behind text_classifier; default: the fastest that passed")
-    return parser.parse_args()
+    parser.add_argument("--target", choices=tuple(_DIRECTORIES), default="embedded", help="which Triton is to serve it")
+    engines = sorted({*embedded_models.FASTEST_FIRST, *ngc_models.ENGINES})
+    parser.add_argument("--engine", choices=engines, help="variant behind text_classifier; default: the fastest that passed")
+    parser.add_argument(
+        "--instances", type=_counted, default=1, help="processes of text_classifier; python -m serving.tune finds them"
+    )
+    parser.add_argument("--threads", type=_counted, default=0, help="of each of them; default: all cores, divided among them")
+    parser.add_argument("--priorities", type=_counted, default=0, help="levels a request may name, 1 first; default: none")
+    arguments = parser.parse_args()
+    if arguments.target == "ngc" and (arguments.instances > 1 or arguments.threads):
+        parser.error("--instances, --threads: of the target embedded; the container's engine takes the whole machine")
+    return arguments
 
 
-def _choose(passed: list[Artifact], wanted: str | None, run: Path) -> Artifact:
+def _counted(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text}")
+    return int(text)
+
+
+def _embedded(
+    building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace
+) -> tuple[Artifact, list[Artifact]]:
+    usable = [one for one in passed if embedded_models.PROVIDER in one.variant.providers]
+    chosen = _choose(usable, arguments)
+    for one in usable:
+        embedded_models.write_ids_model(building, one, source)
+    share = Share(arguments.instances, arguments.threads)
+    embedded_models.write_text_model(building, chosen, source, share, arguments.priorities)
+    return chosen, usable
+
+
+def _ngc(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> tuple[Artifact, list[Artifact]]:
+    chosen = _choose([one for one in passed if one.variant.name in ngc_models.ENGINES], arguments)
+    ngc_models.write(building, chosen, source, arguments.priorities)
+    return chosen, [chosen]
+
+
+def _choose(passed: list[Artifact], arguments: argparse.Namespace) -> Artifact:
     names = {one.variant.name: one for one in passed}
-    for name in (wanted,) if wanted else _FASTEST_FIRST:
+    wanted = (arguments.engine,) if arguments.engine else _FASTEST_FIRST[arguments.target]
+    for name in wanted:
         if name in names:
             return names[name]
     raise ParityError(
-        "no engine for text_classifier",
-        expected=wanted or " or ".join(_FASTEST_FIRST),
-        found=f"passing artifacts: {', '.join(names) or 'none'}",
-        where=str(run / "artifacts"),
-        mend=f"make export RUN={run}",
+        f"no engine for {TEXT_MODEL} on the target {arguments.target}",
+        expected=" or ".join(wanted),
+        found=f"passing artifacts that it can serve: {', '.join(names) or 'none'}",
+        where=str(arguments.run / "artifacts"),
+        mend=f"make export RUN={arguments.run}",
     )
 
 
@@ -82,71 +115,6 @@ def _refuse_errors(repository: Path) -> None:
             where=found[0].where,
             mend="a fault of this project: please report it, with the command",
         )
-
-
-def text_config(source: Bundle) -> ModelConfig:
-    """What backend/text_model.py reads and answers; one answer a text, of a tagger one a word."""
-    tagging = source.task == "tagging"
-    names = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}[source.task]
-    inputs = tuple(Tensor(name, "STRING", (-1,) if tagging else (1,), ragged=tagging) for name in names)
-    outputs = (
-        Tensor("label", "STRING", (-1,) if tagging else (1,)),
-        Tensor("probability", "FP32", (-1,) if tagging else (1,)),
-        Tensor("logits", "FP32", _logits_dims(source)),
-        Tensor("truncated", "BOOL", (1,)),
-        Tensor("tokens", "INT32", (1,)),
-    )
-    return ModelConfig(TEXT_MODEL, inputs, outputs, MAX_BATCH)
-
-
-def _ids_config(one: Artifact, source: Bundle) -> ModelConfig:
-    """What backend/ids_model.py reads and answers; one answer a row, of a tagger one a token."""
-    names = ("input_word_ids", "input_type_ids") if source.task == "text_pair" else ("input_word_ids",)
-    inputs = tuple(Tensor(name, "INT32", (-1,), ragged=True) for name in names)
-    return ModelConfig(f"bert_{one.variant.name}", inputs, (Tensor("logits", "FP32", _logits_dims(source)),), MAX_BATCH)
-
-
-def _logits_dims(source: Bundle) -> tuple[int, ...]:
-    labels = len(source.labels)
-    return (-1, labels) if source.task == "tagging" else (labels,)
-
-
-def write_model(repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str) -> None:
-    """<repository>/<name>/config.pbtxt and 1/ with everything the model needs."""
-    version = repository / config.name / "1"
-    version.mkdir(parents=True)
-    (version.parent / "config.pbtxt").write_text(config.text(), "utf-8")
-    shutil.copyfile(_BACKEND / model, version / "model.py")
-    for name in ("engine.py", "microbatches.py", "metrics.py", "journal.py"):
-        shutil.copyfile(_BACKEND / name, version / name)
-    shutil.copyfile(_TOKENIZER, version / "tokenizer.py")
-    for path in (source.vocabulary, source.directory / "labels.txt"):
-        shutil.copyfile(path, version / path.name)
-    _link(one.model, version / "model.onnx")
-    manifest.write_json(version / "settings.json", _settings(one, source, provider))
-
-
-def _settings(one: Artifact, source: Bundle, provider: str) -> dict[str, Any]:
-    return {
-        "task": source.task,
-        "variant": one.variant.name,
-        "provider": provider,
-        "artifact_sha256": one.sha256,
-        "max_seq_len": source.max_seq_len,
-        "lower_case": source.lower_case,
-        "vocabulary_sha256": source.vocabulary_sha256,
-        "vocabulary_size": len(source.vocabulary.read_text("utf-8").splitlines()),
-        "threads": len(os.sched_getaffinity(0)),
-        "cost": artifact.verdict(one, source.sha256)["cost"],
-    }
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows: models are large and never written again."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from benchmarks.gpu.models import Model
 from export import gpu_variants
 from export.artifact import Artifact
 from export.variants import Variant
-from serving import build_repository, client, perf_analyzer, triton
+from serving import client, embedded_models, perf_analyzer, triton
 from serving.perf_analyzer import Load, Result
 from serving.records import REPOSITORY, TEXT_MODEL
 from train import errors, manifest, terminal
@@ -100,9 +100,9 @@ def _texts(path: Path) -> list[str]:
 def _repository(target: Path, model: Model, variant: Variant, device: Device, max_batch: int) -> Path:
     """One text_classifier on the variant, which has to pass the gate. Raises ParityError."""
     made = _passed(model, variant)
-    config = dataclasses.replace(build_repository.text_config(model.reference), max_batch_size=max_batch)
+    config = dataclasses.replace(embedded_models.text_config(model.reference), max_batch_size=max_batch)
     with manifest.atomic_directory(target) as building:
-        build_repository.write_model(building, config, "text_model.py", made, model.reference, device.provider)
+        embedded_models.write_model(building, config, "text_model.py", made, model.reference, device.provider)
         if variant == gpu_variants.PACKED:  # padding costs it nothing, so that there is nothing to cut batches for
             _change_settings(building / TEXT_MODEL / "1" / "settings.json", lambda settings: settings["cost"].update(per_token=0.0))
         manifest.seal(building, REPOSITORY, {"bundle_sha256": model.reference.sha256, TEXT_MODEL: variant.name, "models": {}})

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tensorboard.compat.proto.meta_graph_pb2 import MetaGraphDef
 
-from serving import build_repository, check_repository, repository_rules
+from serving import check_repository, embedded_models, repository_rules
 from serving.findings import Finding
 from train.errors import ManifestError
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_said_to_be_unchecked(repository: Path) -> None:
 def test_our_own_configurations_have_no_findings(task: str, tmp_path: Path) -> None:
     source: Any = SimpleNamespace(task=task, labels=("World", "Sports"))
     one: Any = SimpleNamespace(variant=SimpleNamespace(name="ort_fp32"))
-    for config in (build_repository.text_config(source), build_repository._ids_config(one, source)):
+    for config in (embedded_models.text_config(source), embedded_models.ids_config(one, source)):
         (tmp_path / config.name / "1").mkdir(parents=True)
         (tmp_path / config.name / "config.pbtxt").write_text(config.text())
         (tmp_path / config.name / "1/model.py").write_text("class TritonPythonModel: ...")

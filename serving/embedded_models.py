@@ -1,0 +1,182 @@
+"""Models for the embedded Triton, which has the Python backend alone: `text_classifier` and `bert_<variant>`.
+
+Each is complete in its version directory, but for numpy, onnxruntime and tokenizers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import artifact
+from export.artifact import Artifact
+from serving.model_config import Instances, ModelConfig, Tensor, Warmup
+from serving.records import MAX_BATCH, TEXT_MODEL
+from train import bundle, manifest
+from train.bundle import Bundle
+
+PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
+# What may stand behind text_classifier. INT8 is 1.8 times as fast as FP32 on a CPU (docs/log.md), and has passed the gate.
+FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
+
+BACKEND = Path(__file__).parent / "backend"
+TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
+_BESIDE = {
+    "text_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "texts.py", "labels.py"),
+    "ids_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py"),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """How text_classifier uses the machine: Python processes with an engine each, and the threads of each engine."""
+
+    instances: int = 1
+    threads: int = 0  # 0: all cores, divided among the instances
+
+    @property
+    def threads_each(self) -> int:
+        return self.threads or max(1, cores() // self.instances)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def write_text_model(repository: Path, one: Artifact, source: Bundle, share: Share, priorities: int = 0) -> None:
+    """text_classifier on that artifact."""
+    config = text_config(source)
+    config = replace(
+        config,
+        instances=Instances(count=share.instances),
+        batching=replace(config.batching, priorities=priorities),
+        warmup=text_warmup(source),
+    )
+    write_model(repository, config, "text_model.py", one, source, PROVIDER, share.threads_each)
+
+
+def write_ids_model(repository: Path, one: Artifact, source: Bundle) -> None:
+    """bert_<variant> on that artifact. One process: it is for parity and for clients that tokenize."""
+    config = replace(ids_config(one, source), warmup=ids_warmup(source))
+    write_model(repository, config, "ids_model.py", one, source, PROVIDER)
+
+
+def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
+    tagging = source.task == "tagging"
+    names = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}[source.task]
+    return tuple(Tensor(name, "STRING", (-1,) if tagging else (1,), ragged=tagging) for name in names)
+
+
+def answer_outputs(source: Bundle) -> tuple[Tensor, ...]:
+    """One answer a text, of a tagger one a word."""
+    dims = (-1,) if source.task == "tagging" else (1,)
+    return (Tensor("label", "STRING", dims), Tensor("probability", "FP32", dims), Tensor("logits", "FP32", logits_dims(source)))
+
+
+COUNTS = (Tensor("truncated", "BOOL", (1,)), Tensor("tokens", "INT32", (1,)))
+
+
+def text_config(source: Bundle) -> ModelConfig:
+    """What backend/text_model.py reads and answers."""
+    return ModelConfig(TEXT_MODEL, text_inputs(source), (*answer_outputs(source), *COUNTS), MAX_BATCH)
+
+
+def ids_inputs(source: Bundle) -> tuple[Tensor, ...]:
+    names = ("input_word_ids", "input_type_ids") if source.task == "text_pair" else ("input_word_ids",)
+    return tuple(Tensor(name, "INT32", (-1,), ragged=True) for name in names)
+
+
+def ids_config(one: Artifact, source: Bundle) -> ModelConfig:
+    """What backend/ids_model.py reads and answers; one answer a row, of a tagger one a token."""
+    return ModelConfig(f"bert_{one.variant.name}", ids_inputs(source), (Tensor("logits", "FP32", logits_dims(source)),), MAX_BATCH)
+
+
+def logits_dims(source: Bundle) -> tuple[int, ...]:
+    labels = len(source.labels)
+    return (-1, labels) if source.task == "tagging" else (labels,)
+
+
+def warmup_rows(source: Bundle) -> dict[str, int]:
+    """The golden rows that a version is tried with: the shortest and the longest."""
+    lengths = bundle.load_golden(source).ids.lengths
+    return {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
+
+
+def text_warmup(source: Bundle) -> tuple[Warmup, ...]:
+    golden = bundle.load_golden(source)
+    names = [one.name for one in text_inputs(source)]
+    return tuple(
+        Warmup(name, dict(zip(names, _encoded(golden.texts[row], source.task), strict=True)))
+        for name, row in warmup_rows(source).items()
+    )
+
+
+def _encoded(text: Any, task: str) -> list[np.ndarray[Any, Any]]:
+    """A golden text as arrays of bytes, one an input."""
+    given = {"single_text": [[text]], "text_pair": [[one] for one in text], "tagging": [text]}[task]
+    return [np.array([word.encode() for word in one], object) for one in given]
+
+
+def ids_warmup(source: Bundle) -> tuple[Warmup, ...]:
+    ids = bundle.load_golden(source).ids
+    samples = []
+    for name, row in warmup_rows(source).items():
+        at = slice(ids.offsets[row], ids.offsets[row + 1])
+        arrays = {"input_word_ids": ids.ids[at], "input_type_ids": ids.types[at]}
+        samples.append(Warmup(name, {one.name: arrays[one.name].astype(np.int32) for one in ids_inputs(source)}))
+    return tuple(samples)
+
+
+def write_model(
+    repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str, threads: int = 0
+) -> None:
+    """<repository>/<name>/ with config.pbtxt, warm-up data, and 1/ with everything the model needs."""
+    version = config.write(repository)
+    copy_modules(version, model, *_BESIDE[model])
+    copy_vocabulary(version, source)
+    link(one.model, version / "model.onnx")
+    settings = {
+        "variant": one.variant.name,
+        "provider": provider,
+        "artifact_sha256": one.sha256,
+        "threads": threads or cores(),
+        "cost": artifact.verdict(one, source.sha256)["cost"],
+        **text_settings(source),
+    }
+    manifest.write_json(version / "settings.json", settings)
+
+
+def copy_modules(version: Path, model: str, *beside: str) -> None:
+    """backend/<model> as model.py, and the modules it imports."""
+    for name, target in ((model, "model.py"), *((name, name) for name in beside)):
+        shutil.copyfile(BACKEND / name, version / target)
+
+
+def copy_vocabulary(version: Path, source: Bundle) -> None:
+    """What turns texts into ids, and answers into labels."""
+    shutil.copyfile(TOKENIZER, version / "tokenizer.py")
+    for path in (source.vocabulary, source.directory / "labels.txt"):
+        shutil.copyfile(path, version / path.name)
+
+
+def text_settings(source: Bundle) -> dict[str, Any]:
+    return {
+        "task": source.task,
+        "max_seq_len": source.max_seq_len,
+        "lower_case": source.lower_case,
+        "vocabulary_sha256": source.vocabulary_sha256,
+        "vocabulary_size": len(source.vocabulary.read_text("utf-8").splitlines()),
+    }
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows: models are large and never written again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,198 @@
+"""The repository for NVIDIA's container: sound by the linter, and right in the real Triton, with a stand-in for its engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from export import conversions
+from export.variants import VARIANTS
+from serving import client, flat_graph, model_config, ngc_models, repository_rules, triton
+from serving.client import Client
+from serving.records import REPOSITORY
+from serving.triton import Server
+from setup import tools
+from tests.conftest import CHECKOUT, command, succeed
+from train import bundle, manifest
+from train.bundle import Golden
+from train.errors import ServerError
+
+NATIVE = tools.TRITON_BACKENDS / "onnxruntime"
+RUNS = {"single_text": "unknown", "text_pair": "pairs", "tagging": "tagger"}
+
+
+@pytest.fixture(scope="session")
+def compiled(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Task → a run of it with model_repository_ngc. Read only."""
+    made: dict[str, Path] = {}
+
+    def make(task: str) -> Path:
+        if task not in made:
+            made[task] = Path(shutil.copytree(adopted_run(RUNS[task]), tmp_path_factory.mktemp("ngc") / task))
+            succeed("-m", "serving.build_repository", "--run", made[task], "--target", "ngc", "--engine", "onnx_fp32")
+        return made[task]
+
+    return make
+
+
+def config_of(repository: Path, name: str) -> Any:
+    return model_config.read((repository / name / "config.pbtxt").read_text())
+
+
+def put_stand_in(repository: Path) -> None:
+    """tests/native_engine.py in place of the ONNX Runtime backend. The queues' policies go: in the embedded Triton they stall."""
+    for path in repository.glob("*/config.pbtxt"):
+        config = model_config.read(path.read_text())
+        if config.HasField("dynamic_batching"):
+            config.dynamic_batching.ClearField("default_queue_policy")
+        if config.backend == "onnxruntime":
+            config.backend = "python"
+            config.instance_group[0].kind = pb.ModelInstanceGroup.KIND_CPU
+            config.ClearField("batch_input")
+            config.ClearField("optimization")
+            shutil.copyfile(CHECKOUT / "tests/native_engine.py", path.parent / "1/model.py")
+        path.write_text(text_format.MessageToString(config))
+    manifest.seal(repository, REPOSITORY, {})
+
+
+@dataclass(frozen=True)
+class Served:
+    task: str
+    server: Server
+    golden: Golden
+    labels: list[str]
+
+    def ask(self, connection: Client, texts: list[Any]) -> list[Any]:
+        return connection.tag(texts) if self.task == "tagging" else connection.classify(texts)
+
+    def expected(self, rows: range) -> list[np.ndarray]:
+        """Of each row the golden logits, of a tagger those of its words."""
+        golden = self.golden
+        return [golden.logits[golden.asked & (golden.text_of == row)] for row in rows]
+
+
+no_native = pytest.mark.skipif(not NATIVE.is_dir(), reason=f"no {NATIVE}: the native backend is in NVIDIA's container alone")
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("native", marks=no_native)])
+def served(
+    task: str, request: pytest.FixtureRequest, compiled: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    run = compiled(task)
+    repository = Path(shutil.copytree(run / "model_repository_ngc", tmp_path_factory.mktemp("served_ngc") / "model_repository"))
+    if request.param == "stand-in":
+        put_stand_in(repository)
+    source = bundle.load(run / "bundle")
+    with triton.running(repository) as server:
+        yield Served(task, server, bundle.load_golden(source), source.labels)
+
+
+@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) -> None:
+    rows = range(100)
+    address = served.server.http if protocol == "http" else served.server.grpc
+    with client.connect(address, protocol) as connection:
+        answers = served.ask(connection, served.golden.texts[: len(rows)])
+    assert [one.tokens for one in answers] == served.golden.ids.lengths[: len(rows)].tolist()
+    for answer, logits in zip(answers, served.expected(rows), strict=True):
+        found, names = np.atleast_2d(answer.logits), [answer.label] if served.task != "tagging" else list(answer.labels)
+        np.testing.assert_allclose(found, logits, atol=1e-2)
+        assert names == [served.labels[i] for i in logits.argmax(axis=1)]
+
+
+def test_requests_of_unequal_length_share_a_batch_and_get_their_own_answers(served: Served) -> None:
+    texts = served.golden.texts[:48]
+    with client.connect(served.server.grpc, "grpc") as connection, ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda text: served.ask(connection, [text])[0], texts))
+    for answer, logits in zip(answers, served.expected(range(len(texts))), strict=True):
+        np.testing.assert_allclose(np.atleast_2d(answer.logits), logits, atol=1e-2)
+    batches = [
+        re.findall(r"\d+, (\d+)", line) for line in served.server.log.read_text().splitlines() if "rows of one batch" in line
+    ]
+    assert any(len(set(lengths)) > 1 for lengths in batches)
+
+
+def test_a_bad_text_among_many_fails_alone_and_its_message_has_no_paths(served: Served) -> None:
+    empty = {"single_text": "", "text_pair": ["a text", ""], "tagging": [""]}[served.task]
+    with client.connect(served.server.http, "http") as connection, ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(served.ask, connection, [text]) for text in (*served.golden.texts[:8], empty)]
+        with pytest.raises(ServerError, match=r"is empty|has no words") as raised:
+            asked[-1].result()
+        assert len([one.result() for one in asked[:-1]]) == 8
+    assert str(served.server.log.parent) not in str(raised.value)
+
+
+def test_the_linter_finds_nothing_and_says_what_it_cannot_see(task: str, compiled: Callable[[str], Path]) -> None:
+    report = repository_rules.check(compiled(task) / "model_repository_ngc")
+    assert report.findings == ()
+    assert {one.model for one in report.unchecked} == {"tokenizer", "answer"}  # a Python model declares no signature
+
+
+def test_the_engine_is_told_where_each_row_ends(task: str, compiled: Callable[[str], Path]) -> None:
+    config = config_of(compiled(task) / "model_repository_ngc", "bert_onnx_fp32")
+    assert config.backend == "onnxruntime"
+    assert all(one.allow_ragged_batch for one in config.input)
+    [told] = config.batch_input
+    assert (told.kind, list(told.target_name)) == (pb.BatchInput.BATCH_ITEM_SHAPE, [flat_graph.LENGTHS])
+
+
+def test_who_may_wait_and_how_long_is_said_for_every_model_that_computes(compiled: Callable[[str], Path]) -> None:
+    for name in ("tokenizer", "bert_onnx_fp32", "answer"):
+        policy = config_of(compiled("single_text") / "model_repository_ngc", name).dynamic_batching.default_queue_policy
+        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (512, 5_000_000)
+        assert (policy.timeout_action, policy.allow_timeout_override) == (pb.ModelQueuePolicy.REJECT, True)
+
+
+def test_fp32_is_not_computed_in_tf32(compiled: Callable[[str], Path]) -> None:
+    config = config_of(compiled("single_text") / "model_repository_ngc", "bert_onnx_fp32")
+    [cuda] = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (cuda.name, dict(cuda.parameters)) == ("cuda", {"use_tf32": "0"})
+
+
+def tensorrt(source: Any) -> Any:
+    return ngc_models.engine_config(SimpleNamespace(variant=VARIANTS["tensorrt_fp16"]), source)  # type: ignore[arg-type]
+
+
+def test_a_tensorrt_engine_gets_rows_of_few_widths_that_its_profiles_hold(task: str, compiled: Callable[[str], Path]) -> None:
+    source = bundle.load(compiled(task) / "bundle")
+    config = tensorrt(source)
+    assert (config.backend, config.instances.kind) == ("tensorrt", "KIND_GPU")
+    assert config.max_batch_size == ngc_models.TENSORRT_BATCH == conversions._MOST_ROWS
+    widths = ngc_models.widths(source)
+    assert widths[-1] == source.max_seq_len
+    assert len(widths) <= 4
+
+
+def test_the_repository_of_a_tensorrt_engine_is_sound(task: str, compiled: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its plan cannot be built here: an empty one would be found, so this one says what it is not."""
+    source = bundle.load(compiled(task) / "bundle")
+    engine = tensorrt(source)
+    (engine.write(tmp_path) / "model.plan").write_text("no engine")
+    ngc_models._write_tokenizer(tmp_path, source, engine, priorities=0)
+    ngc_models._write_answer(tmp_path, source, engine, priorities=0)
+    ngc_models.ensemble(source, engine).write(tmp_path)
+    assert repository_rules.check(tmp_path).findings == ()
+
+
+def test_an_engine_that_has_not_passed_is_refused_with_what_has(compiled: Callable[[str], Path]) -> None:
+    run = compiled("single_text")
+    done = command("-m", "serving.build_repository", "--run", run, "--target", "ngc", "--engine", "tensorrt_fp16")
+    assert done.returncode == 1
+    assert "expected  tensorrt_fp16" in done.stderr
+    assert "onnx_fp32" in done.stderr
