@@ -2,7 +2,8 @@
 #
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
-#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=
+#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=
+#   REPOSITORY_ARGS=  (what else python -m serving.build_repository --help has; make tune finds some)
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
@@ -17,6 +18,9 @@ TRAIN_ARGS ?=
 TRAIN_ROWS ?= 0
 GOLDEN_ROWS ?= 0
 PORT ?= 8000
+P99 ?= 100
+RATE ?=
+REPOSITORY_ARGS ?=
 TEXT ?= Oil prices fall as OPEC raises output
 
 export PYTHON
@@ -25,7 +29,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository verify serve ask bench report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify serve ask bench report doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -58,6 +62,9 @@ export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) in
 
 repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository
 	$(REPOSITORY)
+
+tune: setup  ## the cheapest engine, processes and threads that answer 99 of 100 texts within P99 ms, RATE texts/s → RUN/tuning.json
+	@$(PY) -m serving.tune --run $(RUN) --p99-ms $(P99) $(if $(RATE),--rate $(RATE))
 
 verify: setup  ## compare the live server's answers with the SavedModel's → RUN/served.json
 	$(VERIFY)
@@ -111,7 +118,7 @@ TRAIN = @$(PY) -m train.finetune --out $(RUN)/bundle --golden-rows $(GOLDEN_ROWS
 ADOPT = $(if $(SAVED_MODEL),@$(PY) -m export.adopt --saved-model "$(SAVED_MODEL)" --vocab "$(VOCAB)" --labels "$(LABELS)" \
     --golden "$(GOLDEN)" --out $(RUN)/bundle --max-seq-len $(MAX_SEQ_LEN))
 EXPORT = @$(PY) -m export.convert --run $(RUN)
-REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN)
+REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN) $(REPOSITORY_ARGS)
 VERIFY = @rm -f $(RUN)/.verified $(RUN)/.measured; $(PY) -m serving.verify_served --run $(RUN)
 BENCH = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN)
 REPORT = @$(PY) -m serving.report --run $(RUN)

@@ -63,7 +63,8 @@ def _ragged(model: Model) -> Iterator[Finding]:
             expected = "a dimension of −1, without which no two requests differ in shape"
             yield model.warning("ragged", at, expected, f"dims {list(tensor.dims)}")
         described = {name for one in (*config.batch_input, *config.batch_output) for name in one.source_input}
-        if model.backend in _CONCATENATES and tensor.name not in described:
+        # One description may do for several inputs: a row's ids and its segment ids are as long as each other.
+        if model.backend in _CONCATENATES and not described & {one.name for one in config.input if one.allow_ragged_batch}:
             expected = f"a batch_input with source_input {tensor.name}: {model.backend} joins the requests into one row"
             yield model.error("ragged", at, expected, "nothing tells the model where one request ends and the next begins")
 

@@ -26,13 +26,17 @@ _TIME_LIMIT = 180  # seconds for one call
 
 @dataclass(frozen=True)
 class Load:
-    """A closed loop: `concurrency` clients, each sending its next text when it has the answer to the last."""
+    """A closed loop: `concurrency` clients, each sending its next text when it has the answer to the last.
+
+    Or, with a `rate`, an open one: texts arrive at random, whether or not those before are answered, as they do from a crowd.
+    """
 
     model: str
     protocol: str  # http, grpc
     address: str
     concurrency: int
     window_ms: int  # of each of the windows it measures: three, or more when one had no answer
+    rate: float = 0.0  # texts/s on average, their distances exponential (a Poisson process); 0: the closed loop
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,19 @@ def command(load: Load, inputs: Path, export: Path) -> list[str]:
         *("-i", load.protocol),
         *("-u", load.address),
         *("--input-data", str(inputs)),
-        *("--concurrency-range", str(load.concurrency)),
+        *_arrivals(load),
         *("--measurement-interval", str(load.window_ms)),
         *("--stability-percentage", "999"),
         *("--max-trials", "10"),  # a window without a single answer, on a busy machine, is followed by others
         *("--profile-export-file", str(export)),
     ]
+
+
+def _arrivals(load: Load) -> list[str]:
+    if not load.rate:
+        return ["--concurrency-range", str(load.concurrency)]
+    # Asynchronous: a waiting answer holds up no thread that the next request needs.
+    return ["--request-rate-range", f"{load.rate:g}", "--request-distribution", "poisson", "--async"]
 
 
 def run(load: Load, inputs: Path) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 REPOSITORY = "repository.json"  # the manifest of model_repository/
 SERVED = "served.json"
 BENCHMARK = "benchmark.json"
+TUNING = "tuning.json"
 
 TEXT_MODEL = "text_classifier"
 # A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a

@@ -116,10 +116,7 @@ def write_echo_repository(target: Path) -> None:
     """A model repository whose text_classifier is tests/echo_model.py."""
     outputs = (("label", "STRING", 1), ("probability", "FP32", 1), ("logits", "FP32", 2), ("truncated", "BOOL", 1))
     tensors = tuple(Tensor(name, kind, (size,)) for name, kind, size in (*outputs, ("tokens", "INT32", 1)))
-    version = target / TEXT_MODEL / "1"
-    version.mkdir(parents=True)
-    config = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), tensors, MAX_BATCH)
-    (version.parent / "config.pbtxt").write_text(config.text(), "utf-8")
+    version = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), tensors, MAX_BATCH).write(target)
     shutil.copyfile(Path(__file__).with_name("echo_model.py"), version / "model.py")
     manifest.seal(target, REPOSITORY, {TEXT_MODEL: "echo"})
 

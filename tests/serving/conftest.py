@@ -39,3 +39,18 @@ def pairs_run(served_run: Callable[[str], Path]) -> Path:
 @pytest.fixture(scope="session")
 def tagger_run(served_run: Callable[[str], Path]) -> Path:
     return served_run("tagger")
+
+
+@pytest.fixture(scope="session")
+def ngc_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Task → a run of it with model_repository_ngc. Read only."""
+    made: dict[str, Path] = {}
+    names = {"single_text": "unknown", "text_pair": "pairs", "tagging": "tagger"}
+
+    def make(task: str) -> Path:
+        if task not in made:
+            made[task] = Path(shutil.copytree(adopted_run(names[task]), tmp_path_factory.mktemp("ngc") / task))
+            succeed("-m", "serving.build_repository", "--run", made[task], "--target", "ngc", "--engine", "onnx_fp32")
+        return made[task]
+
+    return make

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serving.model_config import ModelConfig, Tensor
+from serving.model_config import Batching, ModelConfig, Tensor, Warmup
 from serving.records import REPOSITORY, TEXT_MODEL
 from tests.conftest import CHECKOUT
 from train import manifest
@@ -29,20 +29,25 @@ class TritonPythonModel:
             responses.append(pb.InferenceResponse([pb.Tensor("y", x)]))
         return responses
 """
+SLEEPERS_BATCH = 4
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "breaks")  # the last is not in the model's table: ONNX Runtime fails on it
 LABELS = ("no", "yes")
 
 
-def sleepers(run: Path, names: tuple[str, ...] = ("one", "two")) -> Path:
+def sleepers(run: Path, names: tuple[str, ...] = ("one", "two"), batching: Batching | None = None) -> Path:
     """A run whose repository has models of these names that sleep as long as they are asked to."""
     for name in names:
-        version = _version(run, ModelConfig(name, (Tensor("x", "FP32", (1,)),), (Tensor("y", "FP32", (1,)),), 4))
-        (version / "model.py").write_text(SLEEPER)
+        x, y = Tensor("x", "FP32", (1,)), Tensor("y", "FP32", (1,))
+        config = ModelConfig(name, (x,), (y,), SLEEPERS_BATCH, batching=batching or Batching())
+        (config.write(run / "model_repository") / "model.py").write_text(SLEEPER)
     return _sealed(run)
 
 
-def classifiers(run: Path) -> Path:
-    """A run with `text_classifier` and `ids`: our served models, on an ONNX file that fails on the word "breaks" (id 5)."""
+def classifiers(run: Path, warm_up: str = "") -> Path:
+    """A run with `text_classifier` and `ids`: our served models, on an ONNX file that fails on the word "breaks" (id 5).
+
+    `warm_up` is a text that text_classifier has to answer before it is ready.
+    """
     outputs = (
         Tensor("label", "STRING", (1,)),
         Tensor("probability", "FP32", (1,)),
@@ -50,10 +55,11 @@ def classifiers(run: Path) -> Path:
         Tensor("truncated", "BOOL", (1,)),
         Tensor("tokens", "INT32", (1,)),
     )
-    text = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, 4)
+    samples = (Warmup("text", {"text": np.array([warm_up.encode()], object)}),) if warm_up else ()
+    text = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), outputs, 4, warmup=samples)
     ids = ModelConfig("ids", (Tensor("input_word_ids", "INT32", (-1,), ragged=True),), (outputs[2],), 4)
     for config, model in ((text, "text_model.py"), (ids, "ids_model.py")):
-        version = _version(run, config)
+        version = config.write(run / "model_repository")
         for source in (CHECKOUT / "serving" / "backend").glob("*.py"):
             shutil.copyfile(source, version / ("model.py" if source.name == model else source.name))
         shutil.copyfile(CHECKOUT / "train" / "tokenizer.py", version / "tokenizer.py")
@@ -62,13 +68,6 @@ def classifiers(run: Path) -> Path:
         onnx.save(_failing_model(), version / "model.onnx")
         manifest.write_json(version / "settings.json", _settings(version / "vocab.txt"))
     return _sealed(run)
-
-
-def _version(run: Path, config: ModelConfig) -> Path:
-    version = run / "model_repository" / config.name / "1"
-    version.mkdir(parents=True)
-    (version.parent / "config.pbtxt").write_text(config.text())
-    return version
 
 
 def _sealed(run: Path) -> Path:

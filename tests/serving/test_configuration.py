@@ -1,0 +1,129 @@
+"""What a configuration says, the real Triton does: warm-up, priorities, a queue that refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tritonclient.http
+from onnx import numpy_helper
+from tritonclient.utils import InferenceServerException
+
+from serving import client, control, triton
+from serving.model_config import Batching, Queue
+from serving.records import REPOSITORY
+from serving.triton import Server
+from tests.serving import tiny
+from train import manifest
+from train.errors import ServerError
+
+
+def test_a_version_whose_warm_up_fails_is_refused(tmp_path: Path) -> None:
+    run = tiny.classifiers(tmp_path, warm_up="good breaks")
+    with (
+        pytest.raises(ServerError, match=r"text_classifier.*failed to run warmup sample 'text'"),
+        triton.running(run / "model_repository"),
+    ):
+        pass
+
+
+def test_warm_up_is_answered_before_a_version_is_ready(tmp_path: Path) -> None:
+    with triton.running(tiny.classifiers(tmp_path, warm_up="good good") / "model_repository") as server:
+        assert 'slipway_tokens{model="text_classifier",version="1"} 4' in server.metrics()  # with [CLS] and [SEP]
+
+
+def test_a_new_version_whose_warm_up_fails_leaves_the_one_before_serving(tmp_path: Path) -> None:
+    repository = tiny.classifiers(tmp_path, warm_up="good") / "model_repository"
+    with triton.running(repository) as server, client.connect(server.http, "http") as connection:
+        before = connection.classify(["good"])
+        second = Path(shutil.copytree(repository / "text_classifier/1", tmp_path / "2"))
+        cut_table(second / "model.onnx")
+        second.rename(repository / "text_classifier/2")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            control._ask(server.http, server.key, "models/text_classifier/load", within=20)
+        with raised.value as refused:
+            assert "warmup sample 'text'" in json.load(refused)["error"]
+        assert control.ready(server.http, server.key) >= {("text_classifier", "1")}
+        assert connection.classify(["good"]) == before
+
+
+def cut_table(path: Path) -> None:
+    """The model without the rows that "good" needs."""
+    model = onnx.load(path)
+    [table] = model.graph.initializer
+    table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table)[:2], "table"))
+    onnx.save(model, path)
+
+
+class Asked:
+    """Requests to `one`, a sleeper, each in a thread of its own: who ended when, and how."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._threads: list[threading.Thread] = []
+        self.ended: list[str] = []
+        self.errors: dict[str, str] = {}
+
+    def ask(self, name: str, seconds: float, **options: Any) -> None:
+        """Begin a request that fills a batch, so that none shares one; it is in the queue when this returns."""
+        self._threads.append(threading.Thread(target=self._infer, args=(name, seconds, options)))
+        self._threads[-1].start()
+        time.sleep(0.15)
+
+    def _infer(self, name: str, seconds: float, options: dict[str, Any]) -> None:
+        x = tritonclient.http.InferInput("x", [tiny.SLEEPERS_BATCH, 1], "FP32")
+        x.set_data_from_numpy(np.full((tiny.SLEEPERS_BATCH, 1), seconds, np.float32))
+        with tritonclient.http.InferenceServerClient(self._server.http) as connection:
+            try:
+                connection.infer("one", [x], **options)
+            except InferenceServerException as error:
+                self.errors[name] = error.message()
+        self.ended.append(name)
+
+    def wait(self) -> None:
+        for one in self._threads:
+            one.join()
+
+
+@contextmanager
+def asked(run: Path, batching: Batching) -> Iterator[Asked]:
+    with triton.running(tiny.sleepers(run, ("one",), batching) / "model_repository") as server:
+        requests = Asked(server)
+        yield requests
+        requests.wait()
+
+
+def test_a_request_of_the_first_priority_overtakes_those_that_name_none(tmp_path: Path) -> None:
+    with asked(tmp_path, Batching(priorities=2)) as requests:
+        requests.ask("running", 1.5)
+        requests.ask("waiting", 0.1)
+        requests.ask("waiting too", 0.1)
+        requests.ask("urgent", 0.1, priority=1)
+    assert requests.ended == ["running", "urgent", "waiting", "waiting too"]
+
+
+def test_a_full_queue_refuses_at_once_and_a_long_wait_is_ended(tmp_path: Path) -> None:
+    with asked(tmp_path, Batching(queue=Queue(size=2, timeout=300_000))) as requests:
+        requests.ask("running", 1.5)
+        requests.ask("waits too long", 0.1)
+        requests.ask("asked for less", 0.1, timeout=50_000)
+        requests.ask("one too many", 0.1)
+        assert "one too many" in requests.ended
+        assert "running" not in requests.ended
+    assert "Exceeds maximum queue size" in requests.errors.pop("one too many")
+    assert requests.errors == dict.fromkeys(("waits too long", "asked for less"), "Request timeout expired")
+
+
+def test_a_sealed_repository_with_warm_up_data_is_whole(tmp_path: Path) -> None:
+    repository = tiny.classifiers(tmp_path, warm_up="good") / "model_repository"
+    assert "text_classifier/warmup/text-text" in manifest.read(repository, REPOSITORY, "make repository")["files"]
