@@ -20,7 +20,9 @@ from export import conversions
 from export.variants import VARIANTS
 from serving import client, flat_graph, model_config, ngc_models, repository_rules, triton
 from serving.client import Client
-from serving.records import REPOSITORY
+from serving.embedded_models import Share
+from serving.model_config import Batching
+from serving.records import MAX_BATCH, REPOSITORY
 from serving.triton import Server
 from setup import tools
 from tests.conftest import CHECKOUT, command
@@ -155,6 +157,18 @@ def test_fp32_is_not_computed_in_tf32(ngc_run: Callable[[str], Path]) -> None:
     config = config_of(ngc_run("single_text") / "model_repository_ngc", "bert_onnx_fp32")
     [cuda] = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert (cuda.name, dict(cuda.parameters)) == ("cuda", {"use_tf32": "0"})
+
+
+def test_the_documented_numbers_are_those_of_the_code() -> None:
+    rows = [line.split("|")[1:] for line in (CHECKOUT / "docs/configuration.md").read_text("utf-8").splitlines() if line[:1] == "|"]
+    said = {cells[0].strip(): (cells[1].strip(), cells[2].strip()) for cells in rows}
+    queue, share = ngc_models._QUEUE, Share()
+    assert said["largest batch"] == (str(MAX_BATCH), f"{MAX_BATCH}; TensorRT {ngc_models.TENSORRT_BATCH}")
+    assert said["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
+    assert said["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
+    assert said["queue delay"] == (f"{Batching().delay} µs",) * 2
+    processes = f"engine 1 a GPU, Python models {ngc_models._PROCESSES} each"
+    assert said["processes, `instances`"] == (f"{share.instances}; `--instances N`", processes)
 
 
 def tensorrt(source: Any) -> Any:
