@@ -29,6 +29,10 @@ from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle
 from train.errors import ParityError
 
+_WHY_NONE = {
+    False: "nothing that was measured holds the SLO",
+    True: "what holds the SLO with clients that wait for their answers does not with texts that arrive at random",
+}
 _CONFIRMING = 40  # seconds kept for the choice, with texts that arrive at random
 
 
@@ -107,7 +111,7 @@ def _record(
         "artifacts": {name: one.sha256 for name, one in bench.artifacts.items()},
         "candidates": [_row(bench, one, done.get(one)) for one in found],
         "choice": asdict(chosen.candidate) if chosen else None,
-        "reason": tuning.reason(chosen, measured, bench.slo) if chosen else "nothing that was measured holds the SLO",
+        "reason": tuning.reason(chosen, measured, bench.slo) if chosen else _WHY_NONE[bool(confirmed)],
         "arriving_at_random": confirmed,
         "use": use + _flags(chosen.candidate) if chosen else "",
         **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
