@@ -106,7 +106,7 @@ def _padding(server: Server) -> dict[str, float]:
     counted = {}
     for line in server.metrics().splitlines():
         name, _, rest = line.partition("{")
-        if name.startswith("slipway_") and f'model="{TEXT_MODEL}"' in rest:
+        if name.startswith("slipway_") and "_seconds" not in name and f'model="{TEXT_MODEL}"' in rest:
             counted[name.removeprefix("slipway_")] = float(rest.rpartition(" ")[2])
     return {**counted, "waste": counted["padding_tokens"] / (counted["tokens"] + counted["padding_tokens"])}
 

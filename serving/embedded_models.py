@@ -27,8 +27,8 @@ FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 BACKEND = Path(__file__).parent / "backend"
 TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
 _BESIDE = {
-    "text_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "texts.py", "labels.py"),
-    "ids_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py"),
+    "text_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "inputs.py", "texts.py", "labels.py"),
+    "ids_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "inputs.py"),
 }
 
 
@@ -170,7 +170,7 @@ def text_settings(source: Bundle) -> dict[str, Any]:
         "max_seq_len": source.max_seq_len,
         "lower_case": source.lower_case,
         "vocabulary_sha256": source.vocabulary_sha256,
-        "vocabulary_size": len(source.vocabulary.read_text("utf-8").splitlines()),
+        "vocabulary_size": len(source.vocabulary.read_bytes().splitlines()),  # of a str, they would also be split at U+2028
     }
 
 

@@ -122,7 +122,7 @@ def _write_tokenizer(repository: Path, source: Bundle, engine: ModelConfig, prio
     config = tokenizer_config(source, engine)
     batching = Batching(queue=_QUEUE, priorities=priorities)
     version = replace(config, batching=batching, warmup=embedded_models.text_warmup(source)).write(repository)
-    embedded_models.copy_modules(version, "tokenize_model.py", "journal.py", "texts.py", "labels.py")
+    embedded_models.copy_modules(version, "tokenize_model.py", "journal.py", "inputs.py", "texts.py", "labels.py")
     embedded_models.copy_vocabulary(version, source)
     settings = {
         **embedded_models.text_settings(source),

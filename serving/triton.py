@@ -118,6 +118,7 @@ def _options(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
         "--allow-vertex-ai=false",
         "--allow-sagemaker=false",
         "--allow-gpu-metrics=false",
+        "--http-header-forward-pattern=(?i)inference-header-content-length",  # to the models: backend/inputs.py looks at it
         f"--exit-timeout-secs={_DRAIN_SECONDS}",
     ]
 
@@ -163,8 +164,9 @@ def _wait_until_ready(server: Server, repository: Path) -> None:
         if server.process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://{server.http}/v2/health/ready", timeout=1):
-                return
+            for page in (f"{server.http}/v2/health/ready", f"{HOST}:{server.ports.metrics}/metrics"):  # that one comes last
+                urllib.request.urlopen(f"http://{page}", timeout=1).close()
+            return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     status = server.process.poll()

@@ -9,9 +9,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
+_LONGEST_WORD = 100  # characters, and so at most as many pieces; a longer one is [UNK]
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -41,7 +43,8 @@ class Tokenizer:
         found = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
         if expected_sha256 and found != expected_sha256:
             raise VocabularyError(f"{vocabulary}: expected sha256 {expected_sha256}, found {found}")
-        self._tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece.from_file(str(vocabulary), unk_token="[UNK]"))
+        model = tokenizers.models.WordPiece.from_file(str(vocabulary), unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD)
+        self._tokenizer = tokenizers.Tokenizer(model)
         ids = self._tokenizer.get_vocab()
         missing = [token for token in _SPECIAL if token not in ids]
         if missing or ids["[PAD]"] != 0:
@@ -50,13 +53,28 @@ class Tokenizer:
         self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
         self._tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
         self._tokenizer.enable_truncation(max_seq_len)
+        self._glance = 16 * (max_seq_len + _LONGEST_WORD)  # characters: of most texts they hold more pieces than a model reads
 
     def __call__(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Tokens]:
         """Tokens of each text or pair, in order. An empty text gives [CLS] [SEP]; of a pair the longer text is cut first."""
-        encodings = self._tokenizer.encode_batch_fast(texts)
+        encodings = self._tokenizer.encode_batch_fast([self._beginning(text) for text in texts])
+        undecided = [i for i, text in enumerate(texts) if self._beginning(text) != text and not _is_decided(encodings[i])]
+        if undecided:
+            for i, encoding in zip(undecided, self._tokenizer.encode_batch_fast([texts[i] for i in undecided]), strict=True):
+                encodings[i] = encoding
         return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), []) for encoding in encodings]
+
+    def _beginning(self, text: Any) -> Any:
+        """All of a pair: where it is cut depends on the lengths of both."""
+        return text[: self._glance] if isinstance(text, str) else text
 
     def of_words(self, sentences: list[list[str]]) -> list[Tokens]:
         """Tokens of sentences that are split into words already, as a tagger's are."""
         encodings = self._tokenizer.encode_batch(sentences, is_pretokenized=True)
         return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), encoding.word_ids) for encoding in encodings]
+
+
+def _is_decided(beginning: tokenizers.Encoding) -> bool:
+    """Whether what follows the beginning of a text cannot change its pieces: all that are kept come before its last word, which
+    alone may go on."""
+    return sum(len(more.ids) - 2 for more in beginning.overflowing) >= _LONGEST_WORD

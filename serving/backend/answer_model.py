@@ -28,9 +28,9 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         return self._journal.answers(requests, self._responses)
 
-    def _responses(self, requests: list[Any], _: list[str]) -> list[Any]:
+    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
         answer = self._of_words if self._tagging else self._of_texts
-        return [pb.InferenceResponse([pb.Tensor(*one) for one in answer(request).items()]) for request in requests]
+        return [self._journal.answer(name, answer(request)) for name, request in zip(names, requests, strict=True)]
 
     def _of_texts(self, request: Any) -> dict[str, np.ndarray]:
         logits = _values(request, "engine_logits")

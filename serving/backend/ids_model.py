@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import inputs
 import numpy as np
-import triton_python_backend_utils as pb
 from engine import Engine
+from inputs import Refused
 from journal import Journal
 from metrics import Counters
 from microbatches import CostModel
@@ -37,33 +39,37 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests. Bad ids fail their own request and no other."""
-        return self._journal.answers(requests, self._responses)
-
-    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
-        inputs = [_values(request, "input_word_ids") for request in requests]
-        types = [_values(request, "input_type_ids") for request in requests] if self._pairs else [None] * len(requests)
-        errors = [self._error(*one) for one in zip(inputs, types, strict=True)]
-        good = [one for *one, error in zip(inputs, types, errors, strict=True) if not error]
-        answers = self._answers(good) if good else iter(())
-        responses = []
-        for name, error in zip(names, errors, strict=True):
-            if error:
-                responses.append(self._journal.refusal(name, error))
-            else:
-                responses.append(pb.InferenceResponse([pb.Tensor("logits", next(answers))]))
+        started = time.perf_counter()
+        responses = self._journal.answers(requests, self._responses)
+        self._counters.answered(responses, time.perf_counter() - started)
         return responses
 
-    def _error(self, ids: np.ndarray, types: np.ndarray | None) -> str:
-        """ "" when the model can take these ids, else what is wrong with them."""
+    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
+        given = [inputs.read(request, self._read) for request in requests]
+        good = [one for one in given if not isinstance(one, Refused)]
+        answers = self._answers(good) if good else iter(())
+        responses = []
+        for name, one in zip(names, given, strict=True):
+            if isinstance(one, Refused):
+                responses.append(self._journal.refusal(name, str(one)))
+            else:
+                responses.append(self._journal.answer(name, {"logits": next(answers)}))
+        return responses
+
+    def _read(self, request: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Ids and type ids, [rows, tokens] each. Raises Refused for what the model cannot take."""
+        ids = inputs.tensor(request, "input_word_ids")
+        types = inputs.tensor(request, "input_type_ids") if self._pairs else None
         if not 0 < ids.shape[1] <= self._most_tokens:
-            return f"expected 1 to {self._most_tokens} tokens, found {ids.shape[1]}"
-        if ids.size and not (ids.min() >= 0 and ids.max() < self._most_ids):
-            return f"expected ids from 0 to {self._most_ids - 1}, found {ids.min()} to {ids.max()}"
+            raise Refused(f"expected 1 to {self._most_tokens} tokens, found {ids.shape[1]}")
+        if ids.min() < 0 or ids.max() >= self._most_ids:
+            raise Refused(f"expected ids from 0 to {self._most_ids - 1}, found {ids.min()} to {ids.max()}")
+        _check_padding(ids)
         if types is not None and types.shape != ids.shape:
-            return f"expected input_type_ids of the shape of input_word_ids, {list(ids.shape)}, found {list(types.shape)}"
+            raise Refused(f"expected input_type_ids of the shape of input_word_ids, {list(ids.shape)}, found {list(types.shape)}")
         if types is not None and not np.isin(types, (0, 1)).all():
-            return f"expected type ids 0 and 1, found {types.min()} to {types.max()}"
-        return ""
+            raise Refused(f"expected type ids 0 and 1, found {types.min()} to {types.max()}")
+        return ids, types
 
     def _answers(self, inputs: list[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[np.ndarray]:
         """The logits of each request, from one run for all of them."""
@@ -78,8 +84,12 @@ class TritonPythonModel:
             start += len(ids)
 
 
-def _values(request: Any, name: str) -> np.ndarray:
-    return pb.get_input_tensor_by_name(request, name).as_numpy()
+def _check_padding(ids: np.ndarray) -> None:
+    """Raises Refused for padding anywhere but at a row's end: what comes after it would stand at another position."""
+    for number, row in enumerate(ids):
+        tokens = len(_unpadded(row))
+        if not row[:tokens].all():
+            raise Refused(f"row {number}: expected padding, id 0, only after the tokens, found it at {int(row[:tokens].argmin())}")
 
 
 def _unpadded(row: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb
 
 _LONGEST_NAME = 64  # characters of a client's request id that are repeated
@@ -28,22 +29,35 @@ class Journal:
 
     def answers(self, requests: list[Any], respond: Callable[[list[Any], list[str]], list[Any]]) -> list[Any]:
         """The responses that `respond` makes of requests and their ids; errors where it raises."""
-        names = [request.request_id()[:_LONGEST_NAME] or uuid.uuid4().hex for request in requests]
+        return self._answers(requests, [request.request_id()[:_LONGEST_NAME] or uuid.uuid4().hex for request in requests], respond)
+
+    def _answers(self, requests: list[Any], names: list[str], respond: Callable[[list[Any], list[str]], list[Any]]) -> list[Any]:
         started = time.perf_counter()
         try:
             responses = respond(requests, names)
         except Exception as error:  # whatever it is, it is answered
-            self._write("error", f"the model failed: {error}", names, trace=traceback.format_exc())
-            return [
-                _response(f"the model failed; its log has the reason (request {name})", pb.TritonError.INTERNAL) for name in names
-            ]
+            if len(requests) == 1:
+                return [self._failure(names[0], str(error), trace=traceback.format_exc())]
+            # One of them is the cause, and its neighbours must not suffer from it.
+            self._write("warning", f"the batch failed, so each request is run alone: {error}", names)
+            return [self._answers([one], [name], respond)[0] for one, name in zip(requests, names, strict=True)]
         self._write("info", "batch done", names, ms=round((time.perf_counter() - started) * 1000, 2))
         return responses
+
+    def answer(self, name: str, outputs: dict[str, np.ndarray]) -> Any:
+        """The response with these outputs; an error when there are logits that are no numbers: JSON cannot hold NaN."""
+        if not np.isfinite(outputs["logits"]).all():
+            return self._failure(name, "its logits are not finite")
+        return pb.InferenceResponse([pb.Tensor(output, values) for output, values in outputs.items()])
 
     def refusal(self, name: str, why: str) -> Any:
         """The response to a request that the model cannot take."""
         self._write("warning", f"refused: {why}", [name])
         return _response(f"{why} (request {name})", pb.TritonError.INVALID_ARG)
+
+    def _failure(self, name: str, why: str, **facts: Any) -> Any:
+        self._write("error", f"the model failed: {why}", [name], **facts)
+        return _response(f"the model failed; its log has the reason (request {name})", pb.TritonError.INTERNAL)
 
     def _write(self, level: str, message: str, names: list[str], **facts: Any) -> None:
         line = json.dumps({"level": level, "message": message, **self._of, "request_ids": names, **facts})

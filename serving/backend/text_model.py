@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import inputs
 import labels
 import numpy as np
 import texts
-import triton_python_backend_utils as pb
 from engine import Engine
+from inputs import Refused
 from journal import Journal
 from metrics import Counters
 from microbatches import CostModel
-from texts import Refused
 from tokenizer import Tokenizer, Tokens
 
 
@@ -47,43 +49,52 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests. A bad text fails its own request and no other."""
-        return self._journal.answers(requests, self._responses)
-
-    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
-        given = [self._read_or_refuse(request) for request in requests]
-        flat = [text for request_texts in given if isinstance(request_texts, list) for text in request_texts]
-        answers = self._answer(flat) if flat else {}
-        responses, start = [], 0
-        for name, request_texts in zip(names, given, strict=True):
-            if isinstance(request_texts, Refused):
-                responses.append(self._journal.refusal(name, str(request_texts)))
-                continue
-            rows = slice(start, start + len(request_texts))
-            start = rows.stop
-            # Sentences of one request are as long as each other, those of two need not be.
-            responses.append(
-                pb.InferenceResponse([pb.Tensor(output, np.asarray(values[rows])) for output, values in answers.items()])
-            )
+        started = time.perf_counter()
+        responses = self._journal.answers(requests, self._responses)
+        self._counters.answered(responses, time.perf_counter() - started)
         return responses
 
-    def _read_or_refuse(self, request: Any) -> list[Any] | Refused:
-        """The request's texts, or what is wrong with them."""
+    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
+        given = self._read(requests)
+        flat = [row for rows in given if not isinstance(rows, Refused) for row in rows]
+        answers = self._answer(flat) if flat else {}
+        responses, start = [], 0
+        for name, rows in zip(names, given, strict=True):
+            if isinstance(rows, Refused):
+                responses.append(self._journal.refusal(name, str(rows)))
+                continue
+            own = slice(start, start + len(rows))
+            start = own.stop
+            # Sentences of one request are as long as each other, those of two need not be.
+            outputs = {output: np.asarray(values[own]) for output, values in answers.items()}
+            responses.append(self._journal.answer(name, outputs))
+        return responses
+
+    def _read(self, requests: list[Any]) -> list[Any]:
+        """Of each request its texts with their tokens, [(text, Tokens), …], or what is wrong with it."""
+        given = [inputs.read(request, lambda one: texts.read(one, self._task)) for request in requests]
+        flat = [text for rows in given if not isinstance(rows, Refused) for text in rows]
+        tokens = iter(self._tokenize.of_words(flat) if self._task == "tagging" else self._tokenize(flat))
+        return [rows if isinstance(rows, Refused) else self._with_tokens(rows, tokens) for rows in given]
+
+    def _with_tokens(self, given: list[Any], tokens: Iterator[Tokens]) -> list[tuple[Any, Tokens]] | Refused:
+        rows = [(text, next(tokens)) for text in given]
         try:
-            return texts.read(request, self._task)
+            texts.check_read([one for _, one in rows], self._task)
         except Refused as refused:
             return refused
+        return rows
 
-    def _answer(self, given: list[Any]) -> dict[str, Any]:
+    def _answer(self, rows: list[tuple[Any, Tokens]]) -> dict[str, Any]:
         """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]."""
-        tagging = self._task == "tagging"
-        tokens = self._tokenize.of_words(given) if tagging else self._tokenize(given)
+        tokens = [one for _, one in rows]
         types = [np.array(row.types, np.int32) for row in tokens] if self._task == "text_pair" else None
         result = self._engine.run([np.array(row.ids, np.int32) for row in tokens], types)
         truncated = np.array([[row.truncated] for row in tokens])
         self._counters.count(result, int(truncated.sum()))
         counts = {"truncated": truncated, "tokens": np.array([[len(row.ids)] for row in tokens], np.int32)}
-        if tagging:
-            return self._tags(given, tokens, result.logits) | counts
+        if self._task == "tagging":
+            return self._tags([words for words, _ in rows], tokens, result.logits) | counts
         best, probabilities = labels.best(np.asarray(result.logits), self._labels)
         return {"label": best[:, None], "probability": probabilities[:, None], "logits": result.logits} | counts
 

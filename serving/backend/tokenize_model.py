@@ -11,12 +11,13 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import inputs
 import labels
 import numpy as np
 import texts
 import triton_python_backend_utils as pb
+from inputs import Refused
 from journal import Journal
-from texts import Refused
 from tokenizer import Tokenizer, Tokens
 
 
@@ -45,18 +46,18 @@ class TritonPythonModel:
     def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
         responses = []
         for request, name in zip(requests, names, strict=True):
-            try:
-                found = self._of_request(texts.read(request, self._task))
-            except Refused as refused:
-                responses.append(self._journal.refusal(name, str(refused)))
+            found = inputs.read(request, self._of_request)
+            if isinstance(found, Refused):
+                responses.append(self._journal.refusal(name, str(found)))
             else:
                 responses.append(pb.InferenceResponse([pb.Tensor(tensor, values) for tensor, values in found.items()]))
         return responses
 
-    def _of_request(self, given: list[Any]) -> dict[str, np.ndarray]:
-        """Output name → values [texts, …]."""
-        tagging = self._task == "tagging"
+    def _of_request(self, request: Any) -> dict[str, np.ndarray]:
+        """Output name → values [texts, …]. Raises Refused."""
+        given, tagging = texts.read(request, self._task), self._task == "tagging"
         rows = self._tokenize.of_words(given) if tagging else self._tokenize(given)
+        texts.check_read(rows, self._task)
         made = self._arrays(rows)
         found = {name: made[name] for name in self._inputs}
         found["truncated"] = np.array([[row.truncated] for row in rows])

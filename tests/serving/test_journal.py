@@ -23,7 +23,7 @@ from train.errors import ServerError
 
 MODELS = (TEXT_MODEL, "ids")
 Ask = Callable[[str, object], Any]
-FAILING = {TEXT_MODEL: b"good breaks", "ids": [2, 5, 3]}
+FAILING = {TEXT_MODEL: b"good breaks", "ids": [2, 6, 3]}
 REFUSED = {TEXT_MODEL: b"  ", "ids": [99]}
 GOOD = {TEXT_MODEL: b"good", "ids": [2, 4, 3]}
 
