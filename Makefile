@@ -2,7 +2,7 @@
 #
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
-#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=
+#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=  PUBLISHED=  VERSION=
 #   REPOSITORY_ARGS=  (what else python -m serving.build_repository --help has; make tune finds some)
 
 PYTHON ?= python3.11
@@ -29,7 +29,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify serve ask bench report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench report doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -69,8 +69,20 @@ tune: setup  ## the cheapest engine, processes and threads that answer 99 of 100
 verify: setup  ## compare the live server's answers with the SavedModel's → RUN/served.json
 	$(VERIFY)
 
-serve: setup  ## run Triton on RUN/model_repository until Ctrl-C (loopback, ports PORT to PORT+2)
-	@$(PY) -m serving.serve --run $(RUN) --port $(PORT)
+publish: setup  ## RUN/model_repository as the next version of model_repository/; refused without passing parity
+	@$(PY) -m serving.publish $(RUN)
+
+promote: setup  ## try the newest version (or VERSION=) beside the one that is served, and switch to it if it holds
+	@$(PY) -m serving.promote $(if $(VERSION),--version $(VERSION))
+
+rollback: setup  ## back to the version that was served before
+	@$(PY) -m serving.rollback
+
+status: setup  ## what is published, what of it is served, what was done last
+	@$(PY) -m serving.status
+
+serve: setup  ## run Triton on RUN/model_repository, or with PUBLISHED=1 on model_repository/, until Ctrl-C (loopback, ports PORT to PORT+2)
+	@$(PY) -m serving.serve $(if $(PUBLISHED),--published model_repository,--run $(RUN)) --port $(PORT)
 
 ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over HTTP and gRPC
 	@$(PY) -m serving.ask --port $(PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"

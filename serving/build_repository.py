@@ -22,7 +22,7 @@ from serving.embedded_models import Share
 from serving.records import REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
 from train.bundle import Bundle
-from train.errors import ManifestError, ParityError
+from train.errors import ParityError
 
 _DIRECTORIES = {"embedded": "model_repository", "ngc": "model_repository_ngc"}
 _FASTEST_FIRST = {"embedded": embedded_models.FASTEST_FIRST, "ngc": ngc_models.FASTEST_FIRST}
@@ -42,7 +42,7 @@ def main() -> int:
             TEXT_MODEL: chosen.variant.name,
             "models": {f"bert_{one.variant.name}": one.sha256 for one in models},
         }
-        _refuse_errors(building)
+        repository_rules.refuse_errors(building, "a fault of this project: please report it, with the command")
         manifest.seal(building, REPOSITORY, facts)
     print(f"repository  {target}: {TEXT_MODEL} (on {chosen.variant.name}), " + ", ".join(facts["models"]))
     return 0
@@ -102,19 +102,6 @@ def _choose(passed: list[Artifact], arguments: argparse.Namespace) -> Artifact:
         where=str(arguments.run / "artifacts"),
         mend=f"make export RUN={arguments.run}",
     )
-
-
-def _refuse_errors(repository: Path) -> None:
-    """Raises ManifestError for what a server would stumble over; the last good repository then stays."""
-    found = [one for one in repository_rules.check(repository).findings if one.severity == "error"]
-    if found:
-        raise ManifestError(
-            f"the repository that was built is not sound: {found[0].model}: {found[0].rule}",
-            expected=found[0].expected,
-            found=found[0].found,
-            where=found[0].where,
-            mend="a fault of this project: please report it, with the command",
-        )
 
 
 if __name__ == "__main__":

@@ -62,14 +62,14 @@ class AsyncClient:
         [names] = await self._ask([partial(self._connection.inputs, TEXT_MODEL)], deadline)
         return "tagging" if "words" in names else "text_pair" if "text_b" in names else "single_text"
 
-    async def classify(self, texts: Texts, deadline: float | None = None) -> list[Answer]:
+    async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Answer]:
         """One answer per text or pair."""
-        parts = await self._infer(TEXT_MODEL, answers.of_texts(texts), deadline)
+        parts = await self._infer(model, answers.of_texts(texts), deadline)
         return [answer for outputs in parts for answer in answers.classified(outputs)]
 
-    async def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None) -> list[Tagged]:
+    async def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagged]:
         """One answer per sentence, each split into words."""
-        parts = await self._infer(TEXT_MODEL, answers.of_sentences(sentences), deadline)
+        parts = await self._infer(model, answers.of_sentences(sentences), deadline)
         words = iter([len(sentence) for sentence in sentences])
         return [one for outputs in parts for one in answers.tagged(outputs, [next(words) for _ in outputs["label"]])]
 
@@ -117,11 +117,11 @@ class Client:
     def task(self, deadline: float | None = None) -> str:
         return self._wait(self.aio.task(deadline))
 
-    def classify(self, texts: Texts, deadline: float | None = None) -> list[Answer]:
-        return self._wait(self.aio.classify(texts, deadline))
+    def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Answer]:
+        return self._wait(self.aio.classify(texts, deadline, model))
 
-    def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None) -> list[Tagged]:
-        return self._wait(self.aio.tag(sentences, deadline))
+    def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagged]:
+        return self._wait(self.aio.tag(sentences, deadline, model))
 
     def logits(
         self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None

@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
 from train.errors import ManifestError, ServerError
 
 HEADER = "slipway-key"  # over gRPC it is triton-grpc-protocol-slipway-key
@@ -32,13 +35,42 @@ def ready(http: str, key: str) -> set[tuple[str, str]]:
     return {(one["name"], one["version"]) for one in models if one.get("state") == "READY"}
 
 
-def reload(http: str, key: str, model: str, within: float) -> None:
-    """Unload the model and load it anew, which is what starts its Python process again: `load` alone does nothing.
+def load(grpc: str, key: str, model: str, within: float, config: str | None = None) -> None:
+    """Load a model, with this `config` (JSON) instead of the one on disk; what is served of it stays until the new is ready.
 
+    Over gRPC: a load that is asked for over HTTP holds up other HTTP clients for as long as it takes (docs/log.md).
     Raises OSError when that is refused, or takes more than `within` seconds.
     """
-    _ask(http, key, f"models/{model}/unload", within)
-    _ask(http, key, f"models/{model}/load", within)
+    with _changing(grpc, key) as (server, headers):
+        server.load_model(model, headers=headers, config=config, client_timeout=within)
+
+
+def unload(grpc: str, key: str, model: str, within: float) -> None:
+    """Requests in flight are answered. Raises OSError as `load`."""
+    with _changing(grpc, key) as (server, headers):
+        server.unload_model(model, headers=headers, client_timeout=within)
+
+
+def reload(grpc: str, key: str, model: str, within: float) -> None:
+    """Unload the model and load it anew, which is what starts its Python process again: `load` alone does nothing.
+
+    Raises OSError as `load`.
+    """
+    unload(grpc, key, model, within)
+    load(grpc, key, model, within)
+
+
+def serving(run: Path) -> dict[str, Any] | None:
+    """What `record` of a living process says; None where nobody serves this run."""
+    try:
+        with (run / RECORD).open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except OSError:  # locked
+        facts: dict[str, Any] | None = json.loads((run / RECORD).read_text("utf-8") or "null")  # empty for a moment at its start
+        return facts
+    return None
 
 
 @contextmanager
@@ -76,6 +108,16 @@ def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _changing(grpc: str, key: str) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A connection, and the headers that open it. What Triton says of a failure has this machine's paths, which the log has too."""
+    try:
+        with tritonclient.grpc.InferenceServerClient(grpc) as server:
+            yield server, {f"triton-grpc-protocol-{HEADER}": key}
+    except InferenceServerException as error:
+        raise OSError(error.message()) from error
 
 
 def _ask(http: str, key: str, path: str, within: float) -> Any:

@@ -139,7 +139,7 @@ def write_model(
     version = config.write(repository)
     copy_modules(version, model, *_BESIDE[model])
     copy_vocabulary(version, source)
-    link(one.model, version / "model.onnx")
+    manifest.link(one.model, version / "model.onnx")
     settings = {
         "variant": one.variant.name,
         "provider": provider,
@@ -172,11 +172,3 @@ def text_settings(source: Bundle) -> dict[str, Any]:
         "vocabulary_sha256": source.vocabulary_sha256,
         "vocabulary_size": len(source.vocabulary.read_bytes().splitlines()),  # of a str, they would also be split at U+2028
     }
-
-
-def link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows: models are large and never written again."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

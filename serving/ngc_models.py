@@ -38,7 +38,7 @@ def write(repository: Path, one: Artifact, source: Bundle, priorities: int = 0) 
     engine = engine_config(one, source, priorities)
     version = engine.write(repository)
     if one.variant.runtime == "tensorrt":
-        embedded_models.link(one.model, version / one.variant.model_file)
+        manifest.link(one.model, version / one.variant.model_file)
     else:
         _write_flat(one, source, version / one.variant.model_file)
     _write_tokenizer(repository, source, engine, priorities)

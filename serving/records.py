@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REPOSITORY = "repository.json"  # the manifest of model_repository/
+README = "README.md"  # of the published repository: it is in git, and no manifest lists it
 SERVED = "served.json"
 BENCHMARK = "benchmark.json"
 TUNING = "tuning.json"

@@ -10,6 +10,7 @@ from typing import Any
 from serving import batching_rules, config_rules, ensemble_rules, repository_models, version_rules, warmup_rules
 from serving.findings import Finding, Found, Unchecked
 from serving.repository_models import CONFIG, Model
+from train.errors import ManifestError
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ def check(repository: Path) -> Report:
         tuple(one for one in found if isinstance(one, Finding)),
         tuple(dict.fromkeys(one for one in found if isinstance(one, Unchecked))),
     )
+
+
+def refuse_errors(repository: Path, mend: str) -> None:
+    """Raises ManifestError for the first thing that a server would stumble over. `mend` is what to do about it."""
+    for one in check(repository).findings:
+        if one.severity == "error":
+            raise ManifestError(
+                f"the repository that was built is not sound: {one.model}: {one.rule}",
+                expected=one.expected,
+                found=one.found,
+                where=one.where,
+                mend=mend,
+            )
 
 
 def _of_the_repository(repository: Path, models: dict[str, Model]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ For one machine and development: it listens on loopback only. Model control, sha
 the key that lies in RUN/serving.json while this runs. The log is RUN/triton.log, JSON Lines.
 
 python -m serving.serve --run runs/demo
+python -m serving.serve --published model_repository        # where serving.promote and serving.rollback switch versions
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from serving import control, supervisor, triton
+from serving import control, live_server, publication, supervisor, triton
+from serving.publication import Place
 from serving.triton import Ports, Server
 from train import errors
 
@@ -25,18 +27,24 @@ _DEVELOPMENT = (
 
 def main() -> int:
     arguments = _parse()
-    repository, log = arguments.run / "model_repository", arguments.run / "triton.log"
+    place = Place(arguments.published) if arguments.published else None
+    state = place.state if place else arguments.run
+    repository, log = place.repository if place else arguments.run / "model_repository", state / "triton.log"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
     key = control.new_key()
 
     def start() -> Server:
-        server = triton.start(repository, ports, log, key)
+        if place:
+            live_server.clear_candidates(place)
+        server = triton.start(repository, ports, log, key, place.candidates if place else None)
         _greet(server, repository)
         return server
 
+    if place:
+        publication.read(place)
     triton.check_ports(ports)
     where = {"http": f"{triton.HOST}:{ports.http}", "grpc": f"{triton.HOST}:{ports.grpc}"}
-    with control.record(arguments.run, {**where, "header": control.HEADER, "key": key}):
+    with control.record(state, {**where, "header": control.HEADER, "key": key}):
         log.unlink(missing_ok=True)
         drained = supervisor.keep(start, lambda message: print(message, flush=True))
     print("stopped" if drained else "stopped; some requests in flight were cut off")
@@ -55,7 +63,11 @@ def _greet(server: Server, repository: Path) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path, help="the run's directory, for example runs/demo")
+    what.add_argument(
+        "--published", type=Path, metavar="REPOSITORY", help="instead: where versions were published, as model_repository"
+    )
     parser.add_argument("--port", type=int, default=Ports.http, help="HTTP; gRPC and metrics are the next two")
     arguments = parser.parse_args()
     if not 0 < arguments.port <= _LAST_PORT - 2:

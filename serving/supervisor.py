@@ -72,7 +72,7 @@ def _mended(server: Server, lost: Stubs, tell: Tell) -> bool:
         ready = control.ready(server.http, server.key)
         for model in sorted({model for model, version in lost if (model, version) in ready}):
             _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
-            control.reload(server.http, server.key, model, _LOADED_WITHIN)
+            control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
             _tell(server, tell, "info", f"{model} is served again")
     except OSError as error:
         _tell(server, tell, "error", f"Triton could not load it anew: {error}")

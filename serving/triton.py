@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serving import control, server_log, triton_process
-from serving.records import REPOSITORY
+from serving.records import README, REPOSITORY
 from setup import tools
 from train import manifest
 from train.errors import ServerError
@@ -78,16 +78,18 @@ def free_ports() -> Ports:
         return Ports(a.getsockname()[1], b.getsockname()[1], c.getsockname()[1])
 
 
-def start(repository: Path, ports: Ports, log: Path, key: str) -> Server:
-    """Start Triton on a repository written by build_repository and wait until every model is ready. Its log is appended to.
+def start(repository: Path, ports: Ports, log: Path, key: str, candidates: Path | None = None) -> Server:
+    """Start Triton on a repository of build_repository or publish and wait until every model is ready. Its log is appended to.
+
+    `candidates` is a second repository, out of which models can be loaded later.
 
     Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
     """
-    manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}")
+    manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}", beside=(README,))
     check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    process = triton_process.start(_options(repository, ports, shared_memory), key)
+    process = triton_process.start(_options([repository, candidates] if candidates else [repository], ports, shared_memory), key)
     log.touch()
     reader = threading.Thread(target=server_log.take, args=(process.stdout, log), daemon=True)
     reader.start()
@@ -101,15 +103,15 @@ def start(repository: Path, ports: Ports, log: Path, key: str) -> Server:
     return replace(server, ready_seconds=time.monotonic() - started)
 
 
-def _options(repository: Path, ports: Ports, shared_memory: str) -> list[str]:
+def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list[str]:
     return [
-        f"--model-repository={repository}",
+        *(f"--model-repository={one}" for one in repositories),
         f"--backend-directory={tools.TRITON_BACKENDS}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         "--model-control-mode=explicit",
         "--load-model=*",
         "--disable-auto-complete-config",
-        "--strict-readiness=true",
+        "--strict-readiness=false",  # or one version that loads, unloads, or was refused makes a server that answers "not ready"
         *(f"--allow-{name}=true" for name in _PROTOCOLS),  # said, because AIP_MODE in the environment turns them off, and Vertex on
         *(f"--{name}-address={HOST}" for name in _PROTOCOLS),
         f"--http-port={ports.http}",

@@ -85,6 +85,12 @@ class ToolError(SlipwayError):
     exit_code = 9
 
 
+class PublishingError(SlipwayError):
+    """Somebody else is publishing, or a version may not take the place of the one that is served."""
+
+    exit_code = 10
+
+
 def run(main: Callable[[], int]) -> NoReturn:
     """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C and SIGTERM become 130."""
     for one in (signal.SIGTERM, signal.SIGHUP):  # to clean up as Ctrl-C does, and end the processes that were started

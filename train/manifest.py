@@ -98,9 +98,17 @@ def write_json(path: Path, value: Any) -> None:
         beside.unlink(missing_ok=True)
 
 
-def seal(directory: Path, name: str, facts: dict[str, Any]) -> None:
-    """Write the manifest `name` into `directory`: `facts`, and the hash of every file that is there now."""
-    write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name,))})
+def link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows, else a copy: what a manifest lists is large, and never written again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = ()) -> None:
+    """Write the manifest `name` into `directory`: `facts`, and the hash of every file that is there now, but for `beside`."""
+    write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name, *beside))})
 
 
 def read(directory: Path, name: str, mend: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Serving:
         return time.monotonic() - started
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """One with two free ones before and after it."""
     while True:
         port = triton.free_ports().http
@@ -88,7 +88,7 @@ def _free_port() -> int:
 
 def serve(run: Path, said: Path) -> Serving:
     """`make serve`'s process, once it has said that it is ready."""
-    port = _free_port()
+    port = free_port()
     environment = {**os.environ, "AIP_MODE": "PREDICTION"}  # what would make this Triton serve Vertex AI, on all addresses
     with said.open("wb") as file:
         process = psutil.Popen(
@@ -208,14 +208,14 @@ def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Servin
 
 
 def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(serving: Serving) -> None:
-    command = [sys.executable, "-m", "serving.serve", "--run", str(serving.run), "--port", str(_free_port())]
+    command = [sys.executable, "-m", "serving.serve", "--run", str(serving.run), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.returncode, f"{triton.HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
     assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
 
 
 def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "serving.serve", "--run", str(tmp_path / "absent"), "--port", str(_free_port())]
+    command = [sys.executable, "-m", "serving.serve", "--run", str(tmp_path / "absent"), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 6
     assert f"make repository RUN={tmp_path / 'absent'}" in done.stderr

@@ -1,0 +1,31 @@
+"""What was done to a published repository is on record, however it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving import audit
+from serving.publication import Place
+from train.errors import PublishingError
+
+
+def test_every_end_leaves_its_line(tmp_path: Path) -> None:
+    place = Place(tmp_path / "model_repository")
+    with audit.line(place, "publish") as line:
+        line["version"] = 1
+    refusal = PublishingError("too slow", expected="faster", found="slow", where="here", mend="")
+    with pytest.raises(PublishingError), audit.line(place, "promote"):
+        raise refusal
+    with pytest.raises(KeyboardInterrupt), audit.line(place, "promote"):
+        raise KeyboardInterrupt
+    done, refused, interrupted = audit.last(place, 5)
+    assert (done["action"], done["result"], done["version"]) == ("publish", "done", 1)
+    assert (refused["result"], refused["why"], refused["found"]) == ("refused", "too slow", "slow")
+    assert interrupted["result"] == "interrupted"
+    assert {"time", "by", "command", "commit", "seconds"} <= done.keys()
+
+
+def test_a_place_where_nothing_was_done_has_no_lines(tmp_path: Path) -> None:
+    assert audit.last(Place(tmp_path / "model_repository"), 5) == []
