@@ -26,11 +26,13 @@ _CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 _MOST_ROUNDS = 3
 _LEAST_REQUESTS = 200  # below these a 99th percentile is one request or two: the load is run again, at most so often:
 _MOST_RUNS = 3
-_CONFIRMED_SHARE = 0.7  # of the highest load that held, where no rate is asked for: what one would plan for
+# Of the highest load that held, where no rate is asked for: the first is what one would plan for, the others what is left of it
+# when texts come at random.
+_SHARES = (0.7, 0.5, 0.35)
 _KEPT_UP = 0.9  # of the rate has to be answered, or the queue grows. perf_analyzer begins its schedule anew in each window, which
 # costs it some requests; fewer of a longer one, so a window at random has at least so many requests, or so many seconds:
 _REQUESTS_A_WINDOW, _LONGEST_WINDOW = 100, 5
-_MOST_TRIES = 3  # of candidates with texts that arrive at random
+_MOST_TRIES = 3  # of candidates with texts that arrive at random, where a rate is asked for
 
 
 @dataclass
@@ -38,18 +40,19 @@ class Tried:
     """One candidate: what every load gave, in every round."""
 
     candidate: Candidate
-    results: dict[int, list[Result]] = field(default_factory=dict)  # by clients
+    results: dict[int, list[list[Result]]] = field(default_factory=dict)  # by clients, and round
     ready_seconds: list[float] = field(default_factory=list)
 
     def requests(self, clients: int) -> int:
-        return int(_latencies(self.results[clients]).size)
+        return sum(one.latencies.size for results in self.results[clients] for one in results)
 
     def failures(self) -> list[str]:
-        return [one.failure for results in self.results.values() for one in results if one.failure]
+        every = (one for rounds in self.results.values() for results in rounds for one in results)
+        return [one.failure for one in every if one.failure]
 
     def measured(self) -> Measured:
-        levels = [_level(clients, results) for clients, results in self.results.items() if _latencies(results).size]
-        return Measured(self.candidate, tuple(levels))
+        """A load over all rounds: the median round, since what disturbs the machine in one should not decide."""
+        return Measured(self.candidate, tuple(_median(clients, rounds) for clients, rounds in self.results.items()))
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ def _try(bench: Bench, tried: Tried) -> None:
         perf_analyzer.run(_load(bench, server, clients=2), bench.inputs)  # warms the engine up, not counted
         for clients in _CLIENTS:
             results = _enough(bench, _load(bench, server, clients))
-            tried.results.setdefault(clients, []).extend(results)
-            if any(one.failure or one.errors for one in results) or _level(clients, results).p99_ms > bench.slo.p99_ms:
+            tried.results.setdefault(clients, []).append(results)
+            if _level(clients, results).p99_ms > bench.slo.p99_ms:
                 break
 
 
@@ -122,34 +125,49 @@ def _enough(bench: Bench, load: Load) -> list[Result]:
     return results
 
 
-def _latencies(results: list[Result]) -> Any:
-    return np.concatenate([one.latencies for one in results])
-
-
 def _level(clients: int, results: list[Result]) -> Level:
-    """A failed load, or one with unanswered requests, holds nothing."""
-    latencies = _latencies(results)
+    """One load in one round. Where a run failed, or a request was not answered, it holds nothing."""
     if any(one.failure or one.errors for one in results):
         return Level(clients, 0.0, float("inf"))
+    latencies = np.concatenate([one.latencies for one in results])
     return Level(clients, float(np.median([one.throughput for one in results])), float(np.percentile(latencies, 99)))
+
+
+def _median(clients: int, rounds: list[list[Result]]) -> Level:
+    levels = [_level(clients, results) for results in rounds]
+    rates, p99s = [one.texts_per_second for one in levels], [one.p99_ms for one in levels]
+    return Level(clients, float(np.median(rates)), float(np.percentile(p99s, 50, method="higher")))  # no mean with an infinity
 
 
 def choose(bench: Bench, tried: list[Tried]) -> tuple[Measured | None, list[dict[str, Any]]]:
     """The cheapest that holds the SLO, also with texts that arrive at random; and all that were tried so."""
+    holding = tuning.holding([one.measured() for one in tried], bench.slo)
     tries = []
-    for one in tuning.holding([one.measured() for one in tried], bench.slo)[:_MOST_TRIES]:
-        level = one.best(bench.slo)
-        rate = bench.slo.rate or _CONFIRMED_SHARE * (level.texts_per_second if level else 0.0)
-        with _served(bench, one.candidate) as server:
-            perf_analyzer.run(_load(bench, server, clients=2), bench.inputs)
-            window = 1000 * min(_REQUESTS_A_WINDOW / rate, _LONGEST_WINDOW)
-            results = _enough(bench, replace(_load(bench, server, 1), rate=rate, window_ms=max(bench.window_ms, round(window))))
-        found = _level(0, results)
+    for one, rate in _at_random(holding, bench.slo):
+        found, command = _arriving(bench, one.candidate, rate)
         held = found.p99_ms <= bench.slo.p99_ms and found.texts_per_second >= _KEPT_UP * rate
-        tries.append({**asdict(one.candidate), "rate": rate, **figures(found), "held": held, "command": results[0].command})
+        tries.append({**asdict(one.candidate), "rate": rate, **figures(found), "held": held, "command": command})
         if held:
             return one, tries
     return None, tries
+
+
+def _at_random(holding: list[Measured], slo: Slo) -> list[tuple[Measured, float]]:
+    """What is tried with texts that arrive at random, until one holds, and at how many a second."""
+    if slo.rate:
+        return [(one, slo.rate) for one in holding[:_MOST_TRIES]]
+    levels = [(one, one.best(slo)) for one in holding[:1]]
+    return [(one, share * level.texts_per_second) for one, level in levels if level for share in _SHARES]
+
+
+def _arriving(bench: Bench, candidate: Candidate, rate: float) -> tuple[Level, str]:
+    """The candidate under texts that arrive at random, and the command that sent them."""
+    window = 1000 * min(_REQUESTS_A_WINDOW / rate, _LONGEST_WINDOW)
+    with _served(bench, candidate) as server:
+        closed = _load(bench, server, clients=2)
+        perf_analyzer.run(closed, bench.inputs)  # warms the engine up, not counted
+        results = _enough(bench, replace(closed, rate=rate, window_ms=max(bench.window_ms, round(window))))
+    return _level(0, results), results[0].command
 
 
 def figures(level: Level) -> dict[str, float | None]:
