@@ -1,6 +1,7 @@
 """Models for the embedded Triton, which has the Python backend alone: `text_classifier` and `bert_<variant>`.
 
-Each is complete in its version directory, but for numpy, onnxruntime and tokenizers.
+Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They have no warm-up samples: one that fails
+can end this Triton, or leave it waiting for ever (docs/log.md). serving.promote asks a version all golden rows before it serves.
 """
 
 from __future__ import annotations
@@ -55,15 +56,13 @@ def write_text_model(repository: Path, one: Artifact, source: Bundle, share: Sha
         config,
         instances=Instances(count=share.instances),
         batching=replace(config.batching, priorities=priorities),
-        warmup=text_warmup(source),
     )
     write_model(repository, config, "text_model.py", one, source, PROVIDER, share.threads_each)
 
 
 def write_ids_model(repository: Path, one: Artifact, source: Bundle) -> None:
     """bert_<variant> on that artifact. One process: it is for parity and for clients that tokenize."""
-    config = replace(ids_config(one, source), warmup=ids_warmup(source))
-    write_model(repository, config, "ids_model.py", one, source, PROVIDER)
+    write_model(repository, ids_config(one, source), "ids_model.py", one, source, PROVIDER)
 
 
 def text_inputs(source: Bundle) -> tuple[Tensor, ...]:

@@ -2,67 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import threading
 import time
-import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import pytest
 import tritonclient.http
-from onnx import numpy_helper
 from tritonclient.utils import InferenceServerException
 
-from serving import client, control, triton
+from serving import triton
 from serving.model_config import Batching, Queue
 from serving.records import REPOSITORY
 from serving.triton import Server
 from tests.serving import tiny
 from train import manifest
-from train.errors import ServerError
-
-
-def test_a_version_whose_warm_up_fails_is_refused(tmp_path: Path) -> None:
-    run = tiny.classifiers(tmp_path, warm_up="good breaks")
-    with (
-        pytest.raises(ServerError, match=r"text_classifier.*failed to run warmup sample 'text'"),
-        triton.running(run / "model_repository"),
-    ):
-        pass
 
 
 def test_warm_up_is_answered_before_a_version_is_ready(tmp_path: Path) -> None:
     with triton.running(tiny.classifiers(tmp_path, warm_up="good good") / "model_repository") as server:
         assert 'slipway_tokens{model="text_classifier",version="1"} 4' in server.metrics()  # with [CLS] and [SEP]
-
-
-def test_a_new_version_whose_warm_up_fails_leaves_the_one_before_serving(tmp_path: Path) -> None:
-    repository = tiny.classifiers(tmp_path, warm_up="good") / "model_repository"
-    with triton.running(repository) as server, client.connect(server.http, "http") as connection:
-        before = connection.classify(["good"])
-        second = Path(shutil.copytree(repository / "text_classifier/1", tmp_path / "2"))
-        cut_table(second / "model.onnx")
-        second.rename(repository / "text_classifier/2")
-        with pytest.raises(urllib.error.HTTPError) as raised:
-            control._ask(server.http, server.key, "models/text_classifier/load", within=20)
-        with raised.value as refused:
-            assert "warmup sample 'text'" in json.load(refused)["error"]
-        assert control.ready(server.http, server.key) >= {("text_classifier", "1")}
-        assert connection.classify(["good"]) == before
-
-
-def cut_table(path: Path) -> None:
-    """The model without the rows that "good" needs."""
-    model = onnx.load(path)
-    [table] = model.graph.initializer
-    table.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(table)[:2], "table"))
-    onnx.save(model, path)
 
 
 class Asked:
