@@ -22,7 +22,7 @@ _LOADED_WITHIN = 10  # seconds for one model; then the whole server is started a
 _MOST_ENDS, _WITHIN = 5, 60  # seconds; a server that ends more often than that is not started again
 _STUB = "triton_python_backend_stub"
 
-Stubs = collections.Counter[tuple[str, str]]  # (model, version) → its living Python processes
+Processes = dict[int, tuple[str, str] | None]  # id → (model, version) of a living Python process
 Tell = Callable[[str], None]
 
 
@@ -34,21 +34,21 @@ def keep(start: Callable[[], Server], tell: Tell) -> bool:
     server = start()
     ends: collections.deque[float] = collections.deque(maxlen=_MOST_ENDS)
     try:
-        known = stubs(server)
+        seen = processes(server)
         while True:
             time.sleep(_LOOK_EVERY)
-            lost = known - stubs(server)
-            if server.process.poll() is not None or not _mended(server, lost, tell):
+            now = processes(server)
+            if server.process.poll() is not None or (now != seen and not _mended(server, seen, tell)):
                 server = _restarted(server, start, ends, tell)
-            known = stubs(server)
+            seen = now  # what has changed since is seen at the next look
     except KeyboardInterrupt:
         _tell(server, tell, "info", "stopping: waiting for requests in flight")
         return triton.stop(server)
 
 
-def stubs(server: Server) -> Stubs:
-    """The living Python processes of each model's version. One that was killed stays a zombie: Triton does not wait for it."""
-    found: Stubs = collections.Counter()
+def processes(server: Server) -> Processes:
+    """Triton's children. One that was killed stays a zombie, which serves nothing: Triton does not wait for it."""
+    found: Processes = {}
     try:
         children = psutil.Process(server.process.pid).children()
     except psutil.NoSuchProcess:
@@ -57,20 +57,16 @@ def stubs(server: Server) -> Stubs:
         try:
             command = child.cmdline()
         except (psutil.ZombieProcess, psutil.NoSuchProcess):
-            continue
-        if len(command) > 1 and command[0].endswith(_STUB):  # …stub REPOSITORY/<model>/<version>/model.py …
-            version = Path(command[1]).parent
-            found[version.parent.name, version.name] += 1
+            command = []
+        stub = len(command) > 1 and command[0].endswith(_STUB)  # …stub REPOSITORY/<model>/<version>/model.py …
+        found[child.pid] = (Path(command[1]).parts[-3], Path(command[1]).parts[-2]) if stub else None
     return found
 
 
-def _mended(server: Server, lost: Stubs, tell: Tell) -> bool:
-    """Load models anew whose process is gone though nobody unloaded them; False when that fails."""
-    if not lost:
-        return True
+def _mended(server: Server, before: Processes, tell: Tell) -> bool:
+    """Load models anew of which processes are gone though nobody unloaded them; False when that fails."""
     try:
-        ready = control.ready(server.http, server.key)
-        for model in sorted({model for model, version in lost if (model, version) in ready}):
+        for model in _lost(server, before):
             _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
             control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
             _tell(server, tell, "info", f"{model} is served again")
@@ -78,6 +74,18 @@ def _mended(server: Server, lost: Stubs, tell: Tell) -> bool:
         _tell(server, tell, "error", f"Triton could not load it anew: {error}")
         return False
     return True
+
+
+def _lost(server: Server, before: Processes) -> list[str]:
+    """Models of which a version has fewer processes than `before`, or none: one just loaded may be gone before it was ever seen.
+
+    Triton is asked before and after the look: what it loads or unloads meanwhile is not lost.
+    Raises OSError when it does not answer.
+    """
+    ready = control.ready(server.http, server.key)
+    serving, served = (collections.Counter(found.values()) for found in (processes(server), before))
+    lost = {one for one in ready if serving[one] < max(served[one], 1)}
+    return sorted({model for model, _ in lost & control.ready(server.http, server.key)}) if lost else []
 
 
 def _restarted(server: Server, start: Callable[[], Server], ends: collections.deque[float], tell: Tell) -> Server:
