@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from serving import speed_section
 from serving.load_plots import error, lines_of
-from serving.plots import COLOURS, GREY, figure, offer
+from serving.plots import COLOURS, GREY, figure, logarithmic, offer, small
 from serving.speed_section import Record, Row
 
 _MOST_BARS = 16
@@ -31,7 +31,7 @@ def ratios(record: Record) -> go.Figure:
     """Of each comparison that is a result, how many times better a is than b, with its interval. Latencies count inversely."""
     rows = {row["id"]: row for row in record["rows"]}
     found = [one for one in record["comparisons"] if one["verdict"] in _VERDICTS]
-    drawn = figure(90 + 44 * len(found), "times better (throughput; of latencies the inverse)", "")
+    drawn = figure(100 + 62 * len(found), "times better", "")
     for verdict, colour in _VERDICTS.items():
         mine = [one for one in found if one["verdict"] == verdict]
         if not mine:
@@ -49,7 +49,8 @@ def ratios(record: Record) -> go.Figure:
         )
     if found:
         drawn.add_vline(x=1, line={"color": GREY, "dash": "dash"})
-    drawn.update_xaxes(type="log", dtick="D2")
+    ends = [end for one in found for end in _better(one)[1:]]
+    drawn.update_xaxes(**logarithmic(min(ends, default=1.0), max(ends, default=1.0)))
     drawn.update_yaxes(categoryorder="array", categoryarray=[_compared(one, rows) for one in found][::-1], automargin=True)
     return drawn
 
@@ -62,7 +63,7 @@ def _better(one: dict[str, Any]) -> tuple[float, float, float]:
 def _compared(one: dict[str, Any], rows: dict[str, Row]) -> str:
     first, second, shared = speed_section.apart(rows[one["a"]], rows[one["b"]])
     what = one["measure"].removesuffix("_ms")
-    return f"{first}<br>against {second}<br><sup>{what}{', ' if shared else ''}{shared}</sup>"
+    return f"{first}<br>against {second}{small(', '.join(filter(None, (what, shared))))}"
 
 
 def stages(record: Record) -> go.Figure:
@@ -72,7 +73,7 @@ def stages(record: Record) -> go.Figure:
         ends = [(mine[0]["id"], mine[-1]["id"]) for _, _, mine in lines_of(record, rows)]
         rows = [row for row in rows if any(row["id"] in pair for pair in ends)][:_MOST_BARS]
     drawn = figure(150 + 40 * len(rows), "% of the mean latency", "")
-    names = [f"{row['subject']}<br><sup>{speed_section.load(row)}, {speed_section.over(row)}</sup>" for row in rows]
+    names = [row["subject"] + small(f"{speed_section.load(row)}, {speed_section.over(row)}") for row in rows]
     totals = [sum(row["stages"].values()) for row in rows]
     shares, times = [], []
     for stage, (words, colour) in _STAGES.items():
@@ -101,7 +102,7 @@ def stages(record: Record) -> go.Figure:
 def padding(record: Record) -> go.Figure:
     """Share of the tokens computed that were padding, by the length of the texts, and how many texts are so long."""
     buckets = record["padding"]["by_length"]
-    drawn = figure(340, "tokens of a text", "padding (% of the tokens computed)")
+    drawn = figure(340, "tokens of a text", "padding (%)")
     if not buckets:
         return drawn
     tokens = [one["tokens"] for one in buckets]
@@ -122,7 +123,7 @@ def padding(record: Record) -> go.Figure:
         marker={"size": 9},
         hovertemplate="%{y:.1f} % padding<extra></extra>",
     )
-    drawn.update_yaxes(rangemode="tozero")
+    drawn.update_yaxes(rangemode="tozero", tickmode="auto", nticks=6)
     drawn.update_xaxes(type="category")
     second = {"overlaying": None, "side": "right", "title": {"text": "texts"}, "showgrid": False, "rangemode": "tozero"}
     drawn.update_layout(yaxis2=second, yaxis={"overlaying": "y2"})

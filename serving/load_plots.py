@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serving import speed_section
-from serving.plots import COLOURS, GREY, figure, offer
+from serving.plots import COLOURS, GREY, figure, logarithmic, offer
 from serving.speed_section import Record, Row
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
@@ -43,7 +43,7 @@ def latency(record: Record) -> go.Figure:
         drawn.add_vline(x=limit, line={"color": GREY, "dash": "dash"}, annotation_text="the engine alone")
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_xaxes(rangemode="tozero")
-    drawn.update_yaxes(type="log", dtick="D2")
+    drawn.update_yaxes(**_every_percentile(rows))
     return drawn
 
 
@@ -68,7 +68,7 @@ def open_loop(record: Record) -> go.Figure:
     if lines:
         drawn.add_vline(x=100, line={"color": GREY, "dash": "dash"}, annotation_text="capacity")
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
-    drawn.update_yaxes(type="log", dtick="D2")
+    drawn.update_yaxes(**_every_percentile(rows))
     return drawn
 
 
@@ -103,6 +103,11 @@ def error(values: list[float], intervals: list[tuple[float, float]]) -> dict[str
         "arrayminus": [max(value - low, 0.0) for value, (low, _) in pairs],
         "thickness": 1,
     }
+
+
+def _every_percentile(rows: list[Row]) -> dict[str, Any]:
+    ends = [end for row in rows for measure in _PERCENTILES for end in row[measure]["interval"]]
+    return logarithmic(min(ends, default=1.0), max(ends, default=1.0))
 
 
 def _offer_percentiles(drawn: go.Figure, lines: list[list[Row]]) -> None:

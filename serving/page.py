@@ -22,7 +22,7 @@ def render(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "percent": lambda share, digits=1: f"{100 * share:.{digits}f} %",
+        "percent": lambda share, digits=1: f"{100 * share:.{digits}f}\u00a0%",
         "figure": speed_section.figure,
         "count": "{:,d}".format,
     }

@@ -19,9 +19,9 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": GREY, "family": "system-ui, sans-serif"},
+        font={"color": GREY, "family": "system-ui, sans-serif", "size": 13},
         colorway=COLOURS,
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": GREY}
     figure.update_xaxes(**axis)
@@ -35,6 +35,18 @@ def figure(height: int, x: str, y: str) -> go.Figure:
     drawn.update_xaxes(title_text=x)
     drawn.update_yaxes(title_text=y)
     return drawn
+
+
+def logarithmic(low: float, high: float) -> dict[str, Any]:
+    """An axis that is logarithmic, its ticks written out: 1, 2, 5, 10, …, as far as the figures go."""
+    ticks = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+    shown = [tick for tick in ticks if low / 3 <= tick <= high * 3]
+    return {"type": "log", "tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
+
+
+def small(words: str) -> str:
+    """A second line below a name on an axis."""
+    return f'<br><span style="font-size:11px">{words}</span>'
 
 
 def offer(drawn: go.Figure, choices: list[tuple[str, dict[str, Any], dict[str, Any]]], active: int) -> None:

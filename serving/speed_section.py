@@ -132,14 +132,17 @@ def _against_baselines(record: Record) -> list[tuple[str, str]]:
         if mine and one["measure"] == "throughput":
             found[usual] = one
     clauses = {
-        "faster": "{ratio:.1f} × {usual}",
-        "slower": "{ratio:.2f} × {usual}",
+        "faster": "{ratio:.1f} × what {usual} does (95 %: {low:.1f} to {high:.1f})",
+        "slower": "only {ratio:.2f} × what {usual} does (95 %: {low:.2f} to {high:.2f})",
         "no difference": "no difference to {usual} can be shown",
         "invalid run": "against {usual} the run was invalid",
     }
-    return [
-        (clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual), _CLASSES[one["verdict"]]) for usual, one in found.items()
-    ]
+    made = []
+    for usual, one in found.items():
+        low, high = one["interval"] or (None, None)
+        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high)
+        made.append((clause, _CLASSES[one["verdict"]]))
+    return made
 
 
 def machine_state(record: Record) -> str:

@@ -96,7 +96,13 @@ def opened(path: Path, scratch: Path, width: int = 1200, dark: bool = False) -> 
     ours_read, theirs_write = os.pipe()
     theirs_read, ours_write = os.pipe()
     command = ["chromium", *_FLAGS, f"--user-data-dir={scratch}", "--remote-debugging-pipe", "about:blank"]
-    shell = ["bash", "-c", f'exec "$@" 3<&{theirs_read} 4>&{theirs_write}', "bash", *command]  # 3 and 4 are what Chromium talks over
+    shell = [
+        "bash",
+        "-c",
+        f'exec "$@" 3<&{theirs_read} 4>&{theirs_write}',
+        "bash",
+        *command,
+    ]  # 3 and 4 are what Chromium talks over
     quiet = subprocess.DEVNULL
     with subprocess.Popen(shell, pass_fds=(theirs_read, theirs_write), stdout=quiet, stderr=quiet) as browser:
         os.close(theirs_read)

@@ -21,10 +21,12 @@ def figure(value: float, spread: float = 0.05) -> dict[str, Any]:
     return {"value": value, "interval": [value * (1 - spread), value * (1 + spread)]}
 
 
-def row(subject: str, protocol: str = "grpc", clients: int | None = 64, share: float | None = None, **changes: Any) -> dict[str, Any]:
+def row(
+    subject: str, protocol: str = "grpc", clients: int | None = 64, share: float | None = None, **changes: Any
+) -> dict[str, Any]:
     """A row that counts: of so many clients, or of texts that come at random at a share of the capacity."""
     speed = SPEEDS[subject] * (min(1.0, 0.5 + (clients or 0) / 128) if share is None else min(share, 0.95))
-    ms = 1000 * clients / speed if clients else 30 / max(0.05, 1 - (share or 0))
+    ms = 1000 * (clients or 1) / speed if share is None else 30 / max(0.05, 1 - share)
     load = str(clients) if share is None else f"r{100 * share:.0f}"
     made = {
         "id": f"{subject}/{protocol}/network/own/{load}",
@@ -103,7 +105,10 @@ def benchmark(**changes: Any) -> dict[str, Any]:
             comparison(ids, usual, "invalid run", None, why="other processes used 31 % of the cores"),
         ],
         "engine_limit": {"texts_per_second": 230.0, "rounds": [], "by_variant": {"ort_int8": 230.0}},
-        "padding": {"waste": 0.03, "by_length": [{"tokens": "1–32", "texts": 200, "waste": 0.02}]},
+        "padding": {
+            "waste": 0.03,
+            "by_length": [{"tokens": "1–32", "texts": 200, "waste": 0.02}, {"tokens": "33–48", "texts": 400, "waste": 0.035}],
+        },
         "choice": choice([mine, ids, usual]),
         "energy": {"readable": False, "why": "no /sys/class/powercap here"},
         "seconds": 200.0,
