@@ -29,7 +29,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench report compare doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -92,6 +92,9 @@ bench: setup  ## measure the served model with perf_analyzer → RUN/benchmark.j
 
 report: setup  ## render RUN's records → RUN/report.html
 	$(REPORT)
+
+compare: setup  ## two runs of one corpus, A= and B=, side by side → B/compare.html
+	@$(PY) -m serving.compare $(A) $(B)
 
 doctor:  ## what this machine can run, what is missing, and the command that provides it
 	@if [ -x $(PY) ]; then $(PY) -m setup.doctor; else $(PYTHON) -m setup.doctor; fi

@@ -80,11 +80,10 @@ def _share_axes(name: str, a: go.Figure, b: go.Figure) -> None:
     for axis in ("x", "y"):
         both = [figure.layout[f"{axis}axis"] for figure in (a, b)]
         if all(one.type == "log" for one in both):
-            ticks = [tick for one in both for tick in one.tickvals]
-            span = [float(np.log10(min(ticks))), float(np.log10(max(ticks)))]
+            span = [min(one.range[0] for one in both), max(one.range[1] for one in both)]
         elif axis in _LINEAR.get(name, ""):
             values = [0.0, *(value for figure in (a, b) for trace in figure.data for value in _reach(trace, axis))]
-            span = [min(values), 1.05 * max(values)]
+            span = [min(values), 1.1 * max(values)]
         else:
             continue
         for figure in (a, b):

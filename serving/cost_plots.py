@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from serving import speed_section
 from serving.load_plots import error, lines_of
-from serving.plots import COLOURS, GREY, figure, logarithmic, offer, small
+from serving.plots import COLOURS, GREY, Choice, figure, logarithmic, offer, small
 from serving.speed_section import Record, Row
 
 _MOST_BARS = 16
@@ -21,38 +21,51 @@ _STAGES = {
     "tokenizing_ms": ("tokenizing", COLOURS[2]),
     "engine_ms": ("engine", COLOURS[0]),
     "padding_ms": ("padding", COLOURS[1]),
-    "postprocessing_ms": ("post-processing", "#c9a227"),
+    "postprocessing_ms": ("post-processing", COLOURS[5]),
     "other_ms": ("Triton's own, copies", GREY),
 }
 _VERDICTS = {"faster": COLOURS[2], "slower": COLOURS[4], "no difference": GREY}
 
 
 def ratios(record: Record) -> go.Figure:
-    """Of each comparison that is a result, how many times better a is than b, with its interval. Latencies count inversely."""
+    """Of each comparison that is a result, how many times better a is than b, with its interval; a choice of measures.
+
+    Latencies count inversely, so that more is better.
+    """
     rows = {row["id"]: row for row in record["rows"]}
-    found = [one for one in record["comparisons"] if one["verdict"] in _VERDICTS]
-    drawn = figure(100 + 62 * len(found), "times better", "")
-    for verdict, colour in _VERDICTS.items():
-        mine = [one for one in found if one["verdict"] == verdict]
-        if not mine:
-            continue
-        better = [_better(one) for one in mine]
-        drawn.add_scatter(
-            x=[value for value, _, _ in better],
-            y=[_compared(one, rows) for one in mine],
-            mode="markers",
-            name=verdict,
-            marker={"size": 11, "color": colour},
-            error_x=error([value for value, _, _ in better], [(low, high) for _, low, high in better]),
-            customdata=[f"{one['ratio']:.2f} × {one['measure']}" for one in mine],
-            hovertemplate="%{y}<br>%{customdata}<extra>%{fullData.name}</extra>",
-        )
-    if found:
-        drawn.add_vline(x=1, line={"color": GREY, "dash": "dash"})
-    ends = [end for one in found for end in _better(one)[1:]]
-    drawn.update_xaxes(**logarithmic(min(ends, default=1.0), max(ends, default=1.0)))
-    drawn.update_yaxes(categoryorder="array", categoryarray=[_compared(one, rows) for one in found][::-1], automargin=True)
+    found = [one for one in speed_section.ranked(record) if one["verdict"] in _VERDICTS]
+    names = list(dict.fromkeys(_compared(one, rows) for one in found))
+    drawn = figure(100 + 62 * len(names), "times better", "")
+    if not found:
+        return drawn
+    measures = list(dict.fromkeys(one["measure"] for one in found))
+    parts = {measure: [_part(found, rows, measure, verdict) for verdict in _VERDICTS] for measure in measures}
+    for (verdict, colour), part in zip(_VERDICTS.items(), parts[measures[0]], strict=True):
+        hover = "%{y}<br>%{customdata}<extra>%{fullData.name}</extra>"
+        marker = {"size": 11, "color": colour}
+        drawn.add_scatter(**part, mode="markers", name=verdict, marker=marker, hovertemplate=hover, showlegend=True)
+    choices: list[Choice] = [
+        (measure.removesuffix("_ms"), {name: [part[name] for part in of] for name in of[0]}, {}) for measure, of in parts.items()
+    ]
+    offer(drawn, choices, 0)
+    drawn.add_vline(x=1, line={"color": GREY, "dash": "dash"})
+    ends = [1.0, *(end for one in found for end in _better(one)[1:])]
+    drawn.update_xaxes(**logarithmic(min(ends), max(ends)))
+    drawn.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], automargin=True)
+    drawn.update_yaxes(range=[-0.5, len(names) - 0.5])
     return drawn
+
+
+def _part(found: list[dict[str, Any]], rows: dict[str, Row], measure: str, verdict: str) -> dict[str, Any]:
+    """What is drawn of the comparisons of one measure that came to this verdict."""
+    mine = [one for one in found if (one["measure"], one["verdict"]) == (measure, verdict)]
+    values = [_better(one) for one in mine]
+    return {
+        "x": [value for value, _, _ in values],
+        "y": [_compared(one, rows) for one in mine],
+        "error_x": error([value for value, _, _ in values], [(low, high) for _, low, high in values]),
+        "customdata": [f"{one['ratio']:.2f} × {one['measure']}" for one in mine],
+    }
 
 
 def _better(one: dict[str, Any]) -> tuple[float, float, float]:
@@ -62,8 +75,7 @@ def _better(one: dict[str, Any]) -> tuple[float, float, float]:
 
 def _compared(one: dict[str, Any], rows: dict[str, Row]) -> str:
     first, second, shared = speed_section.apart(rows[one["a"]], rows[one["b"]])
-    what = one["measure"].removesuffix("_ms")
-    return f"{first}<br>against {second}{small(', '.join(filter(None, (what, shared))))}"
+    return f"{first}<br>against {second}{small(shared) if shared else ''}"
 
 
 def stages(record: Record) -> go.Figure:

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serving import speed_section
-from serving.plots import COLOURS, GREY, figure, logarithmic, offer
+from serving.plots import COLOURS, GREY, Choice, figure, logarithmic, offer
 from serving.speed_section import Record, Row
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
@@ -40,7 +40,9 @@ def latency(record: Record) -> go.Figure:
         )
     limit = record["engine_limit"]["texts_per_second"]
     if lines:
-        drawn.add_vline(x=limit, line={"color": GREY, "dash": "dash"}, annotation_text="the engine alone")
+        drawn.add_vline(
+            x=limit, line={"color": GREY, "dash": "dash"}, annotation_text="the engine alone", annotation_position="top left"
+        )
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_xaxes(rangemode="tozero")
     drawn.update_yaxes(**_every_percentile(rows))
@@ -48,14 +50,15 @@ def latency(record: Record) -> go.Figure:
 
 
 def open_loop(record: Record) -> go.Figure:
-    """Latency against the rate at which texts arrive at random, as a share of the model's capacity."""
+    """Latency against the rate at which texts arrive at random, as a share of the model's capacity, where that is known."""
     rows = [row for row in speed_section.measured(record) if row["load"] == "poisson" and row["lengths"] == "own"]
-    drawn = figure(420, "texts that arrive, % of the model's capacity", "p99 latency (ms)")
+    known = all(row["offered_share"] is not None for row in rows)
+    drawn = figure(420, "texts that arrive" + (", % of the model's capacity" if known else " a second"), "p99 latency (ms)")
     lines = list(lines_of(record, rows))
     for subject, colour, mine in lines:
         way = (mine[0]["protocol"], mine[0]["transport"])
         drawn.add_scatter(
-            x=[100 * row["offered_share"] for row in mine],
+            x=[100 * row["offered_share"] if known else row["rate"] for row in mine],
             mode="lines+markers",
             name=f"{subject}, {speed_section.over(mine[0])}",
             line={"color": colour, "dash": _DASHES.get(way, "dash")},
@@ -65,8 +68,9 @@ def open_loop(record: Record) -> go.Figure:
             "%{y:.1f} ms<extra>%{fullData.name}</extra>",
             **_percentile(mine, "p99_ms"),
         )
+    if lines and known:
+        drawn.add_vline(x=100, line={"color": GREY, "dash": "dash"}, annotation_text="capacity", annotation_position="top left")
     if lines:
-        drawn.add_vline(x=100, line={"color": GREY, "dash": "dash"}, annotation_text="capacity")
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_yaxes(**_every_percentile(rows))
     return drawn
@@ -111,7 +115,7 @@ def _every_percentile(rows: list[Row]) -> dict[str, Any]:
 
 
 def _offer_percentiles(drawn: go.Figure, lines: list[list[Row]]) -> None:
-    choices = []
+    choices: list[Choice] = []
     for measure in _PERCENTILES:
         found = [_percentile(mine, measure) for mine in lines]
         short = measure.removesuffix("_ms")

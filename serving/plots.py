@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d")
+COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d", "#c9a227", "#2ba5b5", "#8d6e52")
 GREY = "#8a8f98"
+Choice = tuple[str, dict[str, Any], dict[str, Any]]  # label of a button, what it changes of the traces, and of the layout
 _GRID = "rgba(138,143,152,0.25)"
 
 
@@ -38,10 +39,12 @@ def figure(height: int, x: str, y: str) -> go.Figure:
 
 
 def logarithmic(low: float, high: float) -> dict[str, Any]:
-    """An axis that is logarithmic, its ticks written out: 1, 2, 5, 10, …, as far as the figures go."""
-    ticks = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]
+    """A logarithmic axis that holds these figures, its ticks written out: 1, 2, 5, 10, …, or closer of a short one."""
+    digits = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 7)
+    ticks = [digit * 10.0**power for power in range(-4, 7) for digit in digits]
     shown = [tick for tick in ticks if low / 3 <= tick <= high * 3]
-    return {"type": "log", "tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
+    span = [float(np.log10(end)) for end in (low / 1.15, high * 1.15)]
+    return {"type": "log", "range": span, "tickvals": shown, "ticktext": [f"{tick:g}" for tick in shown]}
 
 
 def small(words: str) -> str:
@@ -49,8 +52,8 @@ def small(words: str) -> str:
     return f'<br><span style="font-size:11px">{words}</span>'
 
 
-def offer(drawn: go.Figure, choices: list[tuple[str, dict[str, Any], dict[str, Any]]], active: int) -> None:
-    """Buttons beside the figure: (label, change of the traces, change of the layout), of which number `active` is drawn.
+def offer(drawn: go.Figure, choices: list[Choice], active: int) -> None:
+    """Buttons beside the figure, of which number `active` is what is drawn.
 
     The page makes them (`page.html.jinja`), not Plotly, whose buttons lie over the axes of a small screen.
     """

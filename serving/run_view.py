@@ -29,7 +29,7 @@ def _speed_tiles(record: speed_section.Record, several: str) -> list[tuple[str, 
         low, high = top["throughput"]["interval"]
         much = f"{several} served ({low:.0f}–{high:.0f}), {speed_section.load(top)} over {speed_section.over(top)}"
         found.append((f"{top['throughput']['value']:.0f}/s", much if top["status"] == "ok" else f"{much}; invalid run"))
-        if share := speed_section.of_engine(record, top):
+        if top["status"] == "ok" and (share := speed_section.of_engine(record, top)):
             found.append((f"{share:.0%}", "of what the same engine does without a server"))
     if single := speed_section.alone(record):
         p99, low_high = single["p99_ms"]["value"], "{:.1f}–{:.1f}".format(*single["p99_ms"]["interval"])

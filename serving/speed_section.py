@@ -24,7 +24,8 @@ def over(row: Row) -> str:
 def load(row: Row) -> str:
     """How many ask, and with what."""
     if row["load"] == "poisson":
-        asked = f"{row['offered_share']:.0%} of capacity at random"
+        share = row["offered_share"]  # None where the capacity is not known
+        asked = f"{row['rate']:.0f} texts/s at random" if share is None else f"{share:.0%} of capacity at random"
     else:
         asked = "1 client" if row["concurrency"] == 1 else f"{row['concurrency']} clients"
     return asked if row["lengths"] == "own" else f"{asked}, {row['lengths']} tokens each"
@@ -67,14 +68,36 @@ def figure(found: dict[str, Any] | None, digits: int = 1) -> str:
     return said if found.get("enough", True) else f"{said}, of fewer than {found['needs']} requests"
 
 
-def comparisons(record: Record) -> list[dict[str, Any]]:
-    """Each comparison in a sentence, those of the published model's throughput first: verdict, class, text, a, b."""
+def ranked(record: Record) -> list[dict[str, Any]]:
+    """The comparisons: the published model's with the baselines first, then its others."""
     rows = {row["id"]: row for row in record["rows"]}
-    found = [
-        {**one, "css": _CLASSES[one["verdict"]], "text": _in_words(one, rows[one["a"]], rows[one["b"]])}
-        for one in record["comparisons"]
-    ]
-    return sorted(found, key=lambda one: (rows[one["a"]]["subject"] != record["model"], one["measure"] != "throughput"))
+
+    def rank(one: dict[str, Any]) -> tuple[bool, bool]:
+        a, b = (rows[one[side]]["subject"] for side in "ab")
+        return a != record["model"], not record["subjects"][b]["baseline"]
+
+    return sorted(record["comparisons"], key=rank)
+
+
+def comparisons(record: Record) -> list[dict[str, str]]:
+    """Each pair that was compared: verdict, its CSS class, text, and more: the other measures."""
+    rows = {row["id"]: row for row in record["rows"]}
+    pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in ranked(record):
+        pairs.setdefault((one["a"], one["b"]), []).append(one)
+    said = []
+    for (a, b), found in pairs.items():
+        first, *others = found
+        made = {"verdict": first["verdict"], "css": _CLASSES[first["verdict"]], "text": _in_words(first, rows[a], rows[b])}
+        said.append(made | {"more": "; ".join(_shortly(one) for one in others if one["why"] != first["why"] or one["interval"])})
+    return said
+
+
+def _shortly(one: dict[str, Any]) -> str:
+    if one["interval"] is None:
+        return f"{_MEASURES[one['measure']]}: {one['verdict']}, {one['why']}"
+    low, high = one["interval"]
+    return f"{_MEASURES[one['measure']]}: {one['verdict']}, {one['ratio']:.2f} × ({low:.2f} to {high:.2f})"
 
 
 def apart(a: Row, b: Row) -> tuple[str, str, str]:
@@ -92,7 +115,7 @@ def _in_words(one: dict[str, Any], a: Row, b: Row) -> str:
     where = f" ({shared})" if shared else ""
     what = _MEASURES[one["measure"]]
     if one["verdict"] == "invalid run":
-        return f"{first} against {second}, {what}: no result, {one['why']}{where}"
+        return f"{first} against {second}{where}: no result, {one['why']}"
     low, high = one["interval"]
     ratio = f"{one['ratio']:.2f} × {what}, 95 %: {low:.2f} to {high:.2f}"
     if one["verdict"] == "no difference":

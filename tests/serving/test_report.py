@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,16 +15,24 @@ from tests import browser
 from tests.serving import reported
 
 PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
-# The figures that were drawn: of each, its plot area holds something that shows data.
+# The figures that show data, by id.
 DRAWN = """[...document.querySelectorAll(".js-plotly-plot")].filter(one => one.querySelector(
-    ".cartesianlayer .plot :is(path, image)") && one.querySelector(".main-svg").clientHeight > 100).map(one => one.id)"""
+    ".scatterlayer .point, .scatterlayer .js-line, .barlayer .point, .heatmaplayer image")).map(one => one.id)"""
+REPEATED = """[...document.querySelectorAll("[id]")].map(one => one.id).filter((id, at, all) => all.indexOf(id) !== at
+    && !document.getElementById(id).closest("svg"))"""
+PRESS = """[...document.querySelectorAll(".choices button")].find(one => one.textContent === "p50").click()"""
+SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
 
 
 def said(html: str) -> str:
     """The page's text: no script, no style, no tags."""
     bare = re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", bare))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", bare)))
+
+
+def of_benchmark(**changes: Any) -> str:
+    return said(report.render(reported.facts(benchmark=reported.benchmark(**changes))))
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +42,90 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def shown(written: Path) -> str:
+    return said(written.read_text("utf-8"))
+
+
 @needs_chromium
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (500, True)])
 def test_a_browser_draws_every_plot_and_asks_for_nothing(written: Path, tmp_path: Path, width: int, dark: bool) -> None:
     with browser.opened(written, tmp_path, width, dark) as opened:
         assert set(opened.evaluate(DRAWN)) == PLOTS
+        assert opened.evaluate(REPEATED) == []
         assert opened.evaluate("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways
         assert (opened.requested, opened.errors) == ([], [])
+
+
+@needs_chromium
+def test_a_button_draws_another_percentile(written: Path, tmp_path: Path) -> None:
+    with browser.opened(written, tmp_path) as opened:
+        title, p99 = opened.evaluate(SHOWN)
+        assert title == {"text": "p99 latency (ms)"} or title == "p99 latency (ms)"
+        opened.evaluate(PRESS.replace(".choices", "#fast .choices"))
+        title, p50 = opened.evaluate(SHOWN)
+        assert title == "p50 latency (ms)"
+        assert p50 < p99
+        assert opened.errors == []
+
+
+def test_what_was_run_and_the_verdicts_come_first(shown: str) -> None:
+    assert shown.index("The answers stayed the same") < shown.index("It answers 200 texts a second: 4.0 × what usual_tf2onnx does")
+    assert shown.index("It answers 200 texts a second") < shown.index("All models answered in turns, 5 rounds")
+
+
+def test_the_sections_come_in_the_order_of_what_a_person_asks(written: Path) -> None:
+    assert re.findall("<h2>(.*?)</h2>", written.read_text("utf-8")) == [
+        "Faster than what?",
+        "How fast?",
+        "Where the time goes",
+        "What should one run?",
+        "Did the answers stay the same?",
+        "How good is it?",
+        "What was not run",
+        "Where it comes from",
+    ]
+
+
+def test_flips_are_texts_that_can_be_read(shown: str) -> None:
+    assert "held-out text number 7 is World · SavedModel says World → ort_int8 Sports" in shown
+
+
+def test_what_was_not_run_is_listed_with_its_reason(shown: str) -> None:
+    assert "tensorrt_fp16 skipped no libnvinfer a machine with an NVIDIA GPU" in shown
+    assert "cuda_shared_memory skipped no GPU" in shown
+
+
+def test_a_failed_load_is_shown_with_its_reason_and_no_figures(shown: str) -> None:
+    assert "usual_tf2onnx 16 clients gRPC no figures 0 0 FAILED the server ended" in shown
+
+
+def test_an_invalid_load_is_shown_as_invalid(shown: str) -> None:
+    assert "invalid other processes used 31 % of the cores" in shown
+
+
+def test_a_benchmark_without_a_single_answer_is_a_page_that_says_so() -> None:
+    rows = [reported.failed("text_classifier", "the server is down")]
+    nothing = {"rows": [], "chosen": None, "reason": "nothing was measured"}
+    text = of_benchmark(rows=rows, comparisons=[], choice=reported.benchmark()["choice"] | nothing)
+    assert "Nothing could be measured: the server is down." in text
+    assert "No load told." in text
+
+
+def test_without_a_price_there_is_no_column_of_costs(shown: str) -> None:
+    assert "EUR per million" in shown
+    assert "EUR per million" not in of_benchmark(choice=reported.benchmark()["choice"] | {"price_per_hour": None})
+
+
+def test_a_model_from_elsewhere_has_no_section_on_training() -> None:
+    text = said(report.render(reported.facts(history={})))
+    assert "trained elsewhere" in text
+    assert "How was it trained?" not in text
+
+
+def test_text_out_of_the_corpus_is_no_markup() -> None:
+    golden = reported.golden()
+    golden.texts[7] = "<script>alert(1)</script>"
+    html = report.render(reported.facts(golden=golden))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script>alert(1)</script>" not in html
