@@ -1,7 +1,7 @@
 """Models for the embedded Triton, which has the Python backend alone: `text_classifier` and `bert_<variant>`.
 
-Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They have no warm-up samples: one that fails
-can end this Triton, or leave it waiting for ever (docs/log.md). serving.promote asks a version all golden rows before it serves.
+Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They answer golden rows before they are ready,
+by themselves: a warm-up sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def ids_warmup(source: Bundle) -> tuple[Warmup, ...]:
 def write_model(
     repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str, threads: int = 0
 ) -> None:
-    """<repository>/<name>/ with config.pbtxt, warm-up data, and 1/ with everything the model needs."""
+    """<repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
     version = config.write(repository)
     copy_modules(version, model, *_BESIDE[model])
     copy_vocabulary(version, source)
@@ -145,9 +145,16 @@ def write_model(
         "artifact_sha256": one.sha256,
         "threads": threads or cores(),
         "cost": artifact.verdict(one, source.sha256)["cost"],
+        "warm_up": _golden_ids(source),
         **text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)
+
+
+def _golden_ids(source: Bundle) -> list[dict[str, list[int]]]:
+    golden = bundle.load_golden(source).ids
+    rows = [slice(*golden.offsets[row : row + 2]) for row in warmup_rows(source).values()]
+    return [{"ids": golden.ids[row].tolist(), "types": golden.types[row].tolist()} for row in rows]
 
 
 def copy_modules(version: Path, model: str, *beside: str) -> None:

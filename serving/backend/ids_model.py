@@ -34,6 +34,7 @@ class TritonPythonModel:
         self._most_tokens, self._most_ids = settings["max_seq_len"], settings["vocabulary_size"]
         self._pairs = settings["task"] == "text_pair"
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        self._engine.warm_up(settings["warm_up"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 

@@ -44,6 +44,7 @@ class TritonPythonModel:
             expected_sha256=settings["vocabulary_sha256"],
         )
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        self._engine.warm_up(settings["warm_up"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 
