@@ -97,7 +97,7 @@ doctor:  ## what this machine can run, what is missing, and the command that pro
 	@if [ -x $(PY) ]; then $(PY) -m setup.doctor; else $(PYTHON) -m setup.doctor; fi
 
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by number of tests, the slow files with few would come last
 
 test-gpu:  ## acceptance on a GPU: CUDA variants, TensorRT, TF-TRT (PY=.tools/gpu/bin/python; in NVIDIA's container PY=python3)
 	@$(PY) -m pytest -m gpu -rs -W default tests/gpu
