@@ -167,10 +167,11 @@ def _scaling(record: dict[str, Any]) -> str:
 
 
 def _training_accuracy(record: dict[str, Any]) -> str:
-    lines = ["| seed | test accuracy | macro F1 | trained on |", "|---|---|---|---|"]
+    lines = ["| seed | test accuracy | macro F1 | trained on | peak memory of a rank |", "|---|---|---|---|---|"]
     for row in record["runs"]:
         trained = f"{row['train_rows']} rows, {row['epochs']} epochs"
-        lines.append(f"| {row['seed']} | {row['test_accuracy']:.4f} | {row['macro_f1']:.4f} | {trained} |")
+        memory = f"{row['peak_memory_bytes'] / 1e9:.2f} GB"
+        lines.append(f"| {row['seed']} | {row['test_accuracy']:.4f} | {row['macro_f1']:.4f} | {trained} | {memory} |")
     published = record["runs"][0]["published"]
     figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
     test = f"Mean {record['mean']:.4f}, on AG News' official {record['runs'][0]['test_rows']} test rows"
