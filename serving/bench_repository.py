@@ -89,7 +89,7 @@ def _share(run: Path) -> Share:
 
 
 def chosen(found: list[Subject], names: list[str], run: Path) -> tuple[list[Subject], dict[str, str]]:
-    """Those of these names, or all; and of the others that cannot be measured here, why. Raises ManifestError for a name of none."""
+    """Those of these names, or all; and why some of them cannot be measured here. Raises ManifestError for a name of none."""
     if strange := sorted(set(names) - {one.name for one in found}):
         raise ManifestError(
             "there is no such model to measure",

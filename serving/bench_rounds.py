@@ -99,7 +99,7 @@ def _as_load(bench: Bench, one: Planned) -> Load:
 
 
 def _rate(bench: Bench, one: Planned) -> float:
-    """Texts/s to offer at random, for all rounds the same: a share of what the closed loops reached in the first. 0 for a closed loop."""
+    """Texts/s to offer at random, the same in all rounds: a share of what closed loops reached in the first. Of those, 0."""
     if not one.share:
         return 0.0
     alike = [other.id for other in bench.planned if other.subject == one.subject and other.lengths == "own" and not other.share]
