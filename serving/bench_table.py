@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from serving import embedded_models
 from train import terminal
 
 _VERDICTS = {"ok": "", "FAILED": terminal.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
@@ -33,7 +34,8 @@ def _rows(record: dict[str, Any]) -> Any:
     table = terminal.table(f"text_classifier is on {record['variant']}", *columns, left=("load", ""))
     limits = record["engine_limit"]["by_variant"]
     for row in record["rows"]:
-        limit = limits.get(record["subjects"][row["subject"]]["variant"])
+        subject = record["subjects"][row["subject"]]
+        limit = limits.get(subject["variant"]) if subject["provider"] == embedded_models.PROVIDER else None
         table.add_row(row["id"], *_figures(row, limit), str(row["errors"]), _VERDICTS[row["status"]])
     return table
 

@@ -19,7 +19,18 @@ from typing import Any
 import numpy as np
 
 from export import artifact
-from serving import bench_inputs, bench_plan, bench_repository, bench_rounds, bench_rows, bench_server, bench_table, choice, energy
+from serving import (
+    bench_inputs,
+    bench_plan,
+    bench_repository,
+    bench_rounds,
+    bench_rows,
+    bench_server,
+    bench_table,
+    choice,
+    embedded_models,
+    energy,
+)
 from serving.bench_journal import PARTIAL, Journal
 from serving.bench_plan import SETTINGS, Planned, Setting
 from serving.bench_repository import Origin, Subject
@@ -35,7 +46,8 @@ def main() -> int:
     arguments, started = _parse(), time.monotonic()
     setting = _setting(arguments)
     of = bench_repository.origin(arguments.run)
-    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of), arguments.subjects, arguments.run)
+    no_cuda = bench_repository.no_cuda()
+    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
         inputs = bench_inputs.write(Path(scratch), of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
         planned = [
@@ -52,7 +64,7 @@ def main() -> int:
                 bench_rounds.measure(Bench(arguments.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
         except KeyboardInterrupt:
             raise _interrupted(arguments.run, journal, planned, setting) from None
-    record = _record(arguments, setting, of, subjects, skipped | _transports_skipped(gpu), planned, journal)
+    record = _record(arguments, setting, of, subjects, skipped | _gpu_skipped(gpu, no_cuda), planned, journal)
     seconds = time.monotonic() - started
     record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}
     manifest.write_json(arguments.run / BENCHMARK, record)
@@ -65,7 +77,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--setting", choices=tuple(SETTINGS), default="quick", help="how much is measured; default: quick")
-    parser.add_argument("--subjects", nargs="+", default=[], help="only these models; default: all, and two usual baselines")
+    parser.add_argument("--subjects", nargs="+", default=[], help="only these beside text_classifier; default: all")
     parser.add_argument("--rounds", type=_count, help="how often every load is repeated; 5 or more for verdicts")
     parser.add_argument("--concurrency", type=_count, nargs="+", help="clients in the closed loops")
     parser.add_argument("--window-ms", type=_count, help="the shortest of perf_analyzer's windows, three or more a round")
@@ -115,8 +127,10 @@ def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: S
     )
 
 
-def _transports_skipped(gpu: GpuWatch) -> dict[str, str]:
-    return {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+def _gpu_skipped(gpu: GpuWatch, no_cuda: str) -> dict[str, str]:
+    """Of what a machine with a GPU measures more."""
+    skipped = {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+    return skipped | ({"text_<variant>_cuda": no_cuda} if no_cuda else {})
 
 
 def _record(
@@ -149,7 +163,11 @@ def _record(
         "engine_limit": {
             "texts_per_second": _median(limits),
             "rounds": limits,
-            "by_variant": {str(one.variant): _median(each) for one in subjects if (each := journal.rounds("limit", one.name))},
+            "by_variant": {
+                str(one.variant): _median(each)
+                for one in subjects
+                if one.provider == embedded_models.PROVIDER and (each := journal.rounds("limit", one.name))
+            },
         },
         "padding": {"waste": limits[0]["padding_waste"], "by_length": limits[0]["by_length"]},
         "choice": choice.choice(rows, facts, _losses(of, subjects), arguments.p99_ms, arguments.price_per_hour, arguments.currency),

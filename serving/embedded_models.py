@@ -22,6 +22,7 @@ from train import bundle, manifest
 from train.bundle import Bundle
 
 PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
+CUDA = "CUDAExecutionProvider"  # and can run on, as the benchmark has them do where there is a GPU
 # What may stand behind text_classifier. INT8 is 1.8 times as fast as FP32 on a CPU (docs/log.md), and has passed the gate.
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
@@ -51,7 +52,13 @@ def cores() -> int:
 
 
 def write_text_model(
-    repository: Path, one: Artifact, source: Bundle, share: Share, priorities: int = 0, name: str = TEXT_MODEL
+    repository: Path,
+    one: Artifact,
+    source: Bundle,
+    share: Share,
+    priorities: int = 0,
+    name: str = TEXT_MODEL,
+    provider: str = PROVIDER,
 ) -> None:
     """text_classifier, or one of another name, on that artifact."""
     config = text_config(source)
@@ -61,7 +68,7 @@ def write_text_model(
         instances=Instances(count=share.instances),
         batching=replace(config.batching, priorities=priorities),
     )
-    write_model(repository, config, "text_model.py", one, source, PROVIDER, share.threads_each)
+    write_model(repository, config, "text_model.py", one, source, provider, share.threads_each)
 
 
 def write_ids_model(repository: Path, one: Artifact, source: Bundle) -> None:
