@@ -106,7 +106,7 @@ def no_cuda() -> str:
 
 
 def chosen(found: list[Subject], names: list[str], run: Path) -> tuple[list[Subject], dict[str, str]]:
-    """Those of these names and text_classifier, or all; and why some cannot be measured here. Raises ManifestError for a name of none."""
+    """Those of these names and text_classifier, or all; and why some cannot be measured. Raises ManifestError for another name."""
     if strange := sorted(set(names) - {one.name for one in found}):
         raise ManifestError(
             "there is no such model to measure",

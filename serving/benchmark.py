@@ -59,6 +59,8 @@ def main() -> int:
         with clock.stopped():  # tf2onnx takes half a minute, once
             bench_repository.write(repository, of, subjects)
         journal = Journal(arguments.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
+        if journal.taken_over:
+            print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
         try:
             with bench_server.running(repository, clock) as served:
                 bench_rounds.measure(Bench(arguments.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
