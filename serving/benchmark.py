@@ -43,30 +43,14 @@ from train.errors import Interrupted
 
 
 def main() -> int:
-    arguments, started = _parse(), time.monotonic()
-    setting = _setting(arguments)
+    arguments, clock, started = _parse(), Clock(), time.monotonic()
+    setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
     of = bench_repository.origin(arguments.run)
-    no_cuda = bench_repository.no_cuda()
     subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
-        inputs = bench_inputs.write(Path(scratch), of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
-        planned = [
-            one for one in bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there) if (one.kind, one.lengths) in inputs
-        ]
-        print(bench_plan.cost_card(setting, planned, subjects), flush=True)
-        clock = Clock()
-        repository = Path(scratch) / "model_repository"
-        with clock.stopped():  # tf2onnx takes half a minute, once
-            bench_repository.write(repository, of, subjects)
-        journal = Journal(arguments.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
-        if journal.taken_over:
-            print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
-        try:
-            with bench_server.running(repository, clock) as served:
-                bench_rounds.measure(Bench(arguments.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
-        except KeyboardInterrupt:
-            raise _interrupted(arguments.run, journal, planned, setting) from None
-    record = _record(arguments, setting, of, subjects, skipped | _gpu_skipped(gpu, no_cuda), planned, journal)
+        planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
+        skipped |= _gpu_skipped(gpu, no_cuda)
+    record = _record(arguments, setting, of, subjects, skipped, planned, journal)
     seconds = time.monotonic() - started
     record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}
     manifest.write_json(arguments.run / BENCHMARK, record)
@@ -116,6 +100,28 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     if changes or arguments.subjects:
         changes["name"] = "own"
     return dataclasses.replace(SETTINGS[arguments.setting], **changes)
+
+
+def _measure(
+    scratch: Path, of: Origin, setting: Setting, subjects: list[Subject], gpu: GpuWatch, clock: Clock
+) -> tuple[list[Planned], Journal]:
+    """All loads in all rounds, or those that are missing. Raises Interrupted after Ctrl-C."""
+    inputs = bench_inputs.write(scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
+    every = bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there)
+    planned = [one for one in every if (one.kind, one.lengths) in inputs]
+    print(bench_plan.cost_card(setting, planned, subjects), flush=True)
+    repository = scratch / "model_repository"
+    with clock.stopped():  # tf2onnx takes half a minute, once
+        bench_repository.write(repository, of, subjects)
+    journal = Journal(of.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
+    if journal.taken_over:
+        print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
+    try:
+        with bench_server.running(repository, clock) as served:
+            bench_rounds.measure(Bench(of.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
+    except KeyboardInterrupt:
+        raise _interrupted(of.run, journal, planned, setting) from None
+    return planned, journal
 
 
 def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: Setting) -> Interrupted:
