@@ -44,16 +44,6 @@ class Engine:
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._cost = cost
 
-    def warm_up(self, golden: Sequence[dict[str, list[int]]]) -> None:
-        """Answer golden rows, ids and types each, so that no client waits for the first runs.
-
-        Raises RuntimeError, on which Triton refuses the version, for a row whose logits are not finite or that cannot be run.
-        """
-        for row in golden:
-            [logits] = self.run([np.array(row["ids"], np.int32)], [np.array(row["types"], np.int32)]).logits
-            if not np.isfinite(logits).all():
-                raise RuntimeError(f"the logits of a golden row of {len(row['ids'])} tokens are not finite")
-
     def run(self, rows: Sequence[Ids], types: Sequence[Ids] | None = None) -> Result:
         """Logits of each row; a row is int32 [tokens]. `types`, as long as the rows, are 1 in the second text of a pair."""
         lengths = np.array([len(row) for row in rows])

@@ -23,7 +23,7 @@ from train.errors import ServerError
 
 @pytest.mark.parametrize("word", ["nan", "breaks"])
 def test_a_version_that_cannot_answer_its_golden_rows_is_refused(tmp_path: Path, word: str) -> None:
-    run = tiny.classifiers(tmp_path, warm_up=[2, tiny.WORDS.index(word), 3])
+    run = tiny.classifiers(tmp_path, golden=[2, tiny.WORDS.index(word), 3])
     with pytest.raises(ServerError, match="not finite" if word == "nan" else "Gather"), triton.running(run / "model_repository"):
         pass
 

@@ -56,19 +56,19 @@ def sleepers(run: Path, names: tuple[str, ...] = ("one", "two"), batching: Batch
     return _sealed(run)
 
 
-def classifiers(run: Path, *, others: bool = False, warm_up: Sequence[int] = (2, 3)) -> Path:
+def classifiers(run: Path, *, others: bool = False, golden: Sequence[int] = (2, 3)) -> Path:
     """A run with `text_classifier` and `ids`: our served models, on an ONNX file that fails on a word.
 
-    With the `others` also `pairs`, `pair_ids` and `tagger`, which would be of runs of their own. `warm_up` are ids that
+    With the `others` also `pairs`, `pair_ids` and `tagger`, which would be of runs of their own. `golden` are ids that
     both have to answer before they are ready.
     """
-    return served(run, Parts(_means()), Parts(_table()) if others else None, warm_up)
+    return served(run, Parts(_means()), Parts(_table()) if others else None, golden)
 
 
-def served(run: Path, parts: Parts, tagger: Parts | None = None, warm_up: Sequence[int] = (2, 3)) -> Path:
+def served(run: Path, parts: Parts, tagger: Parts | None = None, golden: Sequence[int] = (2, 3)) -> Path:
     """A run that serves these parts by text and by ids; with those of a `tagger` as the three others too."""
-    _classifier(run, TEXT_MODEL, "single_text", ("text",), parts, warm_up)
-    _classifier(run, "ids", "single_text", ("input_word_ids",), parts, warm_up)
+    _classifier(run, TEXT_MODEL, "single_text", ("text",), parts, golden)
+    _classifier(run, "ids", "single_text", ("input_word_ids",), parts, golden)
     if tagger:
         _classifier(run, "pairs", "text_pair", ("text", "text_b"), parts)
         _classifier(run, "pair_ids", "text_pair", ("input_word_ids", "input_type_ids"), parts)
@@ -76,7 +76,7 @@ def served(run: Path, parts: Parts, tagger: Parts | None = None, warm_up: Sequen
     return _sealed(run)
 
 
-def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts: Parts, warm_up: Sequence[int] = (2, 3)) -> None:
+def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts: Parts, golden: Sequence[int] = (2, 3)) -> None:
     ids, tagging = inputs[0] == "input_word_ids", task == "tagging"
     each = (-1,) if tagging else (1,)
     outputs = (
@@ -96,7 +96,7 @@ def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts:
     (version / "vocab.txt").write_text("\n".join(parts.words) + "\n", "utf-8")
     (version / "labels.txt").write_text("\n".join(parts.labels) + "\n", "utf-8")
     onnx.save(parts.graph, version / "model.onnx")
-    manifest.write_json(version / "settings.json", _settings(version / "vocab.txt", task, parts, warm_up))
+    manifest.write_json(version / "settings.json", _settings(version / "vocab.txt", task, parts, golden))
 
 
 def _sealed(run: Path) -> Path:
@@ -104,7 +104,7 @@ def _sealed(run: Path) -> Path:
     return run
 
 
-def _settings(vocabulary: Path, task: str, parts: Parts, warm_up: Sequence[int]) -> dict[str, object]:
+def _settings(vocabulary: Path, task: str, parts: Parts, golden: Sequence[int]) -> dict[str, object]:
     return {
         "task": task,
         "provider": "CPUExecutionProvider",
@@ -114,7 +114,7 @@ def _settings(vocabulary: Path, task: str, parts: Parts, warm_up: Sequence[int])
         "vocabulary_size": len(parts.words),
         "threads": 1,
         "cost": {"fixed": 1e-3, "per_token": 1e-6},
-        "warm_up": [{"ids": list(warm_up), "types": [0] * len(warm_up)}],
+        "golden": [{"ids": list(golden), "types": [0] * len(golden)}],
     }
 
 
