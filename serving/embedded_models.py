@@ -27,9 +27,10 @@ FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 BACKEND = Path(__file__).parent / "backend"
 TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
+BESIDE_TEXT = ("microbatches.py", "metrics.py", "journal.py", "inputs.py", "texts.py", "labels.py")
 _BESIDE = {
-    "text_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "inputs.py", "texts.py", "labels.py"),
-    "ids_model.py": ("engine.py", "microbatches.py", "metrics.py", "journal.py", "inputs.py"),
+    "text_model.py": BESIDE_TEXT,
+    "ids_model.py": ("microbatches.py", "metrics.py", "journal.py", "inputs.py"),
 }
 
 
@@ -49,11 +50,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def write_text_model(repository: Path, one: Artifact, source: Bundle, share: Share, priorities: int = 0) -> None:
-    """text_classifier on that artifact."""
+def write_text_model(
+    repository: Path, one: Artifact, source: Bundle, share: Share, priorities: int = 0, name: str = TEXT_MODEL
+) -> None:
+    """text_classifier, or one of another name, on that artifact."""
     config = text_config(source)
     config = replace(
         config,
+        name=name,
         instances=Instances(count=share.instances),
         batching=replace(config.batching, priorities=priorities),
     )
@@ -136,7 +140,7 @@ def write_model(
 ) -> None:
     """<repository>/<name>/ with config.pbtxt, warm-up data, and 1/ with everything the model needs."""
     version = config.write(repository)
-    copy_modules(version, model, *_BESIDE[model])
+    copy_modules(version, model, *_BESIDE[model], engine="engine.py")
     copy_vocabulary(version, source)
     manifest.link(one.model, version / "model.onnx")
     settings = {
@@ -150,9 +154,10 @@ def write_model(
     manifest.write_json(version / "settings.json", settings)
 
 
-def copy_modules(version: Path, model: str, *beside: str) -> None:
-    """backend/<model> as model.py, and the modules it imports."""
-    for name, target in ((model, "model.py"), *((name, name) for name in beside)):
+def copy_modules(version: Path, model: str, *beside: str, engine: str = "") -> None:
+    """backend/<model> as model.py, the modules it imports, and an `engine` as engine.py."""
+    engines = [(engine, "engine.py")] if engine else []
+    for name, target in ((model, "model.py"), *engines, *((name, name) for name in beside)):
         shutil.copyfile(BACKEND / name, version / target)
 
 

@@ -11,6 +11,7 @@ import json
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Load:
     concurrency: int
     window_ms: int  # of each of the windows it measures: three, or more when one had no answer
     rate: float = 0.0  # texts/s on average, their distances exponential (a Poisson process); 0: the closed loop
+    shared_memory: str = "none"  # system, cuda: where inputs and outputs lie; Triton's API for it has to be open
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,36 @@ class Result:
     throughput: float  # answered requests per second
     errors: int  # requests sent that got no answer
     failure: str  # "" when perf_analyzer ended well, else its exit status and message
+    exit_status: int | None = 0  # None: it did not end, and was ended
+
+    @property
+    def rejected(self) -> int:
+        """Requests refused for a full queue that are known of: perf_analyzer ends at the first. Triton's own count misses them."""
+        return int("maximum queue size" in self.failure)
+
+
+def closed_loops(
+    model: str,
+    address: Callable[[str], str],
+    concurrency: Sequence[int],
+    window_ms: int,
+    protocols: Sequence[str] = ("http", "grpc"),
+) -> list[Load]:
+    """Every protocol with every number of clients. `address` of a protocol is where the server listens."""
+    return [Load(model, one, address(one), clients, window_ms) for one in protocols for clients in concurrency]
 
 
 def write_texts(texts: list[Any], task: str, path: Path) -> None:
     """perf_analyzer's input file of golden texts; it sends them in turn, each as it is."""
     path.write_text(json.dumps({"data": [_inputs(text, task) for text in texts]}), "utf-8")
+
+
+def write_ids(rows: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None, path: Path) -> None:
+    """The input file for a model of ids; rows, and where the model takes them their types, int32 [tokens]."""
+    given = {"input_word_ids": rows} | ({"input_type_ids": types} if types else {})
+    tensors = {name: [{"content": one.tolist(), "shape": [len(one)]} for one in values] for name, values in given.items()}
+    data = [dict(zip(tensors, row, strict=True)) for row in zip(*tensors.values(), strict=True)]
+    path.write_text(json.dumps({"data": data}), "utf-8")
 
 
 def _inputs(text: Any, task: str) -> dict[str, Any]:
@@ -68,6 +95,7 @@ def command(load: Load, inputs: Path, export: Path) -> list[str]:
         *("-u", load.address),
         *("--input-data", str(inputs)),
         *_arrivals(load),
+        *(("--shared-memory", load.shared_memory) if load.shared_memory != "none" else ()),
         *("--measurement-interval", str(load.window_ms)),
         *("--stability-percentage", "999"),
         *("--max-trials", "10"),  # a window without a single answer, on a busy machine, is followed by others
@@ -99,22 +127,24 @@ def run(load: Load, inputs: Path) -> Result:
         try:
             done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=_TIME_LIMIT, check=False)
         except subprocess.TimeoutExpired:
-            return _failed(arguments, f"no end within {_TIME_LIMIT} s")
+            return _failed(arguments, f"no end within {_TIME_LIMIT} s", None)
         if done.returncode != 0 or not export.exists():
             lines = (done.stderr + done.stdout).strip().splitlines()
-            return _failed(arguments, f"exit status {done.returncode}: {lines[0] if lines else 'no message'}")
+            said = next((line for line in lines if line.startswith("error")), lines[0] if lines else "no message")
+            return _failed(arguments, f"exit status {done.returncode}: {said}", done.returncode)
         return _read(arguments, json.loads(export.read_text("utf-8")))
 
 
-def _failed(arguments: list[str], why: str) -> Result:
-    return Result(_shown(arguments), np.zeros(0), 0.0, 0, why)
+def _failed(arguments: list[str], why: str, exit_status: int | None) -> Result:
+    failed = Result(_shown(arguments), np.zeros(0), 0.0, 0, why, exit_status)
+    return replace(failed, errors=failed.rejected)
 
 
 def _read(arguments: list[str], exported: dict[str, Any]) -> Result:
     requests = [one for experiment in exported["experiments"] for one in experiment["requests"]]
     answered = [one for one in requests if one["response_timestamps"]]
     if not answered:
-        return replace(_failed(arguments, "not one request was answered"), errors=len(requests))
+        return replace(_failed(arguments, "not one request was answered", 0), errors=len(requests))
     starts = np.array([one["timestamp"] for one in answered], np.int64)  # ns
     ends = np.array([one["response_timestamps"][-1] for one in answered], np.int64)
     throughput = len(answered) / ((ends.max() - starts.min()) / 1e9)

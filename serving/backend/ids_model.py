@@ -75,7 +75,9 @@ class TritonPythonModel:
         """The logits of each request, from one run for all of them."""
         rows = [_unpadded(row) for ids, _ in inputs for row in ids]
         types = [row for _, types in inputs for row in types] if self._pairs else None
+        started = time.perf_counter()
         result = self._engine.run(rows, types and [one[: len(row)] for one, row in zip(types, rows, strict=True)])
+        self._counters.waited("engine", len(inputs), time.perf_counter() - started)
         self._counters.count(result)
         start = 0
         for ids, _ in inputs:

@@ -55,9 +55,11 @@ class TritonPythonModel:
         return responses
 
     def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
+        started = time.perf_counter()
         given = self._read(requests)
+        self._counters.waited("tokenizing", len(requests), time.perf_counter() - started)
         flat = [row for rows in given if not isinstance(rows, Refused) for row in rows]
-        answers = self._answer(flat) if flat else {}
+        answers = self._answer(flat, len(requests)) if flat else {}
         responses, start = [], 0
         for name, rows in zip(names, given, strict=True):
             if isinstance(rows, Refused):
@@ -85,11 +87,13 @@ class TritonPythonModel:
             return refused
         return rows
 
-    def _answer(self, rows: list[tuple[Any, Tokens]]) -> dict[str, Any]:
-        """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]."""
+    def _answer(self, rows: list[tuple[Any, Tokens]], requests: int) -> dict[str, Any]:
+        """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]; `requests` wait for them."""
         tokens = [one for _, one in rows]
         types = [np.array(row.types, np.int32) for row in tokens] if self._task == "text_pair" else None
+        started = time.perf_counter()
         result = self._engine.run([np.array(row.ids, np.int32) for row in tokens], types)
+        self._counters.waited("engine", requests, time.perf_counter() - started)
         truncated = np.array([[row.truncated] for row in tokens])
         self._counters.count(result, int(truncated.sum()))
         counts = {"truncated": truncated, "tokens": np.array([[len(row.ids)] for row in tokens], np.int32)}
