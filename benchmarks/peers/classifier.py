@@ -1,6 +1,7 @@
 """What every peer does with its texts, as its users would write it: tokenize, pad to the longest, run, name the label.
 
-Runs in .tools/peers. The weights are the run's own; ONNX Runtime and TensorFlow have their default settings.
+Runs in .tools/peers. The weights are the run's own. ONNX Runtime's idle threads do not spin, as in Slipway, since they would take
+the cores from whoever shares them; all else is as it comes.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ def parser(what: str) -> argparse.ArgumentParser:
     return made
 
 
-def load(directory: Path, engine: str, onnx: Path) -> Callable[[Sequence[str]], Answers]:
-    """texts → answers. `engine` is one of ENGINES; `onnx` is read by the first of them."""
+def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable[[Sequence[str]], Answers]:
+    """texts → answers. `engine` is one of ENGINES; `onnx` and `threads` (of one run; 0: one a core) are for the first of them."""
     source = bundle.load(directory)
     tokenizer = tokenizers.BertWordPieceTokenizer(str(source.vocabulary), lowercase=source.lower_case)
     tokenizer.enable_truncation(source.max_seq_len)
     tokenizer.enable_padding()  # to the longest of the batch
-    infer = _onnxruntime(onnx) if engine == "onnxruntime" else _tensorflow(source)
+    infer = _onnxruntime(onnx, threads) if engine == "onnxruntime" else _tensorflow(source)
     labels = source.labels
 
     def classify(texts: Sequence[str]) -> Answers:
@@ -62,10 +63,13 @@ def load(directory: Path, engine: str, onnx: Path) -> Callable[[Sequence[str]], 
     return classify
 
 
-def _onnxruntime(model: Path) -> Infer:
+def _onnxruntime(model: Path, threads: int) -> Infer:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     wanted = {one.name for one in session.get_inputs()}
     return lambda feed: session.run(["logits"], {name: feed[name] for name in wanted})[0]  # type: ignore[no-any-return, unused-ignore]
 

@@ -23,6 +23,8 @@ from train.errors import ServerError
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 T = TypeVar("T")
 _PATIENCE = 60  # seconds for one answer
+_ANSWERS_EACH = 4
+_LOOK = 0.01  # seconds
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ def answers(url: str, bodies: Sequence[bytes], concurrency: int) -> list[bytes]:
 
 
 def window(url: str, bodies: Sequence[bytes], concurrency: int, seconds: float) -> Window:
-    """Ask for as long, from when each client has had an answer. Raises ServerError as `answers`."""
+    """Ask for that long, from when each client has had an answer; longer, until they had four each on average.
+
+    Servers that batch answer all clients at once: the window begins and ends with an answer, so that it holds whole bursts.
+    Raises ServerError as `answers`.
+    """
 
     async def ask() -> Window:
         came: list[list[tuple[float, float]]] = [[] for _ in range(concurrency)]  # by client: when, and after how many ms
@@ -70,13 +76,15 @@ def window(url: str, bodies: Sequence[bytes], concurrency: int, seconds: float) 
             for own in came:
                 clients.create_task(client(session, own))
             while not all(came):
-                await asyncio.sleep(0.01)
-            cpu, began = _cpu_seconds(), time.perf_counter()
-            await asyncio.sleep(seconds)
+                await asyncio.sleep(_LOOK)
+            cpu, began, before = _cpu_seconds(), time.perf_counter(), sum(map(len, came))
+            while time.perf_counter() < began + seconds or sum(map(len, came)) < before + _ANSWERS_EACH * concurrency:
+                await asyncio.sleep(_LOOK)
             cpu, ended = _cpu_seconds() - cpu, time.perf_counter()
             over.set()
-        latencies = np.array([ms for own in came for at, ms in own if began < at <= ended])
-        return Window(len(latencies) / (ended - began), latencies, cpu * 1000 / max(len(latencies), 1))
+        within = [(at, ms) for own in came for at, ms in own if began < at <= ended]
+        last = max(at for at, _ in within)
+        return Window(len(within) / (last - began), np.array([ms for _, ms in within]), cpu * 1000 / len(within))
 
     return _run(ask(), url)
 

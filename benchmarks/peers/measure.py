@@ -1,7 +1,7 @@
-"""Slipway beside what a user would pick instead: the same texts and weights, the same cores, in turn. Ratios with intervals.
+"""Slipway beside what a user would pick instead: the same texts, weights and cores, in turn. Ratios with intervals.
 
-Reads the run's bundle, its artifact ort_fp32 and its repository; writes benchmarks/peers.json. Some 8 minutes on 2 cores. Before anything
-is timed, answers are compared with the SavedModel's: a server that gives others ends this with exit code 1.
+Reads the run's bundle, its artifact ort_fp32 and its repository; writes benchmarks/peers.json. Some 10 minutes on 2 cores. Before
+anything is timed, answers are compared with the SavedModel's: a server that gives others ends this with exit code 1.
 
     make peers RUN=runs/agnews                                 installs the peers into .tools/peers first
     python -m benchmarks.peers.measure --run runs/agnews       below `taskset --cpu-list 0,1` where there are more cores
@@ -20,16 +20,16 @@ import signal
 import subprocess
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import closed_loop, subjects
-from benchmarks.peers.closed_loop import Window
+from benchmarks.peers import closed_loop, rounds, subjects
+from benchmarks.peers.rounds import Plan, Starts
 from benchmarks.peers.subjects import Subject
-from benchmarks.ratios import ratio
 from export import comparison
 from export.variants import VARIANTS, Limits
 from train import bundle, errors, manifest, provenance
@@ -40,13 +40,19 @@ from train.terminal import console, table
 RECORD = Path(__file__).parents[1] / "peers.json"
 _CHECKING = 16  # texts in flight while answers are compared
 _PACKAGES = ("nvidia-pytriton", "fastapi", "uvicorn", "onnxruntime", "tensorflow", "tokenizers")
-# What of a round is compared, and whether more of it is better.
-_MEASURES = (
-    ("texts_per_second", lambda one: one.texts_per_second, True),
-    ("p99_ms", lambda one: float(np.percentile(one.latencies, 99)), False),
-)
-Rounds = dict[tuple[str, int], list[Window]]  # by subject and texts in flight
-Windows = dict[tuple[str, int], list[list[Window]]]  # the rounds of each start
+
+
+@dataclass
+class Found:
+    """Of all starts."""
+
+    subjects: list[Subject] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)  # how each compares with the SavedModel
+    missing: dict[str, str] = field(default_factory=dict)  # peers, and why
+    starts: Starts = field(default_factory=lambda: defaultdict(list))
+
+    def names(self, ours: bool) -> list[str]:
+        return [one.name for one in self.subjects if one.ours == ours and one.name not in self.missing]
 
 
 def main() -> int:
@@ -55,35 +61,41 @@ def main() -> int:
     _check_task(source)
     golden = bundle.load_golden(source)
     golden = golden.take(np.arange(min(arguments.texts, len(golden.texts))))
-    windows: Windows = defaultdict(list)
-    missing: dict[str, str] = {}
-    # A process of its own: in this one threads read the servers' logs.
-    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as client:
-        for start in range(arguments.starts):
-            with subjects.running(arguments.run, source) as (found, skipped):
-                print(f"start {start + 1} of {arguments.starts}: {', '.join(one.name for one in found)}", flush=True)
-                checks = [_checked(client, one, source, golden) for one in found]
-                rounds, failed = measure(client, found, golden.texts, arguments, random.Random(start))
-            missing |= skipped | failed
-            for key, measured in rounds.items():
-                windows[key].append(measured)
-    ours, peers = ([one.name for one in found if one.ours == side and one.name not in missing] for side in (True, False))
+    plan = Plan(arguments.concurrency, arguments.rounds, arguments.seconds)
+    found = _measured(arguments.run, source, golden, plan, arguments.starts)
+    ours, peers = found.names(ours=True), found.names(ours=False)
     record = {
         "load_average_before": busy,  # of others: a quiet machine has 0
-        **{name: getattr(arguments, name) for name in ("concurrency", "starts", "rounds", "seconds")},
+        **asdict(plan),
         "texts": len(golden.texts),
         "mean_tokens": float(golden.ids.lengths.mean()),
+        "starts": arguments.starts,
         "bundle_sha256": source.sha256,
-        "answers": checks,
-        "rows": [row(*load, windows[load]) for load in itertools.product(ours + peers, arguments.concurrency)],
-        "comparisons": comparisons((ours, peers), arguments.concurrency, windows),
-        "skipped": missing,
+        "answers": found.answers,
+        "rows": [rounds.row(*load, found.starts[load]) for load in itertools.product(ours + peers, plan.concurrency)],
+        "comparisons": rounds.comparisons((ours, peers), plan.concurrency, found.starts),
+        "skipped": found.missing,
         "peer_versions": _peer_versions(),
         **provenance.record("aiohttp", "numpy", "onnxruntime", "tokenizers"),
     }
     manifest.write_json(arguments.out, record)
     _show(record)
     return 0
+
+
+def _measured(run: Path, source: Bundle, golden: Golden, plan: Plan, starts: int) -> Found:
+    found = Found()
+    # A process of its own: in this one threads read the servers' logs.
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as client:
+        for start in range(starts):
+            with subjects.running(run, source) as (found.subjects, skipped):
+                print(f"start {start + 1} of {starts}: {'; '.join(one.name for one in found.subjects)}", flush=True)
+                found.answers = [_checked(client, one, source, golden) for one in found.subjects]
+                measured, failed = rounds.measure(client, found.subjects, golden.texts, plan, random.Random(start))
+            found.missing |= skipped | failed
+            for load, own in measured.items():
+                found.starts[load].append(own)
+    return found
 
 
 def _parse() -> argparse.Namespace:
@@ -138,70 +150,6 @@ def beyond(measured: dict[str, Any], limits: Limits) -> list[str]:
     return [f"{what} is {found:.4g}, limit {limit:.4g}" for what, found, limit in checks if not found <= limit]
 
 
-def measure(
-    client: ProcessPoolExecutor, found: list[Subject], texts: list[str], arguments: argparse.Namespace, order: random.Random
-) -> tuple[Rounds, dict[str, str]]:
-    """The rounds of every subject and load, and why a peer has none: it failed under load. Raises ServerError where we do."""
-    rounds: Rounds = defaultdict(list)
-    failed: dict[str, str] = {}
-    for _ in range(arguments.rounds):
-        for concurrency in arguments.concurrency:
-            for one in order.sample(found, len(found)):
-                bodies = [one.protocol.body(text) for text in texts]
-                try:
-                    asked = client.submit(closed_loop.window, one.url, bodies, concurrency, arguments.seconds)
-                    rounds[one.name, concurrency].append(asked.result())
-                except ServerError as error:
-                    if one.ours:
-                        raise
-                    failed[one.name] = f"failed with {concurrency} texts in flight: {error.found}"
-            found = [one for one in found if one.name not in failed]
-    return rounds, failed
-
-
-def row(name: str, concurrency: int, starts: list[list[Window]]) -> dict[str, Any]:
-    """What was measured of one subject under one load: of each start its rounds."""
-    pooled = np.concatenate([one.latencies for rounds in starts for one in rounds])
-    return {
-        "subject": name,
-        "concurrency": concurrency,
-        "texts_per_second": [[one.texts_per_second for one in rounds] for rounds in starts],
-        **{f"p{p}_ms": float(np.percentile(pooled, p)) for p in (50, 99)},
-        "requests": int(pooled.size),
-        "client_cpu_ms": float(np.median([one.client_cpu_ms for rounds in starts for one in rounds])),
-    }
-
-
-def comparisons(names: tuple[list[str], list[str]], loads: list[int], windows: Windows) -> list[dict[str, Any]]:
-    """Each of ours against each peer, under every load: texts/s (above 1 is faster) and the p99 of a round (below 1 is faster)."""
-    found = []
-    for ours, theirs, concurrency in itertools.product(*names, loads):
-        mine, other = windows[ours, concurrency], windows[theirs, concurrency]
-        for measure, of, more in _MEASURES:
-            compared = ratio(
-                [np.array([of(one) for one in rounds]) for rounds in mine],
-                [np.array([of(one) for one in rounds]) for rounds in other],
-            )
-            found.append(
-                {
-                    "a": ours,
-                    "b": theirs,
-                    "concurrency": concurrency,
-                    "measure": measure,
-                    **compared,
-                    "verdict": _verdict(compared["interval"], more),
-                }
-            )
-    return found
-
-
-def _verdict(interval: list[float], more_is_better: bool) -> str:
-    low, high = interval
-    if low <= 1 <= high:
-        return "no difference"
-    return "faster" if (low > 1) == more_is_better else "slower"
-
-
 def _peer_versions() -> dict[str, str]:
     """Of what the peers are made of, as their environment says. Empty without one."""
     python = subjects.ENVIRONMENT / "bin" / "python"
@@ -215,23 +163,17 @@ def _peer_versions() -> dict[str, str]:
 
 
 def _show(record: dict[str, Any]) -> None:
-    shown = table(
-        "Slipway ÷ peer",
-        "Slipway",
-        "peer",
-        "in flight",
-        "of",
-        "ratio (95 %)",
-        "Slipway is",
-        left=("Slipway", "peer", "of", "Slipway is"),
-    )
+    columns = ("Slipway", "peer", "in flight", "texts/s, ratio (95 %)", "it is")
+    shown = table("Slipway ÷ peer", *columns, left=("Slipway", "peer", "it is"))
     for one in record["comparisons"]:
-        low, high = one["interval"]
-        figures = (str(one["concurrency"]), one["measure"], f"{one['ratio']:.3f} ({low:.3f} to {high:.3f})")
-        shown.add_row(one["a"], one["b"], *figures, one["verdict"])
+        if one["measure"] == "texts_per_second":
+            ratio = "{:.3f} ({:.3f} to {:.3f})".format(one["ratio"], *one["interval"]) if one["ratio"] else "–"
+            shown.add_row(one["a"], one["b"], str(one["concurrency"]), ratio, one["verdict"])
     console().print(shown)
-    for name, reason in record["skipped"].items():
-        print(f"{name}: skipped: {reason}")
+    for why in dict.fromkeys(one["why"] for one in record["comparisons"] if one["why"]):
+        print(f"invalid: {why}")
+    for name, why in record["skipped"].items():
+        print(f"skipped: {name}: {why}")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ class Answer(pydantic.BaseModel):  # type: ignore[misc, unused-ignore]
 def main() -> None:
     parser = classifier.parser(__doc__.split("\n")[0])
     parser.add_argument("--engine", choices=classifier.ENGINES, required=True)
+    parser.add_argument("--threads", type=int, default=0, help="of ONNX Runtime for one text; default: one a core")
     arguments = parser.parse_args()
-    classify = classifier.load(arguments.bundle, arguments.engine, arguments.onnx)
+    classify = classifier.load(arguments.bundle, arguments.engine, arguments.onnx, arguments.threads)
     app = fastapi.FastAPI()
 
     @app.post("/classify")  # type: ignore[untyped-decorator, unused-ignore]
