@@ -40,10 +40,12 @@ def _facts(record: dict[str, Any]) -> str:
         else ""
     )
     versions = ", ".join(f"{name} {version}" for name, version in record["peer_versions"].items())
-    machine = record["machine"]
-    effort = f"{record['starts']} starts × {record['rounds']} rounds, {record['texts']} texts of {record['mean_tokens']:.0f} tokens on average."
-    return (
-        f"Texts/s, Slipway ÷ peer (95 %): above 1, Slipway is faster; of p99, below 1. {effort}{invalid} Labels changed: {answers}. {what}."
-        f" The client took {min(cpu):.1f} to {max(cpu):.1f} ms of CPU a text. {versions}."
-        f" {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."
+    machine, tokens = record["machine"], f"{record['mean_tokens']:.0f} tokens on average"
+    sentences = (
+        "Texts/s, Slipway ÷ peer (95 %): above 1, Slipway is faster; of p99, below 1.",
+        f"{record['starts']} starts × {record['rounds']} rounds, {record['texts']} texts of {tokens}.{invalid}",
+        f"Labels changed: {answers}. {what}.",
+        f"The client took {min(cpu):.1f} to {max(cpu):.1f} ms of CPU a text. {versions}.",
+        f"{machine['cores']} cores of {machine['cpu']}, commit {record['commit']}.",
     )
+    return " ".join(sentences)
