@@ -33,7 +33,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -94,6 +94,9 @@ ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over
 bench: setup  ## measure RUN's models and two usual baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
 	$(MEASURE_SERVED)
 
+peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (15 minutes) → benchmarks/peers.json
+	@$(PY) -m benchmarks.peers.measure --run $(RUN)
+
 report: setup  ## render RUN's records → RUN/report.html
 	$(REPORT)
 
@@ -120,6 +123,13 @@ lock: setup  ## resolve the requirement files anew
 
 clean:  ## remove what was built, but not runs/
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache
+
+# 2 GB. pip sync brings what is there up to date, so that it is made once.
+.tools/peers/ready: benchmarks/peers/requirements.txt | setup
+	@echo "peers       into .tools/peers"
+	@[ -x .tools/peers/bin/python ] || .tools/uv/bin/uv venv --quiet --python $(PYTHON) --no-python-downloads .tools/peers
+	@UV_CACHE_DIR=$(CURDIR)/.tools/cache/uv .tools/uv/bin/uv pip sync --quiet --python .tools/peers/bin/python --require-hashes $<
+	@touch $@
 
 # The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because code changed;
 # ask for that with `make train`.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import pages
+from benchmarks.peers import page as peers
 from train import errors, manifest
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -234,6 +235,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "training_accuracy.json": _training_accuracy,
     "training_speed.json": _training_speed,
     "scaling.json": _scaling,
+    "peers.json": peers.table,
     "gpu/engines.json": pages.engines,
     "gpu/serving.json": pages.serving,
 }
