@@ -3,6 +3,7 @@
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
 #   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=  PUBLISHED=  VERSION=
+#   A=  B=  (runs to compare)  BENCH=quick  PRICE=  (of this machine, an hour)  BENCH_ARGS=  (what else python -m serving.benchmark --help has)
 #   REPOSITORY_ARGS=  (what else python -m serving.build_repository --help has; make tune finds some)
 
 PYTHON ?= python3.11
@@ -19,6 +20,9 @@ TRAIN_ROWS ?= 0
 GOLDEN_ROWS ?= 0
 PORT ?= 8000
 P99 ?= 100
+BENCH ?= quick
+PRICE ?=
+BENCH_ARGS ?=
 RATE ?=
 REPOSITORY_ARGS ?=
 TEXT ?= Oil prices fall as OPEC raises output
@@ -29,7 +33,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench report compare doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -87,8 +91,11 @@ serve: setup  ## run Triton on RUN/model_repository, or with PUBLISHED=1 on mode
 ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over HTTP and gRPC
 	@$(PY) -m serving.ask --port $(PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"
 
-bench: setup  ## measure the served model with perf_analyzer → RUN/benchmark.json
-	$(BENCH)
+bench: setup  ## measure RUN's models and two usual baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
+	$(MEASURE_SERVED)
+
+peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (15 minutes) → benchmarks/peers.json
+	@$(PY) -m benchmarks.peers.measure --run $(RUN)
 
 report: setup  ## render RUN's records → RUN/report.html
 	$(REPORT)
@@ -100,7 +107,7 @@ doctor:  ## what this machine can run, what is missing, and the command that pro
 	@if [ -x $(PY) ]; then $(PY) -m setup.doctor; else $(PYTHON) -m setup.doctor; fi
 
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by number of tests, the slow files with few would come last
 
 test-gpu:  ## acceptance on a GPU: CUDA variants, TensorRT, TF-TRT (PY=.tools/gpu/bin/python; in NVIDIA's container PY=python3)
 	@$(PY) -m pytest -m gpu -rs -W default tests/gpu
@@ -120,6 +127,13 @@ lock: setup  ## resolve the requirement files anew
 clean:  ## remove what was built, but not runs/
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache
 
+# 2 GB. pip sync brings what is there up to date, so that it is made once.
+.tools/peers/ready: benchmarks/peers/requirements.txt | setup
+	@echo "peers       into .tools/peers"
+	@[ -x .tools/peers/bin/python ] || .tools/uv/bin/uv venv --quiet --python $(PYTHON) --no-python-downloads .tools/peers
+	@UV_CACHE_DIR=$(CURDIR)/.tools/cache/uv .tools/uv/bin/uv pip sync --quiet --python .tools/peers/bin/python --require-hashes $<
+	@touch $@
+
 # The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because code changed;
 # ask for that with `make train`.
 
@@ -135,7 +149,8 @@ ADOPT = $(if $(SAVED_MODEL),@$(PY) -m export.adopt --saved-model "$(SAVED_MODEL)
 EXPORT = @$(PY) -m export.convert --run $(RUN)
 REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN) $(REPOSITORY_ARGS)
 VERIFY = @rm -f $(RUN)/.verified $(RUN)/.measured; $(PY) -m serving.verify_served --run $(RUN)
-BENCH = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN)
+MEASURE_SERVED = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN) --setting $(BENCH) --p99-ms $(P99) \
+    $(if $(PRICE),--price-per-hour $(PRICE)) $(BENCH_ARGS)
 REPORT = @$(PY) -m serving.report --run $(RUN)
 
 # Other settings than the last time are another model.
@@ -158,5 +173,5 @@ $(RUN)/.verified: $(RUN)/model_repository/repository.json
 	@touch $@
 
 $(RUN)/.measured: $(RUN)/.verified
-	$(BENCH)
+	$(MEASURE_SERVED)
 	@touch $@

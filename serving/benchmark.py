@@ -1,162 +1,199 @@
-"""Measure the served model with perf_analyzer: golden texts with their own lengths, a concurrency sweep, HTTP and gRPC.
+"""Measure a run with perf_analyzer: what it serves, its other variants and two usual baselines, on golden texts, in one server.
 
-All loads are repeated in rounds, one after the other in each, so that a drift of the machine meets them all. The
-engine's own limit is measured in the same rounds. Writes benchmark.json.
+Every load is run once a round, in another order each, and the engine alone beside them. What was measured is kept at once, so that
+the same command goes on after Ctrl-C. Writes benchmark.json (docs/benchmark.schema.json); exits 1 when a load FAILED.
 
-    python -m serving.benchmark --run runs/demo
+    python -m serving.benchmark --run runs/demo                     four minutes on 2 cores
+    python -m serving.benchmark --run runs/demo --setting full      half an hour
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
+import dataclasses
 import tempfile
-from collections import defaultdict
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving import client, perf_analyzer, triton
-from serving.perf_analyzer import Load, Result
+from export import artifact
+from serving import (
+    bench_inputs,
+    bench_plan,
+    bench_repository,
+    bench_rounds,
+    bench_rows,
+    bench_server,
+    bench_table,
+    choice,
+    embedded_models,
+    energy,
+)
+from serving.bench_journal import PARTIAL, Journal
+from serving.bench_plan import SETTINGS, Planned, Setting
+from serving.bench_repository import Origin, Subject
+from serving.bench_rounds import Bench
+from serving.bench_server import Clock
+from serving.gpu_watch import GpuWatch
 from serving.records import BENCHMARK, REPOSITORY, TEXT_MODEL
-from serving.triton import Server
-from train import bundle, errors, manifest, provenance, terminal
-
-_PERCENTILES = (50, 90, 99)
+from train import bundle, errors, manifest, provenance
+from train.errors import Interrupted
 
 
 def main() -> int:
-    arguments = _parse()
-    source = bundle.load(arguments.run / "bundle")
-    repository = arguments.run / "model_repository"
-    texts = bundle.load_golden(source).texts[: arguments.texts]
-    print(_cost_card(arguments), flush=True)
-    with tempfile.TemporaryDirectory() as scratch, triton.running(repository) as server:
-        inputs = Path(scratch) / "texts.json"
-        perf_analyzer.write_texts(texts, source.task, inputs)
-        loads = [
-            Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
-            for protocol in client.PROTOCOLS
-            for concurrency in arguments.concurrency
-        ]
-        measured, limits = _rounds(loads, inputs, arguments)
-        padding = _padding(server)
-    rows = [_row(load, results) for load, results in measured.items()]
-    limit = float(np.median([one["texts_per_second"] for one in limits]))
-    record = {
-        "model": TEXT_MODEL,
-        "variant": manifest.read(repository, REPOSITORY, f"make repository RUN={arguments.run}")[TEXT_MODEL],
-        "repository_sha256": manifest.sha256(repository / REPOSITORY),
-        "rounds": arguments.rounds,
-        "texts": len(texts),
-        "rows": rows,
-        "engine_limit": {"texts_per_second": limit, "rounds": limits},
-        "padding": padding,
-        **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
-    }
+    arguments, clock, started = _parse(), Clock(), time.monotonic()
+    setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
+    of = bench_repository.origin(arguments.run)
+    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
+        planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
+        skipped |= _gpu_skipped(gpu, no_cuda)
+    record = _record(arguments, setting, of, subjects, skipped, planned, journal)
+    seconds = time.monotonic() - started
+    record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}
     manifest.write_json(arguments.run / BENCHMARK, record)
-    _show(record)
-    return 0 if all(row["status"] == "ok" for row in rows) else 1
+    journal.remove()
+    bench_table.show(record)
+    return int(any(row["status"] == "FAILED" for row in record["rows"]))
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16, 64], help="clients in the closed loop")
-    parser.add_argument("--rounds", type=int, default=3, help="how often every load is repeated")
-    parser.add_argument("--window-ms", type=int, default=1000, help="length of each of perf_analyzer's windows, three or more")
-    parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
+    parser.add_argument("--setting", choices=tuple(SETTINGS), default="quick", help="how much is measured; default: quick")
+    parser.add_argument("--subjects", nargs="+", default=[], help="only these beside text_classifier; default: all")
+    parser.add_argument("--rounds", type=_count, help="how often every load is repeated; 5 or more for verdicts")
+    parser.add_argument("--concurrency", type=_count, nargs="+", help="clients in the closed loops")
+    parser.add_argument("--window-ms", type=_count, help="the shortest of perf_analyzer's windows, three or more a round")
+    parser.add_argument("--texts", type=_count, help="golden texts sent in turn")
+    parser.add_argument("--p99-ms", type=_positive, default=100.0, help="what 99 of 100 texts have to be answered within")
+    parser.add_argument("--price-per-hour", type=_positive, help="of this machine, for the cost of a million texts")
+    parser.add_argument("--currency", default="USD", help="of that price")
     return parser.parse_args()
 
 
-def _cost_card(arguments: argparse.Namespace) -> str:
-    calls = arguments.rounds * len(client.PROTOCOLS) * len(arguments.concurrency)
-    minutes = calls * (3 * arguments.window_ms / 1000 + 2) / 60
-    return f"benchmark   {calls} runs of perf_analyzer, and the engine alone {arguments.rounds} times: about {minutes:.0f} minutes"
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100000, found {text}")
+    return int(text)
 
 
-def _rounds(
-    loads: list[Load], inputs: Path, arguments: argparse.Namespace
-) -> tuple[dict[Load, list[Result]], list[dict[str, Any]]]:
-    """Every load once a round, and the engine alone once a round."""
-    measured: dict[Load, list[Result]] = defaultdict(list)
-    limits = []
-    perf_analyzer.run(loads[0], inputs)  # the first requests warm the engine up and are not counted
-    for number in range(arguments.rounds):
-        for load in loads:
-            measured[load].append(perf_analyzer.run(load, inputs))
-        limits.append(_engine_limit(arguments.run, arguments.texts))
-        print(f"            round {number + 1} of {arguments.rounds}", flush=True)
-    return measured, limits
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return value
 
 
-def _engine_limit(run: Path, texts: int) -> dict[str, Any]:
-    version = run / "model_repository" / TEXT_MODEL / "1"
-    command = [sys.executable, "-m", "serving.engine_limit", str(version), str(run / "bundle" / "golden.jsonl")]
-    done = subprocess.run([*command, "--texts", str(texts)], capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def _padding(server: Server) -> dict[str, float]:
-    """Padding as the served model counted it over all rounds."""
-    counted = {}
-    for line in server.metrics().splitlines():
-        name, _, rest = line.partition("{")
-        if name.startswith("slipway_") and "_seconds" not in name and f'model="{TEXT_MODEL}"' in rest:
-            counted[name.removeprefix("slipway_")] = float(rest.rpartition(" ")[2])
-    return {**counted, "waste": counted["padding_tokens"] / (counted["tokens"] + counted["padding_tokens"])}
-
-
-def _row(load: Load, results: list[Result]) -> dict[str, Any]:
-    """One load over all rounds: throughput by round, percentiles over every request."""
-    failures = [result.failure for result in results if result.failure]
-    row: dict[str, Any] = {
-        "protocol": load.protocol,
-        "concurrency": load.concurrency,
-        "status": "FAILED" if failures else "ok",
-        "failures": failures,
-        "errors": sum(result.errors for result in results),  # counted at the client
-        "command": results[0].command,
+def _setting(arguments: argparse.Namespace) -> Setting:
+    """The one named, or one's own where a flag changes it."""
+    changes: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("rounds", "window_ms", "texts") if getattr(arguments, name)
     }
-    latencies = np.concatenate([result.latencies for result in results])
-    if latencies.size:
-        rates = [result.throughput for result in results if not result.failure]
-        row |= {
-            "requests": int(latencies.size),
-            "throughput": float(np.median(rates)),
-            "throughput_least": min(rates),
-            "throughput_most": max(rates),
-            **{f"p{p}_ms": float(np.percentile(latencies, p)) for p in _PERCENTILES},
-        }
-    return row
+    if arguments.concurrency:
+        changes["concurrency"] = tuple(sorted(set(arguments.concurrency)))
+    if changes or arguments.subjects:
+        changes["name"] = "own"
+    return dataclasses.replace(SETTINGS[arguments.setting], **changes)
 
 
-def _show(record: dict[str, Any]) -> None:
-    columns = ("over", "clients", "texts/s", "least–most", "of engine", "p50 ms", "p90 ms", "p99 ms", "errors")
-    table = terminal.table(f"{TEXT_MODEL} on {record['variant']}, texts of their own lengths", *columns, left=("over",))
-    limit = record["engine_limit"]["texts_per_second"]
-    for row in record["rows"]:
-        if row["status"] == "FAILED":
-            table.add_row(row["protocol"], str(row["concurrency"]), terminal.VERDICTS["FAILED"], row["failures"][0])
-            continue
-        table.add_row(
-            row["protocol"],
-            str(row["concurrency"]),
-            f"{row['throughput']:.0f}",
-            f"{row['throughput_least']:.0f}–{row['throughput_most']:.0f}",
-            f"{row['throughput'] / limit:.0%}",
-            *(f"{row[f'p{p}_ms']:.1f}" for p in _PERCENTILES),
-            str(row["errors"]),
-        )
-    console = terminal.console()
-    console.print(table)
-    console.print(
-        f"[dim]the engine alone: {limit:.0f} texts/s; padding: {record['padding']['waste']:.1%} of the tokens computed[/]"
+def _measure(
+    scratch: Path, of: Origin, setting: Setting, subjects: list[Subject], gpu: GpuWatch, clock: Clock
+) -> tuple[list[Planned], Journal]:
+    """All loads in all rounds, or those that are missing. Raises Interrupted after Ctrl-C."""
+    inputs = bench_inputs.write(scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
+    every = bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there)
+    planned = [one for one in every if (one.kind, one.lengths) in inputs]
+    print(bench_plan.cost_card(setting, planned, subjects), flush=True)
+    repository = scratch / "model_repository"
+    with clock.stopped():  # tf2onnx takes half a minute, once
+        bench_repository.write(repository, of, subjects)
+    journal = Journal(of.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
+    if journal.taken_over:
+        print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
+    try:
+        with bench_server.running(repository, clock) as served:
+            bench_rounds.measure(Bench(of.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
+    except KeyboardInterrupt:
+        raise _interrupted(of.run, journal, planned, setting) from None
+    return planned, journal
+
+
+def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: Setting) -> Interrupted:
+    done, all_ = journal.count("load"), len(planned) * setting.rounds
+    return Interrupted(
+        "the benchmark was interrupted",
+        expected=f"{all_} measurements",
+        found=f"{done}, which are kept",
+        where=str(run / PARTIAL),
+        mend="the same command again: it goes on with the next",
     )
+
+
+def _gpu_skipped(gpu: GpuWatch, no_cuda: str) -> dict[str, str]:
+    """Of what a machine with a GPU measures more."""
+    skipped = {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+    return skipped | ({"text_<variant>_cuda": no_cuda} if no_cuda else {})
+
+
+def _record(
+    arguments: argparse.Namespace,
+    setting: Setting,
+    of: Origin,
+    subjects: list[Subject],
+    skipped: dict[str, str],
+    planned: list[Planned],
+    journal: Journal,
+) -> dict[str, Any]:
+    found = [bench_rows.measured(one, journal) for one in planned]
+    rows = [bench_rows.row(one, bench_rows.capacity(found, one.planned.subject)) for one in found]
+    facts = {one.name: one.facts() for one in subjects}
+    limits = journal.rounds("limit", TEXT_MODEL)
+    return {
+        "schema": 1,
+        "setting": setting.name,
+        "rounds": setting.rounds,
+        "texts": setting.texts,
+        "window_ms": setting.window_ms,
+        "bundle_sha256": of.source.sha256,
+        "repository_sha256": manifest.sha256(of.run / "model_repository" / REPOSITORY),
+        "model": TEXT_MODEL,
+        "variant": of.served[TEXT_MODEL],
+        "subjects": facts,
+        "skipped": skipped,
+        "rows": rows,
+        "comparisons": bench_rows.comparisons(found),
+        "engine_limit": {
+            "texts_per_second": _median(limits),
+            "rounds": limits,
+            "by_variant": {
+                str(one.variant): _median(each)
+                for one in subjects
+                if one.provider == embedded_models.PROVIDER and (each := journal.rounds("limit", one.name))
+            },
+        },
+        "padding": {"waste": limits[0]["padding_waste"], "by_length": limits[0]["by_length"]},
+        "choice": choice.choice(rows, facts, _losses(of, subjects), arguments.p99_ms, arguments.price_per_hour, arguments.currency),
+        "energy": energy.readable(),
+        "resumed_loads": journal.taken_over,
+        **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy", "tensorflow"),
+    }
+
+
+def _median(limits: list[dict[str, Any]]) -> float:
+    return float(np.median([one["texts_per_second"] for one in limits]))
+
+
+def _losses(of: Origin, subjects: list[Subject]) -> dict[str, float]:
+    """Subject → upper bound of the accuracy it loses against the SavedModel, as its gate found it; the SavedModel loses none."""
+    bounds = {name: artifact.verdict(one, of.source.sha256)["accuracy_loss_bound"] for name, one in of.artifacts.items()}
+    known = {one.name: bounds[one.variant] for one in subjects if one.variant in bounds}
+    return known | {one.name: 0.0 for one in subjects if one.name == bench_repository.REFERENCE}
 
 
 if __name__ == "__main__":

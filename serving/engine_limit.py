@@ -11,12 +11,15 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serving.records import MAX_BATCH
+
+_STEP = 16  # tokens
 
 
 def main() -> int:
@@ -39,12 +42,13 @@ def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(version))
     from engine import Engine  # type: ignore[import-not-found]
-    from microbatches import CostModel  # type: ignore[import-not-found]
+    from microbatches import CostModel, plan  # type: ignore[import-not-found]
     from tokenizer import Tokenizer  # type: ignore[import-not-found]
 
     settings = json.loads((version / "settings.json").read_text("utf-8"))
     tokenize = Tokenizer(version / "vocab.txt", lower_case=settings["lower_case"], max_seq_len=settings["max_seq_len"])
-    engine = Engine(version / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+    cost = CostModel(**settings["cost"])
+    engine = Engine(version / "model.onnx", settings["threads"], cost, settings["provider"])
     pairs = settings["task"] == "text_pair"
     texts = [tuple(text) for text in texts] if pairs else texts
     started = time.perf_counter()
@@ -62,7 +66,26 @@ def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
         "tokenizing_share": (tokenized - started) / (ended - started),
         "padding_waste": padding / (tokens + padding),
         "mean_tokens": tokens / len(texts),
+        "by_length": _by_length([np.array([len(row) for row in rows[batch]]) for batch in batches], lambda one: plan(one, cost)),
     }
+
+
+def _by_length(batches: list[Any], plan: Callable[[Any], list[Any]]) -> list[dict[str, Any]]:
+    """Padding waste of the texts of each length, in steps of _STEP tokens: a row is as wide as its micro-batch's longest."""
+    lengths, widths = np.concatenate(batches), []
+    for batch in batches:
+        width = np.empty_like(batch)
+        for rows in plan(batch):
+            width[rows] = batch[rows].max()
+        widths.append(width)
+    bins = (lengths - 1) // _STEP
+    found = []
+    for one in np.unique(bins):
+        of = bins == one
+        computed = int(np.concatenate(widths)[of].sum())
+        waste = 1 - int(lengths[of].sum()) / computed
+        found.append({"tokens": f"{one * _STEP + 1}–{(one + 1) * _STEP}", "texts": int(of.sum()), "waste": waste})
+    return found
 
 
 if __name__ == "__main__":

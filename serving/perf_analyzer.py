@@ -11,6 +11,7 @@ import json
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.connection import PROTOCOLS
 from setup import tools
 from train.errors import ToolError
 
 _TIME_LIMIT = 180  # seconds for one call
+_TELLING = 4  # lines of its output
+_NO_EXPORT = "perf_analyzer ended well, but its export of the requests is empty"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Load:
     concurrency: int
     window_ms: int  # of each of the windows it measures: three, or more when one had no answer
     rate: float = 0.0  # texts/s on average, their distances exponential (a Poisson process); 0: the closed loop
+    shared_memory: str = "none"  # system, cuda: where inputs and outputs lie; Triton's API for it has to be open
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,30 @@ class Result:
     throughput: float  # answered requests per second
     errors: int  # requests sent that got no answer
     failure: str  # "" when perf_analyzer ended well, else its exit status and message
+    exit_status: int | None = 0  # None: it did not end, and was ended
+
+    @property
+    def rejected(self) -> int:
+        """Requests refused for a full queue that are known of: perf_analyzer ends at the first. Triton's own count misses them."""
+        return int("maximum queue size" in self.failure)
+
+
+def closed_loops(model: str, address: Callable[[str], str], concurrency: Sequence[int], window_ms: int) -> list[Load]:
+    """Every protocol with every number of clients. `address` of a protocol is where the server listens."""
+    return [Load(model, one, address(one), clients, window_ms) for one in PROTOCOLS for clients in concurrency]
 
 
 def write_texts(texts: list[Any], task: str, path: Path) -> None:
     """perf_analyzer's input file of golden texts; it sends them in turn, each as it is."""
     path.write_text(json.dumps({"data": [_inputs(text, task) for text in texts]}), "utf-8")
+
+
+def write_ids(rows: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None, path: Path) -> None:
+    """The input file for a model of ids; rows, and where the model takes them their types, int32 [tokens]."""
+    given = {"input_word_ids": rows} | ({"input_type_ids": types} if types else {})
+    tensors = {name: [{"content": one.tolist(), "shape": [len(one)]} for one in values] for name, values in given.items()}
+    data = [dict(zip(tensors, row, strict=True)) for row in zip(*tensors.values(), strict=True)]
+    path.write_text(json.dumps({"data": data}), "utf-8")
 
 
 def _inputs(text: Any, task: str) -> dict[str, Any]:
@@ -68,6 +92,7 @@ def command(load: Load, inputs: Path, export: Path) -> list[str]:
         *("-u", load.address),
         *("--input-data", str(inputs)),
         *_arrivals(load),
+        *(("--shared-memory", load.shared_memory) if load.shared_memory != "none" else ()),
         *("--measurement-interval", str(load.window_ms)),
         *("--stability-percentage", "999"),
         *("--max-trials", "10"),  # a window without a single answer, on a busy machine, is followed by others
@@ -83,7 +108,15 @@ def _arrivals(load: Load) -> list[str]:
 
 
 def run(load: Load, inputs: Path) -> Result:
-    """Send the load. A failed run is a Result with its failure; ToolError when perf_analyzer is not there."""
+    """Send the load. A failed run is a Result with its failure; ToolError when perf_analyzer is not there.
+
+    Seen once in some hundred runs on a busy machine: it ended well, and its export was empty. Then it is run once more.
+    """
+    result = _run(load, inputs)
+    return _run(load, inputs) if result.failure == _NO_EXPORT else result
+
+
+def _run(load: Load, inputs: Path) -> Result:
     if not tools.PERF_ANALYZER_LIBRARIES.is_dir() or not tools.PERF_ANALYZER.exists():
         raise ToolError(
             "perf_analyzer is not there",
@@ -99,22 +132,29 @@ def run(load: Load, inputs: Path) -> Result:
         try:
             done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=_TIME_LIMIT, check=False)
         except subprocess.TimeoutExpired:
-            return _failed(arguments, f"no end within {_TIME_LIMIT} s")
+            return _failed(arguments, f"no end within {_TIME_LIMIT} s", None)
         if done.returncode != 0 or not export.exists():
-            lines = (done.stderr + done.stdout).strip().splitlines()
-            return _failed(arguments, f"exit status {done.returncode}: {lines[0] if lines else 'no message'}")
-        return _read(arguments, json.loads(export.read_text("utf-8")))
+            return _failed(arguments, f"exit status {done.returncode}: {_said(done.stderr + done.stdout)}", done.returncode)
+        written = export.read_text("utf-8")
+        return _read(arguments, json.loads(written)) if written else _failed(arguments, _NO_EXPORT, 0)
 
 
-def _failed(arguments: list[str], why: str) -> Result:
-    return Result(_shown(arguments), np.zeros(0), 0.0, 0, why)
+def _said(output: str) -> str:
+    """What of its output says why: that its threads failed comes first, why they did only after that."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " ".join(dict.fromkeys(lines[:_TELLING])) or "no message"
+
+
+def _failed(arguments: list[str], why: str, exit_status: int | None) -> Result:
+    failed = Result(_shown(arguments), np.zeros(0), 0.0, 0, why, exit_status)
+    return replace(failed, errors=failed.rejected)
 
 
 def _read(arguments: list[str], exported: dict[str, Any]) -> Result:
     requests = [one for experiment in exported["experiments"] for one in experiment["requests"]]
     answered = [one for one in requests if one["response_timestamps"]]
     if not answered:
-        return replace(_failed(arguments, "not one request was answered"), errors=len(requests))
+        return replace(_failed(arguments, "not one request was answered", 0), errors=len(requests))
     starts = np.array([one["timestamp"] for one in answered], np.int64)  # ns
     ends = np.array([one["response_timestamps"][-1] for one in answered], np.int64)
     throughput = len(answered) / ((ends.max() - starts.min()) / 1e9)

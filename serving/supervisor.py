@@ -66,7 +66,7 @@ def processes(server: Server) -> Processes:
 def _mended(server: Server, before: Processes, tell: Tell) -> bool:
     """Load models anew of which processes are gone though nobody unloaded them; False when that fails."""
     try:
-        for model in _lost(server, before):
+        for model in lost(server, before):
             _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
             control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
             _tell(server, tell, "info", f"{model} is served again")
@@ -76,7 +76,7 @@ def _mended(server: Server, before: Processes, tell: Tell) -> bool:
     return True
 
 
-def _lost(server: Server, before: Processes) -> list[str]:
+def lost(server: Server, before: Processes) -> list[str]:
     """Models of which a version has fewer processes than `before`, or none: one just loaded may be gone before it was ever seen.
 
     Triton is asked before and after the look: what it loads or unloads meanwhile is not lost.

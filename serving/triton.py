@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,10 +78,17 @@ def free_ports() -> Ports:
         return Ports(a.getsockname()[1], b.getsockname()[1], c.getsockname()[1])
 
 
-def start(repository: Path, ports: Ports, log: Path, key: str, candidates: Path | None = None) -> Server:
+def start(
+    repository: Path,
+    ports: Ports,
+    log: Path,
+    key: str,
+    candidates: Path | None = None,
+    closed: Sequence[str] = control.CLOSED,
+) -> Server:
     """Start Triton on a repository of build_repository or publish and wait until every model is ready. Its log is appended to.
 
-    `candidates` is a second repository, out of which models can be loaded later.
+    `candidates` is a second repository, out of which models can be loaded later; `closed` are the APIs that the key alone opens.
 
     Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
     """
@@ -89,7 +96,8 @@ def start(repository: Path, ports: Ports, log: Path, key: str, candidates: Path 
     check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    process = triton_process.start(_options([repository, candidates] if candidates else [repository], ports, shared_memory), key)
+    options = _options([repository, candidates] if candidates else [repository], ports, shared_memory)
+    process = triton_process.start(options, key, closed)
     log.touch()
     reader = threading.Thread(target=server_log.take, args=(process.stdout, log), daemon=True)
     reader.start()
@@ -236,10 +244,10 @@ def end(server: Server) -> bool:
 
 
 @contextmanager
-def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
+def running(repository: Path, ports: Ports | None = None, closed: Sequence[str] = control.CLOSED) -> Iterator[Server]:
     """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
     log = repository.parent / f"triton.{os.getpid()}.log"
-    server = start(repository, ports or free_ports(), log, control.new_key())
+    server = start(repository, ports or free_ports(), log, control.new_key(), closed=closed)
     try:
         yield server
     finally:

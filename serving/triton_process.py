@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 
 from serving import control
 from setup import tools
@@ -17,8 +18,10 @@ _RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
 _PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
 
 
-def start(options: list[str], key: str) -> subprocess.Popen[bytes]:
+def start(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
     """tritonserver with these options, what it says on `stdout`. It ends in good order when the thread that started it has.
+
+    `closed` are the APIs that the key alone opens.
 
     Raises ToolError without Triton.
     """
@@ -31,13 +34,13 @@ def start(options: list[str], key: str) -> subprocess.Popen[bytes]:
                 where=str(part),
                 mend="make setup",
             )
-    closed = [f"--{option}={','.join(control.CLOSED)}:{control.HEADER}={_PLACEHOLDER}" for option in _RESTRICTING]
+    restricted = [f"--{option}={','.join(closed)}:{control.HEADER}={_PLACEHOLDER}" for option in _RESTRICTING]
     key_out, key_in = os.pipe()
     with os.fdopen(key_in, "w") as pipe:
         pipe.write(key)
     try:
         return subprocess.Popen(
-            [str(tools.TRITON_SERVER), *options, *closed],
+            [str(tools.TRITON_SERVER), *options, *restricted],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

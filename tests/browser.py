@@ -17,6 +17,12 @@ _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--di
 _PATIENCE = 60  # seconds
 _OWN = ("file:", "data:", "blob:")  # addresses that are not on a network
 
+# Scripts for `Page.evaluate`: ids of the figures that show data; ids that are given twice.
+DRAWN = """[...document.querySelectorAll(".js-plotly-plot")].filter(one => one.querySelector(
+    ".scatterlayer .point, .scatterlayer .js-line, .barlayer .point, .heatmaplayer image")).map(one => one.id)"""
+REPEATED = """[...document.querySelectorAll("[id]")].filter(one => !one.closest("svg")).map(one => one.id)
+    .filter((id, at, all) => all.indexOf(id) !== at)"""
+
 
 @dataclass
 class Page:

@@ -12,6 +12,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import golden
 import inputs
 import numpy as np
 from engine import Engine
@@ -34,6 +35,7 @@ class TritonPythonModel:
         self._most_tokens, self._most_ids = settings["max_seq_len"], settings["vocabulary_size"]
         self._pairs = settings["task"] == "text_pair"
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        golden.answer(self._engine, settings["golden"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 
@@ -75,7 +77,9 @@ class TritonPythonModel:
         """The logits of each request, from one run for all of them."""
         rows = [_unpadded(row) for ids, _ in inputs for row in ids]
         types = [row for _, types in inputs for row in types] if self._pairs else None
+        started = time.perf_counter()
         result = self._engine.run(rows, types and [one[: len(row)] for one, row in zip(types, rows, strict=True)])
+        self._counters.waited("engine", len(inputs), time.perf_counter() - started)
         self._counters.count(result)
         start = 0
         for ids, _ in inputs:

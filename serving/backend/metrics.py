@@ -18,6 +18,8 @@ _COUNTERS = {
     "slipway_batches": "Batches of texts, as Triton's batcher made them",
     "slipway_micro_batches": "Runs of the engine that they were cut into",
     "slipway_truncated": "Texts cut at max_seq_len",
+    "slipway_tokenizing_seconds": "Seconds that requests waited while their batch was tokenized",
+    "slipway_engine_seconds": "Seconds that requests waited while the engine ran their batch",
     "slipway_errors": "Requests refused, or failed on; Triton counts them as successes",
 }
 _SECONDS = "slipway_request_seconds"
@@ -49,6 +51,10 @@ class Counters:
             ("slipway_truncated", truncated),
         ):
             self._counters[name].increment(value)
+
+    def waited(self, stage: str, requests: int, seconds: float) -> None:
+        """So many requests waited so long for a stage of their batch: tokenizing, engine."""
+        self._counters[f"slipway_{stage}_seconds"].increment(requests * seconds)
 
     def answered(self, responses: list[Any], seconds: float) -> None:
         """One batch of requests, all of which waited this long: from its arrival to its answers."""

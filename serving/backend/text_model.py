@@ -13,6 +13,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import golden
 import inputs
 import labels
 import numpy as np
@@ -44,6 +45,7 @@ class TritonPythonModel:
             expected_sha256=settings["vocabulary_sha256"],
         )
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        golden.answer(self._engine, settings["golden"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 
@@ -55,9 +57,11 @@ class TritonPythonModel:
         return responses
 
     def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
+        started = time.perf_counter()
         given = self._read(requests)
+        self._counters.waited("tokenizing", len(requests), time.perf_counter() - started)
         flat = [row for rows in given if not isinstance(rows, Refused) for row in rows]
-        answers = self._answer(flat) if flat else {}
+        answers = self._answer(flat, len(requests)) if flat else {}
         responses, start = [], 0
         for name, rows in zip(names, given, strict=True):
             if isinstance(rows, Refused):
@@ -85,11 +89,13 @@ class TritonPythonModel:
             return refused
         return rows
 
-    def _answer(self, rows: list[tuple[Any, Tokens]]) -> dict[str, Any]:
-        """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]."""
+    def _answer(self, rows: list[tuple[Any, Tokens]], requests: int) -> dict[str, Any]:
+        """Output name → values [texts, …], an array, or a list of a tagger's arrays [words, …]; `requests` wait for them."""
         tokens = [one for _, one in rows]
         types = [np.array(row.types, np.int32) for row in tokens] if self._task == "text_pair" else None
+        started = time.perf_counter()
         result = self._engine.run([np.array(row.ids, np.int32) for row in tokens], types)
+        self._counters.waited("engine", requests, time.perf_counter() - started)
         truncated = np.array([[row.truncated] for row in tokens])
         self._counters.count(result, int(truncated.sum()))
         counts = {"truncated": truncated, "tokens": np.array([[len(row.ids)] for row in tokens], np.int32)}

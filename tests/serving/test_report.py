@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,8 @@ from tests import browser
 from tests.serving import reported
 
 PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
-# The figures that show data, by id.
-DRAWN = """[...document.querySelectorAll(".js-plotly-plot")].filter(one => one.querySelector(
-    ".scatterlayer .point, .scatterlayer .js-line, .barlayer .point, .heatmaplayer image")).map(one => one.id)"""
-REPEATED = """[...document.querySelectorAll("[id]")].map(one => one.id).filter((id, at, all) => all.indexOf(id) !== at
-    && !document.getElementById(id).closest("svg"))"""
-PRESS = """[...document.querySelectorAll(".choices button")].find(one => one.textContent === "p50").click()"""
+PRESS = """void [...document.querySelectorAll("#fast button")].find(one => one.textContent === "p50").click()"""
 SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
 
 
 def said(html: str) -> str:
@@ -47,26 +42,34 @@ def shown(written: Path) -> str:
     return said(written.read_text("utf-8"))
 
 
-@needs_chromium
-@pytest.mark.parametrize(("width", "dark"), [(1200, False), (500, True)])
-def test_a_browser_draws_every_plot_and_asks_for_nothing(written: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    with browser.opened(written, tmp_path, width, dark) as opened:
-        assert set(opened.evaluate(DRAWN)) == PLOTS
-        assert opened.evaluate(REPEATED) == []
-        assert opened.evaluate("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways
-        assert (opened.requested, opened.errors) == ([], [])
+@pytest.fixture(scope="module", params=[(1200, False), (500, True)], ids=["wide", "phone, dark"])
+def opened(request: pytest.FixtureRequest, written: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with browser.opened(written, tmp_path_factory.mktemp("profile"), *request.param) as page_:
+        yield page_
 
 
-@needs_chromium
-def test_a_button_draws_another_percentile(written: Path, tmp_path: Path) -> None:
-    with browser.opened(written, tmp_path) as opened:
-        title, p99 = opened.evaluate(SHOWN)
-        assert title == {"text": "p99 latency (ms)"} or title == "p99 latency (ms)"
-        opened.evaluate(PRESS.replace(".choices", "#fast .choices"))
-        title, p50 = opened.evaluate(SHOWN)
-        assert title == "p50 latency (ms)"
-        assert p50 < p99
-        assert opened.errors == []
+def test_every_plot_is_drawn(opened: browser.Page) -> None:
+    assert set(opened.evaluate(browser.DRAWN)) == PLOTS
+
+
+def test_no_id_is_given_twice(opened: browser.Page) -> None:
+    assert opened.evaluate(browser.REPEATED) == []
+
+
+def test_nothing_has_to_be_scrolled_sideways(opened: browser.Page) -> None:
+    assert opened.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_a_button_draws_another_percentile(opened: browser.Page) -> None:
+    (_, p99), pressed, (title, p50) = (opened.evaluate(script) for script in (SHOWN, PRESS, SHOWN))
+    assert (title, pressed) == ("p50 latency (ms)", None)
+    assert p50 < p99
+
+
+def test_the_page_asks_for_nothing_and_has_nothing_to_complain_of(opened: browser.Page) -> None:
+    assert (opened.requested, opened.errors) == ([], [])
 
 
 def test_what_was_run_and_the_verdicts_come_first(shown: str) -> None:

@@ -1,0 +1,86 @@
+"""What every peer does with its texts, as its users would write it: tokenize, pad to the longest, run, name the label.
+
+Runs in .tools/peers. The weights are the run's own. ONNX Runtime's idle threads do not spin, as in Slipway, since they would take
+the cores from whoever shares them; all else is as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from train import bundle
+from train.bundle import Bundle
+from train.ragged import INPUTS
+
+ENGINES = ("onnxruntime", "tensorflow")
+Floats = NDArray[np.float32]
+Infer = Callable[[dict[str, Any]], Floats]  # arrays int32 [batch, sequence] by input name → logits [batch, labels]
+
+
+@dataclass(frozen=True)
+class Answers:
+    labels: list[str]  # [texts]
+    probabilities: Floats  # [texts]
+    logits: Floats  # [texts, labels]
+
+
+def parser(what: str) -> argparse.ArgumentParser:
+    """The flags that every peer takes."""
+    made = argparse.ArgumentParser(description=what, allow_abbrev=False)
+    made.add_argument("--bundle", type=Path, required=True, help="a run's bundle: vocabulary, labels, SavedModel")
+    made.add_argument("--onnx", type=Path, required=True, help="the model file for ONNX Runtime")
+    made.add_argument("--port", type=int, required=True, help="on loopback")
+    return made
+
+
+def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable[[Sequence[str]], Answers]:
+    """texts → answers. `engine` is one of ENGINES; `onnx` and `threads` (of one run; 0: one a core) are for the first of them."""
+    source = bundle.load(directory)
+    tokenizer = tokenizers.BertWordPieceTokenizer(str(source.vocabulary), lowercase=source.lower_case)
+    tokenizer.enable_truncation(source.max_seq_len)
+    tokenizer.enable_padding()  # to the longest of the batch
+    infer = _onnxruntime(onnx, threads) if engine == "onnxruntime" else _tensorflow(source)
+    labels = source.labels
+
+    def classify(texts: Sequence[str]) -> Answers:
+        encodings = tokenizer.encode_batch(list(texts))
+        parts = ("ids", "attention_mask", "type_ids")
+        logits = infer(
+            {name: np.array([getattr(one, part) for one in encodings], np.int32) for name, part in zip(INPUTS, parts, strict=True)}
+        )
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return Answers([labels[i] for i in logits.argmax(axis=1)], probabilities.max(axis=1), logits)
+
+    return classify
+
+
+def _onnxruntime(model: Path, threads: int) -> Infer:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    wanted = {one.name for one in session.get_inputs()}
+    return lambda feed: session.run(["logits"], {name: feed[name] for name in wanted})[0]  # type: ignore[no-any-return, unused-ignore]
+
+
+def _tensorflow(source: Bundle) -> Infer:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(source.saved_model))
+    signature = loaded.signatures["serving_default"]
+
+    def infer(feed: dict[str, Any], _: Any = loaded) -> Floats:  # the signature holds its variables only weakly
+        return signature(**{name: tf.constant(value) for name, value in feed.items()})["logits"].numpy()  # type: ignore[no-any-return, unused-ignore]
+
+    return infer

@@ -1,0 +1,52 @@
+"""A peer: PyTriton, whose dynamic batcher hands over up to 64 texts; ONNX Runtime runs them padded to the longest.
+
+.tools/peers/bin/python -m benchmarks.peers.serve_pytriton --bundle runs/agnews/bundle \\
+    --onnx runs/agnews/artifacts/ort_fp32/model.onnx --port 9100
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import numpy as np
+from pytriton.decorators import batch  # type: ignore[import-not-found, unused-ignore]
+from pytriton.model_config import ModelConfig, Tensor  # type: ignore[import-not-found, unused-ignore]
+from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-found, unused-ignore]
+
+from benchmarks.peers import classifier
+
+MODEL = "classifier"
+_MAX_BATCH = 64  # as text_classifier's
+_LOOPBACK = "127.0.0.1"
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or its Triton, memory and directory would be left behind
+    arguments = classifier.parser(__doc__.split("\n")[0]).parse_args()
+    classify = classifier.load(arguments.bundle, "onnxruntime", arguments.onnx)
+
+    @batch  # type: ignore[untyped-decorator, unused-ignore]
+    def infer(text: Any) -> dict[str, Any]:
+        """text: bytes [batch, 1]."""
+        found = classify([one.decode() for one in text[:, 0]])
+        return {
+            "label": np.array([[one.encode()] for one in found.labels]),
+            "probability": found.probabilities[:, None],
+            "logits": found.logits,
+        }
+
+    server = TritonConfig(http_address=_LOOPBACK, http_port=arguments.port, allow_grpc=False, allow_metrics=False)
+    outputs = [
+        Tensor(name=name, dtype=dtype, shape=shape)
+        for name, dtype, shape in (("label", bytes, (1,)), ("probability", np.float32, (1,)), ("logits", np.float32, (-1,)))
+    ]
+    with Triton(config=server) as triton:
+        triton.bind(
+            MODEL, infer, [Tensor(name="text", dtype=bytes, shape=(1,))], outputs, config=ModelConfig(max_batch_size=_MAX_BATCH)
+        )
+        triton.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Which loads a benchmark runs, and about how long that takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from serving import client, embedded_models
+from serving.bench_repository import Subject
+from serving.records import TEXT_MODEL
+from train import provenance
+
+NETWORK, SYSTEM, CUDA = "network", "system_shared_memory", "cuda_shared_memory"
+_WINDOWS = 3.6  # of perf_analyzer in one run: three, and what lies between them
+_STARTING = 0.2  # seconds of its own start and end
+_BEFORE, _ENGINE = 25, 4  # seconds until all models are loaded and warm, and of the engine alone
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How much is measured."""
+
+    name: str  # quick, full; own when a flag changed something
+    rounds: int
+    texts: int  # golden texts sent in turn
+    window_ms: int  # the shortest; longer where a window would not hold a turn of all clients
+    concurrency: tuple[int, ...]  # clients in the closed loops
+    shares: tuple[float, ...]  # of the capacity, offered at random
+    lengths: tuple[int, ...]  # tokens of the texts that are all of one length
+    everything: bool  # every subject under every load, or each once and text_classifier more
+
+    @property
+    def middle(self) -> int:
+        """The load under which all are compared."""
+        return self.concurrency[len(self.concurrency) // 2]
+
+
+SETTINGS = {
+    "quick": Setting("quick", 5, 1000, 400, (1, 16, 64), (0.7, 1.1), (64,), False),
+    "full": Setting("full", 5, 1000, 600, (1, 4, 16, 64), (0.5, 0.7, 0.9, 1.1), (16, 64, 128), True),
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One row of the record: a closed loop of so many clients, or a share of the capacity that arrives at random."""
+
+    subject: str
+    kind: str
+    protocol: str
+    transport: str
+    lengths: str | int  # own, or tokens
+    concurrency: int | None
+    share: float | None = None
+
+    @property
+    def id(self) -> str:
+        load = f"r{self.share:.0%}".removesuffix("%") if self.share else str(self.concurrency)
+        return f"{self.subject}/{self.protocol}/{self.transport}/{self.lengths}/{load}"
+
+
+def plan(setting: Setting, subjects: Sequence[Subject], longest: int, gpu: bool) -> list[Planned]:
+    """Every load, once; the closed loops first. No text is longer than `longest` tokens."""
+    lengths = [tokens for tokens in setting.lengths if tokens <= longest]
+    first_ids = next((one.name for one in subjects if one.kind == "ids"), "")
+    loads: list[Planned] = []
+    for one in subjects:
+        loads += _closed(one, setting, whole=setting.everything or one.name == TEXT_MODEL, gpu=gpu, first_ids=first_ids)
+        if one.kind == "text" and (one.name == TEXT_MODEL or (setting.everything and one.baseline)):
+            loads += [Planned(one.name, one.kind, "grpc", NETWORK, tokens, setting.middle) for tokens in lengths]
+    open_ = [one for one in subjects if one.name in (TEXT_MODEL, *([first_ids] if setting.everything else []))]
+    return loads + [Planned(one.name, one.kind, "grpc", NETWORK, "own", None, share) for one in open_ for share in setting.shares]
+
+
+def _closed(one: Subject, setting: Setting, whole: bool, gpu: bool, first_ids: str) -> list[Planned]:
+    """A subject's closed loops. Baselines and, in the quick setting, other variants than text_classifier's have one way in."""
+    if one.baseline or not whole:
+        if one.kind == "ids" and one.name != first_ids and not setting.everything:
+            return []
+        ways = [("grpc", NETWORK), *([("grpc", SYSTEM)] if one.kind == "ids" else [])]
+    else:
+        ways = [*((protocol, NETWORK) for protocol in client.PROTOCOLS), ("grpc", SYSTEM)]
+    if gpu and one.kind == "ids":
+        ways.append(("grpc", CUDA))
+    alone = (setting.middle,)
+    return [
+        Planned(one.name, one.kind, protocol, transport, "own", clients)
+        for protocol, transport in ways
+        for clients in (setting.concurrency if whole and (setting.everything or transport == NETWORK) else alone)
+    ]
+
+
+def cost_card(setting: Setting, planned: Sequence[Planned], subjects: Sequence[Subject]) -> str:
+    """About how long it takes, from a guess: a core answers 75 texts a second, of a baseline 12."""
+    slow = {one.name for one in subjects if one.baseline}
+    once = [_STARTING + _WINDOWS * max(setting.window_ms / 1000, _turn(one, slow, embedded_models.cores())) for one in planned]
+    minutes = (_BEFORE + setting.rounds * (sum(once) + _ENGINE * (len(subjects) if setting.everything else 1))) / 60
+    calls = f"{setting.rounds} rounds of {len(planned)} loads on {len(subjects)} models, and the engine alone"
+    return f"benchmark   {setting.name}: {calls}, about {minutes:.0f} minutes"
+
+
+def _turn(one: Planned, slow: set[str], cores: int) -> float:
+    """Seconds in which every client is answered once, or a hundred texts arrive."""
+    rate = cores * (12 if one.subject in slow else 75)
+    return (one.concurrency or 100 / (one.share or 1)) / rate
+
+
+def key(setting: Setting, planned: Sequence[Planned], repository_sha256: str) -> dict[str, Any]:
+    """What has to be the same for measurements to belong to one benchmark, as JSON gives it back."""
+    machine = provenance.machine()
+    facts = {
+        "repository_sha256": repository_sha256,
+        "setting": asdict(setting),
+        "planned": [one.id for one in planned],
+        "machine": [machine["cpu"], machine["cores"]],
+    }
+    return dict(json.loads(json.dumps(facts)))

@@ -1,0 +1,292 @@
+"""benchmarks.peers, as far as it needs no package that .venv has not: the load, the rules of the comparison, the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from benchmarks.peers import classifier, closed_loop, measure, page, protocols, rounds, subjects
+from benchmarks.peers.closed_loop import Window
+from benchmarks.peers.protocols import KSERVE, PLAIN
+from benchmarks.peers.rounds import Plan, Round
+from benchmarks.peers.subjects import Peer, Subject
+from export.variants import VARIANTS
+from serving.records import TEXT_MODEL
+from serving.triton import HOST, Server
+from tests.conftest import CHECKOUT
+from train import bundle
+from train.errors import ServerError
+
+QUIET = {"others_share": 0.0, "steal_share": 0.0, "mhz": None}
+
+
+@dataclass
+class Application:
+    """A server that answers a body with itself, all waiting clients at once, a moment after `together` of them have come."""
+
+    together: int = 1
+    pause: float = 0.02  # s
+    fails: bool = False
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    most_waiting: int = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body, turn = await request.read(), asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        self.most_waiting = max(self.most_waiting, len(self.waiting))
+        if len(self.waiting) >= self.together:
+            done, self.waiting = self.waiting, []
+            asyncio.get_running_loop().call_later(self.pause, lambda: [one.set_result(None) for one in done if not one.done()])
+        await turn
+        return web.Response(body=body, status=500 if self.fails else 200)
+
+
+@contextmanager
+def served(application: Application) -> Iterator[str]:
+    """Its address, for the block."""
+    loop, started = asyncio.new_event_loop(), threading.Event()
+    address = []
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_post("/", application.answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0).start()
+        address.append(f"http://{HOST}:{runner.addresses[0][1]}/")
+        return runner
+
+    def run() -> None:
+        runner = loop.run_until_complete(start())
+        started.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait()
+    try:
+        yield address[0]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_answers_come_in_the_order_of_the_texts() -> None:
+    bodies = [str(number).encode() for number in range(50)]
+    with served(Application(pause=0.001)) as url:
+        assert closed_loop.answers(url, bodies, concurrency=8) == bodies
+
+
+def test_as_many_texts_are_in_flight_as_the_load_says() -> None:
+    application = Application(together=6)
+    with served(application) as url:
+        closed_loop.window(url, [b"a", b"b"], concurrency=6, seconds=0.1)
+    assert application.most_waiting == 6
+
+
+def test_a_server_that_answers_in_bursts_is_not_measured_by_where_the_window_ends() -> None:
+    """Eight answers every 0.2 s, in a window of 0.3 s: one burst and a half."""
+    with served(Application(together=8, pause=0.2)) as url:
+        found = closed_loop.window(url, [b"a"], concurrency=8, seconds=0.3)
+    assert len(found.latencies) == 32  # four bursts
+    assert 20 < found.texts_per_second <= 8 / 0.2
+    assert found.latencies.min() >= 195
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda url: closed_loop.answers(url, [b"oil"], 1), lambda url: closed_loop.window(url, [b"oil"], 2, 0.1)]
+)
+def test_an_answer_that_is_none_ends_the_measurement_with_what_it_said(ask: Callable[[str], object]) -> None:
+    with served(Application(fails=True)) as url, pytest.raises(ServerError, match="status 500: oil"):
+        ask(url)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(ServerError, match=f"{HOST}:9"):
+        closed_loop.window(f"http://{HOST}:9/", [b"oil"], 2, 0.1)
+
+
+def test_tritons_protocol_is_what_a_real_triton_takes_and_gives(echo_server: Server) -> None:
+    url = f"http://{echo_server.http}{protocols.kserve_path(TEXT_MODEL)}"
+    [answer] = closed_loop.answers(url, [KSERVE.body('Oil "prices", naïve\n')], 1)
+    assert len(KSERVE.logits(answer)) == 2
+
+
+def test_an_applications_own_json_holds_any_text() -> None:
+    text = 'Oil "prices", naïve\n'
+    assert json.loads(PLAIN.body(text)) == {"text": text}
+    assert PLAIN.logits(b'{"label": "x", "probability": 0.5, "logits": [1, -2.5]}') == [1.0, -2.5]
+
+
+def window(rate: float) -> Window:
+    return Window(rate, np.full(10, 1000 / rate), 0.1)
+
+
+def round_of(rate: float, *why: str) -> Round:
+    return Round(window(rate), 0.0, 0.0, list(why))
+
+
+def compared(ours: list[Round], theirs: list[Round]) -> dict[str, dict[str, Any]]:
+    found = rounds.comparisons((["a"], ["b"]), [4], {("a", 4): [ours], ("b", 4): [theirs]})
+    return {one["measure"]: one for one in found}
+
+
+def test_a_comparison_is_of_the_rounds_in_which_neither_was_disturbed() -> None:
+    busy = round_of(1.0, "busy: others")
+    ours = [round_of(20), round_of(20), round_of(20), busy, round_of(20)]
+    found = compared(ours, [*[round_of(10)] * 4, busy])["texts_per_second"]
+    assert (found["rounds"], found["ratio"], found["verdict"]) == (3, 2.0, "faster")
+
+
+def test_too_few_undisturbed_rounds_are_an_invalid_run_that_says_why() -> None:
+    found = compared([round_of(20)] * 5, [*[round_of(1, "busy: others")] * 3, *[round_of(10)] * 2])["texts_per_second"]
+    assert (found["verdict"], found["ratio"]) == ("invalid run", None)
+    assert found["why"] == "2 of 5 rounds undisturbed; busy: others"
+
+
+def test_a_higher_rate_is_faster_and_a_higher_latency_slower() -> None:
+    found = compared([round_of(5)] * 3, [round_of(10)] * 3)
+    assert {name: (one["ratio"], one["verdict"]) for name, one in found.items()} == {
+        "texts_per_second": (0.5, "slower"),
+        "p99_ms": (2.0, "slower"),
+    }
+
+
+@pytest.mark.parametrize(("interval", "said"), [([0.9, 1.1], "no difference"), ([1.01, 1.1], "faster"), ([0.8, 0.99], "slower")])
+def test_a_verdict_needs_the_whole_interval(interval: list[float], said: str) -> None:
+    assert rounds.verdict(interval, more_is_better=True) == said
+
+
+def subject(name: str, ours: bool) -> Subject:
+    return Subject(name, "", ours, "ort_fp32", name, PLAIN)
+
+
+def measured(broken: str) -> tuple[dict[Any, Any], dict[str, str]]:
+    """Two rounds of ours and two peers, of which one fails with 4 texts in flight."""
+
+    def asked(url: str, bodies: list[bytes], concurrency: int, seconds: float) -> Window:
+        if url == broken and concurrency == 4:
+            raise ServerError("", expected="", found="status 500", where="", mend="")
+        return window(10)
+
+    found = [subject("ours", True), subject("good", False), subject("bad", False)]
+    with (
+        mock.patch.object(closed_loop, "window", asked),
+        mock.patch("serving.busy_machine.between", return_value=QUIET),
+        ThreadPoolExecutor(1) as client,
+    ):
+        return rounds.measure(client, found, ["oil"], Plan([1, 4], 2, 0.1), random.Random(0))
+
+
+def test_a_peer_that_fails_under_load_is_left_out_and_the_others_go_on() -> None:
+    found, failed = measured("bad")
+    assert failed == {"bad": "failed with 4 texts in flight: status 500"}
+    assert {load: len(of) for load, of in found.items() if load[0] != "bad"} == {
+        (name, concurrency): 2 for name in ("ours", "good") for concurrency in (1, 4)
+    }
+
+
+def test_ours_failing_under_load_ends_the_measurement() -> None:
+    with pytest.raises(ServerError, match="status 500"):
+        measured("ours")
+
+
+def test_a_disturbed_window_is_measured_again() -> None:
+    shares = [{**QUIET, "others_share": 0.5}, QUIET]
+    with (
+        mock.patch.object(closed_loop, "window", side_effect=[window(1), window(10)]),
+        mock.patch("serving.busy_machine.between", side_effect=shares),
+        ThreadPoolExecutor(1) as client,
+    ):
+        found = rounds._round(client, subject("ours", True), ["oil"], 1, 0.1)
+    assert (found.window.texts_per_second, found.why) == (10, [])
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        ({"flips": 0, "logit_difference_max": 1e-5}, []),
+        ({"flips": 1, "logit_difference_max": 1e-5}, ["flip rate is 0.002, limit 0.0005"]),
+        ({"flips": 0, "logit_difference_max": 0.1}, ["max |Δlogit| is 0.1, limit 0.01"]),
+    ],
+)
+def test_answers_are_equal_or_their_difference_is_named(found: dict[str, Any], wrong: list[str]) -> None:
+    assert measure.beyond({"rows": 500, "non_finite_rows": 0, **found}, VARIANTS["ort_fp32"].limits) == wrong
+
+
+def test_a_peer_without_its_environment_is_skipped_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    with (
+        mock.patch.object(subjects, "ENVIRONMENT", tmp_path / "none"),
+        subjects._started(subjects.PEERS[0], mock.Mock(), mock.Mock(), tmp_path) as outcome,
+    ):
+        assert re.search("make peers", str(outcome))
+
+
+def test_a_peer_that_ends_at_once_is_skipped_with_its_last_line(tmp_path: Path) -> None:
+    peer = Peer("none", "", "serve_nothing", (), "/", PLAIN)
+    source, engine = mock.Mock(directory=tmp_path), mock.Mock(model=tmp_path)
+    with (
+        mock.patch.object(subjects, "ENVIRONMENT", CHECKOUT / ".venv"),
+        subjects._started(peer, source, engine, tmp_path) as outcome,
+    ):
+        said = subjects._ready(peer, *outcome)
+    assert re.fullmatch(r"it ended with 1: .*No module named benchmarks\.peers\.serve_nothing", str(said))
+
+
+def test_the_peers_have_the_engine_and_tokenizer_that_slipway_has() -> None:
+    def versions(path: str) -> dict[str, str]:
+        return dict(re.findall(r"^([\w-]+)==(\S+)", (CHECKOUT / path).read_text("utf-8"), re.MULTILINE))
+
+    ours, theirs = versions("setup/requirements.txt"), versions("benchmarks/peers/requirements.txt")
+    assert {"onnxruntime", "tensorflow", "tokenizers", "numpy", "tritonclient"} <= theirs.keys() & ours.keys()
+    assert {name: theirs[name] for name in theirs.keys() & ours.keys()} == {
+        name: ours[name] for name in theirs.keys() & ours.keys()
+    }
+
+
+def test_the_peers_classifier_gives_the_savedmodels_answers(finished_run: Path) -> None:
+    source = bundle.load(finished_run / "bundle")
+    golden = bundle.load_golden(source).take(np.arange(60))
+    classify = classifier.load(source.directory, "onnxruntime", finished_run / "artifacts" / "ort_fp32" / "model.onnx")
+    found = classify(golden.texts)
+    np.testing.assert_allclose(found.logits, golden.logits, atol=1e-3)
+    assert found.labels == [source.labels[i] for i in golden.logits.argmax(axis=1)]
+
+
+def test_the_page_says_what_was_skipped_and_what_is_invalid() -> None:
+    busy = [round_of(1, "busy: others")] * 3
+    record = {
+        "concurrency": [4],
+        "comparisons": rounds.comparisons((["a"], ["b"]), [4], {("a", 4): [busy], ("b", 4): [busy]}),
+        "skipped": {"c": "it ended"},
+        "answers": [],
+        "rows": [rounds.row("a", 4, [busy])],
+        "load_average_before": 3.0,
+        "starts": 1,
+        "rounds": 3,
+        "texts": 1,
+        "mean_tokens": 50.0,
+        "peer_versions": {},
+        "machine": {"cores": 2, "cpu": "x"},
+        "commit": "y",
+    }
+    shown = page.table(record)
+    assert "| a | b | invalid run | invalid run |" in shown
+    assert "| | c | skipped: it ended |" in shown
+    assert "Invalid for want of undisturbed rounds (busy)" in shown
