@@ -34,7 +34,8 @@ def ratios(record: Record) -> go.Figure:
     """
     rows = {row["id"]: row for row in record["rows"]}
     found = [one for one in speed_section.ranked(record) if one["verdict"] in _VERDICTS]
-    names = list(dict.fromkeys(_compared(one, rows) for one in found))
+    names = list(dict.fromkeys(_compared(one, rows) for one in found))[:_MOST_BARS]
+    found = [one for one in found if _compared(one, rows) in names]
     drawn = figure(100 + 62 * len(names), "times better", "")
     if not found:
         return drawn

@@ -23,7 +23,7 @@ def render(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
     )
     environment.filters |= {
         "percent": lambda share, digits=1: f"{100 * share:.{digits}f}\u00a0%",
-        "figure": speed_section.figure,
+        "short": speed_section.short,
         "count": "{:,d}".format,
     }
     drawn = {name: _embed(name, one) if one.data else Markup() for name, one in figures.items()}

@@ -117,7 +117,7 @@ def _speed(a: Facts, b: Facts) -> list[Line]:
     other_times = "measured at different times: no verdict", "soft"
     found = [
         Line("text_classifier runs on", tuple(engines), differs=engines[0] != engines[1]),
-        Line("most texts/s", tuple(speed_section.figure(top["throughput"], 0) if top else "–" for top in tops), *other_times),
+        Line("most texts/s", tuple(speed_section.figure(top["throughput"]) if top else "–" for top in tops), *other_times),
         Line("p99 of one client, ms", tuple(speed_section.figure(one["p99_ms"]) if one else "–" for one in singles), *other_times),
         Line("padding, share of the tokens", tuple(f"{one['padding']['waste']:.1%}" for one in records)),
     ]

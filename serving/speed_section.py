@@ -59,12 +59,15 @@ def alone(record: Record) -> Row | None:
     return min(mine, key=lambda row: row["p99_ms"]["value"], default=None)
 
 
-def figure(found: dict[str, Any] | None, digits: int = 1) -> str:
+def short(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def figure(found: dict[str, Any]) -> str:
     """A value with its interval, `12.3 (11.9–12.8)`; a percentile of too few requests says so."""
-    if found is None:
-        return "–"
     low, high = found["interval"]
-    said = f"{found['value']:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    said = f"{short(found['value'])} ({short(low)}–{short(high)})"
     return said if found.get("enough", True) else f"{said}, of fewer than {found['needs']} requests"
 
 

@@ -17,9 +17,12 @@ _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--di
 _PATIENCE = 60  # seconds
 _OWN = ("file:", "data:", "blob:")  # addresses that are not on a network
 
-# Scripts for `Page.evaluate`: ids of the figures that show data; ids that are given twice.
+# Scripts for `Page.evaluate`: ids of the figures that show data; pixels to scroll sideways when
+# everything is unfolded; ids that are given twice.
 DRAWN = """[...document.querySelectorAll(".js-plotly-plot")].filter(one => one.querySelector(
     ".scatterlayer .point, .scatterlayer .js-line, .barlayer .point, .heatmaplayer image")).map(one => one.id)"""
+WIDTH_TOO_MUCH = """(document.querySelectorAll("details").forEach(one => one.open = true),
+    document.documentElement.scrollWidth - innerWidth)"""
 REPEATED = """[...document.querySelectorAll("[id]")].filter(one => !one.closest("svg")).map(one => one.id)
     .filter((id, at, all) => all.indexOf(id) !== at)"""
 

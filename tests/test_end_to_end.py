@@ -152,7 +152,7 @@ def test_the_pages_name_no_address_to_load_from(measured_run: Path) -> None:
 def test_the_report_draws_what_was_measured_in_a_browser(measured_run: Path, tmp_path: Path) -> None:
     with browser.opened(measured_run / "report.html", tmp_path, width=500) as page:
         assert {"latency", "stages", "padding", "parity", "confusion", "training"} <= set(page.evaluate(browser.DRAWN))
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert page.evaluate(browser.WIDTH_TOO_MUCH) <= 0
         assert (page.requested, page.errors) == ([], [])
 
 

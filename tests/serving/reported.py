@@ -185,7 +185,7 @@ def golden(right: float = 0.9, seed: int = 0) -> Golden:
     labels = np.arange(400) % len(LABELS)
     answers = np.where(random.random(400) < right, labels, (labels + 1) % len(LABELS))
     return Golden(
-        [f"held-out text number {one}" for one in range(400)],
+        [f"held-out text number {one}" + (" " + 200 * "x") * (one == 30) for one in range(400)],
         Ragged.of([[2, 5 + one % 7, 3] for one in range(400)]),
         labels.astype(np.int64),
         np.eye(len(LABELS), dtype=np.float32)[answers],

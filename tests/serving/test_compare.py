@@ -31,7 +31,7 @@ def test_a_browser_draws_the_plots_of_both_and_asks_for_nothing(tmp_path: Path) 
     with browser.opened(tmp_path / "compare.html", tmp_path / "profile", width=500) as opened:
         assert set(opened.evaluate(browser.DRAWN)) == {f"{name}_{letter}" for name in PLOTS - {"ratios"} for letter in "AB"}
         assert opened.evaluate(browser.REPEATED) == []
-        assert opened.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert opened.evaluate(browser.WIDTH_TOO_MUCH) <= 0
         assert (opened.requested, opened.errors) == ([], [])
 
 
