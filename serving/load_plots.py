@@ -5,7 +5,7 @@ Without data, a figure is empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,30 +23,19 @@ def latency(record: Record) -> go.Figure:
     """Latency against throughput, a point for each number of clients, with both intervals; a choice of percentiles."""
     rows = [row for row in speed_section.measured(record) if row["load"] == "closed" and row["lengths"] == "own"]
     drawn = figure(460, "texts per second", "p99 latency (ms)")
-    lines = list(lines_of(record, rows))
-    for subject, colour, mine in lines:
-        way = (mine[0]["protocol"], mine[0]["transport"])
-        drawn.add_scatter(
-            x=[row["throughput"]["value"] for row in mine],
-            error_x=error(*_spread(mine, "throughput")),
-            mode="lines+markers",
-            name=f"{subject}, {speed_section.over(mine[0])}",
-            line={"color": colour, "dash": _DASHES.get(way, "dash")},
-            marker={"size": 8, "symbol": ["circle" if row["status"] == "ok" else "x-open" for row in mine]},
-            visible=True if len(lines) <= _MOST_LINES or way == ("grpc", "network") else "legendonly",
-            customdata=[[speed_section.load(row), "" if row["status"] == "ok" else "<br>invalid run"] for row in mine],
-            hovertemplate="%{customdata[0]}: %{x:.0f} texts/s, %{y:.1f} ms%{customdata[1]}<extra>%{fullData.name}</extra>",
-            **_percentile(mine, "p99_ms"),
-        )
-    limit = record["engine_limit"]["texts_per_second"]
-    if lines:
-        drawn.add_vline(
-            x=limit, line={"color": GREY, "dash": "dash"}, annotation_text="the engine alone", annotation_position="top left"
-        )
-        _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_xaxes(rangemode="tozero")
-    drawn.update_yaxes(**_every_percentile(rows))
-    return drawn
+    if rows:
+        _mark(drawn, record["engine_limit"]["texts_per_second"], "the engine alone")
+    return _draw(drawn, record, rows, _throughput, _answered)
+
+
+def _throughput(mine: list[Row]) -> dict[str, Any]:
+    values, intervals = _spread(mine, "throughput")
+    return {"x": values, "error_x": error(values, intervals)}
+
+
+def _answered(row: Row) -> str:
+    return f"{speed_section.load(row)}: {row['throughput']['value']:.0f} texts/s"
 
 
 def open_loop(record: Record) -> go.Figure:
@@ -54,22 +43,45 @@ def open_loop(record: Record) -> go.Figure:
     rows = [row for row in speed_section.measured(record) if row["load"] == "poisson" and row["lengths"] == "own"]
     known = all(row["offered_share"] is not None for row in rows)
     drawn = figure(420, "texts that arrive" + (", % of the model's capacity" if known else " a second"), "p99 latency (ms)")
+    if rows and known:
+        _mark(drawn, 100, "capacity")
+    return _draw(drawn, record, rows, _shares if known else _rates, _offered)
+
+
+def _shares(mine: list[Row]) -> dict[str, Any]:
+    return {"x": [100 * row["offered_share"] for row in mine]}
+
+
+def _rates(mine: list[Row]) -> dict[str, Any]:
+    return {"x": [row["rate"] for row in mine]}
+
+
+def _offered(row: Row) -> str:
+    return f"{row['rate']:.0f} texts/s offered, {row['throughput']['value']:.0f} answered, {row['rejected']} rejected"
+
+
+def _mark(drawn: go.Figure, x: float, words: str) -> None:
+    drawn.add_vline(x=x, line={"color": GREY, "dash": "dash"}, annotation_text=words, annotation_position="top left")
+
+
+def _draw(
+    drawn: go.Figure, record: Record, rows: list[Row], along: Callable[[list[Row]], dict[str, Any]], said: Callable[[Row], str]
+) -> go.Figure:
+    """A line of latencies for each subject and way to it. `along`: where its points are on the x axis; `said`: what a point is."""
     lines = list(lines_of(record, rows))
     for subject, colour, mine in lines:
         way = (mine[0]["protocol"], mine[0]["transport"])
         drawn.add_scatter(
-            x=[100 * row["offered_share"] if known else row["rate"] for row in mine],
+            **along(mine),
+            **_percentile(mine, "p99_ms"),
             mode="lines+markers",
             name=f"{subject}, {speed_section.over(mine[0])}",
             line={"color": colour, "dash": _DASHES.get(way, "dash")},
             marker={"size": 8, "symbol": ["circle" if row["status"] == "ok" else "x-open" for row in mine]},
-            customdata=[[row["rate"], row["throughput"]["value"], row["rejected"]] for row in mine],
-            hovertemplate="%{customdata[0]:.0f} texts/s offered, %{customdata[1]:.0f} answered, %{customdata[2]} rejected: "
-            "%{y:.1f} ms<extra>%{fullData.name}</extra>",
-            **_percentile(mine, "p99_ms"),
+            visible=True if len(lines) <= _MOST_LINES or way == ("grpc", "network") else "legendonly",
+            customdata=[said(row) + ("" if row["status"] == "ok" else ", invalid run") for row in mine],
+            hovertemplate="%{customdata}<br>%{y:.1f} ms<extra>%{fullData.name}</extra>",
         )
-    if lines and known:
-        drawn.add_vline(x=100, line={"color": GREY, "dash": "dash"}, annotation_text="capacity", annotation_position="top left")
     if lines:
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_yaxes(**_every_percentile(rows))

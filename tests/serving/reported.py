@@ -14,6 +14,10 @@ LABELS = ["World", "Sports", "Business"]
 MACHINE = {"cpu": "A CPU", "cpu_flags": ["avx2"], "cores": 2, "memory_gib": 8, "system": "Linux"}
 COMMAND = {"command": "python -m …", "versions": {"python": "3.11.7"}, "machine": MACHINE, "commit": "0123456789ab"}
 STAGES = ("client_and_network", "queue", "tokenizing", "engine", "padding", "postprocessing", "other")
+NOTHING_COMPARED: dict[str, Any] = {  # of a record with rows of its own
+    "comparisons": [],
+    "choice": {"p99_ms": 500.0, "price_per_hour": None, "currency": "EUR", "rows": [], "chosen": None, "reason": "none holds it"},
+}
 SPEEDS = {"text_classifier": 200.0, "bert_ort_int8": 210.0, "usual_tf2onnx": 50.0}  # texts/s with 64 clients
 
 

@@ -58,8 +58,7 @@ def test_other_held_out_texts_are_said_and_not_compared() -> None:
 
 
 def test_speed_has_no_verdict() -> None:
-    slow = reported.benchmark(rows=[reported.row("text_classifier", throughput=reported.figure(1.0))], comparisons=[])
-    slow["choice"] |= {"rows": [], "chosen": None}
+    slow = reported.benchmark(rows=[reported.row("text_classifier", throughput=reported.figure(1.0))], **reported.NOTHING_COMPARED)
     line = by_name(run_difference.lines(reported.facts(), reported.facts("runs/b", benchmark=slow)))["most texts/s"]
     assert (line.sides, line.says) == (("200 (190–210)", "1 (1–1)"), "measured at different times: no verdict")
     assert not line.differs
@@ -89,10 +88,8 @@ def test_runs_that_have_nothing_in_common_are_refused(what: str) -> None:
 
 
 def test_plots_side_by_side_have_the_same_axes() -> None:
-    slow = reported.benchmark(
-        rows=[reported.row("text_classifier", p99_ms={**reported.figure(9000.0), "needs": 368, "enough": True})]
-    )
-    slow |= {"comparisons": [], "choice": reported.benchmark()["choice"] | {"rows": [], "chosen": None}}
+    row = reported.row("text_classifier", p99_ms={**reported.figure(9000.0), "needs": 368, "enough": True})
+    slow = reported.benchmark(rows=[row], **reported.NOTHING_COMPARED)
     html = compare.render(reported.facts(), reported.facts("runs/b", benchmark=slow))
     ranges = [html.split(f'"{name}",', 1)[1].split('"type":"log","range":')[1].split("]")[0] for name in ("latency_A", "latency_B")]
     assert ranges[0] == ranges[1]

@@ -107,10 +107,15 @@ def test_an_invalid_load_is_shown_as_invalid(shown: str) -> None:
     assert "invalid other processes used 31 % of the cores" in shown
 
 
+def test_what_a_gpu_told_is_a_column_of_its_own(shown: str) -> None:
+    seen = {"utilisation": 84.0, "memory_mib": None, "watts": None}
+    assert "84 %, – MiB" in of_benchmark(rows=[reported.row("text_classifier", gpu=seen)], **reported.NOTHING_COMPARED)
+    assert "rejected GPU" not in shown
+
+
 def test_a_benchmark_without_a_single_answer_is_a_page_that_says_so() -> None:
     rows = [reported.failed("text_classifier", "the server is down")]
-    nothing = {"rows": [], "chosen": None, "reason": "nothing was measured"}
-    text = of_benchmark(rows=rows, comparisons=[], choice=reported.benchmark()["choice"] | nothing)
+    text = of_benchmark(rows=rows, **reported.NOTHING_COMPARED)
     assert "Nothing could be measured: the server is down." in text
     assert "No load told." in text
 
