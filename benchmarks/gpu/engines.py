@@ -31,7 +31,6 @@ from train.ragged import Ragged
 RECORD = Path(__file__).with_name("engines.json")
 _SIZES = ("bert-base", "minilm-l6", "bert-large")
 _BUDGET = 420.0  # seconds, after which no shape is begun; with the last one's it stays below 8 minutes
-_ROWS = 512  # compared, of random weights
 _PROFILED = ((32, 128), (1, 32))  # batch, tokens
 _PROFILING = 120.0  # seconds, at most, for all profiles of a model
 
@@ -49,7 +48,7 @@ def main() -> int:
         try:
             if number and share.left() < 0:
                 raise TimeoutError(LATE)
-            with models.of_run(arguments.run, device) if arguments.run else models.random(name, device, _ROWS) as model:
+            with models.of_run(arguments.run, device) if arguments.run else models.random(name, device, models.ROWS) as model:
                 record["models"].append(_measure(model, device, arguments, share, float(peak["tflops"])))
             record["failed"].pop(name, None)
         except Exception as error:  # a size that does not fit into memory, say, must not cost what the others have to show

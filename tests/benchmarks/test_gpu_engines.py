@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from benchmarks.gpu import engines, measure, models, records
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.timing import Deadline
+from export import comparison, gpu_variants
 from train import errors
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -39,7 +41,7 @@ def record(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     command += ["--batch", "1", "--batch", "8", "--tokens", "32", "--tokens", "256"]
     with (
         mock.patch.multiple(measure, _CELL=0.0, _PASS=0.0),
-        mock.patch.object(engines, "_ROWS", 1),
+        mock.patch.object(models, "ROWS", 1),
         mock.patch.object(engines, "Device", return_value=device),
         mock.patch.object(sys, "argv", command),
     ):
@@ -168,3 +170,15 @@ def test_profiles_that_cannot_be_taken_leave_their_reasons(tiny: models.Model, d
     with mock.patch("benchmarks.gpu.profile_ops.run", return_value=[taken, failed]):
         assert engines._profiles(tiny, device, Deadline(100), skipped) == [taken]
     assert skipped == {"profile of ort_fp16_starts, 1 × 32": "no kernel"}
+
+
+def test_of_random_weights_some_flips_by_rounding_are_within_the_limits() -> None:
+    """A MiniLM-L6 in FP16 changes 1 of 2,048 labels by rounding alone, where two labels are almost equal."""
+    reference = np.zeros((models.ROWS, 2))
+    reference[:, 0] = 1
+    found = reference.copy()
+    found[::500] = found[::500, ::-1]
+    labels, lengths = np.zeros(models.ROWS, int), np.full(models.ROWS, 30)
+    measured = comparison.compare(reference, found, labels, lengths, ["a", "b"])
+    assert measured["flips"] == 5
+    assert comparison.judge(measured, gpu_variants.PACKED.limits) == []
