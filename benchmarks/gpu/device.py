@@ -62,7 +62,10 @@ class Device:
 
     def __init__(self, kind: str) -> None:
         self.kind, self.provider = kind, PROVIDERS[kind]
-        self.gpu = gpu.current() if kind == "cuda" else None
+        try:
+            self.gpu = gpu.current() if kind == "cuda" else None
+        except ToolError as error:  # its way out is a container of TensorFlow's, of which nothing is needed here
+            raise _missing(error.found) from None
         if self.provider not in onnxruntime.get_available_providers():
             raise _missing(f"onnxruntime {onnxruntime.__version__} with {onnxruntime.get_available_providers()}")
         if kind == "cuda":
@@ -168,7 +171,7 @@ def _serialized(nodes: list[Any], inputs: dict[str, list[Any]], output: str, sha
 def _missing(found: str) -> ToolError:
     return ToolError(
         "ONNX Runtime cannot run on the GPU",
-        expected="onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
+        expected="an NVIDIA GPU, onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
         found=found,
         where="this Python environment",
         mend=f"{_REQUIREMENTS}; without a GPU: --provider cpu",

@@ -111,6 +111,13 @@ def test_without_a_gpu_the_command_says_what_is_missing(monkeypatch: pytest.Monk
         Device("cuda")
 
 
+def test_without_a_driver_the_way_out_is_the_cpu_and_no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.gpu._DRIVER", "libnothing.so.1")
+    with pytest.raises(errors.ToolError, match=r"libnothing.so.1(.|\n)*--provider cpu") as raised:
+        Device("cuda")
+    assert "nvcr.io" not in str(raised.value)
+
+
 def test_a_contender_that_answered_otherwise_fails_the_command(record: dict[str, Any]) -> None:
     model = copy.deepcopy(record["models"][0])
     assert engines._passed(model)
