@@ -152,8 +152,9 @@ def test_what_was_measured_outlives_whatever_ends_the_command(tmp_path: Path, de
     assert found["failed"] == {"bert-base": "not finished"}
 
 
-def test_after_the_deadline_no_further_size_is_begun(tmp_path: Path, device: Device, capsys: Any) -> None:
-    assert run(device, tmp_path / "engines.json", "--seconds", "0", return_value=MEASURED) == 1
+@pytest.mark.parametrize("seconds", ["0", "50"], ids=["at its end", "too little to write a model"])
+def test_near_the_deadline_no_further_size_is_begun(seconds: str, tmp_path: Path, device: Device, capsys: Any) -> None:
+    assert run(device, tmp_path / "engines.json", "--seconds", seconds, return_value=MEASURED) == 1
     found = json.loads((tmp_path / "engines.json").read_text("utf-8"))
     assert [model["model"] for model in found["models"]] == ["tiny"]
     assert records.LATE in found["failed"]["bert-base"]
