@@ -43,6 +43,7 @@ class Run:
     session: Any
     binding: Any
     options: Any
+    inputs: Any  # OrtValues: a CPU's are the caller's arrays, which nothing else might keep
     output: Any  # OrtValue
     runs: int  # until what it answers is a replay, where it is a CUDA graph; else 1
 
@@ -61,7 +62,10 @@ class Device:
 
     def __init__(self, kind: str) -> None:
         self.kind, self.provider = kind, PROVIDERS[kind]
-        self.gpu = gpu.current() if kind == "cuda" else None
+        try:
+            self.gpu = gpu.current() if kind == "cuda" else None
+        except ToolError as error:  # its way out is a container of TensorFlow's, of which nothing is needed here
+            raise _missing(error.found) from None
         if self.provider not in onnxruntime.get_available_providers():
             raise _missing(f"onnxruntime {onnxruntime.__version__} with {onnxruntime.get_available_providers()}")
         if kind == "cuda":
@@ -100,8 +104,9 @@ class Device:
     def bind(self, session: Any, feed: dict[str, NDArray[Any]], *, cuda_graph: bool = False) -> Run:
         """`feed` copied to the device, with room for the one output, float32 or as the input."""
         binding, options = session.io_binding(), onnxruntime.RunOptions()
-        for node in session.get_inputs():
-            binding.bind_ortvalue_input(node.name, self.put(feed[node.name]))
+        inputs = {node.name: self.put(feed[node.name]) for node in session.get_inputs()}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
         output = session.get_outputs()[0]
         rows = {"batch": len(next(iter(feed.values()))), "sequence": next(iter(feed.values())).shape[-1]}
         shape = [rows.get(size, size) for size in output.shape]
@@ -110,7 +115,7 @@ class Device:
         if cuda_graph:
             self._graphs += 1
             options.add_run_config_entry("gpu_graph_id", str(self._graphs))
-        return Run(session, binding, options, room, _REPLAYED if cuda_graph else 1)
+        return Run(session, binding, options, inputs, room, _REPLAYED if cuda_graph else 1)
 
     def empty_cache(self) -> None:
         """Write more than the L2 cache holds, so that the next run finds nothing of the last one there."""
@@ -166,7 +171,7 @@ def _serialized(nodes: list[Any], inputs: dict[str, list[Any]], output: str, sha
 def _missing(found: str) -> ToolError:
     return ToolError(
         "ONNX Runtime cannot run on the GPU",
-        expected="onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
+        expected="an NVIDIA GPU, onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
         found=found,
         where="this Python environment",
         mend=f"{_REQUIREMENTS}; without a GPU: --provider cpu",

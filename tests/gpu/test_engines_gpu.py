@@ -110,7 +110,7 @@ def test_one_form_of_the_mask_takes_a_fused_attention_kernel(device: Device, tmp
 
 
 def test_an_engine_with_a_damaged_weight_fails_the_gate(device: Device, tmp_path: Path) -> None:
-    with models.random("tiny", device, rows=1) as model:
+    with models.random("tiny", device, rows=models.ROWS) as model:
         packed = onnx.load(model.files[PACKED])
         kernel = next(one for one in packed.graph.initializer if one.name == "logits.kernel")
         kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel)[:, ::-1], kernel.name))
@@ -129,7 +129,7 @@ def test_pytorchs_answers_are_ours(compiled: bool, device: Device) -> None:
         pytest.skip("PyTorch: no module torch; benchmarks/gpu/requirements.txt has it")
     from benchmarks.gpu.torch_peer import Peer
 
-    with models.random("minilm-l6", device, rows=1) as model:
+    with models.random("minilm-l6", device, rows=models.ROWS) as model:
         found = _compared(Contender("PyTorch", Peer(model.bert, device.kind, compiled=compiled).prepare), model)
     assert found["passed"], found["failures"]
 

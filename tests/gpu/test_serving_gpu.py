@@ -23,7 +23,7 @@ def test_texts_are_served_unpadded_and_answered_as_by_the_engine_alone(device: D
         pytest.importorskip(module, reason=f"the embedded Triton: no module {module}; benchmarks/gpu/requirements.txt has it")
     from tests.benchmarks.test_gpu_serving import run, with_vocabulary  # here, or without those no GPU test would be collected
 
-    with models.random("tiny", device, rows=1) as model:
+    with models.random("tiny", device, rows=models.ROWS) as model:
         record = run(with_vocabulary(model), "cuda", tmp_path)
     assert record["variant"] == PACKED
     assert record["device"]["provider"] == device.provider
