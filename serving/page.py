@@ -22,13 +22,17 @@ def render(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "percent": lambda share, digits=1: f"{100 * share:.{digits}f}\u00a0%",
+        "percent": _percent,
         "short": speed_section.short,
         "count": "{:,d}".format,
     }
     drawn = {name: _embed(name, one) if one.data else Markup() for name, one in figures.items()}
     library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
     return environment.get_template(template).render(**facts, plots=drawn, plotly=library)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def _embed(name: str, figure: go.Figure) -> Markup:
