@@ -3,6 +3,7 @@
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
 #   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=  PUBLISHED=  VERSION=
+#   BENCH=quick  PRICE=  (of this machine, an hour)  BENCH_ARGS=  (what else python -m serving.benchmark --help has)
 #   REPOSITORY_ARGS=  (what else python -m serving.build_repository --help has; make tune finds some)
 
 PYTHON ?= python3.11
@@ -19,6 +20,9 @@ TRAIN_ROWS ?= 0
 GOLDEN_ROWS ?= 0
 PORT ?= 8000
 P99 ?= 100
+BENCH ?= quick
+PRICE ?=
+BENCH_ARGS ?=
 RATE ?=
 REPOSITORY_ARGS ?=
 TEXT ?= Oil prices fall as OPEC raises output
@@ -87,8 +91,8 @@ serve: setup  ## run Triton on RUN/model_repository, or with PUBLISHED=1 on mode
 ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over HTTP and gRPC
 	@$(PY) -m serving.ask --port $(PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"
 
-bench: setup  ## measure the served model with perf_analyzer → RUN/benchmark.json
-	$(BENCH)
+bench: setup  ## measure RUN's models and two usual baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
+	$(MEASURE_SERVED)
 
 peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (15 minutes) → benchmarks/peers.json
 	@$(PY) -m benchmarks.peers.measure --run $(RUN)
@@ -100,7 +104,7 @@ doctor:  ## what this machine can run, what is missing, and the command that pro
 	@if [ -x $(PY) ]; then $(PY) -m setup.doctor; else $(PYTHON) -m setup.doctor; fi
 
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by number of tests, the slow files with few would come last
 
 test-gpu:  ## acceptance on a GPU: CUDA variants, TensorRT, TF-TRT (PY=.tools/gpu/bin/python; in NVIDIA's container PY=python3)
 	@$(PY) -m pytest -m gpu -rs -W default tests/gpu
@@ -142,7 +146,8 @@ ADOPT = $(if $(SAVED_MODEL),@$(PY) -m export.adopt --saved-model "$(SAVED_MODEL)
 EXPORT = @$(PY) -m export.convert --run $(RUN)
 REPOSITORY = @$(PY) -m serving.build_repository --run $(RUN) $(REPOSITORY_ARGS)
 VERIFY = @rm -f $(RUN)/.verified $(RUN)/.measured; $(PY) -m serving.verify_served --run $(RUN)
-BENCH = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN)
+MEASURE_SERVED = @rm -f $(RUN)/.measured; $(PY) -m serving.benchmark --run $(RUN) --setting $(BENCH) --p99-ms $(P99) \
+    $(if $(PRICE),--price-per-hour $(PRICE)) $(BENCH_ARGS)
 REPORT = @$(PY) -m serving.report --run $(RUN)
 
 # Other settings than the last time are another model.
@@ -165,5 +170,5 @@ $(RUN)/.verified: $(RUN)/model_repository/repository.json
 	@touch $@
 
 $(RUN)/.measured: $(RUN)/.verified
-	$(BENCH)
+	$(MEASURE_SERVED)
 	@touch $@

@@ -60,11 +60,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, triton.running(repository) as server:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(texts, source.task, inputs)
-        loads = [
-            Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
-            for protocol in client.PROTOCOLS
-            for concurrency in arguments.concurrency
-        ]
+        loads = perf_analyzer.closed_loops(TEXT_MODEL, server.address, arguments.concurrency, arguments.window_ms)
         rates = measure(loads, inputs, texts, source.task, arguments.rounds)
     record = {
         "limit": LIMIT,

@@ -9,7 +9,7 @@ from serving import perf_analyzer
 from train.bundle import Bundle, Golden
 from train.tokenizer import Tokenizer
 
-_FEWEST = 16  # texts of one length, or there are none
+_FEWEST, _ENOUGH = 16, 128  # texts of one length: with fewer there are none, with more nothing is gained
 
 
 def write(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int]) -> dict[tuple[str, str | int], Path]:
@@ -31,7 +31,7 @@ def of_length(texts: list[Any], source: Bundle, tokens: int) -> list[str]:
     """Texts of exactly so many tokens, [CLS] and [SEP] among them: the words of the given ones, one after the other, without those
     that would not fit."""
     tokenizer = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
-    words = [word for text in texts for word in text.split()]
+    words = [word for text in texts for word in text.split()][: _ENOUGH * tokens]
     made, taken, left = [], [], tokens - 2
     for word, read in zip(words, tokenizer(words), strict=True):
         pieces = len(read.ids) - 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from serving.bench_server import BenchServer, Clock
 from serving.gpu_watch import GpuWatch
 from serving.perf_analyzer import Load, Result
 from serving.records import MAX_BATCH
+from train.errors import ServerError
 
 _SHARED_MEMORY = {bench_plan.NETWORK: "none", bench_plan.SYSTEM: "system", bench_plan.CUDA: "cuda"}
 _WARM_CLIENTS, _WARM_MS = 2, 300
@@ -99,7 +101,7 @@ def _as_load(bench: Bench, one: Planned) -> Load:
 
 
 def _rate(bench: Bench, one: Planned) -> float:
-    """Texts/s to offer at random, for all rounds the same: a share of what the closed loops reached in the first. 0 for a closed loop."""
+    """Texts/s to offer at random, the same in all rounds: a share of what closed loops reached in the first. Of those, 0."""
     if not one.share:
         return 0.0
     alike = [other.id for other in bench.planned if other.subject == one.subject and other.lengths == "own" and not other.share]
@@ -168,6 +170,14 @@ def _engine_limit(bench: Bench, version: Path) -> dict[str, Any]:
     texts = min(bench.setting.texts, _LIMIT_TEXTS[bench.setting.everything])
     command = [sys.executable, "-m", "serving.engine_limit", str(version), str(bench.run / "bundle" / "golden.jsonl")]
     with bench.clock.stopped():
-        done = subprocess.run([*command, "--texts", str(texts)], capture_output=True, text=True, check=True)
+        done = subprocess.run([*command, "--texts", str(texts)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ServerError(
+            "the engine alone did not run",
+            expected="texts a second, as JSON",
+            found="\n    ".join(done.stderr.splitlines()[-3:]) or f"exit status {done.returncode}",
+            where=shlex.join(command[1:]),
+            mend="that command with --texts 8 says more; then the same benchmark again: it goes on with the next",
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

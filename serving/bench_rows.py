@@ -94,8 +94,8 @@ def judged(one: Measured) -> tuple[str, list[str]]:
         return "invalid", [f"{errors} requests without an answer"]
     needed = min(_FEWEST, len(one.rounds))
     if len(one.counts) < needed:
-        reasons = list(dict.fromkeys(reason for why in one.why for reason in why))
-        return "invalid", [f"{len(one.counts)} of {len(one.rounds)} rounds count, {needed} are needed", *reasons]
+        kinds = {reason.partition(":")[0]: reason for why in one.why for reason in why}  # of each the last
+        return "invalid", [f"{len(one.counts)} of {len(one.rounds)} rounds count, {needed} are needed", *kinds.values()]
     rates = one.rates(one.counts)
     spread = (max(rates) - min(rates)) / float(np.median(rates))
     if not one.planned.share and spread > _STABLE:

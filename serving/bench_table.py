@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from serving import embedded_models
 from train import terminal
 
 _VERDICTS = {"ok": "", "FAILED": terminal.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
@@ -16,7 +17,7 @@ def show(record: dict[str, Any]) -> None:
     console.print(_rows(record))
     for row in record["rows"]:
         if row["why"]:
-            console.print(f"{row['id']}: {_VERDICTS[row['status']]} {row['why'][-1]}")
+            console.print(f"{_named(row['id'])}: {_VERDICTS[row['status']]} {row['why'][-1]}")
     console.print(_comparisons(record["comparisons"]))
     limit = record["engine_limit"]["texts_per_second"]
     console.print(
@@ -29,12 +30,13 @@ def show(record: dict[str, Any]) -> None:
 
 
 def _rows(record: dict[str, Any]) -> Any:
-    columns = ("load", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
-    table = terminal.table(f"text_classifier is on {record['variant']}", *columns, left=("load", ""))
+    columns = ("load, × clients", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
+    table = terminal.table(f"text_classifier is on {record['variant']}", *columns, left=("load, × clients", ""))
     limits = record["engine_limit"]["by_variant"]
     for row in record["rows"]:
-        limit = limits.get(record["subjects"][row["subject"]]["variant"])
-        table.add_row(row["id"], *_figures(row, limit), str(row["errors"]), _VERDICTS[row["status"]])
+        subject = record["subjects"][row["subject"]]
+        limit = limits.get(subject["variant"]) if subject["provider"] == embedded_models.PROVIDER else None
+        table.add_row(_named(row["id"]), *_figures(row, limit), str(row["errors"]), _VERDICTS[row["status"]])
     return table
 
 
@@ -54,10 +56,18 @@ def _with_interval(figure: dict[str, Any]) -> str:
 
 def _comparisons(found: Iterable[dict[str, Any]]) -> Any:
     """A line for two loads, a column for each measure."""
-    table = terminal.table("a ÷ b, under the same load in the same rounds", "a", "b", "texts/s", "p50", "p99", left=("a", "b"))
+    table = terminal.table("a ÷ b, in the same rounds", "a", "b", "texts/s", "p50", "p99", left=("a", "b"))
     for (a, b), measures in groupby(found, lambda one: (one["a"], one["b"])):
-        table.add_row(a, b, *(_compared(one) for one in measures))
+        table.add_row(_named(a), _named(b), *(_compared(one) for one in measures))
     return table
+
+
+def _named(id_: str) -> str:
+    """A load in short: what is not said is the network, and texts of their own lengths."""
+    subject, protocol, transport, lengths, load = id_.split("/")
+    way = protocol if transport == "network" else transport.removesuffix("_shared_memory") + " memory"
+    tokens = "" if lengths == "own" else f", {lengths} tokens"
+    return f"{subject} {way}{tokens} {load.replace('r', 'at random ') + ' %' if load[0] == 'r' else '× ' + load}"
 
 
 def _compared(one: dict[str, Any]) -> str:

@@ -19,7 +19,18 @@ from typing import Any
 import numpy as np
 
 from export import artifact
-from serving import bench_inputs, bench_plan, bench_repository, bench_rounds, bench_rows, bench_server, bench_table, choice, energy
+from serving import (
+    bench_inputs,
+    bench_plan,
+    bench_repository,
+    bench_rounds,
+    bench_rows,
+    bench_server,
+    bench_table,
+    choice,
+    embedded_models,
+    energy,
+)
 from serving.bench_journal import PARTIAL, Journal
 from serving.bench_plan import SETTINGS, Planned, Setting
 from serving.bench_repository import Origin, Subject
@@ -32,27 +43,14 @@ from train.errors import Interrupted
 
 
 def main() -> int:
-    arguments, started = _parse(), time.monotonic()
-    setting = _setting(arguments)
+    arguments, clock, started = _parse(), Clock(), time.monotonic()
+    setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
     of = bench_repository.origin(arguments.run)
-    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of), arguments.subjects, arguments.run)
+    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
-        inputs = bench_inputs.write(Path(scratch), of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
-        planned = [
-            one for one in bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there) if (one.kind, one.lengths) in inputs
-        ]
-        print(bench_plan.cost_card(setting, planned, subjects), flush=True)
-        clock = Clock()
-        repository = Path(scratch) / "model_repository"
-        with clock.stopped():  # tf2onnx takes half a minute, once
-            bench_repository.write(repository, of, subjects)
-        journal = Journal(arguments.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
-        try:
-            with bench_server.running(repository, clock) as served:
-                bench_rounds.measure(Bench(arguments.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
-        except KeyboardInterrupt:
-            raise _interrupted(arguments.run, journal, planned, setting) from None
-    record = _record(arguments, setting, of, subjects, skipped | _transports_skipped(gpu), planned, journal)
+        planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
+        skipped |= _gpu_skipped(gpu, no_cuda)
+    record = _record(arguments, setting, of, subjects, skipped, planned, journal)
     seconds = time.monotonic() - started
     record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}
     manifest.write_json(arguments.run / BENCHMARK, record)
@@ -65,7 +63,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--setting", choices=tuple(SETTINGS), default="quick", help="how much is measured; default: quick")
-    parser.add_argument("--subjects", nargs="+", default=[], help="only these models; default: all, and two usual baselines")
+    parser.add_argument("--subjects", nargs="+", default=[], help="only these beside text_classifier; default: all")
     parser.add_argument("--rounds", type=_count, help="how often every load is repeated; 5 or more for verdicts")
     parser.add_argument("--concurrency", type=_count, nargs="+", help="clients in the closed loops")
     parser.add_argument("--window-ms", type=_count, help="the shortest of perf_analyzer's windows, three or more a round")
@@ -104,6 +102,28 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     return dataclasses.replace(SETTINGS[arguments.setting], **changes)
 
 
+def _measure(
+    scratch: Path, of: Origin, setting: Setting, subjects: list[Subject], gpu: GpuWatch, clock: Clock
+) -> tuple[list[Planned], Journal]:
+    """All loads in all rounds, or those that are missing. Raises Interrupted after Ctrl-C."""
+    inputs = bench_inputs.write(scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
+    every = bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there)
+    planned = [one for one in every if (one.kind, one.lengths) in inputs]
+    print(bench_plan.cost_card(setting, planned, subjects), flush=True)
+    repository = scratch / "model_repository"
+    with clock.stopped():  # tf2onnx takes half a minute, once
+        bench_repository.write(repository, of, subjects)
+    journal = Journal(of.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
+    if journal.taken_over:
+        print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
+    try:
+        with bench_server.running(repository, clock) as served:
+            bench_rounds.measure(Bench(of.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
+    except KeyboardInterrupt:
+        raise _interrupted(of.run, journal, planned, setting) from None
+    return planned, journal
+
+
 def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: Setting) -> Interrupted:
     done, all_ = journal.count("load"), len(planned) * setting.rounds
     return Interrupted(
@@ -115,8 +135,10 @@ def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: S
     )
 
 
-def _transports_skipped(gpu: GpuWatch) -> dict[str, str]:
-    return {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+def _gpu_skipped(gpu: GpuWatch, no_cuda: str) -> dict[str, str]:
+    """Of what a machine with a GPU measures more."""
+    skipped = {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+    return skipped | ({"text_<variant>_cuda": no_cuda} if no_cuda else {})
 
 
 def _record(
@@ -149,7 +171,11 @@ def _record(
         "engine_limit": {
             "texts_per_second": _median(limits),
             "rounds": limits,
-            "by_variant": {str(one.variant): _median(each) for one in subjects if (each := journal.rounds("limit", one.name))},
+            "by_variant": {
+                str(one.variant): _median(each)
+                for one in subjects
+                if one.provider == embedded_models.PROVIDER and (each := journal.rounds("limit", one.name))
+            },
         },
         "padding": {"waste": limits[0]["padding_waste"], "by_length": limits[0]["by_length"]},
         "choice": choice.choice(rows, facts, _losses(of, subjects), arguments.p99_ms, arguments.price_per_hour, arguments.currency),

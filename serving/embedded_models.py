@@ -1,7 +1,7 @@
 """Models for the embedded Triton, which has the Python backend alone: `text_classifier` and `bert_<variant>`.
 
-Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They have no warm-up samples: one that fails
-can end this Triton, or leave it waiting for ever (docs/log.md). serving.promote asks a version all golden rows before it serves.
+Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They answer golden rows before they are ready,
+by themselves: a warm-up sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from train import bundle, manifest
 from train.bundle import Bundle
 
 PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
+CUDA = "CUDAExecutionProvider"  # and can run on, as the benchmark has them do where there is a GPU
 # What may stand behind text_classifier. INT8 is 1.8 times as fast as FP32 on a CPU (docs/log.md), and has passed the gate.
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 BACKEND = Path(__file__).parent / "backend"
 TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
-BESIDE_TEXT = ("microbatches.py", "metrics.py", "journal.py", "inputs.py", "texts.py", "labels.py")
+BESIDE_TEXT = ("microbatches.py", "metrics.py", "golden.py", "journal.py", "inputs.py", "texts.py", "labels.py")
 _BESIDE = {
     "text_model.py": BESIDE_TEXT,
-    "ids_model.py": ("microbatches.py", "metrics.py", "journal.py", "inputs.py"),
+    "ids_model.py": ("microbatches.py", "metrics.py", "golden.py", "journal.py", "inputs.py"),
 }
 
 
@@ -51,7 +52,13 @@ def cores() -> int:
 
 
 def write_text_model(
-    repository: Path, one: Artifact, source: Bundle, share: Share, priorities: int = 0, name: str = TEXT_MODEL
+    repository: Path,
+    one: Artifact,
+    source: Bundle,
+    share: Share,
+    priorities: int = 0,
+    name: str = TEXT_MODEL,
+    provider: str = PROVIDER,
 ) -> None:
     """text_classifier, or one of another name, on that artifact."""
     config = text_config(source)
@@ -61,7 +68,7 @@ def write_text_model(
         instances=Instances(count=share.instances),
         batching=replace(config.batching, priorities=priorities),
     )
-    write_model(repository, config, "text_model.py", one, source, PROVIDER, share.threads_each)
+    write_model(repository, config, "text_model.py", one, source, provider, share.threads_each)
 
 
 def write_ids_model(repository: Path, one: Artifact, source: Bundle) -> None:
@@ -138,7 +145,7 @@ def ids_warmup(source: Bundle) -> tuple[Warmup, ...]:
 def write_model(
     repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str, threads: int = 0
 ) -> None:
-    """<repository>/<name>/ with config.pbtxt, warm-up data, and 1/ with everything the model needs."""
+    """<repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
     version = config.write(repository)
     copy_modules(version, model, *_BESIDE[model], engine="engine.py")
     copy_vocabulary(version, source)
@@ -149,9 +156,16 @@ def write_model(
         "artifact_sha256": one.sha256,
         "threads": threads or cores(),
         "cost": artifact.verdict(one, source.sha256)["cost"],
+        "golden": golden_ids(source),
         **text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)
+
+
+def golden_ids(source: Bundle) -> list[dict[str, list[int]]]:
+    golden = bundle.load_golden(source).ids
+    rows = [slice(*golden.offsets[row : row + 2]) for row in warmup_rows(source).values()]
+    return [{"ids": golden.ids[row].tolist(), "types": golden.types[row].tolist()} for row in rows]
 
 
 def copy_modules(version: Path, model: str, *beside: str, engine: str = "") -> None:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -25,17 +26,20 @@ class GpuWatch:
         if self.there:
             command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=200"]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+            self._reader.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._process:
             self._process.terminate()
             self._process.wait()
+            self._reader.join()
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            self._seen.append((time.monotonic(), [_number(one) for one in line.split(",")]))
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self._seen.append((time.monotonic(), [_number(one) for one in line.split(",")]))
 
     def since(self, moment: float) -> dict[str, float | None] | None:
         """Means since then; what this GPU does not tell is None."""

@@ -15,7 +15,7 @@ from export.artifact import Artifact
 from serving import embedded_models, flat_graph
 from serving.embedded_models import COUNTS
 from serving.model_config import Batching, Ensemble, Instances, ModelConfig, Queue, RowLengths, Step, Tensor, Warmup
-from serving.records import MAX_BATCH, TEXT_MODEL
+from serving.records import MAX_BATCH, REQUEST_ROWS, TEXT_MODEL
 from train import bundle, manifest
 from train.bundle import Bundle
 from train.errors import ConversionError
@@ -26,7 +26,7 @@ FASTEST_FIRST = ("tensorrt_fp16", "tensorrt_fp32", "ort_fp32", "onnx_fp32")
 ENGINES = (*FASTEST_FIRST, "onnx_fp16", "ort_int8")
 TOKENIZER, ANSWER = "tokenizer", "answer"
 
-TENSORRT_BATCH = 32  # the largest batch of the profiles that export builds (conversions._MOST_ROWS)
+TENSORRT_BATCH = REQUEST_ROWS  # the largest batch of the profiles that export builds (conversions._MOST_ROWS)
 _QUEUE = Queue(size=8 * MAX_BATCH, timeout=5_000_000)
 _PROCESSES = 2  # of each Python model
 _WIDTHS, _TILE = 4, 16  # of rows for TensorRT: so many different ones, in multiples of so many tokens

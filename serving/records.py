@@ -12,3 +12,4 @@ TEXT_MODEL = "text_classifier"
 # A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a
 # second: larger batches no longer raise throughput, but would let a single text wait behind them.
 MAX_BATCH = 64
+REQUEST_ROWS = 32  # of one request of our clients: a TensorRT engine takes no more (ngc_models), and Triton puts requests together

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from export import artifact
 from serving import plots, training_plots, training_section
-from serving.records import BENCHMARK, REPOSITORY, SERVED
+from serving.records import BENCHMARK, REPOSITORY, SERVED, TEXT_MODEL
 from train import bundle, errors, manifest, terminal
 from train.errors import ManifestError
 
@@ -56,8 +56,22 @@ def _gather(run: Path) -> dict[str, Any]:
         "parity": [_parity(run, name, source.sha256) for name in artifact.exported(run)],
         "skipped": artifact.skipped(run),
         "served": _of_repository(run / SERVED, repository, f"make verify RUN={run}"),
-        "benchmark": _of_repository(run / BENCHMARK, repository, f"make bench RUN={run}"),
+        "benchmark": _swept(_of_repository(run / BENCHMARK, repository, f"make bench RUN={run}")),
     }
+
+
+def _swept(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """With the rows alone that ask text_classifier over the network, clients in a closed loop, in single figures."""
+    rows = [
+        row for row in benchmark["rows"] if (row["subject"], row["transport"], row["load"]) == (TEXT_MODEL, "network", "closed")
+    ]
+    return {**benchmark, "rows": [_flat(row) for row in rows if row["lengths"] == "own"]}
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {name: row[name]["value"] for name in ("throughput", "p50_ms", "p95_ms", "p99_ms") if name in row}
+    spread = dict(zip(("throughput_least", "throughput_most"), row["throughput"]["interval"], strict=True)) if figures else {}
+    return {**row, **figures, **spread}
 
 
 def _history(source: bundle.Bundle) -> dict[str, Any]:
@@ -117,7 +131,7 @@ def _fastest(facts: dict[str, Any]) -> dict[str, Any]:
         raise ManifestError(
             "the benchmark has no figures",
             expected="at least one load that was answered",
-            found=facts["benchmark"]["rows"][0]["failures"][0],
+            found="; ".join(facts["benchmark"]["rows"][0]["why"]),
             where=BENCHMARK,
             mend=f"make bench RUN={facts['run']}",
         )

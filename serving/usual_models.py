@@ -49,6 +49,7 @@ def write(repository: Path, name: str, run: Path, source: Bundle, share: Share) 
         "provider": embedded_models.PROVIDER,
         "threads": share.threads_each,
         "cost": {"fixed": 0.0, "per_token": 0.0},  # nothing is cut into micro-batches
+        "golden": embedded_models.golden_ids(source),
         **embedded_models.text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import command, succeed
-from train import bundle
+from serving.records import TEXT_MODEL
+from tests.conftest import CHECKOUT, command, succeed
+from train import bundle, manifest
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -70,12 +73,16 @@ def regions_before() -> set[Path]:
     return orphaned_regions()
 
 
+BENCH = ["--concurrency", 1, 8, "--rounds", 2, "--window-ms", 150, "--texts", 200, "--price-per-hour", 1, "--subjects"]
+BENCH += [TEXT_MODEL, "bert_ort_int8", "usual_tf2onnx", "usual_savedmodel"]
+
+
 @pytest.fixture(scope="module")
 def measured_run(finished_run: Path, regions_before: set[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run, served, measured and reported."""
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("measured") / "run"))
     succeed("-m", "serving.verify_served", "--run", run)
-    succeed("-m", "serving.benchmark", "--run", run, "--concurrency", 1, 8, "--rounds", 2, "--window-ms", 300, "--texts", 200)
+    succeed("-m", "serving.benchmark", "--run", run, *BENCH)
     succeed("-m", "serving.report", "--run", run)
     return run
 
@@ -88,17 +95,47 @@ def test_the_live_server_answers_as_the_saved_model_over_both_protocols(measured
     assert served["passed"]
 
 
+def test_the_benchmark_is_as_its_schema_says(measured_run: Path) -> None:
+    schema = record(CHECKOUT / "docs" / "benchmark.schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(record(measured_run / "benchmark.json"))
+
+
 def test_the_benchmark_counts_every_request_and_its_errors(measured_run: Path) -> None:
-    rows = record(measured_run / "benchmark.json")["rows"]
-    assert [(row["protocol"], row["concurrency"]) for row in rows] == [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
-    assert {(row["status"], row["errors"]) for row in rows} == {("ok", 0)}
-    assert sum(row["requests"] for row in rows) <= record(measured_run / "benchmark.json")["padding"]["texts"]
-    assert all(0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+    rows = {row["id"]: row for row in record(measured_run / "benchmark.json")["rows"]}
+    assert {f"text_classifier/{protocol}/network/own/{n}" for protocol in ("http", "grpc") for n in (1, 8)} < set(rows)
+    assert {f"{name}/grpc/network/own/8" for name in ("bert_ort_int8", "usual_tf2onnx", "usual_savedmodel")} < set(rows)
+    assert {(row["status"] != "FAILED", row["errors"], row["exit_status"]) for row in rows.values()} == {(True, 0, 0)}
+    assert all(0 < row["p50_ms"]["value"] <= row["p95_ms"]["value"] <= row["p99_ms"]["value"] for row in rows.values())
 
 
-def test_padding_was_counted_by_the_served_model(measured_run: Path) -> None:
+def test_the_benchmark_leaves_its_record_and_tf2onnx_graph_and_nothing_else(measured_run: Path, finished_run: Path) -> None:
+    names = [{path.name for path in run.iterdir()} for run in (measured_run, finished_run)]
+    assert names[0] - names[1] == {"benchmark.json", "baseline", "served.json", "report.html"}
+
+
+def test_the_baselines_answer_as_the_saved_model(measured_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a batch of unequal rows: what is padded to one width is padded with a mask."""
+    monkeypatch.syspath_prepend(CHECKOUT / "serving" / "backend")
+    usual_engine = importlib.import_module("usual_engine")
+    source = bundle.load(measured_run / "bundle")
+    golden = bundle.load_golden(source)
+    manifest.write_json(tmp_path / "settings.json", {"max_seq_len": source.max_seq_len})
+    shutil.copy(measured_run / "baseline" / "tf2onnx.onnx", tmp_path / "model.onnx")
+    rows = [golden.ids[row] for row in range(16)]
+    engines = [usual_engine.Engine(tmp_path / "model.onnx", 1, None, "CPUExecutionProvider")]
+    shutil.copytree(source.saved_model, tmp_path / "saved_model")
+    engines.append(usual_engine.Engine(tmp_path / "model.onnx", 1, None, "CPUExecutionProvider"))
+    for engine in engines:
+        found = engine.run(rows)
+        np.testing.assert_allclose(found.logits, golden.logits[:16], atol=1e-4)
+        assert (found.tokens, found.tokens + found.padding) == (golden.ids.lengths[:16].sum(), 16 * source.max_seq_len)
+
+
+def test_padding_was_counted_of_texts_of_every_length(measured_run: Path) -> None:
     padding = record(measured_run / "benchmark.json")["padding"]
     assert 0 <= padding["waste"] < 0.5
+    assert sum(one["texts"] for one in padding["by_length"]) == 200
 
 
 def test_the_report_loads_nothing_from_elsewhere(measured_run: Path) -> None:

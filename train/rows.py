@@ -15,12 +15,14 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".conll")
 LONGEST_FIELD = 128 * 1024  # characters; a text this long is an accident, most often a quote that closes far below
+_UNREAD = "CZM"  # control, white space, marks: of a text of nothing else no token may be left, and serving refuses it
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of a pair, which JSON can escape and UTF-8 cannot hold
 _SHOWN = 60  # characters of a value in a message
 
@@ -121,9 +123,9 @@ def table(content: str, delimiter: str = ",") -> list[Record | BadRow]:
     return found
 
 
-def broken_text(text: str, may_be_empty: bool = False) -> tuple[str, str] | None:
+def broken_text(text: str) -> tuple[str, str] | None:
     """(rule, found) of the first rule that a text breaks, whatever file it comes from."""
-    if not text.strip() and not may_be_empty:
+    if not text.strip():
         return "a text is not empty", repr(text[:_SHOWN])
     if len(text) > LONGEST_FIELD:
         return f"a field holds at most {LONGEST_FIELD:,} characters", f"{len(text):,} characters"
@@ -136,9 +138,10 @@ def _broken_rule(row: Row, task: str) -> BadRow | None:
     if row.task != task:
         return row.broken(f"all rows are of one task, as the first one's {task}", row.task)
     for word, text in enumerate([row.text] if isinstance(row.text, str) else row.text or [""]):
-        one_of_a_pair = isinstance(row.text, tuple) and any(other.strip() for other in row.text)
-        if broken := broken_text(text, may_be_empty=one_of_a_pair):
+        if broken := broken_text(text):
             return row.broken(*broken, word)
+        if row.task != "tagging" and all(unicodedata.category(character)[0] in _UNREAD for character in text):
+            return row.broken("a text has a character that is read", repr(text[:_SHOWN]), word)
     for word, label in enumerate(row.labels):
         if broken_text(label) or len(label.splitlines()) != 1:  # labels.txt has a line for each
             return row.broken("a label is one line and not empty", repr(label[:_SHOWN]), word)

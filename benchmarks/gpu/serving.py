@@ -146,11 +146,7 @@ def _difference(address: str, texts: list[str], logits: Any) -> float:
 
 def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -> dict[Load, list[Result]]:
     """Every load in every round, one after the other."""
-    loads = [
-        Load(TEXT_MODEL, protocol, server.address(protocol), concurrency, arguments.window_ms)
-        for protocol in client.PROTOCOLS
-        for concurrency in arguments.concurrency
-    ]
+    loads = perf_analyzer.closed_loops(TEXT_MODEL, server.address, arguments.concurrency, arguments.window_ms)
     measured: dict[Load, list[Result]] = defaultdict(list)
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", flush=True)

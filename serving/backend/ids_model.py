@@ -12,6 +12,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import golden
 import inputs
 import numpy as np
 from engine import Engine
@@ -34,6 +35,7 @@ class TritonPythonModel:
         self._most_tokens, self._most_ids = settings["max_seq_len"], settings["vocabulary_size"]
         self._pairs = settings["task"] == "text_pair"
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        golden.answer(self._engine, settings["golden"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 

@@ -13,6 +13,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE))
 
+import golden
 import inputs
 import labels
 import numpy as np
@@ -44,6 +45,7 @@ class TritonPythonModel:
             expected_sha256=settings["vocabulary_sha256"],
         )
         self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+        golden.answer(self._engine, settings["golden"])
         self._counters = Counters(arguments["model_name"], arguments["model_version"])
         self._journal = Journal(arguments["model_name"], arguments["model_version"])
 

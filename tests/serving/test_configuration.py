@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from serving import triton
 from serving.model_config import Batching, Queue
-from serving.records import REPOSITORY
 from serving.triton import Server
 from tests.serving import tiny
-from train import manifest
+from train.errors import ServerError
 
 
-def test_warm_up_is_answered_before_a_version_is_ready(tmp_path: Path) -> None:
-    with triton.running(tiny.classifiers(tmp_path, warm_up="good good") / "model_repository") as server:
-        assert 'slipway_tokens{model="text_classifier",version="1"} 4' in server.metrics()  # with [CLS] and [SEP]
+@pytest.mark.parametrize("word", ["nan", "breaks"])
+def test_a_version_that_cannot_answer_its_golden_rows_is_refused(tmp_path: Path, word: str) -> None:
+    run = tiny.classifiers(tmp_path, golden=[2, tiny.WORDS.index(word), 3])
+    with pytest.raises(ServerError, match="not finite" if word == "nan" else "Gather"), triton.running(run / "model_repository"):
+        pass
 
 
 class Asked:
@@ -83,8 +85,3 @@ def test_a_full_queue_refuses_at_once_and_a_long_wait_is_ended(tmp_path: Path) -
         assert "running" not in requests.ended
     assert "Exceeds maximum queue size" in requests.errors.pop("one too many")
     assert requests.errors == dict.fromkeys(("waits too long", "asked for less"), "Request timeout expired")
-
-
-def test_a_sealed_repository_with_warm_up_data_is_whole(tmp_path: Path) -> None:
-    repository = tiny.classifiers(tmp_path, warm_up="good") / "model_repository"
-    assert "text_classifier/warmup/text-text" in manifest.read(repository, REPOSITORY, "make repository")["files"]

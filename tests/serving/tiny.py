@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serving.model_config import Batching, ModelConfig, Tensor, Warmup
+from serving.model_config import Batching, ModelConfig, Tensor
 from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from tests.conftest import CHECKOUT
 from train import manifest
@@ -56,20 +56,19 @@ def sleepers(run: Path, names: tuple[str, ...] = ("one", "two"), batching: Batch
     return _sealed(run)
 
 
-def classifiers(run: Path, *, others: bool = False, warm_up: str = "") -> Path:
+def classifiers(run: Path, *, others: bool = False, golden: Sequence[int] = (2, 3)) -> Path:
     """A run with `text_classifier` and `ids`: our served models, on an ONNX file that fails on a word.
 
-    With the `others` also `pairs`, `pair_ids` and `tagger`, which would be of runs of their own. `warm_up` is a text that
-    text_classifier has to answer before it is ready.
+    With the `others` also `pairs`, `pair_ids` and `tagger`, which would be of runs of their own. `golden` are ids that
+    both have to answer before they are ready.
     """
-    return served(run, Parts(_means()), Parts(_table()) if others else None, warm_up)
+    return served(run, Parts(_means()), Parts(_table()) if others else None, golden)
 
 
-def served(run: Path, parts: Parts, tagger: Parts | None = None, warm_up: str = "") -> Path:
+def served(run: Path, parts: Parts, tagger: Parts | None = None, golden: Sequence[int] = (2, 3)) -> Path:
     """A run that serves these parts by text and by ids; with those of a `tagger` as the three others too."""
-    samples = (Warmup("text", {"text": np.array([warm_up.encode()], object)}),) if warm_up else ()
-    _classifier(run, TEXT_MODEL, "single_text", ("text",), parts, samples)
-    _classifier(run, "ids", "single_text", ("input_word_ids",), parts)
+    _classifier(run, TEXT_MODEL, "single_text", ("text",), parts, golden)
+    _classifier(run, "ids", "single_text", ("input_word_ids",), parts, golden)
     if tagger:
         _classifier(run, "pairs", "text_pair", ("text", "text_b"), parts)
         _classifier(run, "pair_ids", "text_pair", ("input_word_ids", "input_type_ids"), parts)
@@ -77,7 +76,7 @@ def served(run: Path, parts: Parts, tagger: Parts | None = None, warm_up: str = 
     return _sealed(run)
 
 
-def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts: Parts, warm_up: tuple[Warmup, ...] = ()) -> None:
+def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts: Parts, golden: Sequence[int] = (2, 3)) -> None:
     ids, tagging = inputs[0] == "input_word_ids", task == "tagging"
     each = (-1,) if tagging else (1,)
     outputs = (
@@ -88,7 +87,7 @@ def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts:
         Tensor("tokens", "INT32", (1,)),
     )
     tensors = tuple(Tensor(one, "INT32" if ids else "STRING", (-1,) if ids else each, ragged=ids or tagging) for one in inputs)
-    config = ModelConfig(name, tensors, outputs[2:3] if ids else outputs, MAX_BATCH, warmup=warm_up)
+    config = ModelConfig(name, tensors, outputs[2:3] if ids else outputs, MAX_BATCH)
     version = config.write(run / "model_repository")
     model = "ids_model.py" if ids else "text_model.py"
     for source in (CHECKOUT / "serving" / "backend").glob("*.py"):
@@ -97,7 +96,7 @@ def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts:
     (version / "vocab.txt").write_text("\n".join(parts.words) + "\n", "utf-8")
     (version / "labels.txt").write_text("\n".join(parts.labels) + "\n", "utf-8")
     onnx.save(parts.graph, version / "model.onnx")
-    manifest.write_json(version / "settings.json", _settings(version / "vocab.txt", task, parts))
+    manifest.write_json(version / "settings.json", _settings(version / "vocab.txt", task, parts, golden))
 
 
 def _sealed(run: Path) -> Path:
@@ -105,7 +104,7 @@ def _sealed(run: Path) -> Path:
     return run
 
 
-def _settings(vocabulary: Path, task: str, parts: Parts) -> dict[str, object]:
+def _settings(vocabulary: Path, task: str, parts: Parts, golden: Sequence[int]) -> dict[str, object]:
     return {
         "task": task,
         "provider": "CPUExecutionProvider",
@@ -115,6 +114,7 @@ def _settings(vocabulary: Path, task: str, parts: Parts) -> dict[str, object]:
         "vocabulary_size": len(parts.words),
         "threads": 1,
         "cost": {"fixed": 1e-3, "per_token": 1e-6},
+        "golden": [{"ids": list(golden), "types": [0] * len(golden)}],
     }
 
 

@@ -50,12 +50,6 @@ def test_two_text_columns_are_a_pair(tmp_path: Path, name: str, content: str) ->
     assert [row.task for row in found if isinstance(row, Row)] == ["text_pair"]
 
 
-def test_one_text_of_a_pair_may_be_empty_but_not_both(tmp_path: Path) -> None:
-    found = read(tmp_path, "rows.csv", "text,text_b,label\none,,W\n,two,W\n,,W\n")
-    assert [row.text for row in found if isinstance(row, Row)] == [("one", ""), ("", "two")]
-    assert the_bad(found).line == 4
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -99,6 +93,8 @@ def test_quoted_fields_hold_line_breaks_and_lines_are_still_counted(tmp_path: Pa
         ("rows.csv", "text,label\na,W,more\n", 2, "2 columns", "3 columns"),
         ("rows.csv", "text,label\na, \n", 2, "a label is one line and not empty", "''"),
         ("rows.csv", "text,label\n ,W\n", 2, "a text is not empty", "' '"),
+        ("rows.csv", "text,text_b,label\none,,W\n", 2, "a text is not empty", "''"),
+        ("rows.csv", "text,label\n\u200b\u0301,W\n", 2, "a character that is read", "u200b"),
         ("rows.csv", "text,label\na\0b,W\n", 2, "NUL", "x00"),
         ("rows.csv", "text,label\n" + "x" * 131_073 + ",W\n", 2, "131,072 characters", "131,073 characters"),
         ("rows.csv", 'text,label\na,"W\nX"\n', 2, "a label is one line", "W"),

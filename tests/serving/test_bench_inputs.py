@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from serving import bench_inputs
+from train import bundle
+from train.bundle import Bundle
+from train.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def source(finished_run: Path) -> Bundle:
+    return bundle.load(finished_run / "bundle")
+
+
+@pytest.mark.parametrize("tokens", [8, 32])
+def test_texts_of_one_length_have_it_and_are_made_of_the_golden_words(tokens: int, source: Bundle) -> None:
+    texts = bundle.load_golden(source).texts[:200]
+    made = bench_inputs.of_length(texts, source, tokens)
+    tokenizer = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    assert len(made) >= 16
+    assert {len(one.ids) for one in tokenizer(made)} == {tokens}
+    assert {word for text in made for word in text.split()} <= {word for text in texts for word in text.split()}
+
+
+def test_ids_are_sent_as_long_as_they_are(source: Bundle, tmp_path: Path) -> None:
+    golden = bundle.load_golden(source)
+    files = bench_inputs.write(tmp_path, source, golden, 5, set())
+    sent = json.loads(files["ids", "own"].read_text("utf-8"))["data"]
+    assert [one["input_word_ids"]["shape"] for one in sent] == [[length] for length in golden.ids.lengths[:5]]
+    assert sent[0]["input_word_ids"]["content"] == golden.ids[0].tolist()
+
+
+def test_a_length_beyond_the_models_is_left_out(source: Bundle, tmp_path: Path) -> None:
+    files = bench_inputs.write(tmp_path, source, bundle.load_golden(source), 200, {16, source.max_seq_len + 1})
+    assert [lengths for kind, lengths in files if kind == "text"] == ["own", 16]

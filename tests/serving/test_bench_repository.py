@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from export.variants import VARIANTS
+from serving import bench_repository
+from serving.bench_repository import Origin
+from train.errors import ManifestError
+
+SERVED = {"text_classifier": "ort_int8", "models": {"bert_onnx_fp32": "", "bert_ort_int8": ""}}
+PASSED: Any = {name: SimpleNamespace(variant=VARIANTS[name]) for name in ("onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16")}
+RUN = Origin(Path("run"), cast(Any, None), SERVED, PASSED)
+
+
+def test_text_classifier_comes_first_then_every_other_variant_then_ids_then_baselines() -> None:
+    assert [one.name for one in bench_repository.subjects(RUN, cuda=False)] == [
+        "text_classifier",
+        "text_ort_fp32",
+        "text_onnx_fp32",
+        "bert_ort_int8",
+        "bert_onnx_fp32",
+        "usual_tf2onnx",
+        "usual_savedmodel",
+    ]
+
+
+def test_a_gpu_adds_what_was_made_for_it() -> None:
+    added = {*bench_repository.subjects(RUN, cuda=True)} - {*bench_repository.subjects(RUN, cuda=False)}
+    names = {"text_onnx_fp32_cuda", "text_ort_fp32_cuda", "text_onnx_fp16_cuda"}
+    assert {(one.name, one.provider) for one in added} == {(name, "CUDAExecutionProvider") for name in names}
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
+    found = bench_repository.subjects(RUN, cuda=False)
+    with pytest.raises(ManifestError, match=r"usual_savedmodel(.|\n)*nobody"):
+        bench_repository.chosen(found, ["nobody"], RUN.run)
+
+
+def test_text_classifier_is_measured_with_what_is_asked_for() -> None:
+    wanted, _ = bench_repository.chosen(bench_repository.subjects(RUN, cuda=False), ["bert_ort_int8"], RUN.run)
+    assert [one.name for one in wanted] == ["text_classifier", "bert_ort_int8"]

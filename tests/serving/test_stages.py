@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from serving import stages
+
+# Sums over 10 requests, in s and tokens.
+COUNTED = {
+    "requests": 10.0,
+    "total": 1.0,
+    "queue": 0.2,
+    "compute": 0.75,
+    "tokenizing": 0.05,
+    "engine": 0.5,
+    "model": 0.6,
+    "tokens": 900.0,
+    "padding": 100.0,
+}
+
+
+def test_the_stages_of_a_request_add_up_to_its_latency() -> None:
+    found = stages.mean([COUNTED, COUNTED], latency_ms=110)
+    assert found == pytest.approx(
+        {
+            "client_and_network_ms": 10,
+            "queue_ms": 20,
+            "tokenizing_ms": 5,
+            "engine_ms": 45,
+            "padding_ms": 5,
+            "postprocessing_ms": 5,
+            "other_ms": 20,
+        }
+    )
+    assert sum(found.values()) == pytest.approx(110)
+
+
+def test_a_model_that_does_not_tell_has_no_stages() -> None:
+    silent = {name: COUNTED[name] for name in ("requests", "total", "queue", "compute")}
+    assert stages.mean([silent], latency_ms=110) is None
+    assert stages.waste([silent]) is None
+
+
+def test_a_model_of_ids_tokenizes_nothing() -> None:
+    found = stages.mean([{name: value for name, value in COUNTED.items() if name != "tokenizing"}], latency_ms=110)
+    assert found is not None
+    assert (found["tokenizing_ms"], found["postprocessing_ms"]) == pytest.approx((0, 10))
