@@ -3,7 +3,7 @@
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else python -m train.finetune --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
 #   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  P99=100  RATE=  PUBLISHED=  VERSION=
-#   BENCH=quick  PRICE=  (of this machine, an hour)  BENCH_ARGS=  (what else python -m serving.benchmark --help has)
+#   A=  B=  (runs to compare)  BENCH=quick  PRICE=  (of this machine, an hour)  BENCH_ARGS=  (what else python -m serving.benchmark --help has)
 #   REPOSITORY_ARGS=  (what else python -m serving.build_repository --help has; make tune finds some)
 
 PYTHON ?= python3.11
@@ -33,7 +33,7 @@ export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 PY := .venv/bin/python
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report doctor test test-gpu check lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -99,6 +99,9 @@ peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: P
 
 report: setup  ## render RUN's records → RUN/report.html
 	$(REPORT)
+
+compare: setup  ## two runs of one corpus, A= and B=, side by side → B/compare.html
+	@$(PY) -m serving.compare $(A) $(B)
 
 doctor:  ## what this machine can run, what is missing, and the command that provides it
 	@if [ -x $(PY) ]; then $(PY) -m setup.doctor; else $(PYTHON) -m setup.doctor; fi
