@@ -225,7 +225,7 @@ def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
 
 
 PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
-# Every record is in the checkout, but for the GPU's and served.json: those tables say so while there is none.
+# Every record is in the checkout, but for the GPU's, served.json and peers.json: those tables say so while there is none.
 TABLES: dict[str, Callable[[Any], str]] = {
     "demo.json": _demo,
     "served.json": _served,

@@ -67,29 +67,27 @@ def plan(setting: Setting, subjects: Sequence[Subject], longest: int, gpu: bool)
     first_ids = next((one.name for one in subjects if one.kind == "ids"), "")
     loads: list[Planned] = []
     for one in subjects:
-        loads += _closed(one, setting, whole=setting.everything or one.name == TEXT_MODEL, gpu=gpu, first_ids=first_ids)
-        if one.kind == "text" and (one.name == TEXT_MODEL or (setting.everything and one.baseline)):
+        for protocol, transport, sweep in _ways(one, setting, gpu, first_ids):
+            loads += [Planned(one.name, one.kind, protocol, transport, "own", clients) for clients in sweep]
+        if one.name == TEXT_MODEL or (setting.everything and one.baseline):
             loads += [Planned(one.name, one.kind, "grpc", NETWORK, tokens, setting.middle) for tokens in lengths]
-    open_ = [one for one in subjects if one.name in (TEXT_MODEL, *([first_ids] if setting.everything else []))]
-    return loads + [Planned(one.name, one.kind, "grpc", NETWORK, "own", None, share) for one in open_ for share in setting.shares]
-
-
-def _closed(one: Subject, setting: Setting, whole: bool, gpu: bool, first_ids: str) -> list[Planned]:
-    """A subject's closed loops. Baselines and, in the quick setting, other variants than text_classifier's have one way in."""
-    if one.baseline or not whole:
-        if one.kind == "ids" and one.name != first_ids and not setting.everything:
-            return []
-        ways = [("grpc", NETWORK), *([("grpc", SYSTEM)] if one.kind == "ids" else [])]
-    else:
-        ways = [*((protocol, NETWORK) for protocol in client.PROTOCOLS), ("grpc", SYSTEM)]
-    if gpu and one.kind == "ids":
-        ways.append(("grpc", CUDA))
-    alone = (setting.middle,)
-    return [
-        Planned(one.name, one.kind, protocol, transport, "own", clients)
-        for protocol, transport in ways
-        for clients in (setting.concurrency if whole and (setting.everything or transport == NETWORK) else alone)
+    at_random = [one for one in subjects if one.name == TEXT_MODEL or (setting.everything and one.name == first_ids)]
+    return loads + [
+        Planned(one.name, one.kind, "grpc", NETWORK, "own", None, share) for one in at_random for share in setting.shares
     ]
+
+
+def _ways(one: Subject, setting: Setting, gpu: bool, first_ids: str) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Protocol, transport and numbers of clients of a subject's closed loops."""
+    sweep, alone = setting.concurrency, (setting.middle,)
+    shared_memory = sweep if setting.everything else alone
+    if one.name == TEXT_MODEL or (setting.everything and not one.baseline):
+        ways = [*((protocol, NETWORK, sweep) for protocol in client.PROTOCOLS), ("grpc", SYSTEM, shared_memory)]
+    elif one.kind == "text":
+        ways = [("grpc", NETWORK, sweep if setting.everything else alone)]
+    else:
+        ways = [("grpc", NETWORK, alone), ("grpc", SYSTEM, alone)] if one.name == first_ids else []
+    return [*ways, ("grpc", CUDA, shared_memory)] if gpu and one.kind == "ids" and ways else ways
 
 
 def cost_card(setting: Setting, planned: Sequence[Planned], subjects: Sequence[Subject]) -> str:

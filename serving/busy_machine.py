@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-# What a round may see of each before it no longer counts. Triton's and perf_analyzer's work in the kernel, for packets, counts as
-# others': some per cent.
+# What a round may see of each before it no longer counts. The kernel's work for our own packets counts as others': below 2 %.
 MOST_OTHERS, MOST_STEAL, LEAST_CLOCK = 0.10, 0.05, 0.90
 _BUSY, _STEAL = (0, 1, 2, 5, 6), 7  # columns of /proc/stat: user, nice, system, irq, softirq
 _HERTZ = os.sysconf("SC_CLK_TCK")

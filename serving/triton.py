@@ -244,10 +244,10 @@ def end(server: Server) -> bool:
 
 
 @contextmanager
-def running(repository: Path, ports: Ports | None = None, closed: Sequence[str] = control.CLOSED) -> Iterator[Server]:
+def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
     """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
     log = repository.parent / f"triton.{os.getpid()}.log"
-    server = start(repository, ports or free_ports(), log, control.new_key(), closed=closed)
+    server = start(repository, ports or free_ports(), log, control.new_key())
     try:
         yield server
     finally:

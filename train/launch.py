@@ -24,9 +24,6 @@ _TURN = 0.2  # seconds between two looks
 _GRACE = 4  # seconds that the other ranks have to end by themselves once one has failed
 _STOP_WITHIN = 60  # seconds from the wish to stop; a checkpoint takes a few, but a step may be long
 _ELASTIC_TIMEOUT = 20  # seconds to find enough ranks to go on with
-# Bytes from which glibc gives a freed tensor back. Left alone it raises this to 32 MB, and the batches' unequal lengths then leave
-# gaps that nothing fits: half a gigabyte after a hundred steps (docs/log.md).
-_MAPPED_FROM = str(256 * 1024)
 
 
 def run(directory: Path, ranks: Ranks, worker: str = "train.worker") -> None:
@@ -71,8 +68,7 @@ def command(directory: Path, ranks: Ranks, worker: str) -> list[str]:
 def _environment() -> dict[str, str]:
     binaries = str(Path(sys.executable).parent)
     # Unbuffered, so that horovodrun's word on who ended first is in its log when we end it.
-    ours = {"PATH": f"{binaries}:{os.environ['PATH']}", "TF_USE_LEGACY_KERAS": "1", "PYTHONUNBUFFERED": "1"}
-    return {"MALLOC_MMAP_THRESHOLD_": _MAPPED_FROM, **os.environ, **ours}
+    return {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "TF_USE_LEGACY_KERAS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, ranks: Ranks) -> tuple[bool, Failure | None]:

@@ -56,15 +56,17 @@ def measure(
     """The rounds of every subject and load; and why a peer has none: it failed. Raises ServerError where one of ours does."""
     measured: Rounds = defaultdict(list)
     failed: dict[str, str] = {}
-    for _, concurrency in itertools.product(range(plan.rounds), plan.concurrency):
-        for one in order.sample(found, len(found)):
-            try:
-                measured[one.name, concurrency].append(_round(client, one, texts, concurrency, plan.seconds))
-            except ServerError as error:
-                if one.ours:
-                    raise
-                failed[one.name] = f"failed with {concurrency} texts in flight: {error.found}"
-        found = [one for one in found if one.name not in failed]
+    for number in range(plan.rounds):
+        for concurrency in plan.concurrency:
+            for one in order.sample(found, len(found)):
+                try:
+                    measured[one.name, concurrency].append(_round(client, one, texts, concurrency, plan.seconds))
+                except ServerError as error:
+                    if one.ours:
+                        raise
+                    failed[one.name] = f"failed with {concurrency} texts in flight: {error.found}"
+            found = [one for one in found if one.name not in failed]
+        print(f"  round {number + 1} of {plan.rounds}", flush=True)
     return measured, failed
 
 

@@ -55,6 +55,22 @@ def test_the_same_again_is_no_difference_in_any_measure() -> None:
     assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["no difference"] * 3
 
 
+def noisy(seed: int, faster: float) -> Measured:
+    """Five rounds of 200 requests on a machine whose speed differs by 2 % from round to round."""
+    random = np.random.default_rng(seed)
+    rates = 100 * faster * np.exp(random.normal(0, 0.02, 5))
+    rounds = [{**found(rate), "latencies": (random.lognormal(5, 0.2, 200) * 100 / rate).tolist()} for rate in rates]
+    return bench_rows.measured(PLANNED, Rounds(*rounds))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("measure", ["throughput", "p50_ms"])
+def test_run_again_the_same_is_seldom_called_different_and_a_tenth_more_always(measure: str) -> None:
+    same = [verdict(noisy(seed, 1), noisy(100 + seed, 1), measure) for seed in range(20)]
+    more = [verdict(noisy(seed, 1.1), noisy(100 + seed, 1), measure) for seed in range(20)]
+    assert same.count("no difference") >= 17
+    assert more == ["faster"] * 20
+
+
 def test_two_per_cent_in_every_round_are_no_difference_worth_the_word() -> None:
     compared = bench_rows.compared(load(102, 102, 102), load(100, 100, 100), "throughput")
     assert compared["interval"][0] > 1
