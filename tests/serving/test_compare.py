@@ -58,7 +58,8 @@ def test_other_held_out_texts_are_said_and_not_compared() -> None:
 
 
 def test_speed_has_no_verdict() -> None:
-    fast = reported.benchmark(rows=[reported.row("text_classifier", throughput=reported.figure(400.0))], **reported.NOTHING_COMPARED)
+    row = reported.row("text_classifier", throughput=reported.figure(400.0))
+    fast = reported.benchmark(rows=[row], **reported.NOTHING_COMPARED)
     line = by_name(run_difference.lines(reported.facts(), reported.facts("runs/b", benchmark=fast)))["most texts/s"]
     assert (line.sides, line.says) == (("200 (190–210)", "400 (380–420)"), "measured at different times: no verdict")
     assert not line.differs
