@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.records import REQUEST_ROWS
+from serving.records import MAX_BATCH
 from train.errors import ServerError
 
 Tensors = dict[str, NDArray[Any]]  # of one request, by name; object arrays hold bytes
@@ -39,7 +39,7 @@ class Tagged:
 def batches(inputs: Tensors) -> list[Tensors]:
     """The rows of these inputs, in requests that every target takes."""
     rows = len(next(iter(inputs.values())))
-    return [{name: values[at : at + REQUEST_ROWS] for name, values in inputs.items()} for at in range(0, rows, REQUEST_ROWS)]
+    return [{name: values[at : at + MAX_BATCH] for name, values in inputs.items()} for at in range(0, rows, MAX_BATCH)]
 
 
 def of_texts(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensors]:
@@ -52,8 +52,8 @@ def of_texts(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Tensors]:
 def of_sentences(sentences: Sequence[Sequence[str]]) -> list[Tensors]:
     """The requests for sentences split into words: each filled up with "" to the longest of its own request."""
     made = []
-    for start in range(0, len(sentences), REQUEST_ROWS):
-        batch = sentences[start : start + REQUEST_ROWS]
+    for start in range(0, len(sentences), MAX_BATCH):
+        batch = sentences[start : start + MAX_BATCH]
         words = np.full((len(batch), max(1, *map(len, batch))), b"", object)
         for row, sentence in zip(words, batch, strict=True):
             row[: len(sentence)] = [utf8(word) for word in sentence]

@@ -33,7 +33,7 @@ _SHARED_MEMORY = {bench_plan.NETWORK: "none", bench_plan.SYSTEM: "system", bench
 _WARM_CLIENTS, _WARM_MS = 2, 300
 _AT_RANDOM = 100  # requests a window at least: perf_analyzer begins its schedule anew in each, which costs it some (docs/log.md)
 _LONGEST_WINDOW = 5000  # ms
-_LIMIT_TEXTS = {False: 4 * MAX_BATCH, True: 16 * MAX_BATCH}  # golden texts the engine alone is measured on; in the full setting
+_LIMIT_TEXTS = {False: 16 * MAX_BATCH, True: 32 * MAX_BATCH}  # golden texts the engine alone is measured on; in the full setting
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,15 @@ def _parse() -> argparse.Namespace:
     engines = sorted({*embedded_models.FASTEST_FIRST, *ngc_models.ENGINES})
     parser.add_argument("--engine", choices=engines, help="variant behind text_classifier; default: the fastest that passed")
     parser.add_argument(
-        "--instances", type=_counted, default=1, help="processes of text_classifier; python -m serving.tune finds them"
+        "--instances",
+        type=_counted,
+        default=0,
+        help="processes of text_classifier; default: one a core, up to 4; serving.tune finds them",
     )
     parser.add_argument("--threads", type=_counted, default=0, help="of each of them; default: all cores, divided among them")
     parser.add_argument("--priorities", type=_counted, default=0, help="levels a request may name, 1 first; default: none")
     arguments = parser.parse_args()
-    if arguments.target == "ngc" and (arguments.instances > 1 or arguments.threads):
+    if arguments.target == "ngc" and (arguments.instances or arguments.threads):
         parser.error("--instances, --threads: of the target embedded; the container's engine takes the whole machine")
     return arguments
 

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from serving import client, lines
 from serving.client import Answer, AsyncClient, Client, Options, Refused, Tagged, Tls
 from serving.lines import Line
-from serving.records import REQUEST_ROWS
+from serving.records import MAX_BATCH
 from serving.triton import HOST, Ports
 from train import errors
 from train.errors import ServerError
@@ -62,7 +62,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--protocol", choices=client.PROTOCOLS, default="http")
     parser.add_argument("--address", help="host:port; default: where `make serve` listens")
     parser.add_argument(
-        "--batch", type=int, choices=range(1, REQUEST_ROWS + 1), default=REQUEST_ROWS, metavar="N", help="texts a request"
+        "--batch", type=int, choices=range(1, MAX_BATCH + 1), default=MAX_BATCH, metavar="N", help="texts a request"
     )
     parser.add_argument("--in-flight", type=int, choices=range(1, 65), default=4, metavar="N", help="requests at a time, up to 64")
     parser.add_argument("--deadline", type=float, default=Options.deadline, help="seconds for a request and its retries")

@@ -1,6 +1,6 @@
-"""What the served engine does without a server: the version directory's own code on the same texts, in one process.
+"""What the served engines do without a server: the version directory's own code on the same texts, in as many processes.
 
-Prints JSON. Run as a process of its own, because a version directory's modules are imported by their bare names.
+Prints JSON. They are processes of their own also because a version directory's modules are imported by their bare names.
 
     python -m serving.engine_limit runs/demo/model_repository/text_classifier/1 runs/demo/bundle/golden.jsonl --texts 1000
 """
@@ -12,21 +12,26 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serving import model_config
 from serving.records import MAX_BATCH
+from serving.repository_models import CONFIG
 
 _STEP = 16  # tokens
+_LOADED_WITHIN = 120  # seconds between the first and the last of the processes
 
 
 def main() -> int:
     arguments = _parse()
     with arguments.texts_file.open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file][: arguments.texts]
-    print(json.dumps(_measure(arguments.version, texts)))
+    print(json.dumps(_together(arguments.version, texts)))
     return 0
 
 
@@ -38,7 +43,26 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _together(version: Path, texts: list[Any]) -> dict[str, Any]:
+    """Every process runs all texts, beginning at the same moment; the rate is that of all until the last has ended."""
+    config = model_config.read((version.parent / CONFIG).read_text("utf-8"))
+    processes, context = config.instance_group[0].count, get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _begin, (context.Barrier(processes),)) as pool:
+        found = list(pool.map(_measure, [version] * processes, [texts] * processes))
+    slowest = max(found, key=lambda one: one["engine_seconds"])
+    rate = processes * len(texts) / slowest["engine_seconds"]
+    return {"processes": processes, "texts_per_second": rate, **slowest}
+
+
+_ready: list[Any] = []  # of a process: the barrier that it shares with the others
+
+
+def _begin(barrier: Any) -> None:
+    _ready.append(barrier)
+
+
 def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
+    """In one of the processes. It waits for the others, so that none does another's share."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(version))
     from engine import Engine  # type: ignore[import-not-found]
@@ -56,14 +80,16 @@ def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
     rows = [np.array(tokens.ids, np.int32) for tokens in found]
     types = [np.array(tokens.types, np.int32) for tokens in found] if pairs else None
     tokenized = time.perf_counter()
+    _ready[0].wait(_LOADED_WITHIN)
+    begun = time.perf_counter()
     batches = [slice(start, start + MAX_BATCH) for start in range(0, len(rows), MAX_BATCH)]
     results = [engine.run(rows[batch], types and types[batch]) for batch in batches]
     ended = time.perf_counter()
     tokens, padding = sum(result.tokens for result in results), sum(result.padding for result in results)
     return {
         "texts": len(texts),
-        "texts_per_second": len(texts) / (ended - tokenized),
-        "tokenizing_share": (tokenized - started) / (ended - started),
+        "engine_seconds": ended - begun,
+        "tokenizing_share": (tokenized - started) / (tokenized - started + ended - begun),
         "padding_waste": padding / (tokens + padding),
         "mean_tokens": tokens / len(texts),
         "by_length": _by_length([np.array([len(row) for row in rows[batch]]) for batch in batches], lambda one: plan(one, cost)),

@@ -15,7 +15,7 @@ from export.artifact import Artifact
 from serving import embedded_models, flat_graph
 from serving.embedded_models import COUNTS
 from serving.model_config import Batching, Ensemble, Instances, ModelConfig, Queue, RowLengths, Step, Tensor, Warmup
-from serving.records import MAX_BATCH, REQUEST_ROWS, TEXT_MODEL
+from serving.records import MAX_BATCH, TEXT_MODEL
 from train import bundle, manifest
 from train.bundle import Bundle
 from train.errors import ConversionError
@@ -26,8 +26,9 @@ FASTEST_FIRST = ("tensorrt_fp16", "tensorrt_fp32", "ort_fp32", "onnx_fp32")
 ENGINES = (*FASTEST_FIRST, "onnx_fp16", "ort_int8")
 TOKENIZER, ANSWER = "tokenizer", "answer"
 
-TENSORRT_BATCH = REQUEST_ROWS  # the largest batch of the profiles that export builds (conversions._MOST_ROWS)
-_QUEUE = Queue(size=8 * MAX_BATCH, timeout=5_000_000)
+TENSORRT_BATCH = MAX_BATCH  # the largest batch of the profiles that export builds (conversions._MOST_ROWS)
+ONNX_BATCH = 64  # of ONNX Runtime: two of our clients' requests fill a GPU better than one
+_QUEUE = Queue(size=8 * ONNX_BATCH, timeout=5_000_000)
 _PROCESSES = 2  # of each Python model
 _WIDTHS, _TILE = 4, 16  # of rows for TensorRT: so many different ones, in multiples of so many tokens
 _CHECKED_ROWS, _TOLERANCE = 64, 1e-4  # |Δlogit| of the flat graph: the same nodes on the same padded rows
@@ -62,7 +63,7 @@ def engine_config(one: Artifact, source: Bundle, priorities: int = 0) -> ModelCo
         name,
         embedded_models.ids_inputs(source),
         outputs,
-        MAX_BATCH,
+        ONNX_BATCH,
         "onnxruntime",
         batching,
         Instances("KIND_AUTO" if on_gpu and on_cpu else "KIND_GPU" if on_gpu else "KIND_CPU"),
@@ -157,7 +158,7 @@ def _write_flat(one: Artifact, source: Bundle, target: Path) -> None:
 def _flat_warmup(source: Bundle) -> tuple[Warmup, ...]:
     """The shortest row alone, and a full batch of the longest: what memory that takes is taken before the first request."""
     one, longest = embedded_models.ids_warmup(source)
-    return (one, replace(longest, name="full_batch", rows=MAX_BATCH))
+    return (one, replace(longest, name="full_batch", rows=ONNX_BATCH))
 
 
 def _padded_warmup(source: Bundle, lengths: list[int], batch: int) -> tuple[Warmup, ...]:

@@ -9,7 +9,7 @@ BENCHMARK = "benchmark.json"
 TUNING = "tuning.json"
 
 TEXT_MODEL = "text_classifier"
-# A batch holds what arrived while the one before it ran. 64 texts of 52 tokens keep two cores busy for a fifth of a
-# second: larger batches no longer raise throughput, but would let a single text wait behind them.
-MAX_BATCH = 64
-REQUEST_ROWS = 32  # of one request of our clients: a TensorRT engine takes no more (ngc_models), and Triton puts requests together
+# Texts in a batch of the embedded server, and in one request of our clients. A batch holds what arrived while the one before it
+# ran: 32 texts of 52 tokens keep a core busy for a tenth of a second. Larger ones no longer raise throughput, but others wait
+# behind them (docs/log.md). A TensorRT engine in NVIDIA's container takes no more, either (ngc_models).
+MAX_BATCH = 32

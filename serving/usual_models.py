@@ -37,7 +37,7 @@ def why_not(name: str) -> str:
 
 def write(repository: Path, name: str, run: Path, source: Bundle, share: Share) -> None:
     """The baseline `name` as a model of a repository. Raises ConversionError when tf2onnx cannot convert the SavedModel."""
-    config = replace(embedded_models.text_config(source), name=name, instances=Instances(count=share.instances))
+    config = replace(embedded_models.text_config(source), name=name, instances=Instances(count=share.processes))
     version = config.write(repository)
     embedded_models.copy_modules(version, "text_model.py", *embedded_models.BESIDE_TEXT, engine="usual_engine.py")
     embedded_models.copy_vocabulary(version, source)

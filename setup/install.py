@@ -8,6 +8,7 @@ there is skipped.
 
 from __future__ import annotations
 
+import filecmp
 import importlib.metadata
 import os
 import shutil
@@ -30,6 +31,7 @@ _HOROVOD_BUILD = {
     "HOROVOD_WITHOUT_MPI": "1",
     "HOROVOD_CPU_OPERATIONS": "GLOO",
 }
+_LIBPYTHON = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
 # soname that perf_analyzer asks for → how the same library is called in Triton's wheel
 _PERF_ANALYZER_LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
 
@@ -143,22 +145,32 @@ def _compile_hidden_key() -> None:
 
 
 def _stub_has_its_libraries() -> bool:
-    """Triton's Python stub is linked against libpython as a shared library, which Debian's python3.11 alone does not bring."""
+    """Triton's Python stub is linked against libpython as a shared library, which Debian's python3.11 alone does not bring.
+
+    The loader may also find the system's, of another patch release than the standard library that this Python has.
+    """
+    if _own_libpython().exists():
+        beside = tools.TRITON_LIBRARIES / _LIBPYTHON
+        return beside.exists() and filecmp.cmp(_own_libpython(), beside, shallow=False)
     stub = tools.TRITON_BACKENDS / "python" / "triton_python_backend_stub"
     environment = tools.environment(tools.TRITON_LIBRARIES)
     said = subprocess.run([stub], env=environment, capture_output=True, text=True, check=False)
     return "error while loading shared libraries" not in said.stderr
 
 
+def _own_libpython() -> Path:
+    """Where this Python's own shared library lies, if it was built with one."""
+    return Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / _LIBPYTHON
+
+
 def _provide_libpython() -> None:
     """Python's own shared library where it was built with one, else Debian's package of it, beside Triton's libraries."""
-    soname = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    own = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / soname
+    own = _own_libpython()
     if not own.exists():
         target = tools.TOOLS / "apt"
-        _run([sys.executable, "-m", "setup.debian", soname.partition(".so")[0], str(target)], "libpython.log")
-        own = next(target.rglob(soname))
-    shutil.copyfile(own, tools.TRITON_LIBRARIES / soname)
+        _run([sys.executable, "-m", "setup.debian", _LIBPYTHON.partition(".so")[0], str(target)], "libpython.log")
+        own = next(target.rglob(_LIBPYTHON))
+    shutil.copyfile(own, tools.TRITON_LIBRARIES / _LIBPYTHON)
 
 
 def _perf_analyzer_runs() -> bool:

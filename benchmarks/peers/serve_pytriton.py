@@ -17,7 +17,7 @@ from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-foun
 from benchmarks.peers import classifier
 
 MODEL = "classifier"
-_MAX_BATCH = 64  # as text_classifier's
+_MAX_BATCH = 64  # of the two sizes tried for text_classifier the larger
 _LOOPBACK = "127.0.0.1"
 
 

@@ -18,9 +18,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from export import conversions
 from export.variants import VARIANTS
-from serving import client, flat_graph, model_config, ngc_models, repository_rules, triton
+from serving import client, embedded_models, flat_graph, model_config, ngc_models, repository_rules, triton
 from serving.client import Client
-from serving.embedded_models import Share
 from serving.model_config import Batching
 from serving.records import MAX_BATCH, REPOSITORY
 from serving.triton import Server
@@ -162,13 +161,13 @@ def test_fp32_is_not_computed_in_tf32(ngc_run: Callable[[str], Path]) -> None:
 def test_the_documented_numbers_are_those_of_the_code() -> None:
     rows = [line.split("|")[1:] for line in (CHECKOUT / "docs/configuration.md").read_text("utf-8").splitlines() if line[:1] == "|"]
     said = {cells[0].strip(): (cells[1].strip(), cells[2].strip()) for cells in rows}
-    queue, share = ngc_models._QUEUE, Share()
-    assert said["largest batch"] == (str(MAX_BATCH), f"{MAX_BATCH}; TensorRT {ngc_models.TENSORRT_BATCH}")
+    queue = ngc_models._QUEUE
+    assert said["largest batch"] == (str(MAX_BATCH), f"{ngc_models.ONNX_BATCH}; TensorRT {ngc_models.TENSORRT_BATCH}")
     assert said["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
     assert said["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
     assert said["queue delay"] == (f"{Batching().delay} µs",) * 2
     processes = f"engine 1 a GPU, Python models {ngc_models._PROCESSES} each"
-    assert said["processes, `instances`"] == (f"{share.instances}; `--instances N`", processes)
+    assert said["processes, `instances`"] == (f"one a core, up to {embedded_models._MOST_INSTANCES}; `--instances N`", processes)
 
 
 def tensorrt(source: Any) -> Any:
