@@ -133,11 +133,12 @@ def _demo(record: dict[str, Any]) -> str:
 def _served(record: dict[str, Any] | None) -> str:
     if record is None:
         return "Not measured yet: `make bench BENCH=full`, then `python -m benchmarks.write_tables --bench RUN`.\n"
-    lines = ["| text_classifier against | load | texts/s (95 %) | p50 (95 %) | p99 (95 %) |", "|---|---|---|---|---|"]
+    lines = ["| | against | load | texts/s (95 %) | p50 (95 %) | p99 (95 %) |", "|---|---|---|---|---|---|"]
     for (a, b), measures in groupby(record["comparisons"], lambda one: (one["a"], one["b"])):
-        if a.split("/")[0] == record["model"] != b.split("/")[0]:
+        ours, other = a.split("/")[0], b.split("/")[0]
+        if ours != other:
             cells = [f"{one['verdict']}{_interval(one)}" for one in measures]
-            lines.append("| " + " | ".join([b.split("/")[0], " ".join(b.split("/")[1:]), *cells]) + " |")
+            lines.append("| " + " | ".join([ours, other, " ".join(b.split("/")[1:]), *cells]) + " |")
     loads = f"{record['setting']} setting, {record['rounds']} rounds, {record['seconds'] / 60:.0f} minutes"
     return _signed(lines, record, f"text_classifier on {record['variant']}; {loads}; `{record['command']}`.")
 

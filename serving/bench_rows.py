@@ -12,6 +12,7 @@ from serving import busy_machine, intervals, stages
 from serving.bench_journal import Journal
 from serving.bench_plan import Planned
 from serving.records import TEXT_MODEL
+from serving.usual_models import WHAT
 
 Found = dict[str, Any]  # one round of one load, as bench_rounds keeps it
 _FEWEST = 3  # rounds that count, or fewer where fewer were asked for
@@ -138,14 +139,17 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def comparisons(found: Sequence[Measured]) -> list[dict[str, Any]]:
-    """text_classifier's loads against the other subjects' same loads, and each way in against gRPC over the network."""
+    """text_classifier's loads against the other subjects' same loads, other variants' against the baselines', and each way in
+    against gRPC over the network."""
     by_id = {one.planned.id: one for one in found}
+    texts = dict.fromkeys(one.planned.subject for one in found if one.planned.kind == "text" and one.planned.subject not in WHAT)
     made = []
     for one in found:
         plan = one.planned
         if plan.share:  # of another capacity: another load
             continue
-        others = [plan_as(plan, subject=TEXT_MODEL)] if plan.subject != TEXT_MODEL else []
+        asked = texts if plan.subject in WHAT else [TEXT_MODEL] if plan.subject != TEXT_MODEL else []
+        others = [plan_as(plan, subject=name) for name in asked]
         others += (
             [plan_as(plan, protocol="grpc", transport="network")] if (plan.protocol, plan.transport) != ("grpc", "network") else []
         )

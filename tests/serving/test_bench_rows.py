@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,16 @@ def test_the_share_offered_is_of_the_capacity_in_all_rounds() -> None:
     assert (row["id"].rpartition("/")[2], row["load"], row["offered_share"]) == ("r70", "poisson", 0.5)
 
 
+def compared_with(plans: list[Planned]) -> list[tuple[str, str]]:
+    pairs = [(one["a"], one["b"]) for one in bench_rows.comparisons([Measured(one, [found(100)], [[]]) for one in plans])]
+    return pairs[:: len(bench_rows.MEASURES)]
+
+
+def test_every_variant_is_compared_with_the_baselines() -> None:
+    ours, other, usual = (replace(PLANNED, subject=name) for name in ("text_classifier", "text_ort_fp32", "usual_tf2onnx"))
+    assert compared_with([ours, other, usual]) == [(ours.id, other.id), (ours.id, usual.id), (other.id, usual.id)]
+
+
 def test_other_subjects_are_compared_with_text_classifier_and_ways_in_with_grpc() -> None:
     plans = [
         PLANNED,
@@ -143,5 +154,4 @@ def test_other_subjects_are_compared_with_text_classifier_and_ways_in_with_grpc(
         Planned("text_classifier", "text", "http", "network", "own", 16),
         Planned("usual_tf2onnx", "text", "grpc", "network", "own", 64),
     ]
-    pairs = [(one["a"], one["b"]) for one in bench_rows.comparisons([Measured(one, [found(100)], [[]]) for one in plans])]
-    assert pairs[::3] == [(plans[0].id, plans[1].id), (plans[2].id, plans[0].id)]
+    assert compared_with(plans) == [(plans[0].id, plans[1].id), (plans[2].id, plans[0].id)]
