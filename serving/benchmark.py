@@ -30,6 +30,7 @@ from serving import (
     choice,
     embedded_models,
     energy,
+    flags,
 )
 from serving.bench_journal import PARTIAL, Journal
 from serving.bench_plan import SETTINGS, Planned, Setting
@@ -64,30 +65,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--setting", choices=tuple(SETTINGS), default="quick", help="how much is measured; default: quick")
     parser.add_argument("--subjects", nargs="+", default=[], help="only these beside text_classifier; default: all")
-    parser.add_argument("--rounds", type=_count, help="how often every load is repeated; 5 or more for verdicts")
-    parser.add_argument("--concurrency", type=_count, nargs="+", help="clients in the closed loops")
-    parser.add_argument("--window-ms", type=_count, help="the shortest of perf_analyzer's windows, three or more a round")
-    parser.add_argument("--texts", type=_count, help="golden texts sent in turn")
-    parser.add_argument("--p99-ms", type=_positive, default=100.0, help="what 99 of 100 texts have to be answered within")
-    parser.add_argument("--price-per-hour", type=_positive, help="of this machine, for the cost of a million texts")
+    parser.add_argument("--rounds", type=flags.count(100_000), help="how often every load is repeated; 5 for verdicts")
+    parser.add_argument("--concurrency", type=flags.count(100_000), nargs="+", help="clients in the closed loops")
+    parser.add_argument("--window-ms", type=flags.count(100_000), help="the shortest of perf_analyzer's windows, three a round")
+    parser.add_argument("--texts", type=flags.count(100_000), help="golden texts sent in turn")
+    parser.add_argument("--p99-ms", type=flags.positive, default=100.0, help="what 99 of 100 texts have to be answered within")
+    parser.add_argument("--price-per-hour", type=flags.positive, help="of this machine, for the cost of a million texts")
     parser.add_argument("--currency", default="USD", help="of that price")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 100000, found {text}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
 
 
 def _setting(arguments: argparse.Namespace) -> Setting:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from export import artifact
 from export.artifact import Artifact
-from serving import embedded_models, ngc_models, repository_rules
+from serving import embedded_models, flags, ngc_models, repository_rules
 from serving.embedded_models import Share
 from serving.records import REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest
@@ -56,22 +56,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--engine", choices=engines, help="variant behind text_classifier; default: the fastest that passed")
     parser.add_argument(
         "--instances",
-        type=_counted,
+        type=flags.count(1024),
         default=0,
         help="processes of text_classifier; default: one a core, up to 4; serving.tune finds them",
     )
-    parser.add_argument("--threads", type=_counted, default=0, help="of each of them; default: all cores, divided among them")
-    parser.add_argument("--priorities", type=_counted, default=0, help="levels a request may name, 1 first; default: none")
+    parser.add_argument("--threads", type=flags.count(1024), default=0, help="of each; default: all cores, divided among them")
+    parser.add_argument("--priorities", type=flags.count(1024), default=0, help="levels a request may name, 1 first; default: none")
     arguments = parser.parse_args()
     if arguments.target == "ngc" and (arguments.instances or arguments.threads):
         parser.error("--instances, --threads: of the target embedded; the container's engine takes the whole machine")
     return arguments
-
-
-def _counted(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text}")
-    return int(text)
 
 
 def _embedded(

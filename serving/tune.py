@@ -21,7 +21,7 @@ import numpy as np
 
 from export import artifact
 from export.artifact import Artifact
-from serving import embedded_models, perf_analyzer, tuning, tuning_rounds
+from serving import embedded_models, flags, perf_analyzer, tuning, tuning_rounds
 from serving.records import TUNING
 from serving.tuning import Candidate, Measured, Slo
 from serving.tuning_rounds import Bench, Tried, figures
@@ -60,24 +60,14 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
-    parser.add_argument("--p99-ms", type=_positive, required=True, help="what 99 of 100 texts have to be answered within")
-    parser.add_argument("--rate", type=_positive, default=0.0, help="texts/s that have to be held; default: the cheapest a text")
-    parser.add_argument("--minutes", type=_positive, default=4, help="no candidate is begun that would end later; default: 4")
+    parser.add_argument("--p99-ms", type=flags.positive, required=True, help="what 99 of 100 texts have to be answered within")
+    parser.add_argument("--rate", type=flags.positive, default=0.0, help="texts/s to be held; default: the cheapest a text")
+    parser.add_argument("--minutes", type=flags.positive, default=4, help="no candidate is begun that would end later; default: 4")
     engines = embedded_models.FASTEST_FIRST
     parser.add_argument("--engines", nargs="+", choices=engines, default=[], help="default: of every precision the fastest")
     parser.add_argument("--window-ms", type=int, default=700, help="length of each of perf_analyzer's windows, three or more")
     parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
     return parser.parse_args()
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
 
 
 def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact]:
