@@ -65,8 +65,14 @@ def gather(run: Path) -> dict[str, Any]:
         "skipped": _json(run / "artifacts" / "skipped.json"),
         "served": [{name: check[name] for name in ("model", "variant", "protocol", "flips", "rows")} for check in served["checks"]],
         "benchmark": _best(benchmark),
+        "baselines": [one for one in benchmark["comparisons"] if _against_a_baseline(one, benchmark)],
         **{name: benchmark[name] for name in ("machine", "versions", "commit")},
     }
+
+
+def _against_a_baseline(comparison: dict[str, Any], benchmark: dict[str, Any]) -> bool:
+    a, b = (comparison[one].split("/")[0] for one in "ab")
+    return bool(comparison["measure"] == "throughput" and a == benchmark["model"] and benchmark["subjects"][b]["baseline"])
 
 
 def _best(benchmark: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +110,12 @@ def with_tables(text: str) -> str:
     return text
 
 
+_WHAT = {
+    "usual_tf2onnx": "tf2onnx's own graph in ONNX Runtime, padded to 128 tokens, in the same server",
+    "usual_savedmodel": "the SavedModel in TensorFlow, padded likewise, in the same server",
+}
+
+
 def _demo(record: dict[str, Any]) -> str:
     base = next(one for one in record["parity"] if one["variant"] == "onnx_fp32")
     lines = [
@@ -121,6 +133,10 @@ def _demo(record: dict[str, Any]) -> str:
     least, most = best["of_engine"]
     lines += [
         "",
+        *(
+            f"Texts a second against {_WHAT[one['b'].split('/')[0]]}: **{one['verdict']}{_interval(one)}**.\n"
+            for one in record["baselines"]
+        ),
         f"Test accuracy {record['train']['test_accuracy']:.2%} after {record['train']['rows']} rows. "
         f"Served with real texts ({best['variant']}, {best['concurrency']} clients, {best['protocol']}): "
         f"{least:.0%} to {most:.0%} of what the engine did alone in the same rounds; "
