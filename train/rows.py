@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".conll")
 LONGEST_FIELD = 128 * 1024  # characters; a text this long is an accident, most often a quote that closes far below
-_UNREAD = "CZM"  # control, white space, marks: of a text of nothing else no token may be left, and serving refuses it
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of a pair, which JSON can escape and UTF-8 cannot hold
 _SHOWN = 60  # characters of a value in a message
 
@@ -134,13 +133,19 @@ def broken_text(text: str) -> tuple[str, str] | None:
     return None
 
 
+def _is_dropped(character: str) -> bool:
+    """Whether the tokenizer may drop it: controls, private use, white space, marks. Serving refuses a text of nothing else."""
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cf", "Co") or category[0] in "ZM" or character == "\ufffd"
+
+
 def _broken_rule(row: Row, task: str) -> BadRow | None:
     if row.task != task:
         return row.broken(f"all rows are of one task, as the first one's {task}", row.task)
     for word, text in enumerate([row.text] if isinstance(row.text, str) else row.text or [""]):
         if broken := broken_text(text):
             return row.broken(*broken, word)
-        if row.task != "tagging" and all(unicodedata.category(character)[0] in _UNREAD for character in text):
+        if row.task != "tagging" and all(map(_is_dropped, text)):
             return row.broken("a text has a character that is read", repr(text[:_SHOWN]), word)
     for word, label in enumerate(row.labels):
         if broken_text(label) or len(label.splitlines()) != 1:  # labels.txt has a line for each

@@ -106,7 +106,7 @@ def test_what_is_killed_during_a_load_is_back_for_the_next(
     found = measure(run, loads, served, Journal(tmp_path, {}))
     first, second, third = (found[one.id] for one in bench_rounds._order(loads, 0))
     assert [(one["status"], one["exit_status"]) for one in (first, second)] == [("FAILED", 99)] * 2
-    assert "is not healthy" in first["why"][0]
+    assert all("had error" in one["why"][0] for one in (first, second))  # a killed Python process can end this Triton, too
     assert (third["status"] in ("ok", "invalid"), third["errors"]) == (True, 0)
 
 
