@@ -55,7 +55,7 @@ class BenchServer:
                 self.server = _start(self.repository)
             else:
                 with contextlib.suppress(OSError):  # it will fail again, and its row says why
-                    for model in supervisor.lost(self.server, self.stubs):
+                    for model in supervisor.lost(self.server):
                         control.reload(self.server.grpc, self.server.key, model, _RELOADED_WITHIN)
         self._look()
 

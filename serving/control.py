@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,16 @@ def ready(http: str, key: str) -> set[tuple[str, str]]:
     """Model and version of all that Triton calls ready. Raises OSError when it does not answer, or the key is not its key."""
     models = _ask(http, key, "index", within=5)
     return {(one["name"], one["version"]) for one in models if one.get("state") == "READY"}
+
+
+def instances(http: str, model: str, version: str) -> int:
+    """How many instances the version is configured to have; 0 when it is not served. Raises OSError when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://{http}/v2/models/{model}/versions/{version}/config", timeout=5) as answer:
+            groups = json.loads(answer.read()).get("instance_group", [])
+    except urllib.error.HTTPError:  # unloaded since it was listed
+        return 0
+    return sum(group["count"] * max(1, len(group.get("gpus", []))) for group in groups)
 
 
 def load(grpc: str, key: str, model: str, within: float, config: str | None = None) -> None:

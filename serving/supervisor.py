@@ -38,7 +38,7 @@ def keep(start: Callable[[], Server], tell: Tell) -> bool:
         while True:
             time.sleep(_LOOK_EVERY)
             now = processes(server)
-            if server.process.poll() is not None or (now != seen and not _mended(server, seen, tell)):
+            if server.process.poll() is not None or (now != seen and not _mended(server, tell)):
                 server = _restarted(server, start, ends, tell)
             seen = now  # what has changed since is seen at the next look
     except KeyboardInterrupt:
@@ -63,10 +63,10 @@ def processes(server: Server) -> Processes:
     return found
 
 
-def _mended(server: Server, before: Processes, tell: Tell) -> bool:
+def _mended(server: Server, tell: Tell) -> bool:
     """Load models anew of which processes are gone though nobody unloaded them; False when that fails."""
     try:
-        for model in lost(server, before):
+        for model in lost(server):
             _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
             control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
             _tell(server, tell, "info", f"{model} is served again")
@@ -76,16 +76,17 @@ def _mended(server: Server, before: Processes, tell: Tell) -> bool:
     return True
 
 
-def lost(server: Server, before: Processes) -> list[str]:
-    """Models of which a version has fewer processes than `before`, or none: one just loaded may be gone before it was ever seen.
+def lost(server: Server) -> list[str]:
+    """Models with a version that has fewer living processes than instances.
 
+    Not fewer than before: of a version that was unloaded and loaded anew, the old processes take seconds to end beside the new.
     Triton is asked before and after the look: what it loads or unloads meanwhile is not lost.
     Raises OSError when it does not answer.
     """
     ready = control.ready(server.http, server.key)
-    serving, served = (collections.Counter(found.values()) for found in (processes(server), before))
-    lost = {one for one in ready if serving[one] < max(served[one], 1)}
-    return sorted({model for model, _ in lost & control.ready(server.http, server.key)}) if lost else []
+    living = collections.Counter(processes(server).values())
+    found = {one for one in ready if living[one] < control.instances(server.http, *one)}
+    return sorted({model for model, _ in found & control.ready(server.http, server.key)}) if found else []
 
 
 def _restarted(server: Server, start: Callable[[], Server], ends: collections.deque[float], tell: Tell) -> Server:

@@ -264,6 +264,15 @@ def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
+def test_a_model_that_was_loaded_anew_on_purpose_is_left_alone_when_its_old_process_ends(own: Serving) -> None:
+    """The old one takes a while to end beside the new."""
+    key = json.loads((own.run / control.RECORD).read_text())["key"]
+    control.reload(f"{triton.HOST}:{own.port + 1}", key, "one", within=10)
+    own.seconds_until(lambda: len(own.triton().children()) == 2, within=10)
+    time.sleep(1)
+    assert "gone" not in own.said.read_text()
+
+
 def test_a_model_that_was_unloaded_on_purpose_stays_so(own: Serving) -> None:
     key = json.loads((own.run / control.RECORD).read_text())["key"]
     assert own.post("repository/models/one/unload", {}, key)[0] == 200
