@@ -236,6 +236,20 @@ def _training_accuracy(record: dict[str, Any]) -> str:
     return _signed(lines, record, f"{test}. Published, on {published['trained_on']}: {figures}.")
 
 
+def _client_speed(record: dict[str, Any]) -> str:
+    lines = [
+        f"| over | in flight | client ÷ perf_analyzer (95 %) | the client's CPU, ms a text | {record['limit']} is |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        low, high = row["interval"]
+        ratio = f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
+        lines.append(f"| {row['protocol']} | {row['concurrency']} | {ratio} | {row['client_cpu_ms']:.2f} | {row['verdict']} |")
+    what = f"Texts a second, one text a request, {record['variant']}, {record['rounds']} rounds"
+    what += f"; load average before, of others: {record['load_average_before']:.1f}."
+    return _signed(lines, record, what)
+
+
 def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
     machine = record["machine"]
     return "\n".join([*lines, "", f"{what} {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."]) + "\n"
@@ -253,6 +267,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "training_speed.json": _training_speed,
     "scaling.json": _scaling,
     "peers.json": peers.table,
+    "client_speed.json": _client_speed,
     "gpu/engines.json": pages.engines,
     "gpu/serving.json": pages.serving,
 }

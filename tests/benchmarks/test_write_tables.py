@@ -27,8 +27,6 @@ def test_a_record_says_where_it_comes_from(name: str) -> None:
         pytest.skip(f"no {name}: not measured yet, it takes a machine with an NVIDIA GPU")
     if name == "peers.json" and not path.is_file():
         pytest.skip(f"no {name}: not measured yet, it takes a quiet machine and make peers RUN=runs/agnews")
-    if name == "served.json" and not path.is_file():
-        pytest.skip("no served.json: not measured yet, it takes half an hour on a quiet machine")
     record = json.loads(path.read_text("utf-8"))
     assert record["machine"]["cpu"]
     assert record["versions"]
