@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ def write(directory: Path, source: Bundle, golden: Golden, count: int, lengths: 
             files["text", tokens] = directory / f"texts-{tokens}.json"
             perf_analyzer.write_texts(made, source.task, files["text", tokens])
     return files
+
+
+def left_out(lengths: Iterable[int], made: Container[str | int], source: Bundle) -> dict[str, str]:
+    """Of the `lengths` that a setting asks for those that are not `made` → why."""
+    most = source.max_seq_len
+    why = "too few golden words" if source.task == "single_text" else "only single texts are cut to a length"
+    return {
+        f"texts of {tokens} tokens": f"the model takes {most} at most" if tokens > most else why
+        for tokens in lengths
+        if tokens not in made
+    }
 
 
 def of_length(texts: list[Any], source: Bundle, tokens: int) -> list[str]:

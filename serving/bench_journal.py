@@ -5,11 +5,37 @@ Its first line says what was measured how; measurements of anything else are not
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from train.errors import ServerError
+
 PARTIAL = "benchmark.partial.jsonl"
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """No other benchmark of this run for the block. Raises ServerError while there is one; a killed one does not count."""
+    directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServerError(
+                f"{run} is being measured already",
+                expected="one benchmark of a run, on a quiet machine",
+                found="another one at work",
+                where=str(run),
+                mend="wait until that one has ended, or end it: what it measured is kept",
+            ) from error
+        yield
+    finally:
+        os.close(directory)
 
 
 class Journal:

@@ -31,7 +31,6 @@ from train.errors import ServerError
 
 _SHARED_MEMORY = {bench_plan.NETWORK: "none", bench_plan.SYSTEM: "system", bench_plan.CUDA: "cuda"}
 _WARM_CLIENTS, _WARM_MS = 2, 300
-_AT_RANDOM = 100  # requests a window at least: perf_analyzer begins its schedule anew in each, which costs it some (docs/log.md)
 _LONGEST_WINDOW = 5000  # ms
 _LIMIT_TEXTS = {False: 16 * MAX_BATCH, True: 32 * MAX_BATCH}  # golden texts the engine alone is measured on; in the full setting
 
@@ -92,10 +91,10 @@ def _sent(bench: Bench, load: Load, inputs: Path) -> Result:
 
 
 def _as_load(bench: Bench, one: Planned) -> Load:
-    """How perf_analyzer is told. A window holds a turn of all clients, or _AT_RANDOM requests."""
+    """How perf_analyzer is told. A window is as long as the requests it has to hold take, and not shorter than the setting's."""
     pace, rate = bench.journal.get("pace", 0, one.subject), _rate(bench, one)
-    turn = (one.concurrency or _AT_RANDOM) / (rate or (pace or {}).get("texts_per_second", np.inf))
-    window = max(bench.setting.window_ms, min(_LONGEST_WINDOW, round(1000 * turn)))
+    seconds = one.requests / (rate or (pace or {}).get("texts_per_second", np.inf))
+    window = max(bench.setting.window_ms, min(_LONGEST_WINDOW, round(1000 * seconds)))
     address = bench.served.server.address(one.protocol)
     return Load(one.subject, one.protocol, address, one.concurrency or 0, window, rate, _SHARED_MEMORY[one.transport])
 

@@ -41,7 +41,6 @@ class BenchServer:
     repository: Path
     server: Server
     clock: Clock
-    stubs: supervisor.Processes  # Triton's Python processes
     processes: list[psutil.Process]  # all of the server's
 
     def mend(self) -> None:
@@ -57,10 +56,7 @@ class BenchServer:
                 with contextlib.suppress(OSError):  # it will fail again, and its row says why
                     for model in supervisor.lost(self.server):
                         control.reload(self.server.grpc, self.server.key, model, _RELOADED_WITHIN)
-        self._look()
-
-    def _look(self) -> None:
-        self.stubs, self.processes = supervisor.processes(self.server), busy_machine.tree(self.server.process.pid)
+        self.processes = busy_machine.tree(self.server.process.pid)
 
 
 @contextmanager
@@ -68,7 +64,7 @@ def running(repository: Path, clock: Clock) -> Iterator[BenchServer]:
     """A server of the repository for the block; its log lies beside the repository. Raises as triton.start."""
     with clock.stopped():
         server = _start(repository)
-    bench = BenchServer(repository, server, clock, supervisor.processes(server), busy_machine.tree(server.process.pid))
+    bench = BenchServer(repository, server, clock, busy_machine.tree(server.process.pid))
     try:
         yield bench
     finally:

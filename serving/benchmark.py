@@ -32,7 +32,7 @@ from serving import (
     energy,
     flags,
 )
-from serving.bench_journal import PARTIAL, Journal
+from serving.bench_journal import PARTIAL, Journal, alone
 from serving.bench_plan import SETTINGS, Planned, Setting
 from serving.bench_repository import Origin, Subject
 from serving.bench_rounds import Bench
@@ -48,9 +48,9 @@ def main() -> int:
     setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
     of = bench_repository.origin(arguments.run)
     subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
+    with alone(arguments.run), tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
         planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
-        skipped |= _gpu_skipped(gpu, no_cuda)
+        skipped |= _gpu_skipped(gpu, no_cuda) | bench_inputs.left_out(setting.lengths, {one.lengths for one in planned}, of.source)
     record = _record(arguments, setting, of, subjects, skipped, planned, journal)
     seconds = time.monotonic() - started
     record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}

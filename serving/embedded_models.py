@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from export import artifact
 from export.artifact import Artifact
-from serving.model_config import Instances, ModelConfig, Tensor, Warmup
+from serving.model_config import Instances, ModelConfig, Tensor
 from serving.records import MAX_BATCH, TEXT_MODEL
 from train import bundle, manifest
 from train.bundle import Bundle
 
 PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
 CUDA = "CUDAExecutionProvider"  # and can run on, as the benchmark has them do where there is a GPU
-# What may stand behind text_classifier. INT8 is 1.8 times as fast as FP32 on a CPU (docs/log.md), and has passed the gate.
+# What may stand behind text_classifier: each has passed the gate. How much faster INT8 is: benchmarks/README.md.
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads, and one text as fast
@@ -123,31 +121,6 @@ def warmup_rows(source: Bundle) -> dict[str, int]:
     """The golden rows that a version is tried with: the shortest and the longest."""
     lengths = bundle.load_golden(source).ids.lengths
     return {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
-
-
-def text_warmup(source: Bundle) -> tuple[Warmup, ...]:
-    golden = bundle.load_golden(source)
-    names = [one.name for one in text_inputs(source)]
-    return tuple(
-        Warmup(name, dict(zip(names, _encoded(golden.texts[row], source.task), strict=True)))
-        for name, row in warmup_rows(source).items()
-    )
-
-
-def _encoded(text: Any, task: str) -> list[np.ndarray[Any, Any]]:
-    """A golden text as arrays of bytes, one an input."""
-    given = {"single_text": [[text]], "text_pair": [[one] for one in text], "tagging": [text]}[task]
-    return [np.array([word.encode() for word in one], object) for one in given]
-
-
-def ids_warmup(source: Bundle) -> tuple[Warmup, ...]:
-    ids = bundle.load_golden(source).ids
-    samples = []
-    for name, row in warmup_rows(source).items():
-        at = slice(ids.offsets[row], ids.offsets[row + 1])
-        arrays = {"input_word_ids": ids.ids[at], "input_type_ids": ids.types[at]}
-        samples.append(Warmup(name, {one.name: arrays[one.name].astype(np.int32) for one in ids_inputs(source)}))
-    return tuple(samples)
 
 
 def write_model(

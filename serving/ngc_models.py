@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ def _same(tensors: Sequence[Tensor]) -> dict[str, str]:
 def _write_tokenizer(repository: Path, source: Bundle, engine: ModelConfig, priorities: int) -> None:
     config = tokenizer_config(source, engine)
     batching = Batching(queue=_QUEUE, priorities=priorities)
-    version = replace(config, batching=batching, warmup=embedded_models.text_warmup(source)).write(repository)
+    version = replace(config, batching=batching, warmup=_text_warmup(source)).write(repository)
     embedded_models.copy_modules(version, "tokenize_model.py", "journal.py", "inputs.py", "texts.py", "labels.py")
     embedded_models.copy_vocabulary(version, source)
     settings = {
@@ -155,9 +156,34 @@ def _write_flat(one: Artifact, source: Bundle, target: Path) -> None:
         )
 
 
+def _text_warmup(source: Bundle) -> tuple[Warmup, ...]:
+    golden = bundle.load_golden(source)
+    names = [one.name for one in embedded_models.text_inputs(source)]
+    return tuple(
+        Warmup(name, dict(zip(names, _encoded(golden.texts[row], source.task), strict=True)))
+        for name, row in embedded_models.warmup_rows(source).items()
+    )
+
+
+def _encoded(text: Any, task: str) -> list[np.ndarray[Any, Any]]:
+    """A golden text as arrays of bytes, one an input."""
+    given = {"single_text": [[text]], "text_pair": [[one] for one in text], "tagging": [text]}[task]
+    return [np.array([word.encode() for word in one], object) for one in given]
+
+
+def _ids_warmup(source: Bundle) -> tuple[Warmup, ...]:
+    ids = bundle.load_golden(source).ids
+    samples = []
+    for name, row in embedded_models.warmup_rows(source).items():
+        at = slice(ids.offsets[row], ids.offsets[row + 1])
+        arrays = {"input_word_ids": ids.ids[at], "input_type_ids": ids.types[at]}
+        samples.append(Warmup(name, {one.name: arrays[one.name].astype(np.int32) for one in embedded_models.ids_inputs(source)}))
+    return tuple(samples)
+
+
 def _flat_warmup(source: Bundle) -> tuple[Warmup, ...]:
     """The shortest row alone, and a full batch of the longest: what memory that takes is taken before the first request."""
-    one, longest = embedded_models.ids_warmup(source)
+    one, longest = _ids_warmup(source)
     return (one, replace(longest, name="full_batch", rows=ONNX_BATCH))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,15 @@ def test_ids_are_sent_as_long_as_they_are(source: Bundle, tmp_path: Path) -> Non
 def test_a_length_beyond_the_models_is_left_out(source: Bundle, tmp_path: Path) -> None:
     files = bench_inputs.write(tmp_path, source, bundle.load_golden(source), 200, {16, source.max_seq_len + 1})
     assert [lengths for kind, lengths in files if kind == "text"] == ["own", 16]
+
+
+def test_of_each_length_that_is_left_out_the_record_says_why(source: Bundle) -> None:
+    asked, most = (16, 32, source.max_seq_len + 1), source.max_seq_len
+    assert bench_inputs.left_out(asked, {"own", 16}, source) == {
+        "texts of 32 tokens": "too few golden words",
+        f"texts of {most + 1} tokens": f"the model takes {most} at most",
+    }
+    assert (
+        "single texts"
+        in bench_inputs.left_out([16], {"own"}, replace(source, facts=source.facts | {"task": "tagging"}))["texts of 16 tokens"]
+    )

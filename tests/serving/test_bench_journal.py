@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.bench_journal import PARTIAL, Journal
+import pytest
+
+from serving.bench_journal import PARTIAL, Journal, alone
+from train.errors import ServerError
 
 KEY = {"repository_sha256": "a", "planned": ["x", "y"]}
 
@@ -29,3 +32,10 @@ def test_a_line_that_was_cut_is_measured_again(tmp_path: Path) -> None:
     assert (again.get("load", 0, "x"), again.get("load", 0, "y")) == ({"throughput": 1.5}, None)
     again.add("load", 0, "y", {"throughput": 3.5})
     assert Journal(tmp_path, KEY).get("load", 0, "y") == {"throughput": 3.5}
+
+
+def test_two_benchmarks_of_a_run_do_not_mix(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(ServerError, match="measured already"), alone(tmp_path):
+        pass
+    with alone(tmp_path):  # the first has ended
+        pass

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from serving import bench_plan, embedded_models
+from serving import bench_plan, embedded_models, intervals
 from serving.bench_plan import SETTINGS, Planned
 from serving.bench_repository import Subject
 
@@ -59,3 +59,9 @@ def test_on_two_cores_it_takes_no_longer_than_promised(name: str, most: int, mon
     monkeypatch.setattr(embedded_models, "cores", lambda: 2)
     card = bench_plan.cost_card(SETTINGS[name], planned(name), SUBJECTS)
     assert int(re.findall(r"about (\d+) minutes", card)[0]) <= most
+
+
+def test_three_windows_in_five_rounds_have_what_a_p99_needs() -> None:
+    fewest = min(one.requests for one in planned("full"))
+    assert fewest * 3 * 5 >= intervals.needed(99)
+    assert all(one.requests >= (one.concurrency or 0) for one in planned("full"))

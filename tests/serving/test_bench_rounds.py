@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serving import bench_rounds, bench_rows, bench_server, perf_analyzer
+from serving import bench_rounds, bench_rows, bench_server, perf_analyzer, supervisor
 from serving.bench_journal import Journal
 from serving.bench_plan import NETWORK, SETTINGS, SYSTEM, Planned
 from serving.bench_repository import Subject
@@ -92,7 +92,7 @@ def test_what_is_killed_during_a_load_is_back_for_the_next(
 ) -> None:
     """A model's Python process during the first load, the server during the second; the third is measured."""
     real, calls = perf_analyzer.run, []
-    stub = next(pid for pid, model in served.stubs.items() if model and model[0] == TEXT_MODEL)
+    stub = next(pid for pid, model in supervisor.processes(served.server).items() if model and model[0] == TEXT_MODEL)
 
     def killed(load: Load, inputs: Path) -> Any:
         calls.append(load)
