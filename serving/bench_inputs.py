@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving import perf_analyzer
 from train.bundle import Bundle, Golden
 from train.tokenizer import Tokenizer
 
+Inputs = dict[tuple[str, str | int], list[Path]]  # kind of subject, "own" or tokens → perf_analyzer's input file of each round
 _FEWEST, _ENOUGH = 16, 128  # texts of one length: with fewer there are none, with more nothing is gained
 
 
-def write(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int]) -> dict[tuple[str, str | int], Path]:
-    """perf_analyzer's input files: (kind of subject, "own" or tokens) → file. A length that cannot be made is left out."""
-    texts, rows = golden.texts[:count], range(min(count, len(golden.texts)))
-    files: dict[tuple[str, str | int], Path] = {("text", "own"): directory / "texts.json", ("ids", "own"): directory / "ids.json"}
-    perf_analyzer.write_texts(texts, source.task, files["text", "own"])
-    types = [golden.ids.types[golden.ids.offsets[row] : golden.ids.offsets[row + 1]] for row in rows]
-    perf_analyzer.write_ids([golden.ids[row] for row in rows], types if source.task == "text_pair" else None, files["ids", "own"])
-    for tokens in sorted(lengths):
-        made = of_length(texts, source, tokens) if source.task == "single_text" else []
-        if len(made) >= _FEWEST:
-            files["text", tokens] = directory / f"texts-{tokens}.json"
-            perf_analyzer.write_texts(made, source.task, files["text", tokens])
+def write(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int], rounds: int = 1) -> Inputs:
+    """A length that cannot be made is left out."""
+    golden = golden.take(np.arange(min(count, len(golden.texts))))
+    made = {tokens: of_length(golden.texts, source, tokens) for tokens in sorted(lengths)} if source.task == "single_text" else {}
+    texts: dict[str | int, list[Any]] = {"own": golden.texts}
+    texts |= {tokens: found for tokens, found in made.items() if len(found) >= _FEWEST}
+    files: Inputs = {("text", length): [directory / f"texts-{length}-{one}.json" for one in range(rounds)] for length in texts}
+    files["ids", "own"] = [directory / f"ids-{one}.json" for one in range(rounds)]
+    for number in range(rounds):
+        for length, found in texts.items():
+            turned = _turned(len(found), number, rounds)
+            perf_analyzer.write_texts([found[one] for one in turned], source.task, files["text", length][number])
+        ids = golden.ids.take(_turned(len(golden.texts), number, rounds))
+        types = [ids.types[start:end] for start, end in pairwise(ids.offsets)] if source.task == "text_pair" else None
+        perf_analyzer.write_ids([ids[one] for one in range(len(ids))], types, files["ids", "own"][number])
     return files
+
+
+def _turned(count: int, number: int, rounds: int) -> NDArray[np.int64]:
+    """All of them, a round's share further on each round: perf_analyzer begins with the first, and does not come to the last."""
+    return np.roll(np.arange(count), -(count * number // rounds))
 
 
 def left_out(lengths: Iterable[int], made: Container[str | int], source: Bundle) -> dict[str, str]:

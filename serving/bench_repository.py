@@ -105,6 +105,14 @@ def no_cuda() -> str:
     return ""
 
 
+def left_out(of: Origin, found: list[Subject], no_cuda: str) -> dict[str, str]:
+    """Of the variants that passed those that answer no text here → why."""
+    served = {one.variant for one in found if one.kind == "text"}
+    others = {name: one for name, one in of.artifacts.items() if name not in served}
+    why = {name: no_cuda if embedded_models.CUDA in one.variant.providers else "" for name, one in others.items()}
+    return {f"text_{name}": said or "only NVIDIA's container runs it" for name, said in why.items()}
+
+
 def chosen(found: list[Subject], names: list[str], run: Path) -> tuple[list[Subject], dict[str, str]]:
     """Those of these names and text_classifier, or all; and why some cannot be measured. Raises ManifestError for another name."""
     if strange := sorted(set(names) - {one.name for one in found}):

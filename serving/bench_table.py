@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from serving import embedded_models
+from serving import speed_section
+from serving.bench_rows import MEASURES
 from train import terminal
 
+_SHOWN = {"throughput": "texts/s", "p99_ms": "p99"}
 _VERDICTS = {"ok": "", "FAILED": terminal.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
 
 
@@ -18,7 +20,12 @@ def show(record: dict[str, Any]) -> None:
     for row in record["rows"]:
         if row["why"]:
             console.print(f"{_named(row['id'])}: {_VERDICTS[row['status']]} {row['why'][-1]}")
-    console.print(_comparisons(record["comparisons"]))
+    main = speed_section.main(record)
+    console.print(_comparisons(main))
+    for why in dict.fromkeys(one["why"] for one in main if one["verdict"] == "invalid run"):
+        console.print(f"[dim]invalid run: {why}[/]")
+    if others := len(record["comparisons"]) - len(main):
+        console.print(f"[dim]and {others // len(MEASURES)} comparisons under other loads, in benchmark.json and the report[/]")
     limit = record["engine_limit"]["texts_per_second"]
     console.print(
         f"[dim]the engine alone: {limit:.0f} texts/s; padding: {record['padding']['waste']:.1%} of the tokens computed[/]"
@@ -32,21 +39,18 @@ def show(record: dict[str, Any]) -> None:
 def _rows(record: dict[str, Any]) -> Any:
     columns = ("load, × clients", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
     table = terminal.table(f"text_classifier is on {record['variant']}", *columns, left=("load, × clients", ""))
-    limits = record["engine_limit"]["by_variant"]
     for row in record["rows"]:
-        subject = record["subjects"][row["subject"]]
-        limit = limits.get(subject["variant"]) if subject["provider"] == embedded_models.PROVIDER else None
-        table.add_row(_named(row["id"]), *_figures(row, limit), str(row["errors"]), _VERDICTS[row["status"]])
+        table.add_row(_named(row["id"]), *_figures(row, speed_section.of_engine(record, row)), _VERDICTS[row["status"]])
     return table
 
 
-def _figures(row: dict[str, Any], limit: float | None) -> list[str]:
+def _figures(row: dict[str, Any], share: float | None) -> list[str]:
     if row["status"] == "FAILED":
-        return ["–"] * 4
-    rate, p99 = row["throughput"], row["p99_ms"]
-    of_engine = f"{rate['value'] / limit:.0%}" if limit and row["load"] == "closed" else "–"
+        return ["–"] * 5
+    p99 = row["p99_ms"]
     tail = _with_interval(p99) if p99["enough"] else f"needs {p99['needs']}"
-    return [_with_interval(rate), of_engine, f"{row['p50_ms']['value']:.1f}", tail]
+    of_engine = f"{share:.0%}" if share else "–"
+    return [_with_interval(row["throughput"]), of_engine, f"{row['p50_ms']['value']:.1f}", tail, str(row["errors"])]
 
 
 def _with_interval(figure: dict[str, Any]) -> str:
@@ -56,9 +60,9 @@ def _with_interval(figure: dict[str, Any]) -> str:
 
 def _comparisons(found: Iterable[dict[str, Any]]) -> Any:
     """A line for two loads, a column for each measure."""
-    table = terminal.table("a ÷ b, in the same rounds", "a", "b", "texts/s", "p50", "p99", left=("a", "b"))
+    table = terminal.table("a ÷ b, in the same rounds", "a", "b", *_SHOWN.values(), left=("a", "b"))
     for (a, b), measures in groupby(found, lambda one: (one["a"], one["b"])):
-        table.add_row(_named(a), _named(b), *(_compared(one) for one in measures))
+        table.add_row(_named(a), _named(b), *(_compared(one) for one in measures if one["measure"] in _SHOWN))
     return table
 
 

@@ -47,7 +47,10 @@ def main() -> int:
     arguments, clock, started = _parse(), Clock(), time.monotonic()
     setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
     of = bench_repository.origin(arguments.run)
-    subjects, skipped = bench_repository.chosen(bench_repository.subjects(of, not no_cuda), arguments.subjects, arguments.run)
+    every = bench_repository.subjects(of, not no_cuda)
+    wanted, skipped = bench_repository.chosen(every, arguments.subjects, arguments.run)
+    subjects, unmeasured = bench_plan.with_loads(setting, wanted)
+    skipped |= unmeasured | bench_repository.left_out(of, every, no_cuda)
     with alone(arguments.run), tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
         planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
         skipped |= _gpu_skipped(gpu, no_cuda) | bench_inputs.left_out(setting.lengths, {one.lengths for one in planned}, of.source)
@@ -91,7 +94,9 @@ def _measure(
     scratch: Path, of: Origin, setting: Setting, subjects: list[Subject], gpu: GpuWatch, clock: Clock
 ) -> tuple[list[Planned], Journal]:
     """All loads in all rounds, or those that are missing. Raises Interrupted after Ctrl-C."""
-    inputs = bench_inputs.write(scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths))
+    inputs = bench_inputs.write(
+        scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths), setting.rounds
+    )
     every = bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there)
     planned = [one for one in every if (one.kind, one.lengths) in inputs]
     print(bench_plan.cost_card(setting, planned, subjects), flush=True)

@@ -38,6 +38,8 @@ def choice(
 def _usable(row: dict[str, Any], subjects: dict[str, dict[str, Any]]) -> bool:
     if row["status"] != "ok" or row["lengths"] != "own" or subjects[row["subject"]]["kind"] != "text":
         return False
+    if row["load"] == "poisson" and not (row["offered_share"] and row["offered_share"] <= 1):
+        return False  # its queue grows: how long one waits depends on how long it was measured
     return bool(row["p99_ms"]["enough"])
 
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 PERCENTILES = (50, 95, 99)
+# Of two loads within so much of each other "no difference" is said, however narrow the interval: the same program loaded twice
+# differs by as much (docs/log.md).
+_LEAST_DIFFERENCE = 0.03
 _DRAWS = 1000
 _TAILS = (2.5, 97.5)  # %
 
@@ -59,6 +62,16 @@ def percentile_ratio(a: Sequence[Floats], b: Sequence[Floats], percentile: int) 
     ratios = _drawn(a, picked, seed=1)[:, at] / _drawn(b, picked, seed=2)[:, at]
     value = _quantile(np.sort(np.concatenate(a)), percentile) / _quantile(np.sort(np.concatenate(b)), percentile)
     return _figure(value, ratios)
+
+
+def verdict(ratio: float, interval: Sequence[float], *, more_is_faster: bool) -> tuple[str, str]:
+    """Of a, by a ÷ b: faster, slower, or no difference and why."""
+    low, high = interval
+    if low <= 1 <= high:
+        return "no difference", "the interval holds 1"
+    if abs(ratio - 1) < _LEAST_DIFFERENCE:
+        return "no difference", f"less than {_LEAST_DIFFERENCE:.0%}"
+    return ("faster" if (ratio > 1) == more_is_faster else "slower"), ""
 
 
 def _figure(value: float, drawn: Floats) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _rates(mine: list[Row]) -> dict[str, Any]:
 
 
 def _offered(row: Row) -> str:
-    return f"{row['rate']:.0f} texts/s offered, {row['throughput']['value']:.0f} answered, {row['rejected']} rejected"
+    return f"{row['sent']:.0f} texts/s sent, {row['throughput']['value']:.0f} answered, {row['rejected']} rejected"
 
 
 def _mark(drawn: go.Figure, x: float, words: str) -> None:

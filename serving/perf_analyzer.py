@@ -8,6 +8,7 @@ length. Its `--request-count` is not used: under load it waits for ever for the 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import subprocess
 import tempfile
@@ -24,7 +25,9 @@ from setup import tools
 from train.errors import ToolError
 
 _TIME_LIMIT = 180  # seconds for one call
+_MOST_WINDOWS = 10  # a window without a single answer, on a busy machine, is followed by others
 _TELLING = 4  # lines of its output
+_EXPORT = "requests.json"
 _NO_EXPORT = "perf_analyzer ended well, but its export of the requests is empty"
 
 
@@ -42,6 +45,7 @@ class Load:
     window_ms: int  # of each of the windows it measures: three, or more when one had no answer
     rate: float = 0.0  # texts/s on average, their distances exponential (a Poisson process); 0: the closed loop
     shared_memory: str = "none"  # system, cuda: where inputs and outputs lie; Triton's API for it has to be open
+    seed: int = 0  # of the distances at random: perf_analyzer's own are the same in every call
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Result:
     errors: int  # requests sent that got no answer
     failure: str  # "" when perf_analyzer ended well, else its exit status and message
     exit_status: int | None = 0  # None: it did not end, and was ended
+    sent: float = 0.0  # requests per second, from the first that was sent to the last
 
     @property
     def rejected(self) -> int:
@@ -84,27 +89,31 @@ def _inputs(text: Any, task: str) -> dict[str, Any]:
     return {"text": [text[0]], "text_b": [text[1]]} if task == "text_pair" else {"text": [text]}
 
 
-def command(load: Load, inputs: Path, export: Path) -> list[str]:
+def command(load: Load, inputs: Path, scratch: Path) -> list[str]:
+    """The call; when texts arrive at random is written into `scratch`, where its export will be."""
     return [
         str(tools.PERF_ANALYZER),
         *("-m", load.model),
         *("-i", load.protocol),
         *("-u", load.address),
         *("--input-data", str(inputs)),
-        *_arrivals(load),
+        *_arrivals(load, scratch / "arrivals.txt"),
         *(("--shared-memory", load.shared_memory) if load.shared_memory != "none" else ()),
         *("--measurement-interval", str(load.window_ms)),
         *("--stability-percentage", "999"),
-        *("--max-trials", "10"),  # a window without a single answer, on a busy machine, is followed by others
-        *("--profile-export-file", str(export)),
+        *("--max-trials", str(_MOST_WINDOWS)),
+        *("--profile-export-file", str(scratch / _EXPORT)),
     ]
 
 
-def _arrivals(load: Load) -> list[str]:
+def _arrivals(load: Load, file: Path) -> list[str]:
     if not load.rate:
         return ["--concurrency-range", str(load.concurrency)]
+    requests = math.ceil(load.rate * _MOST_WINDOWS * load.window_ms / 1000)
+    microseconds = np.random.default_rng(load.seed).exponential(1e6 / load.rate, max(requests, 100))
+    file.write_text("".join(f"{one:.0f}\n" for one in microseconds), "utf-8")
     # Asynchronous: a waiting answer holds up no thread that the next request needs.
-    return ["--request-rate-range", f"{load.rate:g}", "--request-distribution", "poisson", "--async"]
+    return ["--request-intervals", str(file), "--async"]
 
 
 def run(load: Load, inputs: Path) -> Result:
@@ -126,8 +135,7 @@ def _run(load: Load, inputs: Path) -> Result:
             mend="make setup",
         )
     with tempfile.TemporaryDirectory() as scratch:
-        export = Path(scratch) / "requests.json"
-        arguments = command(load, inputs, export)
+        arguments, export = command(load, inputs, Path(scratch)), Path(scratch) / _EXPORT
         environment = tools.environment(tools.PERF_ANALYZER_LIBRARIES)
         try:
             done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=_TIME_LIMIT, check=False)
@@ -158,7 +166,9 @@ def _read(arguments: list[str], exported: dict[str, Any]) -> Result:
     starts = np.array([one["timestamp"] for one in answered], np.int64)  # ns
     ends = np.array([one["response_timestamps"][-1] for one in answered], np.int64)
     throughput = len(answered) / ((ends.max() - starts.min()) / 1e9)
-    return Result(_shown(arguments), (ends - starts) / 1e6, throughput, len(requests) - len(answered), "")
+    sending = np.ptp(np.array([one["timestamp"] for one in requests], np.int64)) / 1e9  # s
+    sent = float((len(requests) - 1) / sending) if sending else 0.0
+    return Result(_shown(arguments), (ends - starts) / 1e6, throughput, len(requests) - len(answered), "", sent=sent)
 
 
 def _shown(arguments: list[str]) -> str:

@@ -43,6 +43,7 @@ def _sections(facts: dict[str, Any]) -> dict[str, Any]:
         "one": one,
         "several": several,
         "compared": speed_section.comparisons(record),
+        "first": len({(one["a"], one["b"]) for one in speed_section.main(record)}),
         "of_engine": partial(speed_section.of_engine, record),
         "over": speed_section.over,
         "load": speed_section.load,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+from serving import embedded_models
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -13,7 +16,12 @@ _OVER = {
     "cuda_shared_memory": "{}, CUDA shared memory",
 }
 _PROTOCOLS = {"http": "HTTP", "grpc": "gRPC"}
-_MEASURES = {"throughput": "the throughput", "p50_ms": "the median latency", "p99_ms": "the p99 latency"}
+_MEASURES = {
+    "throughput": "the throughput",
+    "p50_ms": "the median latency",
+    "p95_ms": "the p95 latency",
+    "p99_ms": "the p99 latency",
+}
 _CLASSES = {"faster": "good", "slower": "bad", "no difference": "soft", "invalid run": "wait"}
 
 
@@ -41,9 +49,17 @@ def measured(record: Record, *statuses: str) -> list[Row]:
 
 
 def of_engine(record: Record, row: Row) -> float | None:
-    """Throughput ÷ what the same engine does alone on the same texts; None of rows that have no such limit."""
-    limit = record["engine_limit"]["by_variant"].get(record["subjects"][row["subject"]]["variant"])
-    return row["throughput"]["value"] / limit if limit and row["lengths"] == "own" and row["load"] == "closed" else None
+    """Throughput ÷ `engine_limit`; None of rows that have none, or no throughput."""
+    limit = engine_limit(record, row)
+    return row["throughput"]["value"] / limit if limit and "throughput" in row else None
+
+
+def engine_limit(record: Record, row: Row) -> float | None:
+    """What the same engine does alone on the same texts, in texts/s; None of other texts, of a rate, and of an engine without."""
+    subject = record["subjects"][row["subject"]]
+    alike = (subject["provider"], row["lengths"], row["load"]) == (embedded_models.PROVIDER, "own", "closed")
+    limit: float | None = record["engine_limit"]["by_variant"].get(subject["variant"])
+    return limit if alike else None
 
 
 def best(record: Record) -> Row | None:
@@ -71,13 +87,29 @@ def figure(found: dict[str, Any]) -> str:
     return said if found.get("enough", True) else f"{said}, of fewer than {found['needs']} requests"
 
 
-def ranked(record: Record) -> list[dict[str, Any]]:
-    """The comparisons: the published model's with the baselines first, then its others."""
+def main(record: Record) -> list[dict[str, Any]]:
+    """What is compared under the load that most share, of several the highest: models over gRPC, and ways to the published one."""
     rows = {row["id"]: row for row in record["rows"]}
+    loads = Counter((rows[one["a"]]["lengths"] == "own", rows[one["a"]]["concurrency"]) for one in record["comparisons"])
+    shared = max(loads, key=lambda load: (load[0], loads[load], load[1]), default=None)
 
-    def rank(one: dict[str, Any]) -> tuple[bool, bool]:
+    def is_main(one: dict[str, Any]) -> bool:
+        a, b = rows[one["a"]], rows[one["b"]]
+        over_grpc = (a["protocol"], a["transport"]) == ("grpc", "network")
+        same = a["subject"] == b["subject"] == record["model"]
+        return (a["lengths"] == "own", a["concurrency"]) == shared and (over_grpc or same)
+
+    return [one for one in record["comparisons"] if is_main(one)]
+
+
+def ranked(record: Record) -> list[dict[str, Any]]:
+    """The comparisons: the main ones first, and of them the published model's with the baselines, then its others."""
+    rows = {row["id"]: row for row in record["rows"]}
+    pairs = {(one["a"], one["b"]) for one in main(record)}
+
+    def rank(one: dict[str, Any]) -> tuple[bool, bool, bool]:
         a, b = (rows[one[side]]["subject"] for side in "ab")
-        return a != record["model"], not record["subjects"][b]["baseline"]
+        return (one["a"], one["b"]) not in pairs, a != record["model"], not record["subjects"][b]["baseline"]
 
     return sorted(record["comparisons"], key=rank)
 
@@ -155,18 +187,20 @@ def _against_baselines(record: Record) -> list[tuple[str, str]]:
     for one in sorted(record["comparisons"], key=lambda one: rows[one["a"]]["concurrency"] or 0):
         usual = rows[one["b"]]["subject"]
         mine = rows[one["a"]]["subject"] == record["model"] and record["subjects"][usual]["baseline"]
-        if mine and one["measure"] == "throughput":
+        if mine and rows[one["a"]]["lengths"] == "own" and one["measure"] == "throughput":
             found[usual] = one
     clauses = {
-        "faster": "{ratio:.1f} × what {usual} does (95 %: {low:.1f} to {high:.1f})",
-        "slower": "only {ratio:.2f} × what {usual} does (95 %: {low:.2f} to {high:.2f})",
+        "faster": "{ratio:.1f} × what {usual} does with {clients} clients (95 %: {low:.1f} to {high:.1f})",
+        "slower": "only {ratio:.2f} × what {usual} does with {clients} clients (95 %: {low:.2f} to {high:.2f})",
         "no difference": "no difference to {usual} can be shown",
         "invalid run": "against {usual} the run was invalid",
     }
     made = []
     for usual, one in found.items():
         low, high = one["interval"] or (None, None)
-        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high)
+        clause = clauses[one["verdict"]].format(
+            ratio=one["ratio"], usual=usual, low=low, high=high, clients=rows[one["a"]]["concurrency"]
+        )
         made.append((clause, _CLASSES[one["verdict"]]))
     return made
 

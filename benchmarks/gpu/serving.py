@@ -44,7 +44,9 @@ def main() -> int:
     with models.of_run(arguments.run, device) as model, tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         _check_task(model)
         texts = _texts(arguments.texts) if arguments.texts else model.golden.texts[: arguments.count]
+        print(f"{variant.name}: made, and its answers compared with the SavedModel's", flush=True)
         repository = _repository(Path(scratch) / "model_repository", model, variant, device, arguments.max_batch)
+        print("the engine alone", flush=True)
         limit, logits = serving_limit.measure(model, variant, device, texts, arguments.max_batch)
         with triton.running(repository) as server:
             difference = _difference(server.grpc, texts, logits)

@@ -1,7 +1,8 @@
 """Slipway beside what a user would pick instead: the same texts, weights and cores, in turn. Ratios with intervals.
 
 Reads the run's bundle, its artifact ort_fp32 and its repository; writes benchmarks/peers.json. Some 10 minutes on 2 cores. Before
-anything is timed, answers are compared with the SavedModel's: a server that gives others ends this with exit code 1.
+anything is timed, answers are compared with the SavedModel's: a server that gives others ends this with exit code 1; so does a peer
+that failed, once the others are measured.
 
     make peers RUN=runs/agnews                                 installs the peers into .tools/peers first
     python -m benchmarks.peers.measure --run runs/agnews       below `taskset --cpu-list 0,1` where there are more cores
@@ -64,6 +65,7 @@ def main() -> int:
     plan = Plan(arguments.concurrency, arguments.rounds, arguments.seconds)
     found = _measured(arguments.run, source, golden, plan, arguments.starts)
     ours, peers = found.names(ours=True), found.names(ours=False)
+    _check_peers(peers, found.missing)
     record = {
         "load_average_before": busy,  # of others: a quiet machine has 0
         **asdict(plan),
@@ -80,7 +82,7 @@ def main() -> int:
     }
     manifest.write_json(arguments.out, record)
     _show(record)
-    return 0
+    return int(bool(found.missing))
 
 
 def _measured(run: Path, source: Bundle, golden: Golden, plan: Plan, starts: int) -> Found:
@@ -118,6 +120,17 @@ def _check_task(source: Bundle) -> None:
             found=source.task,
             where=str(source.directory),
             mend="make bench, which measures every task",
+        )
+
+
+def _check_peers(peers: list[str], missing: dict[str, str]) -> None:
+    if not peers:
+        raise ServerError(
+            "not one peer could be measured, so nothing was written",
+            expected=", ".join(one.name for one in subjects.PEERS),
+            found="; ".join(f"{name}: {why}" for name, why in missing.items()),
+            where=str(subjects.ENVIRONMENT),
+            mend="make peers RUN=…, which makes their environment",
         )
 
 
@@ -170,7 +183,7 @@ def _show(record: dict[str, Any]) -> None:
             ratio = "{:.3f} ({:.3f} to {:.3f})".format(one["ratio"], *one["interval"]) if one["ratio"] else "–"
             shown.add_row(one["a"], one["b"], str(one["concurrency"]), ratio, one["verdict"])
     console().print(shown)
-    for why in dict.fromkeys(one["why"] for one in record["comparisons"] if one["why"]):
+    for why in dict.fromkeys(one["why"] for one in record["comparisons"] if one["verdict"] == "invalid run"):
         print(f"invalid: {why}")
     for name, why in record["skipped"].items():
         print(f"skipped: {name}: {why}")

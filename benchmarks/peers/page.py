@@ -15,13 +15,14 @@ def table(record: dict[str, Any] | None) -> str:
     in_flight = " | ".join(f"{load} in flight" for load in loads)
     lines = [f"| | against | {in_flight} | p99 at {loads[-1]} |", "|---" * (len(loads) + 3) + "|"]
     for a, b in dict.fromkeys((one["a"], one["b"]) for one in record["comparisons"]):
-        cells = [_cell(found[a, b, load, "texts_per_second"]) for load in loads] + [_cell(found[a, b, loads[-1], "p99_ms"])]
+        cells = [cell(found[a, b, load, "texts_per_second"]) for load in loads] + [cell(found[a, b, loads[-1], "p99_ms"])]
         lines.append(f"| {a} | {b} | {' | '.join(cells)} |")
     lines += [f"| | {name} | skipped: {why} |" + " |" * len(loads) for name, why in record["skipped"].items()]
     return "\n".join([*lines, "", _facts(record)]) + "\n"
 
 
-def _cell(one: dict[str, Any]) -> str:
+def cell(one: dict[str, Any]) -> str:
+    """A comparison: its ratio, and the verdict where that is not to be seen."""
     if one["verdict"] == "invalid run":
         return "invalid run"
     low, high = one["interval"]
@@ -33,12 +34,8 @@ def _facts(record: dict[str, Any]) -> str:
     answers = "; ".join(f"{one['subject']} {one['flips']} of {one['rows']}" for one in record["answers"])
     what = "; ".join(f"{one['subject']}: {one['what']}" for one in record["answers"])
     cpu = [row["client_cpu_ms"] for row in record["rows"]]
-    why = sorted({one["why"].partition("; ")[2].partition(":")[0] for one in record["comparisons"] if one["why"]})
-    invalid = (
-        f" Invalid for want of undisturbed rounds ({', '.join(why)}); load average before it {record['load_average_before']:.1f}."
-        if why
-        else ""
-    )
+    why = list(dict.fromkeys(one["why"] for one in record["comparisons"] if one["verdict"] == "invalid run"))
+    invalid = f" Invalid: {', '.join(why)}; load average before it {record['load_average_before']:.1f}." if why else ""
     versions = ", ".join(f"{name} {version}" for name, version in record["peer_versions"].items())
     machine, tokens = record["machine"], f"{record['mean_tokens']:.0f} tokens on average"
     sentences = (

@@ -8,7 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from benchmarks.peers import closed_loop
 from benchmarks.peers.closed_loop import Window
 from benchmarks.peers.subjects import Subject
 from benchmarks.ratios import ratio
-from serving import busy_machine
+from serving import busy_machine, intervals
 from train.errors import ServerError
 
 _MOST_TRIES = 2  # of one window, while others disturb it
-_LEAST_PAIRS = 3  # of rounds in which neither was disturbed, for a comparison
+_FOR_A_VERDICT = 5  # rounds in which neither was disturbed
 # What of a round is compared, and whether more of it is better.
 _MEASURES: tuple[tuple[str, Callable[[Window], float], bool], ...] = (
     ("texts_per_second", lambda one: one.texts_per_second, True),
@@ -39,8 +39,7 @@ class Plan:
 @dataclass(frozen=True)
 class Round:
     window: Window
-    others_share: float  # of the cores, taken by others meanwhile
-    steal_share: float  # and by the hypervisor
+    machine: dict[str, Any]  # meanwhile, as busy_machine.between has it
     why: list[str]  # it does not count; empty where it does
 
 
@@ -67,7 +66,13 @@ def measure(
                     failed[one.name] = f"failed with {concurrency} texts in flight: {error.found}"
             found = [one for one in found if one.name not in failed]
         print(f"  round {number + 1} of {plan.rounds}", flush=True)
-    return measured, failed
+    return {load: _judged(own) for load, own in measured.items()}, failed
+
+
+def _judged(own: list[Round]) -> list[Round]:
+    """With the clocks of all rounds beside each other."""
+    why = busy_machine.disturbed([one.machine for one in own])
+    return [replace(one, why=found) for one, found in zip(own, why, strict=True)]
 
 
 def _round(client: Executor, subject: Subject, texts: list[str], concurrency: int, seconds: float) -> Round:
@@ -76,11 +81,11 @@ def _round(client: Executor, subject: Subject, texts: list[str], concurrency: in
     for _ in range(_MOST_TRIES):
         before = busy_machine.look(_children())
         window = client.submit(closed_loop.window, subject.url, bodies, concurrency, seconds).result()
-        shares = busy_machine.between(before, busy_machine.look(_children()))
-        [why] = busy_machine.disturbed([shares])
+        machine = busy_machine.between(before, busy_machine.look(_children()))
+        [why] = busy_machine.disturbed([machine])
         if not why:
             break
-    return Round(window, shares["others_share"], shares["steal_share"], why)
+    return Round(window, machine, why)
 
 
 def _children() -> Iterable[Any]:
@@ -96,8 +101,7 @@ def row(name: str, concurrency: int, starts: list[list[Round]]) -> dict[str, Any
         "subject": name,
         "concurrency": concurrency,
         "texts_per_second": [[one.window.texts_per_second for one in rounds] for rounds in starts],
-        "others_share": [[one.others_share for one in rounds] for rounds in starts],
-        "steal_share": [[one.steal_share for one in rounds] for rounds in starts],
+        **{name: [[one.machine[name] for one in rounds] for rounds in starts] for name in ("others_share", "steal_share", "mhz")},
         "disturbed": sum(bool(one.why) for one in every),
         **{f"p{percentile}_ms": float(np.percentile(pooled, percentile)) for percentile in (50, 99)},
         "requests": int(pooled.size),
@@ -120,19 +124,21 @@ def comparisons(names: tuple[list[str], list[str]], loads: list[int], starts: St
 def _compared(pairs: list[list[Pair]], figure: Callable[[Window], float], more_is_better: bool) -> dict[str, Any]:
     """`pairs`: of each start the rounds of both. Those in which one was disturbed do not count."""
     whole = [[pair for pair in start if not pair[0].why and not pair[1].why] for start in pairs]
-    counted, of = sum(map(len, whole)), sum(map(len, pairs))
-    if counted < min(_LEAST_PAIRS, of):
-        reason = next(why for start in pairs for pair in start for side in pair for why in side.why)
-        why = f"{counted} of {of} rounds undisturbed; {reason}"
+    counted = sum(map(len, whole))
+    if why := _too_few(whole, pairs, tail=not more_is_better):
         return {"rounds": counted, "ratio": None, "interval": None, "verdict": "invalid run", "why": why}
-    ours, theirs = ([np.array([figure(pair[side].window) for pair in start]) for start in whole if start] for side in (0, 1))
+    ours, theirs = ([np.array([figure(pair[side].window) for pair in start]) for start in whole] for side in (0, 1))
     found = ratio(ours, theirs)
-    return {"rounds": counted, **found, "verdict": verdict(found["interval"], more_is_better), "why": ""}
+    verdict, why = intervals.verdict(found["ratio"], found["interval"], more_is_faster=more_is_better)
+    return {"rounds": counted, **found, "verdict": verdict, "why": why}
 
 
-def verdict(interval: list[float], more_is_better: bool) -> str:
-    """Of a, by the interval of a ÷ b."""
-    low, high = interval
-    if low <= 1 <= high:
-        return "no difference"
-    return "faster" if (low > 1) == more_is_better else "slower"
+def _too_few(whole: list[list[Pair]], pairs: list[list[Pair]], *, tail: bool) -> str:
+    """Why the undisturbed pairs, of each start, are not enough; of a `tail`, a p99, the requests of either side, too."""
+    counted = sum(map(len, whole))
+    if counted < _FOR_A_VERDICT or not all(whole):
+        reasons = [why for start in pairs for pair in start for side in pair for why in side.why]
+        return "; ".join([f"{counted} of {sum(map(len, pairs))} rounds undisturbed, {_FOR_A_VERDICT} are needed", *reasons[:1]])
+    fewest = min(sum(pair[side].window.latencies.size for start in whole for pair in start) for side in (0, 1))
+    needed = intervals.needed(99)
+    return f"p99 needs {needed} requests, there are {fewest}" if tail and fewest < needed else ""

@@ -41,6 +41,7 @@ def row(
         "load": "closed" if share is None else "poisson",
         "concurrency": clients if share is None else None,
         "rate": None if share is None else share * SPEEDS[subject],
+        "sent": None if share is None else share * SPEEDS[subject],
         "offered_share": share,
         "status": "ok",
         "why": [],

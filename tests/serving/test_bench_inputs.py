@@ -29,10 +29,21 @@ def test_texts_of_one_length_have_it_and_are_made_of_the_golden_words(tokens: in
 
 def test_ids_are_sent_as_long_as_they_are(source: Bundle, tmp_path: Path) -> None:
     golden = bundle.load_golden(source)
-    files = bench_inputs.write(tmp_path, source, golden, 5, set())
-    sent = json.loads(files["ids", "own"].read_text("utf-8"))["data"]
+    [file] = bench_inputs.write(tmp_path, source, golden, 5, set())["ids", "own"]
+    sent = json.loads(file.read_text("utf-8"))["data"]
     assert [one["input_word_ids"]["shape"] for one in sent] == [[length] for length in golden.ids.lengths[:5]]
     assert sent[0]["input_word_ids"]["content"] == golden.ids[0].tolist()
+
+
+def test_each_round_begins_with_other_texts(source: Bundle, tmp_path: Path) -> None:
+    golden = bundle.load_golden(source)
+    files = bench_inputs.write(tmp_path, source, golden, 10, set(), rounds=5)
+    sent = [json.loads(file.read_text("utf-8"))["data"] for file in files["text", "own"]]
+    texts = [[one["text"][0] for one in of] for of in sent]
+    assert [of[0] for of in texts] == golden.texts[:10:2]
+    assert all(sorted(of) == sorted(golden.texts[:10]) for of in texts)
+    ids = [json.loads(file.read_text("utf-8"))["data"][0]["input_word_ids"]["content"] for file in files["ids", "own"]]
+    assert ids == [golden.ids[row].tolist() for row in range(0, 10, 2)]
 
 
 def test_a_length_beyond_the_models_is_left_out(source: Bundle, tmp_path: Path) -> None:

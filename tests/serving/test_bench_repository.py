@@ -43,3 +43,9 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_text_classifier_is_measured_with_what_is_asked_for() -> None:
     wanted, _ = bench_repository.chosen(bench_repository.subjects(RUN, cuda=False), ["bert_ort_int8"], RUN.run)
     assert [one.name for one in wanted] == ["text_classifier", "bert_ort_int8"]
+
+
+def test_a_variant_that_passed_and_answers_no_text_here_is_named_with_the_reason() -> None:
+    found = bench_repository.subjects(RUN, cuda=False)
+    assert bench_repository.left_out(RUN, found, "no NVIDIA GPU") == {"text_onnx_fp16": "no NVIDIA GPU"}
+    assert bench_repository.left_out(RUN, bench_repository.subjects(RUN, cuda=True), "") == {}

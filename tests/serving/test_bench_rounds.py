@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from serving import bench_rounds, bench_rows, bench_server, perf_analyzer, supervisor
+from serving.bench_inputs import Inputs
 from serving.bench_journal import Journal
 from serving.bench_plan import NETWORK, SETTINGS, SYSTEM, Planned
 from serving.bench_repository import Subject
@@ -36,6 +37,14 @@ GOOD, OTHER_WAY, AT_RANDOM = planned(), planned(transport=SYSTEM), planned(clien
 WRONG_MODEL, WRONG_AT_RANDOM = planned("nobody"), planned("nobody", clients=None, share=0.5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def once() -> Iterator[None]:
+    """Each load: beside other tests every one is disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_rounds, "_MOST_TRIES", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tiny.classifiers(tmp_path_factory.mktemp("bench"))
@@ -47,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measure(run: Path, loads: list[Planned], served: BenchServer, journal: Journal) -> dict[str, dict[str, Any]]:
     subjects = [Subject(TEXT_MODEL, "text", "tiny", False, "")]
-    inputs: dict[tuple[str, str | int], Path] = {("text", "own"): run / "texts.json"}
+    inputs: Inputs = {("text", "own"): [run / "texts.json"] * SETTING.rounds}
     bench_rounds.measure(Bench(run, SETTING, loads, subjects, inputs, journal, served, GpuWatch(), served.clock))
     return {one.id: bench_rows.row(bench_rows.measured(one, journal), 100) for one in loads}
 

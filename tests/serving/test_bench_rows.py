@@ -17,7 +17,15 @@ def found(answered: float, seed: int = 0, **other: Any) -> dict[str, Any]:
     """One round, as the journal has it."""
     latencies = np.random.default_rng(seed).lognormal(5, 0.2, 200) * 100 / answered
     busy = {"others_share": 0.01, "steal_share": 0.0, "mhz": 2600.0, "counted": None, "joules": None, "gpu": None}
-    said = {"command": "perf_analyzer -m x", "exit_status": 0, "failure": "", "errors": 0, "rejected": 0, "rate": None}
+    said = {
+        "command": "perf_analyzer -m x",
+        "exit_status": 0,
+        "failure": "",
+        "errors": 0,
+        "rejected": 0,
+        "rate": None,
+        "sent": 70.0,
+    }
     return {**said, **busy, "throughput": answered, "latencies": latencies.tolist(), **other}
 
 
@@ -47,13 +55,13 @@ def verdict(a: Measured, b: Measured, measure: str = "throughput") -> str:
 
 def test_half_as_much_again_is_faster_in_all_measures() -> None:
     a, b = load(150, 152, 149, 150, 151), load(100, 101, 99, 100, 102)
-    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["faster"] * 3
-    assert [verdict(b, a, one) for one in bench_rows.MEASURES] == ["slower"] * 3
+    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["faster"] * len(bench_rows.MEASURES)
+    assert [verdict(b, a, one) for one in bench_rows.MEASURES] == ["slower"] * len(bench_rows.MEASURES)
 
 
 def test_the_same_again_is_no_difference_in_any_measure() -> None:
     a, b = load(100, 101, 99, 100, 102), load(101, 99, 100, 102, 100, seed=50)
-    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["no difference"] * 3
+    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["no difference"] * len(bench_rows.MEASURES)
 
 
 def noisy(seed: int, faster: float) -> Measured:
@@ -73,7 +81,7 @@ def test_run_again_the_same_is_seldom_called_different_and_a_tenth_more_always(m
 
 
 def test_two_per_cent_in_every_round_are_no_difference_worth_the_word() -> None:
-    compared = bench_rows.compared(load(102, 102, 102), load(100, 100, 100), "throughput")
+    compared = bench_rows.compared(load(*[102] * 5), load(*[100] * 5), "throughput")
     assert compared["interval"][0] > 1
     assert (compared["verdict"], compared["why"]) == ("no difference", "less than 3%")
 
@@ -82,7 +90,14 @@ def test_a_load_that_failed_in_one_round_is_failed_and_keeps_its_exit_status() -
     row = bench_rows.row(load(100, 100, 100, **FAILED), 100)
     assert (row["status"], row["exit_status"], row["why"]) == ("FAILED", 99, [FAILED["failure"]])
     assert "throughput" not in row
+    assert row["errors"] is None
     assert [one["throughput"] for one in row["rounds"]] == [100, 100, None]
+
+
+def test_four_rounds_are_figures_but_no_verdict() -> None:
+    a, b = load(*[200] * 5), load(*[100] * 5, others_share=0.3)
+    assert (bench_rows.judged(b), verdict(a, b)) == (("ok", []), "invalid run")
+    assert bench_rows.compared(a, b, "throughput")["why"] == "4 rounds count of both, 5 are needed"
 
 
 def test_nothing_is_compared_with_what_failed() -> None:
@@ -123,7 +138,7 @@ def test_throughput_that_jumps_from_round_to_round_is_invalid() -> None:
 
 
 def test_a_p99_of_too_few_requests_is_not_compared() -> None:
-    few = [{**found(100, seed), "latencies": [1.0] * 100} for seed in range(3)]
+    few = [{**found(100, seed), "latencies": [1.0] * 60} for seed in range(5)]
     a = bench_rows.measured(PLANNED, Rounds(*few))  # type: ignore[arg-type]
     assert bench_rows.compared(a, a, "p99_ms")["why"] == "p99 needs 368 requests, there are 300"
     assert verdict(a, a, "p50_ms") == "no difference"

@@ -16,7 +16,7 @@ LOSSES = {"text_classifier": 0.004, "text_ort_fp32": 0.0005}
 def row(subject: str, rate: float, p99: float, **other: Any) -> dict[str, Any]:
     tail = {"value": p99 * 0.9, "interval": [p99 * 0.8, p99], "enough": True}
     figures = {"throughput": {"value": rate, "interval": [rate, rate]}, "p99_ms": tail, "joules_per_request": None}
-    return {"id": f"{subject}/{rate}", "subject": subject, "status": "ok", "lengths": "own", **figures, **other}
+    return {"id": f"{subject}/{rate}", "subject": subject, "status": "ok", "lengths": "own", "load": "closed", **figures, **other}
 
 
 def chosen(*rows: dict[str, Any], p99_ms: float = 100, price: float | None = 3.6) -> dict[str, Any]:
@@ -45,6 +45,14 @@ def test_a_baseline_is_shown_but_not_chosen() -> None:
 def test_what_is_invalid_or_of_ids_or_of_one_length_is_no_offer() -> None:
     rows = [row("bert_ort_int8", 500, 10), row("text_classifier", 1, 1, lengths=64), row("text_classifier", 1, 1, status="invalid")]
     assert chosen(*rows)["rows"] == []
+
+
+def test_beyond_the_capacity_a_p99_that_holds_is_no_offer() -> None:
+    at_random = {"load": "poisson"}
+    rows = [
+        row("text_classifier", speed, 50, **at_random, offered_share=share) for speed, share in ((100, 0.7), (140, 1.1), (9, None))
+    ]
+    assert [one["row"] for one in chosen(*rows)["rows"]] == ["text_classifier/100"]
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ def test_latency_and_throughput_come_from_every_request() -> None:
     found = perf_analyzer._read(["perf_analyzer"] * 4, exported((0, 10_000_000), (5_000_000, 20_000_000), (0, 40_000_000)))
     np.testing.assert_allclose(found.latencies, [10, 15, 40])
     assert found.throughput == 3 / 0.04
+    assert found.sent == 2 / 0.005
     assert found.errors == 0
 
 
@@ -47,3 +49,13 @@ def test_a_server_that_is_down_is_a_failed_run_with_its_reason(tmp_path: Path) -
 def test_texts_are_written_as_they_are(task: str, text: object, inputs: dict[str, object], tmp_path: Path) -> None:
     perf_analyzer.write_texts([text], task, tmp_path / "in.json")
     assert json.loads((tmp_path / "in.json").read_text("utf-8")) == {"data": [inputs]}
+
+
+def test_texts_at_random_come_at_the_rate_and_otherwise_with_each_seed(tmp_path: Path) -> None:
+    gaps = []
+    for seed in (1, 2):
+        load = replace(LOAD, rate=500, window_ms=2000, seed=seed)
+        perf_analyzer.command(load, tmp_path / "in.json", tmp_path)
+        gaps.append(np.loadtxt(tmp_path / "arrivals.txt"))
+    assert all(gap.mean() == pytest.approx(2000, rel=0.05) and gap.std() == pytest.approx(2000, rel=0.05) for gap in gaps)  # µs
+    assert (gaps[0] != gaps[1]).mean() > 0.9

@@ -58,8 +58,8 @@ def test_the_baselines_are_compared_first() -> None:
 @pytest.mark.parametrize(
     ("verdict", "ratio", "words", "css"),
     [
-        ("faster", 4.0, "4.0 × what usual_tf2onnx does (95 %: 3.6 to 4.4)", "good"),
-        ("slower", 0.5, "only 0.50 × what usual_tf2onnx does", "bad"),
+        ("faster", 4.0, "4.0 × what usual_tf2onnx does with 64 clients (95 %: 3.6 to 4.4)", "good"),
+        ("slower", 0.5, "only 0.50 × what usual_tf2onnx does with 64 clients", "bad"),
         ("no difference", 1.0, "no difference to usual_tf2onnx can be shown", "soft"),
         ("invalid run", None, "against usual_tf2onnx the run was invalid", "wait"),
     ],
@@ -102,3 +102,12 @@ def test_a_row_is_held_against_its_own_engine() -> None:
     record = reported.benchmark()
     assert speed_section.of_engine(record, reported.row("text_classifier")) == pytest.approx(200 / 230)
     assert speed_section.of_engine(record, reported.row("usual_tf2onnx")) is None
+
+
+def test_first_comes_the_load_that_most_comparisons_share_and_of_two_the_higher() -> None:
+    ways = [f"text_classifier/{way}/network/own/{clients}" for clients in (1, 64) for way in ("http", "grpc")]
+    usual = [f"usual_tf2onnx/grpc/network/own/{clients}" for clients in (1, 64)]
+    pairs = [(ways[0], ways[1]), (ways[1], usual[0]), (ways[2], ways[3]), (ways[3], usual[1])]
+    record = reported.benchmark(comparisons=[reported.comparison(a, b, "faster", 2.0) for a, b in pairs])
+    assert [(one["a"], one["b"]) for one in speed_section.main(record)] == pairs[2:]
+    assert [(one["a"], one["b"]) for one in speed_section.ranked(record)[:2]] == [pairs[3], pairs[2]]

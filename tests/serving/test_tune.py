@@ -37,7 +37,7 @@ def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(ru
     assert all(one["requests"] > 0 and one["p99_ms"] > 0 for one in levels)
     [tried] = found["arriving_at_random"]
     assert (tried["held"], tried["rate"]) == (True, 100)
-    assert "poisson" in tried["command"]
+    assert "--request-intervals" in tried["command"]
     assert found["use"] in said
     assert not list(run.glob(".tuning-*"))
     succeed("-m", *found["use"].split()[2:])
