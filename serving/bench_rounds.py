@@ -153,6 +153,7 @@ def _kept(result: Result, load: Load) -> dict[str, Any]:
         "rejected": result.rejected,
         "rate": load.rate or None,
         "sent": result.sent,
+        "client_ms": result.client_ms,
         "throughput": None if result.failure else result.throughput,
         "latencies": [round(float(one), 3) for one in result.latencies],
     }

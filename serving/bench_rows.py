@@ -119,16 +119,22 @@ def _round(found: Found, why: list[str]) -> dict[str, Any]:
 
 def _spent(one: Measured, used: list[int]) -> dict[str, Any]:
     """Where the time of these rounds went, and the energy."""
-    counted = [one.rounds[number]["counted"] for number in used if one.rounds[number]["counted"]]
+    told = [one.rounds[number] for number in used if one.rounds[number]["counted"]]
+    counted = [found["counted"] for found in told]
     requests = sum(part["requests"] for part in counted)
     joules = [one.rounds[number]["joules"] for number in used]
     gpus = [one.rounds[number]["gpu"] for number in used if one.rounds[number]["gpu"]]
     return {
-        "stages": stages.mean(counted, float(np.concatenate(one.latencies(used)).mean())) if counted else None,
+        "stages": stages.mean(counted, float(np.concatenate(one.latencies(used)).mean()), _client_ms(told)) if told else None,
         "padding_waste": stages.waste(counted) if counted else None,
         "joules_per_request": sum(joules) / requests if requests and None not in joules else None,
         "gpu": {name: _mean([part[name] for part in gpus]) for name in gpus[0]} if gpus else None,
     }
+
+
+def _client_ms(rounds: list[Found]) -> float:
+    """Of one request."""
+    return float(np.average([one["client_ms"] for one in rounds], weights=[len(one["latencies"]) for one in rounds]))
 
 
 def _mean(values: list[float | None]) -> float | None:

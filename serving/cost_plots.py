@@ -16,7 +16,8 @@ from serving.speed_section import Record, Row
 
 _MOST_BARS = 16
 _STAGES = {
-    "client_and_network_ms": ("client and network", COLOURS[3]),
+    "client_ms": ("client", COLOURS[7]),
+    "network_ms": ("network and protocol", COLOURS[3]),
     "queue_ms": ("queue", COLOURS[4]),
     "tokenizing_ms": ("tokenizing", COLOURS[2]),
     "engine_ms": ("engine", COLOURS[0]),

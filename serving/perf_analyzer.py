@@ -7,6 +7,7 @@ length. Its `--request-count` is not used: under load it waits for ever for the 
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shlex
@@ -27,7 +28,7 @@ from train.errors import ToolError
 _TIME_LIMIT = 180  # seconds for one call
 _MOST_WINDOWS = 10  # a window without a single answer, on a busy machine, is followed by others
 _TELLING = 4  # lines of its output
-_EXPORT = "requests.json"
+_EXPORT, _SUMMARY = "requests.json", "summary.csv"
 _NO_EXPORT = "perf_analyzer ended well, but its export of the requests is empty"
 
 
@@ -57,6 +58,7 @@ class Result:
     failure: str  # "" when perf_analyzer ended well, else its exit status and message
     exit_status: int | None = 0  # None: it did not end, and was ended
     sent: float = 0.0  # requests per second, from the first that was sent to the last
+    client_ms: float = 0.0  # of a request, on average: what perf_analyzer itself took to send it and to read its answer
 
     @property
     def rejected(self) -> int:
@@ -102,6 +104,7 @@ def command(load: Load, inputs: Path, scratch: Path) -> list[str]:
         *("--measurement-interval", str(load.window_ms)),
         *("--stability-percentage", "999"),
         *("--max-trials", str(_MOST_WINDOWS)),
+        *("-f", str(scratch / _SUMMARY)),
         *("--profile-export-file", str(scratch / _EXPORT)),
     ]
 
@@ -144,7 +147,15 @@ def _run(load: Load, inputs: Path) -> Result:
         if done.returncode != 0 or not export.exists():
             return _failed(arguments, f"exit status {done.returncode}: {_said(done.stderr + done.stdout)}", done.returncode)
         written = export.read_text("utf-8")
-        return _read(arguments, json.loads(written)) if written else _failed(arguments, _NO_EXPORT, 0)
+        if not written:
+            return _failed(arguments, _NO_EXPORT, 0)
+        return replace(_read(arguments, json.loads(written)), client_ms=_client_ms(export.with_name(_SUMMARY)))
+
+
+def _client_ms(summary: Path) -> float:
+    with summary.open(encoding="utf-8", newline="") as file:
+        [found] = csv.DictReader(file)
+    return (float(found["Client Send"]) + float(found["Client Recv"])) / 1000
 
 
 def _said(output: str) -> str:
@@ -172,4 +183,4 @@ def _read(arguments: list[str], exported: dict[str, Any]) -> Result:
 
 
 def _shown(arguments: list[str]) -> str:
-    return shlex.join(["perf_analyzer", *arguments[1:-2]])
+    return shlex.join(["perf_analyzer", *arguments[1:-4]])  # where it writes is of no use

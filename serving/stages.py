@@ -45,10 +45,11 @@ def _own(page: str, model: str) -> dict[str, float]:
     return found
 
 
-def mean(counted: Sequence[dict[str, float]], latency_ms: float) -> dict[str, float] | None:
+def mean(counted: Sequence[dict[str, float]], latency_ms: float, client_ms: float) -> dict[str, float] | None:
     """ms of one request in each stage, which together are its mean latency at the client; None where the model does not tell.
 
-    What Triton and the client's clock disagree about (they do not count quite the same requests) is the client's, and at least 0.
+    `client_ms` is what the client itself took of the latency. What lies between it and Triton's own count is the network's and the
+    protocol's, at least 0: they do not count quite the same requests.
     """
     of = {name: sum(one.get(name, 0.0) for one in counted) for name in counted[0]} if counted else {}
     if not of.get("requests") or not {"model", "engine"} <= of.keys():
@@ -56,7 +57,8 @@ def mean(counted: Sequence[dict[str, float]], latency_ms: float) -> dict[str, fl
     ms = {name: 1000 * value / of["requests"] for name, value in (_WITHOUT_TEXTS | of).items()}
     padding = ms["engine"] * (waste(counted) or 0.0)
     return {
-        "client_and_network_ms": max(0.0, latency_ms - ms["total"]),
+        "client_ms": client_ms,
+        "network_ms": max(0.0, latency_ms - client_ms - ms["total"]),
         "queue_ms": ms["queue"],
         "tokenizing_ms": ms["tokenizing"],
         "engine_ms": ms["engine"] - padding,

@@ -13,7 +13,7 @@ SHA = "a" * 64
 LABELS = ["World", "Sports", "Business"]
 MACHINE = {"cpu": "A CPU", "cpu_flags": ["avx2"], "cores": 2, "memory_gib": 8, "system": "Linux"}
 COMMAND = {"command": "python -m …", "versions": {"python": "3.11.7"}, "machine": MACHINE, "commit": "0123456789ab"}
-STAGES = ("client_and_network", "queue", "tokenizing", "engine", "padding", "postprocessing", "other")
+STAGES = ("client", "network", "queue", "tokenizing", "engine", "padding", "postprocessing", "other")
 NOTHING_COMPARED: dict[str, Any] = {  # of a record with rows of its own
     "comparisons": [],
     "choice": {"p99_ms": 500.0, "price_per_hour": None, "currency": "EUR", "rows": [], "chosen": None, "reason": "none holds it"},
@@ -54,7 +54,7 @@ def row(
         "throughput": figure(speed),
         **{name: figure(ms * times) for name, times in (("p50_ms", 1.0), ("p95_ms", 1.4))},
         "p99_ms": {**figure(ms * 1.8, 0.2), "needs": 368, "enough": True},
-        "stages": {f"{stage}_ms": ms * part / 28 for part, stage in enumerate(STAGES, 1)},
+        "stages": {f"{stage}_ms": ms * part / 36 for part, stage in enumerate(STAGES, 1)},
         "padding_waste": 0.03 if subject != "usual_tf2onnx" else 0.58,
         "joules_per_request": None,
         "gpu": None,

@@ -19,10 +19,11 @@ COUNTED = {
 
 
 def test_the_stages_of_a_request_add_up_to_its_latency() -> None:
-    found = stages.mean([COUNTED, COUNTED], latency_ms=110)
+    found = stages.mean([COUNTED, COUNTED], latency_ms=110, client_ms=3)
     assert found == pytest.approx(
         {
-            "client_and_network_ms": 10,
+            "client_ms": 3,
+            "network_ms": 7,
             "queue_ms": 20,
             "tokenizing_ms": 5,
             "engine_ms": 45,
@@ -36,11 +37,11 @@ def test_the_stages_of_a_request_add_up_to_its_latency() -> None:
 
 def test_a_model_that_does_not_tell_has_no_stages() -> None:
     silent = {name: COUNTED[name] for name in ("requests", "total", "queue", "compute")}
-    assert stages.mean([silent], latency_ms=110) is None
+    assert stages.mean([silent], latency_ms=110, client_ms=3) is None
     assert stages.waste([silent]) is None
 
 
 def test_a_model_of_ids_tokenizes_nothing() -> None:
-    found = stages.mean([{name: value for name, value in COUNTED.items() if name != "tokenizing"}], latency_ms=110)
+    found = stages.mean([{name: value for name, value in COUNTED.items() if name != "tokenizing"}], latency_ms=110, client_ms=3)
     assert found is not None
     assert (found["tokenizing_ms"], found["postprocessing_ms"]) == pytest.approx((0, 10))
