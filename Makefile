@@ -94,7 +94,7 @@ ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over
 bench: setup  ## measure RUN's models and two usual baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
 	$(MEASURE_SERVED)
 
-peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (15 minutes) → benchmarks/peers.json
+peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (10 minutes) → benchmarks/peers.json
 	@$(PY) -m benchmarks.peers.measure --run $(RUN)
 
 report: setup  ## render RUN's records → RUN/report.html

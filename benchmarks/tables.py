@@ -172,7 +172,7 @@ def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
     return "\n".join([*lines, "", f"{what} {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."]) + "\n"
 
 
-# Every record is in the checkout, but for the GPU's and peers.json: those tables say so while there is none.
+# Every record is in the checkout, but for the GPU's: those tables say so while there is none.
 TABLES: dict[str, Callable[[Any], str]] = {
     "demo.json": _demo,
     "served.json": _served,

@@ -13,9 +13,9 @@ from serving.records import TEXT_MODEL
 from train import provenance
 
 NETWORK, SYSTEM, CUDA = "network", "system_shared_memory", "cuda_shared_memory"
-# Requests that a window should hold. Three windows of a closed loop in five rounds have the 368 that a p99 needs, when pace was
-# overrated by half, too; of those at random more, which come in bursts.
-_IN_TURN, _AT_RANDOM = 40, 100
+# Requests that a window should hold. Three windows of a closed loop in five rounds have the 368 that a p99 needs, also where pace
+# was overrated, as that of one client is by two; of those at random more, which come in bursts.
+_IN_TURN, _AT_RANDOM = 50, 100
 _WINDOWS = 3.6  # of perf_analyzer in one run: three, and what lies between them
 _STARTING = 0.2  # seconds of its own start and end
 _BEFORE, _ENGINE = 25, 4  # seconds until all models are loaded and warm, and of the engine alone
@@ -127,5 +127,6 @@ def key(setting: Setting, planned: Sequence[Planned], repository_sha256: str) ->
         "setting": asdict(setting),
         "planned": [one.id for one in planned],
         "machine": [machine["cpu"], machine["cores"]],
+        "commit": provenance.commit(),  # what a measurement holds may be another
     }
     return dict(json.loads(json.dumps(facts)))

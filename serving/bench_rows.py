@@ -18,7 +18,7 @@ Found = dict[str, Any]  # one round of one load, as bench_rounds keeps it
 _FEWEST = 3  # rounds that count for figures, or fewer where fewer were asked for
 _FOR_A_VERDICT = 5  # of both: the interval of a median of three holds the truth in 75 % of cases, of five in 94 %
 _STABLE = 0.35  # (most − least) ÷ median of the rounds' throughput, of a closed loop
-MEASURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")
+MEASURES = ("throughput", *(f"p{one}_ms" for one in intervals.PERCENTILES))
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def comparisons(found: Sequence[Measured]) -> list[dict[str, Any]]:
         )
         for other in (by_id[name] for name in others if name in by_id):
             a, b = (other, one) if plan.subject != other.planned.subject else (one, other)
-            made += [compared(a, b, measure) for measure in MEASURES]
+            made += compared(a, b)
     return made
 
 
@@ -168,29 +168,38 @@ def plan_as(plan: Planned, **other: Any) -> str:
     return Planned(**{**vars(plan), **other}).id
 
 
-def compared(a: Measured, b: Measured, measure: str) -> dict[str, Any]:
-    """a against b in the rounds that count of both."""
-    names = {"a": a.planned.id, "b": b.planned.id, "measure": measure}
+def compared(a: Measured, b: Measured) -> list[dict[str, Any]]:
+    """a against b in the rounds that count of both, in each of MEASURES."""
     both = sorted({*a.counts} & {*b.counts})
-    if why := _not_comparable(a, b, both, measure):
-        return {**names, "ratio": None, "interval": None, "verdict": "invalid run", "why": why}
-    if measure == "throughput":
-        ratio = intervals.throughput_ratio(a.rates(both), b.rates(both))
-    else:
-        ratio = intervals.percentile_ratio(a.latencies(both), b.latencies(both), int(measure[1:3]))
+    if why := _not_comparable(a, b, both):
+        return [_invalid(a, b, measure, why) for measure in MEASURES]
+    percentiles = intervals.percentile_ratios(a.latencies(both), b.latencies(both))
+    found = [_said(a, b, "throughput", intervals.throughput_ratio(a.rates(both), b.rates(both)))]
+    fewest = min(sum(len(part) for part in one.latencies(both)) for one in (a, b))
+    for percentile, ratio in percentiles.items():
+        needed, measure = intervals.needed(percentile), f"p{percentile}_ms"
+        too_few = f"p{percentile} needs {needed} requests, there are {fewest}"
+        found.append(_invalid(a, b, measure, too_few) if fewest < needed else _said(a, b, measure, ratio))
+    return found
+
+
+def _said(a: Measured, b: Measured, measure: str, ratio: dict[str, Any]) -> dict[str, Any]:
     verdict, why = intervals.verdict(ratio["value"], ratio["interval"], more_is_faster=measure == "throughput")
-    return {**names, "ratio": ratio["value"], "interval": ratio["interval"], "verdict": verdict, "why": why}
+    return _comparison(a, b, measure, ratio["value"], ratio["interval"], verdict, why)
 
 
-def _not_comparable(a: Measured, b: Measured, both: list[int], measure: str) -> str:
+def _invalid(a: Measured, b: Measured, measure: str, why: str) -> dict[str, Any]:
+    return _comparison(a, b, measure, None, None, "invalid run", why)
+
+
+def _comparison(a: Measured, b: Measured, measure: str, ratio: Any, interval: Any, verdict: str, why: str) -> dict[str, Any]:
+    names = {"a": a.planned.id, "b": b.planned.id, "measure": measure}
+    return {**names, "ratio": ratio, "interval": interval, "verdict": verdict, "why": why}
+
+
+def _not_comparable(a: Measured, b: Measured, both: list[int]) -> str:
     for one in (a, b):
         status, why = judged(one)
         if status != "ok":
             return f"{one.planned.id} {'FAILED' if status == 'FAILED' else 'is invalid'}: {'; '.join(why)}"
-    if len(both) < _FOR_A_VERDICT:
-        return f"{len(both)} rounds count of both, {_FOR_A_VERDICT} are needed"
-    if measure != "throughput":
-        fewest = min(sum(len(part) for part in one.latencies(both)) for one in (a, b))
-        requests = intervals.needed(int(measure[1:3]))
-        return f"{measure[:3]} needs {requests} requests, there are {fewest}" if fewest < requests else ""
-    return ""
+    return f"{len(both)} rounds count of both, {_FOR_A_VERDICT} are needed" if len(both) < _FOR_A_VERDICT else ""

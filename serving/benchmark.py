@@ -27,6 +27,7 @@ from serving import (
     bench_rows,
     bench_server,
     bench_table,
+    busy_machine,
     choice,
     embedded_models,
     energy,
@@ -176,7 +177,9 @@ def _record(
 
 
 def _median(limits: list[dict[str, Any]]) -> float:
-    return float(np.median([one["texts_per_second"] for one in limits]))
+    """Of those that nothing disturbed, where there are any."""
+    counting = [one for one, why in zip(limits, busy_machine.disturbed(limits), strict=True) if not why]
+    return float(np.median([one["texts_per_second"] for one in counting or limits]))
 
 
 def _losses(of: Origin, subjects: list[Subject]) -> dict[str, float]:

@@ -24,8 +24,8 @@ CUDA = "CUDAExecutionProvider"  # and can run on, as the benchmark has them do w
 # What may stand behind text_classifier: each has passed the gate. How much faster INT8 is: benchmarks/README.md.
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
-# Two engines of a thread each answer 1.4 times as many texts a second as one of two threads, and one text as fast
-# (docs/log.md). Each holds the model, hence not more:
+# Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; one text alone takes as long in
+# INT8, in FP32 1.6 times (docs/log.md). Each holds the model, hence not more:
 _MOST_INSTANCES = 4
 
 BACKEND = Path(__file__).parent / "backend"

@@ -56,12 +56,12 @@ def throughput_ratio(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     return _figure(float(np.median(ratios)), np.median(ratios[_picked(len(ratios))], axis=1))
 
 
-def percentile_ratio(a: Sequence[Floats], b: Sequence[Floats], percentile: int) -> dict[str, Any]:
-    """a ÷ b of a percentile; the same rounds are drawn of both."""
-    picked, at = _picked(len(a)), PERCENTILES.index(percentile)
-    ratios = _drawn(a, picked, seed=1)[:, at] / _drawn(b, picked, seed=2)[:, at]
-    value = _quantile(np.sort(np.concatenate(a)), percentile) / _quantile(np.sort(np.concatenate(b)), percentile)
-    return _figure(value, ratios)
+def percentile_ratios(a: Sequence[Floats], b: Sequence[Floats]) -> dict[int, dict[str, Any]]:
+    """a ÷ b of each of PERCENTILES; the same rounds are drawn of both."""
+    picked = _picked(len(a))
+    ratios = _drawn(a, picked, seed=1) / _drawn(b, picked, seed=2)
+    ours, theirs = (np.sort(np.concatenate(rounds)) for rounds in (a, b))
+    return {one: _figure(_quantile(ours, one) / _quantile(theirs, one), ratios[:, at]) for at, one in enumerate(PERCENTILES)}
 
 
 def verdict(ratio: float, interval: Sequence[float], *, more_is_faster: bool) -> tuple[str, str]:

@@ -25,8 +25,6 @@ def test_a_record_says_where_it_comes_from(name: str) -> None:
     path = write_tables.RECORD.parent / name
     if name.startswith("gpu/") and not path.is_file():
         pytest.skip(f"no {name}: not measured yet, it takes a machine with an NVIDIA GPU")
-    if name == "peers.json" and not path.is_file():
-        pytest.skip(f"no {name}: not measured yet, it takes a quiet machine and make peers RUN=runs/agnews")
     record = json.loads(path.read_text("utf-8"))
     assert record["machine"]["cpu"]
     assert record["versions"]

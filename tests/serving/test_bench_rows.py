@@ -49,8 +49,14 @@ def load(*rates: float, seed: int = 0, **last: Any) -> Measured:
     return bench_rows.measured(PLANNED, Rounds(*rounds[:-1], {**rounds[-1], **last}))  # type: ignore[arg-type]
 
 
+def compared(a: Measured, b: Measured, measure: str = "throughput") -> dict[str, Any]:
+    found = bench_rows.compared(a, b)
+    assert [one["measure"] for one in found] == [*bench_rows.MEASURES]
+    return found[bench_rows.MEASURES.index(measure)]
+
+
 def verdict(a: Measured, b: Measured, measure: str = "throughput") -> str:
-    return str(bench_rows.compared(a, b, measure)["verdict"])
+    return str(compared(a, b, measure)["verdict"])
 
 
 def test_half_as_much_again_is_faster_in_all_measures() -> None:
@@ -81,9 +87,9 @@ def test_run_again_the_same_is_seldom_called_different_and_a_tenth_more_always(m
 
 
 def test_two_per_cent_in_every_round_are_no_difference_worth_the_word() -> None:
-    compared = bench_rows.compared(load(*[102] * 5), load(*[100] * 5), "throughput")
-    assert compared["interval"][0] > 1
-    assert (compared["verdict"], compared["why"]) == ("no difference", "less than 3%")
+    found = compared(load(*[102] * 5), load(*[100] * 5))
+    assert found["interval"][0] > 1
+    assert (found["verdict"], found["why"]) == ("no difference", "less than 3%")
 
 
 def test_a_load_that_failed_in_one_round_is_failed_and_keeps_its_exit_status() -> None:
@@ -97,13 +103,13 @@ def test_a_load_that_failed_in_one_round_is_failed_and_keeps_its_exit_status() -
 def test_four_rounds_are_figures_but_no_verdict() -> None:
     a, b = load(*[200] * 5), load(*[100] * 5, others_share=0.3)
     assert (bench_rows.judged(b), verdict(a, b)) == (("ok", []), "invalid run")
-    assert bench_rows.compared(a, b, "throughput")["why"] == "4 rounds count of both, 5 are needed"
+    assert compared(a, b)["why"] == "4 rounds count of both, 5 are needed"
 
 
 def test_nothing_is_compared_with_what_failed() -> None:
-    compared = bench_rows.compared(load(100, 100, 100), load(100, 100, 100, **FAILED), "throughput")
-    assert (compared["verdict"], compared["ratio"]) == ("invalid run", None)
-    assert "no such model" in compared["why"]
+    against = compared(load(100, 100, 100), load(100, 100, 100, **FAILED))
+    assert (against["verdict"], against["ratio"]) == ("invalid run", None)
+    assert "no such model" in against["why"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +146,7 @@ def test_throughput_that_jumps_from_round_to_round_is_invalid() -> None:
 def test_a_p99_of_too_few_requests_is_not_compared() -> None:
     few = [{**found(100, seed), "latencies": [1.0] * 60} for seed in range(5)]
     a = bench_rows.measured(PLANNED, Rounds(*few))  # type: ignore[arg-type]
-    assert bench_rows.compared(a, a, "p99_ms")["why"] == "p99 needs 368 requests, there are 300"
+    assert compared(a, a, "p99_ms")["why"] == "p99 needs 368 requests, there are 300"
     assert verdict(a, a, "p50_ms") == "no difference"
 
 
