@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from serving import speed_section
-from serving.load_plots import error, lines_of
+from serving.load_plots import error, lines_of, main_ways
 from serving.plots import COLOURS, GREY, Choice, figure, logarithmic, offer, small
 from serving.speed_section import Record, Row
 
@@ -82,10 +82,11 @@ def _compared(one: dict[str, Any], rows: dict[str, Row]) -> str:
 
 def stages(record: Record) -> go.Figure:
     """Where the time of one request goes, a bar for each load of the model that tells: as shares, or in ms."""
-    rows = [row for row in speed_section.measured(record) if row["stages"] and row["load"] == "closed"]
-    if len(rows) > _MOST_BARS:  # the lightest and the heaviest load of each line
-        ends = [(mine[0]["id"], mine[-1]["id"]) for _, _, mine in lines_of(record, rows)]
-        rows = [row for row in rows if any(row["id"] in pair for pair in ends)][:_MOST_BARS]
+    rows = [row for row in speed_section.measured(record) if row["stages"] and row["load"] == "closed" and row["lengths"] == "own"]
+    if len(rows) > _MOST_BARS:  # the heaviest load of each line, of the published model also the lightest
+        lines = lines_of(record, main_ways(record, rows))
+        ends = [mine[:1] + mine[1:][-1:] if subject == record["model"] else mine[-1:] for subject, _, mine in lines]
+        rows = [row for pair in ends for row in pair][:_MOST_BARS]
     drawn = figure(150 + 40 * len(rows), "% of the mean latency", "")
     names = [row["subject"] + small(f"{speed_section.load(row)}, {speed_section.over(row)}") for row in rows]
     totals = [sum(row["stages"].values()) for row in rows]

@@ -15,13 +15,16 @@ from serving.plots import COLOURS, GREY, Choice, figure, logarithmic, offer
 from serving.speed_section import Record, Row
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
-_DASHES = {("grpc", "network"): "solid", ("http", "network"): "dot"}  # any shared memory: dashes
-_MOST_LINES = 8  # shown at first; the others wait in the legend for a tap
+_MAIN_WAY = ("grpc", "network")
+_DASHES = {_MAIN_WAY: "solid", ("http", "network"): "dot"}  # any shared memory: dashes
+_MOST_LINES = 8  # shown at first; other ways wait in the legend for a tap, or, of other models, in the table
 
 
 def latency(record: Record) -> go.Figure:
     """Latency against throughput, a point for each number of clients, with both intervals; a choice of percentiles."""
     rows = [row for row in speed_section.measured(record) if row["load"] == "closed" and row["lengths"] == "own"]
+    if len(list(lines_of(record, rows))) > _MOST_LINES:
+        rows = main_ways(record, rows)
     drawn = figure(460, "texts per second", "p99 latency (ms)")
     drawn.update_xaxes(rangemode="tozero")
     if rows:
@@ -78,7 +81,7 @@ def _draw(
             name=f"{subject}, {speed_section.over(mine[0])}",
             line={"color": colour, "dash": _DASHES.get(way, "dash")},
             marker={"size": 8, "symbol": ["circle" if row["status"] == "ok" else "x-open" for row in mine]},
-            visible=True if len(lines) <= _MOST_LINES or way == ("grpc", "network") else "legendonly",
+            visible=True if len(lines) <= _MOST_LINES or way == _MAIN_WAY else "legendonly",
             customdata=[said(row) + ("" if row["status"] == "ok" else ", invalid run") for row in mine],
             hovertemplate="%{customdata}<br>%{y:.1f} ms<extra>%{fullData.name}</extra>",
         )
@@ -86,6 +89,11 @@ def _draw(
         _offer_percentiles(drawn, [mine for _, _, mine in lines])
     drawn.update_yaxes(**_every_percentile(rows))
     return drawn
+
+
+def main_ways(record: Record, rows: list[Row]) -> list[Row]:
+    """Every way to the published model, to the others gRPC alone: what a plot of many can hold."""
+    return [row for row in rows if row["subject"] == record["model"] or (row["protocol"], row["transport"]) == _MAIN_WAY]
 
 
 def lines_of(record: Record, rows: list[Row]) -> Iterator[tuple[str, str, list[Row]]]:
