@@ -59,3 +59,13 @@ def test_texts_at_random_come_at_the_rate_and_otherwise_with_each_seed(tmp_path:
         gaps.append(np.loadtxt(tmp_path / "arrivals.txt"))
     assert all(gap.mean() == pytest.approx(2000, rel=0.05) and gap.std() == pytest.approx(2000, rel=0.05) for gap in gaps)  # µs
     assert (gaps[0] != gaps[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize(("empty", "failure"), [(5, ""), (6, perf_analyzer._NO_EXPORT)])
+def test_a_call_whose_export_is_empty_is_made_again_but_not_for_ever(
+    empty: int, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = perf_analyzer._read(["perf_analyzer"] * 6, exported((0, 10_000_000)))
+    calls = iter([replace(good, failure=perf_analyzer._NO_EXPORT)] * empty + [good])
+    monkeypatch.setattr(perf_analyzer, "_run", lambda *_: next(calls))
+    assert perf_analyzer.run(LOAD, tmp_path).failure == failure
