@@ -39,7 +39,7 @@ from serving.bench_repository import Origin, Subject
 from serving.bench_rounds import Bench
 from serving.bench_server import Clock
 from serving.gpu_watch import GpuWatch
-from serving.records import BENCHMARK, REPOSITORY, TEXT_MODEL
+from serving.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest, provenance
 from train.errors import Interrupted
 
@@ -146,7 +146,7 @@ def _record(
     facts = {one.name: one.facts() for one in subjects}
     limits = journal.rounds("limit", TEXT_MODEL)
     return {
-        "schema": 1,
+        "schema": BENCHMARK_SCHEMA,
         "setting": setting.name,
         "rounds": setting.rounds,
         "texts": setting.texts,

@@ -6,6 +6,7 @@ REPOSITORY = "repository.json"  # the manifest of model_repository/
 README = "README.md"  # of the published repository: it is in git, and no manifest lists it
 SERVED = "served.json"
 BENCHMARK = "benchmark.json"
+BENCHMARK_SCHEMA = 2  # docs/benchmark.schema.json
 TUNING = "tuning.json"
 
 TEXT_MODEL = "text_classifier"

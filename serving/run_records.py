@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from export import artifact
-from serving.records import BENCHMARK, REPOSITORY, SERVED
+from serving.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
 from train import bundle, manifest
 from train.errors import ManifestError
-
-BENCHMARK_SCHEMA = 1  # docs/benchmark.schema.json
 
 
 def gather(run: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.records import BENCHMARK_SCHEMA
 from train.bundle import Golden
 from train.ragged import Ragged
 
@@ -86,7 +87,7 @@ def benchmark(**changes: Any) -> dict[str, Any]:
     invalid = row("bert_ort_int8", "grpc", 16, status="invalid", why=["other processes used 31 % of the cores"])
     mine, ids, usual = (f"{subject}/grpc/network/own/64" for subject in SPEEDS)
     made = {
-        "schema": 1,
+        "schema": BENCHMARK_SCHEMA,
         "setting": "quick",
         "rounds": 5,
         "texts": 600,

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from serving import run_records
-from serving.records import BENCHMARK, REPOSITORY, SERVED
+from serving.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
 from train import manifest
 from train.errors import ManifestError
 
 
 def gather(run: Path, **changes: Any) -> dict[str, Any]:
     """The run's records, after a server was verified and measured with this result."""
-    current = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY), "schema": 1}
+    current = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY), "schema": BENCHMARK_SCHEMA}
     manifest.write_json(run / SERVED, current)
     manifest.write_json(run / BENCHMARK, current | changes)
     return run_records.gather(run)
@@ -25,7 +25,7 @@ def test_a_benchmark_of_this_repository_is_read(run_copy: Path) -> None:
     assert gather(run_copy, rows=[])["benchmark"]["rows"] == []
 
 
-@pytest.mark.parametrize("change", [{"schema": 0}, {"repository_sha256": "another"}])
+@pytest.mark.parametrize("change", [{"schema": BENCHMARK_SCHEMA - 1}, {"repository_sha256": "another"}])
 def test_a_benchmark_of_an_earlier_state_is_refused(run_copy: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ManifestError, match=f"make bench RUN={run_copy}"):
         gather(run_copy, **change)
