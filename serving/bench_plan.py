@@ -28,7 +28,7 @@ class Setting:
     name: str  # quick, full; own when a flag changed something
     rounds: int
     texts: int  # golden texts sent in turn
-    window_ms: int  # the shortest; longer where a window would not hold a turn of all clients
+    window_ms: int  # the shortest; longer where a window would not hold the requests it should
     concurrency: tuple[int, ...]  # clients in the closed loops
     shares: tuple[float, ...]  # of the capacity, offered at random
     lengths: tuple[int, ...]  # tokens of the texts that are all of one length

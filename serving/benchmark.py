@@ -45,14 +45,20 @@ from train.errors import Interrupted
 
 
 def main() -> int:
-    arguments, clock, started = _parse(), Clock(), time.monotonic()
+    arguments = _parse()
+    with alone(arguments.run):
+        return _benchmark(arguments)
+
+
+def _benchmark(arguments: argparse.Namespace) -> int:
+    clock, started = Clock(), time.monotonic()
     setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
     of = bench_repository.origin(arguments.run)
     every = bench_repository.subjects(of, not no_cuda)
     wanted, skipped = bench_repository.chosen(every, arguments.subjects, arguments.run)
     subjects, unmeasured = bench_plan.with_loads(setting, wanted)
     skipped |= unmeasured | bench_repository.left_out(of, every, no_cuda)
-    with alone(arguments.run), tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
         planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
         skipped |= _gpu_skipped(gpu, no_cuda) | bench_inputs.left_out(setting.lengths, {one.lengths for one in planned}, of.source)
     record = _record(arguments, setting, of, subjects, skipped, planned, journal)

@@ -33,7 +33,8 @@ def load(row: Row) -> str:
     """How many ask, and with what."""
     if row["load"] == "poisson":
         share = row["offered_share"]  # None where the capacity is not known
-        asked = f"{row['rate']:.0f} texts/s at random" if share is None else f"{share:.0%} of capacity at random"
+        rate = "at random" if row["rate"] is None else f"{row['rate']:.0f} texts/s at random"
+        asked = rate if share is None else f"{share:.0%} of capacity at random"
     else:
         asked = "1 client" if row["concurrency"] == 1 else f"{row['concurrency']} clients"
     return asked if row["lengths"] == "own" else f"{asked}, {row['lengths']} tokens each"
@@ -190,17 +191,15 @@ def _against_baselines(record: Record) -> list[tuple[str, str]]:
         if mine and rows[one["a"]]["lengths"] == "own" and one["measure"] == "throughput":
             found[usual] = one
     clauses = {
-        "faster": "{ratio:.1f} × what {usual} does with {clients} clients (95 %: {low:.1f} to {high:.1f})",
-        "slower": "only {ratio:.2f} × what {usual} does with {clients} clients (95 %: {low:.2f} to {high:.2f})",
+        "faster": "{ratio:.1f} × what {usual} does with {clients} (95 %: {low:.1f} to {high:.1f})",
+        "slower": "only {ratio:.2f} × what {usual} does with {clients} (95 %: {low:.2f} to {high:.2f})",
         "no difference": "no difference to {usual} can be shown",
         "invalid run": "against {usual} the run was invalid",
     }
     made = []
     for usual, one in found.items():
         low, high = one["interval"] or (None, None)
-        clause = clauses[one["verdict"]].format(
-            ratio=one["ratio"], usual=usual, low=low, high=high, clients=rows[one["a"]]["concurrency"]
-        )
+        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high, clients=load(rows[one["a"]]))
         made.append((clause, _CLASSES[one["verdict"]]))
     return made
 

@@ -105,7 +105,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/agnews")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64], help="texts in flight")
     parser.add_argument("--starts", type=int, default=2, help="how often all servers are started anew")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured with each load, a start")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each is measured with each load, a start; 5 in all for verdicts"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
     parser.add_argument("--texts", type=int, default=500, help="golden texts sent in turn")
     parser.add_argument("--out", type=Path, default=RECORD, help="the record")

@@ -137,8 +137,8 @@ def _too_few(whole: list[list[Pair]], pairs: list[list[Pair]], *, tail: bool) ->
     """Why the undisturbed pairs, of each start, are not enough; of a `tail`, a p99, the requests of either side, too."""
     counted = sum(map(len, whole))
     if counted < _FOR_A_VERDICT or not all(whole):
-        reasons = [why for start in pairs for pair in start for side in pair for why in side.why]
-        return "; ".join([f"{counted} of {sum(map(len, pairs))} rounds undisturbed, {_FOR_A_VERDICT} are needed", *reasons[:1]])
+        few = f"{counted} of {sum(map(len, pairs))} rounds undisturbed, {_FOR_A_VERDICT} are needed, and one of each start"
+        return "; ".join([few, *[why for start in pairs for pair in start for side in pair for why in side.why][:1]])
     fewest = min(sum(pair[side].window.latencies.size for start in whole for pair in start) for side in (0, 1))
     needed = intervals.needed(99)
     return f"p99 needs {needed} requests, there are {fewest}" if tail and fewest < needed else ""

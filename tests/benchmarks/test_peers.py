@@ -63,7 +63,7 @@ def test_a_comparison_is_of_the_rounds_in_which_neither_was_disturbed() -> None:
 def test_too_few_undisturbed_rounds_are_an_invalid_run_that_says_why() -> None:
     found = compared([round_of(20)] * 5, [*[round_of(1, "busy: others")] * 3, *[round_of(10)] * 2])["texts_per_second"]
     assert (found["verdict"], found["ratio"]) == ("invalid run", None)
-    assert found["why"] == "2 of 5 rounds undisturbed, 5 are needed; busy: others"
+    assert found["why"] == "2 of 5 rounds undisturbed, 5 are needed, and one of each start; busy: others"
 
 
 def test_a_higher_rate_is_faster_and_a_higher_latency_slower() -> None:
@@ -203,4 +203,4 @@ def test_the_page_says_what_was_skipped_and_what_is_invalid() -> None:
     shown = page.table(record)
     assert "| a | b | invalid run | invalid run |" in shown
     assert "| | c | skipped: it ended |" in shown
-    assert "Invalid: 0 of 3 rounds undisturbed, 5 are needed; busy: others" in shown
+    assert "Invalid: 0 of 3 rounds undisturbed, 5 are needed, and one of each start; busy: others" in shown

@@ -71,7 +71,14 @@ def one_round(speed: float, ms: float) -> dict[str, Any]:
 
 def failed(subject: str, why: str, **changes: Any) -> dict[str, Any]:
     """A row without figures."""
-    made = row(subject, **changes) | {"status": "FAILED", "why": [why], "exit_status": 99, "rounds": [], "stages": None}
+    made = row(subject, **changes) | {
+        "status": "FAILED",
+        "why": [why],
+        "exit_status": 99,
+        "errors": None,
+        "rounds": [],
+        "stages": None,
+    }
     return {name: value for name, value in made.items() if name not in ("throughput", "p50_ms", "p95_ms", "p99_ms")}
 
 

@@ -137,3 +137,29 @@ def test_a_benchmark_that_was_ended_goes_on_where_it_was(
     found = measure(run, [GOOD, OTHER_WAY], served, second)
     assert (second.taken_over, len(sent)) == (1, 5)  # three before, then warming up and the load that was missing
     assert all(row["requests"] > 0 for row in found.values())
+
+
+QUIET = {"failure": "", "others_share": 0.0, "steal_share": 0.0, "mhz": None}
+BUSY, BROKEN = QUIET | {"others_share": 0.5}, QUIET | {"failure": "exit status 99", "others_share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("tries", "kept"),
+    [([BUSY, QUIET], QUIET), ([BUSY, BUSY, BUSY], BUSY), ([BUSY, BROKEN], BROKEN)],
+    ids=["quiet", "never", "failed"],
+)
+def test_a_disturbed_load_is_measured_again_until_it_is_quiet_or_fails(
+    tries: list[Any], kept: dict[str, Any], run: Path, served: BenchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, Path]] = []
+
+    def tried(_: Bench, load: Load, file: Path) -> dict[str, Any]:
+        asked.append((load.seed, file))
+        return dict(tries[len(asked) - 1])
+
+    monkeypatch.setattr(bench_rounds, "_MOST_TRIES", 3)
+    monkeypatch.setattr(bench_rounds, "_tried", tried)
+    inputs: Inputs = {("text", "own"): [run / "first.json", run / "second.json"]}
+    bench = Bench(run, SETTING, [GOOD], [], inputs, Journal(tmp_path, {}), served, GpuWatch(), served.clock)
+    assert bench_rounds._load(bench, GOOD, 1) == kept
+    assert asked == [(1, run / "second.json")] * len(tries)

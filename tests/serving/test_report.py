@@ -100,7 +100,7 @@ def test_what_was_not_run_is_listed_with_its_reason(shown: str) -> None:
 
 
 def test_a_failed_load_is_shown_with_its_reason_and_no_figures(shown: str) -> None:
-    assert "usual_tf2onnx 16 clients, gRPC FAILED the server ended no figures 0 0" in shown
+    assert "usual_tf2onnx 16 clients, gRPC FAILED the server ended no figures – 0" in shown
 
 
 def test_an_invalid_load_is_shown_as_invalid(shown: str) -> None:

@@ -96,6 +96,7 @@ def test_texts_at_random_are_told_by_their_rate_where_no_capacity_is_known() -> 
     row = reported.row("text_classifier", share=0.7)
     assert speed_section.load(row) == "70% of capacity at random"
     assert speed_section.load(row | {"offered_share": None}) == "140 texts/s at random"
+    assert speed_section.load(row | {"offered_share": None, "rate": None}) == "at random"
 
 
 def test_a_row_is_held_against_its_own_engine() -> None:
