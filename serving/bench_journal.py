@@ -13,27 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from train.errors import ManifestError, ServerError
+from train.errors import ServerError
 
 PARTIAL = "benchmark.partial.jsonl"
 
 
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """No other benchmark of this run for the block. Raises ServerError while there is one; a killed one does not count.
-
-    Raises ManifestError where there is no such run.
-    """
-    try:
-        directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise ManifestError(
-            f"there is no run {run}",
-            expected="a directory with a model_repository",
-            found=str(error.strerror),
-            where=str(run),
-            mend=f"make repository RUN={run}",
-        ) from error
+    """No other benchmark of this run for the block. Raises ServerError while there is one; a killed one does not count."""
+    directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)

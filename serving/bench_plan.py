@@ -65,7 +65,7 @@ class Planned:
 
     @property
     def requests(self) -> int:
-        """That a window holds at least: of a closed loop one of every client."""
+        """That a window should hold: of a closed loop one of every client at least."""
         return max(self.concurrency, _IN_TURN) if self.concurrency else _AT_RANDOM
 
 
@@ -108,13 +108,13 @@ def _ways(one: Subject, setting: Setting, gpu: bool, first_ids: str) -> list[tup
 def cost_card(setting: Setting, planned: Sequence[Planned], subjects: Sequence[Subject]) -> str:
     """About how long it takes, from a guess: a core answers 75 texts a second, of a baseline 12."""
     slow = {one.name for one in subjects if one.baseline}
-    once = [_STARTING + _WINDOWS * max(setting.window_ms / 1000, _turn(one, slow, embedded_models.cores())) for one in planned]
+    once = [_STARTING + _WINDOWS * max(setting.window_ms / 1000, _seconds(one, slow, embedded_models.cores())) for one in planned]
     minutes = (_BEFORE + setting.rounds * (sum(once) + _ENGINE * (len(subjects) if setting.everything else 1))) / 60
     calls = f"{setting.rounds} rounds of {len(planned)} loads on {len(subjects)} models, and the engine alone"
     return f"benchmark   {setting.name}: {calls}, about {minutes:.0f} minutes"
 
 
-def _turn(one: Planned, slow: set[str], cores: int) -> float:
+def _seconds(one: Planned, slow: set[str], cores: int) -> float:
     """Seconds that a window of the load takes, at a guess."""
     return one.requests / ((one.share or 1) * cores * (12 if one.subject in slow else 75))
 

@@ -45,15 +45,14 @@ from train.errors import Interrupted
 
 
 def main() -> int:
-    arguments = _parse()
-    with alone(arguments.run):
-        return _benchmark(arguments)
-
-
-def _benchmark(arguments: argparse.Namespace) -> int:
-    clock, started = Clock(), time.monotonic()
-    setting, no_cuda = _setting(arguments), bench_repository.no_cuda()
+    arguments, started = _parse(), time.monotonic()
     of = bench_repository.origin(arguments.run)
+    with alone(of.run):
+        return _benchmark(arguments, of, started)
+
+
+def _benchmark(arguments: argparse.Namespace, of: Origin, started: float) -> int:
+    clock, setting, no_cuda = Clock(), _setting(arguments), bench_repository.no_cuda()
     every = bench_repository.subjects(of, not no_cuda)
     wanted, skipped = bench_repository.chosen(every, arguments.subjects, arguments.run)
     subjects, unmeasured = bench_plan.with_loads(setting, wanted)
