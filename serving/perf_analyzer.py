@@ -28,10 +28,10 @@ from train.errors import ToolError
 
 _TIME_LIMIT = 180  # seconds for one call
 _MOST_WINDOWS = 10  # a window without a single answer, on a busy machine, is followed by others
-_MOST_CALLS = 6  # of a load whose export is empty
+_MOST_CALLS = 6  # of a load whose export is cut short
 _TELLING = 4  # lines of its output
 _EXPORT, _SUMMARY = "requests.json", "summary.csv"
-_NO_EXPORT = "perf_analyzer ended well, but its export of the requests is empty"
+_CUT_SHORT = "perf_analyzer ended well, but its export of the requests is cut short"
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,12 @@ def _arrivals(load: Load, file: Path) -> list[str]:
 def run(load: Load, inputs: Path) -> Result:
     """Send the load. A failed run is a Result with its failure; ToolError when perf_analyzer is not there.
 
-    With shared memory its export shows memory that holds no outputs any more, and where that reads as a float that is no number,
-    the file stays empty: 3 of 40 calls, whatever was measured. Such a call is made again.
+    With shared memory its export shows memory that holds no outputs any more, and ends where that reads as a float that is no
+    number: empty in 3 of 40 calls, or after a multiple of 65,536 bytes, whatever was measured. Such a call is made again.
     """
     for _ in range(_MOST_CALLS):
         result = _run(load, inputs)
-        if result.failure != _NO_EXPORT:
+        if result.failure != _CUT_SHORT:
             break
     return result
 
@@ -152,10 +152,17 @@ def _run(load: Load, inputs: Path) -> Result:
             return _failed(arguments, f"no end within {_TIME_LIMIT} s", None)
         if done.returncode != 0 or not export.exists():
             return _failed(arguments, f"exit status {done.returncode}: {_said(done.stderr + done.stdout)}", done.returncode)
-        written = export.read_text("utf-8")
-        if not written:
-            return _failed(arguments, _NO_EXPORT, 0)
-        return replace(_read(arguments, json.loads(written)), client_ms=_client_ms(export.with_name(_SUMMARY)))
+        exported = _exported(export)
+        if exported is None:
+            return _failed(arguments, _CUT_SHORT, 0)
+        return replace(_read(arguments, exported), client_ms=_client_ms(export.with_name(_SUMMARY)))
+
+
+def _exported(file: Path) -> Any:
+    """What it wrote of its requests; None where that is cut short. Of the outputs, which may be any bytes, nothing is used."""
+    with suppress(json.JSONDecodeError):
+        return json.loads(file.read_text("utf-8", errors="replace"))
+    return None
 
 
 def _client_ms(summary: Path) -> float:

@@ -83,7 +83,10 @@ def summary(trials: list[Trial]) -> list[dict[str, Any]]:
 
 
 def refuse(trials: list[Trial], active: int, where: str) -> None:
-    """Raises ParityError for the first model whose answers are not the reference's, PublishingError for one that is too slow."""
+    """Raises ParityError for the first model with other answers than its reference, PublishingError for the slowest of the slow.
+
+    The slowest: a busy machine can put another model a little above it, too, and that would be the wrong one to name.
+    """
     kept = f"version {active} stays; publish a run that holds both: make export repository verify publish RUN=runs/<name>"
     for one in trials:
         for check in one["checks"]:
@@ -95,16 +98,17 @@ def refuse(trials: list[Trial], active: int, where: str) -> None:
                     where=where,
                     mend=kept,
                 )
-    for one in trials:
-        latency = one["latency"]
-        if not latency["passed"]:
-            raise PublishingError(
-                f"{one['model']} is slower than version {active}",
-                expected=f"p99 at most {latency['limit']:g} times that of version {active}",
-                found=f"{latency['ratio']:.2f} times, at least {latency['interval'][0]:.2f} (95 %, {latency['pairs']} pairs)",
-                where=where,
-                mend=kept,
-            )
+    late = [one for one in trials if not one["latency"]["passed"]]
+    if late:
+        worst = max(late, key=lambda one: one["latency"]["interval"][0])
+        latency = worst["latency"]
+        raise PublishingError(
+            f"{worst['model']} is slower than version {active}",
+            expected=f"p99 at most {latency['limit']:g} times that of version {active}",
+            found=f"{latency['ratio']:.2f} times, at least {latency['interval'][0]:.2f} (95 %, {latency['pairs']} pairs)",
+            where=where,
+            mend=kept,
+        )
 
 
 def _said(failure: dict[str, Any]) -> str:

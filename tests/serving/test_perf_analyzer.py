@@ -61,11 +61,24 @@ def test_texts_at_random_come_at_the_rate_and_otherwise_with_each_seed(tmp_path:
     assert (gaps[0] != gaps[1]).mean() > 0.9
 
 
-@pytest.mark.parametrize(("empty", "failure"), [(5, ""), (6, perf_analyzer._NO_EXPORT)])
-def test_a_call_whose_export_is_empty_is_made_again_but_not_for_ever(
-    empty: int, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("cut", "failure"), [(5, ""), (6, perf_analyzer._CUT_SHORT)])
+def test_a_call_whose_export_is_cut_short_is_made_again_but_not_for_ever(
+    cut: int, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = perf_analyzer._read(["perf_analyzer"] * 6, exported((0, 10_000_000)))
-    calls = iter([replace(good, failure=perf_analyzer._NO_EXPORT)] * empty + [good])
+    calls = iter([replace(good, failure=perf_analyzer._CUT_SHORT)] * cut + [good])
     monkeypatch.setattr(perf_analyzer, "_run", lambda *_: next(calls))
     assert perf_analyzer.run(LOAD, tmp_path).failure == failure
+
+
+@pytest.mark.parametrize("length", [0, 1, 65_536])
+def test_an_export_that_ends_halfway_is_cut_short(length: int, tmp_path: Path) -> None:
+    export = tmp_path / "requests.json"
+    export.write_text(json.dumps(exported(*[(0, 10_000_000)] * 2000))[:length])
+    assert perf_analyzer._exported(export) is None
+
+
+def test_outputs_that_are_no_text_spoil_no_export(tmp_path: Path) -> None:
+    export = tmp_path / "requests.json"
+    export.write_bytes(b'{"experiments": [{"requests": [{"response_outputs": "\xff\xfe"}]}]}')
+    assert len(perf_analyzer._exported(export)["experiments"]) == 1
