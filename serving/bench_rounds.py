@@ -116,8 +116,8 @@ def _load(bench: Bench, one: Planned, number: int) -> dict[str, Any]:
     if one.share and not load.rate:
         failed = Result("", np.zeros(0), 0.0, 0, "its capacity is unknown: no closed loop was answered in the first round", None)
         return {**_kept(failed, load), **_unmeasured()}
-    for _ in range(_MOST_TRIES):
-        found = _tried(bench, load, bench.inputs[one.kind, one.lengths][number])
+    for tries in range(1, _MOST_TRIES + 1):
+        found = {**_tried(bench, load, bench.inputs[one.kind, one.lengths][number]), "tries": tries}
         if found["failure"] or not _disturbed(found):
             break
     if found["failure"]:
@@ -160,7 +160,7 @@ def _kept(result: Result, load: Load) -> dict[str, Any]:
 
 
 def _unmeasured() -> dict[str, Any]:
-    return {"others_share": 0.0, "steal_share": 0.0, "mhz": None, "counted": None, "joules": None, "gpu": None}
+    return {"others_share": 0.0, "steal_share": 0.0, "mhz": None, "counted": None, "joules": None, "gpu": None, "tries": 0}
 
 
 def _counted(bench: Bench, model: str) -> dict[str, float] | None:
@@ -182,10 +182,10 @@ def _limits(bench: Bench, number: int) -> list[Path]:
 
 def _engine_limit(bench: Bench, version: Path) -> dict[str, Any]:
     """With what others took of the cores meanwhile; tried again as a load is."""
-    for _ in range(_MOST_TRIES):
+    for tries in range(1, _MOST_TRIES + 1):
         before = busy_machine.look(bench.served.processes)
         found = _alone(bench, version)
-        found |= busy_machine.between(before, busy_machine.look(bench.served.processes))
+        found |= {**busy_machine.between(before, busy_machine.look(bench.served.processes)), "tries": tries}
         if not _disturbed(found):
             break
     return found

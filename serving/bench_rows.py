@@ -112,7 +112,7 @@ def _round(found: Found, why: list[str]) -> dict[str, Any]:
         **{f"p{name}_ms": value for name, value in zip(intervals.PERCENTILES, percentiles, strict=True)},
         "requests": len(found["latencies"]) + found["errors"],
         "errors": found["errors"],
-        **{name: found[name] for name in ("others_share", "steal_share", "mhz")},
+        **{name: found[name] for name in ("others_share", "steal_share", "mhz", "tries")},
         "why": why,
     }
 

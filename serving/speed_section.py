@@ -205,12 +205,14 @@ def _against_baselines(record: Record) -> list[tuple[str, str]]:
 
 
 def machine_state(record: Record) -> str:
-    """What else the machine did while it was measured: the most of any round."""
+    """What else the machine did while it was measured: the most of any round, and how often it was measured again for it."""
     rounds = [one for row in record["rows"] for one in row["rounds"]]
     if not rounds:
         return ""
     said = f"other processes used up to {max(one['others_share'] for one in rounds):.1%} of the cores"
     said += f", the hypervisor took up to {max(one['steal_share'] for one in rounds):.1%}"
+    if again := sum(one["tries"] > 1 for one in rounds):
+        said += f", {again} of {len(rounds)} measurements were made again for that"
     clocks = [one["mhz"] for one in rounds if one["mhz"]]
     return f"{said}, clocks {min(clocks):.0f} to {max(clocks):.0f} MHz" if clocks else said
 

@@ -19,6 +19,10 @@ PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity
 PRESS = """void [...document.querySelectorAll("#fast button")].find(one => one.textContent === "p50").click()"""
 SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
 
+ROOM = """document.querySelector("#latency .nsewdrag").getBoundingClientRect().height"""
+TOO_HIGH = """[...document.querySelectorAll(".plotly-graph-div")].filter(one => one.parentElement.offsetHeight
+    < one.querySelector(".main-svg").getBoundingClientRect().height).map(one => one.id)"""
+
 
 def said(html: str) -> str:
     """The page's text: no script, no style, no tags."""
@@ -60,6 +64,14 @@ def test_no_id_is_given_twice(opened: browser.Page) -> None:
 
 def test_nothing_has_to_be_scrolled_sideways(opened: browser.Page) -> None:
     assert opened.evaluate(browser.WIDTH_TOO_MUCH) <= 0
+
+
+def test_a_legend_of_many_lines_leaves_the_plot_its_height(opened: browser.Page) -> None:
+    assert opened.evaluate(ROOM) > 340  # of the figure's 460
+
+
+def test_no_figure_lies_over_what_follows_it(opened: browser.Page) -> None:
+    assert opened.evaluate(TOO_HIGH) == []
 
 
 def test_a_button_draws_another_percentile(opened: browser.Page) -> None:
@@ -105,6 +117,10 @@ def test_a_failed_load_is_shown_with_its_reason_and_no_figures(shown: str) -> No
 
 def test_an_invalid_load_is_shown_as_invalid(shown: str) -> None:
     assert "invalid other processes used 31 % of the cores" in shown
+
+
+def test_what_else_the_machine_did_is_said(shown: str) -> None:
+    assert "other processes used up to 1.2% of the cores, the hypervisor took up to 0.1%, 17 of 17 measurements" in shown
 
 
 def test_what_a_gpu_told_is_a_column_of_its_own(shown: str) -> None:
