@@ -87,7 +87,7 @@ def test_a_server_that_answers_in_bursts_is_not_measured_by_where_the_window_end
     with served(Application(together=8, pause=0.2)) as url:
         found = closed_loop.window(url, [b"a"], concurrency=8, seconds=0.3)
     assert len(found.latencies) == 32  # four bursts
-    assert 20 < found.texts_per_second <= 8 / 0.2
+    assert 12 < found.texts_per_second <= 45  # 8 / 0.2 = 40; two bursts in 0.3 s would be 53
     assert found.latencies.min() >= 195
 
 

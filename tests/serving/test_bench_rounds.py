@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from serving import bench_rounds, bench_rows, bench_server, perf_analyzer, supervisor
+from serving import bench_rounds, bench_rows, bench_server, perf_analyzer, stages, supervisor
 from serving.bench_inputs import Inputs
 from serving.bench_journal import Journal
 from serving.bench_plan import NETWORK, SETTINGS, SYSTEM, Planned
@@ -101,13 +102,20 @@ def test_what_is_killed_during_a_load_is_back_for_the_next(
 ) -> None:
     """A model's Python process during the first load, the server during the second; the third is measured."""
     real, calls = perf_analyzer.run, []
+
+    def kill(pid: int) -> None:
+        before = stages.read(served.server, TEXT_MODEL)["requests"]
+        while stages.read(served.server, TEXT_MODEL)["requests"] == before:
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
     stub = next(pid for pid, model in supervisor.processes(served.server).items() if model and model[0] == TEXT_MODEL)
 
     def killed(load: Load, inputs: Path) -> Any:
         calls.append(load)
         pid = {2: stub, 3: served.server.process.pid}.get(len(calls))  # the first call warms up
         if pid:
-            threading.Timer(0.4, os.kill, (pid, signal.SIGKILL)).start()
+            threading.Thread(target=kill, args=(pid,), daemon=True).start()
         return real(replace(load, window_ms=500) if pid else load, inputs)
 
     monkeypatch.setattr(perf_analyzer, "run", killed)

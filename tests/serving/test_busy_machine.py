@@ -35,7 +35,7 @@ def test_a_process_of_the_server_is_none_of_the_others(spinning: psutil.Process)
     before = busy_machine.look(tree)
     time.sleep(0.5)
     after, spent = busy_machine.look(tree), spinning.cpu_times().user - started
-    assert after.ours - before.ours >= 0.9 * spent > 0
+    assert after.ours - before.ours >= 0.9 * spent - 0.03 > 0  # both are counted in hundredths of a second
 
 
 def test_looking_costs_next_to_nothing(spinning: psutil.Process) -> None:

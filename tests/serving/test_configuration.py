@@ -41,7 +41,7 @@ class Asked:
         """Begin a request that fills a batch, so that none shares one; it is in the queue when this returns."""
         self._threads.append(threading.Thread(target=self._infer, args=(name, seconds, options)))
         self._threads[-1].start()
-        time.sleep(0.15)
+        time.sleep(0.4)
 
     def _infer(self, name: str, seconds: float, options: dict[str, Any]) -> None:
         x = tritonclient.http.InferInput("x", [tiny.SLEEPERS_BATCH, 1], "FP32")
@@ -68,19 +68,19 @@ def asked(run: Path, batching: Batching) -> Iterator[Asked]:
 
 def test_a_request_of_the_first_priority_overtakes_those_that_name_none(tmp_path: Path) -> None:
     with asked(tmp_path, Batching(priorities=2)) as requests:
-        requests.ask("running", 1.5)
-        requests.ask("waiting", 0.1)
-        requests.ask("waiting too", 0.1)
-        requests.ask("urgent", 0.1, priority=1)
+        requests.ask("running", 3)
+        requests.ask("waiting", 0.4)
+        requests.ask("waiting too", 0.4)
+        requests.ask("urgent", 0.4, priority=1)
     assert requests.ended == ["running", "urgent", "waiting", "waiting too"]
 
 
 def test_a_full_queue_refuses_at_once_and_a_long_wait_is_ended(tmp_path: Path) -> None:
-    with asked(tmp_path, Batching(queue=Queue(size=2, timeout=300_000))) as requests:
-        requests.ask("running", 1.5)
-        requests.ask("waits too long", 0.1)
-        requests.ask("asked for less", 0.1, timeout=50_000)
-        requests.ask("one too many", 0.1)
+    with asked(tmp_path, Batching(queue=Queue(size=2, timeout=1_500_000))) as requests:
+        requests.ask("running", 4)
+        requests.ask("waits too long", 0.4)
+        requests.ask("asked for less", 0.4, timeout=1_000_000)
+        requests.ask("one too many", 0.4)
         assert "one too many" in requests.ended
         assert "running" not in requests.ended
     assert "Exceeds maximum queue size" in requests.errors.pop("one too many")

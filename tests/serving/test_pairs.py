@@ -13,7 +13,7 @@ import pytest
 from serving import client, perf_analyzer, triton
 from serving.client import Client
 from serving.perf_analyzer import Load
-from serving.triton import Ports, Server
+from serving.triton import Server
 from tests.conftest import command, succeed
 from train import bundle
 from train.bundle import Golden
@@ -24,8 +24,7 @@ MODEL = "bert_onnx_fp32"
 
 @pytest.fixture(scope="module")
 def server(pairs_run: Path) -> Iterator[Server]:
-    port = triton.free_ports().http
-    with triton.running(pairs_run / "model_repository", Ports(port, port + 1, port + 2)) as running:  # as `ask` expects them
+    with triton.running(pairs_run / "model_repository") as running:
         yield running
 
 

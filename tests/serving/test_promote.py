@@ -90,7 +90,8 @@ def _served(one_engine: Path, tmp_path: Path) -> Iterator[Site]:
     with said.open("wb") as file:
         words = ["-m", "serving.serve", "--published", str(place.repository), "--port", str(port)]
         process = psutil.Popen([sys.executable, *words], cwd=CHECKOUT, stdout=file, stderr=file)
-    _wait(lambda: "stop it" in said.read_text() or process.poll() is not None, 60)
+    _wait(lambda: "stop it" in said.read_text() or process.poll() is not None, 120)
+    assert process.poll() is None, said.read_text()
     yield Site(place, port, process, said)
     if process.poll() is None:
         process.terminate()
@@ -166,7 +167,7 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
             assert done.returncode == 0, done.stdout + done.stderr
             assert site.served() == {str(version)}
         assert site.run("rollback").returncode == 0
-        time.sleep(1)
+        _wait(lambda: all(loop.versions[-1] == str(_SWITCHES) for loop in loops), 30)
     finally:
         stop.set()
         for one in clients:
@@ -175,7 +176,7 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
     print(f"{answered} requests, longest gap {gap:.2f} s")
     assert [loop.failed for loop in loops] == [[]] * _LOOPS
     assert answered >= 5000
-    assert gap <= 3
+    assert gap <= 5
     assert [loop.versions for loop in loops] == [["1", "2", "3", "4", "5", "6", "7", "6"]] * _LOOPS
     assert [(one["action"], one["result"]) for one in site.audit()] == [
         ("publish", "done"),
@@ -217,11 +218,11 @@ def _override(version: Path, method: str, argument: str, first: str) -> None:
         )
 
 
-REFUSED = {  # what is wrong with the candidate → exit code, what is said, what the audit says
-    _cut_short: (1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "6 tokens; expected World"),
-    _slow: (10, "text_classifier is slower than version 1", "times, at least"),
-    _not_at_all: (10, "of text_classifier cannot be served", "never"),
-    _only_a_candidate: (10, "of text_classifier cannot be served", "not in its place"),
+REFUSED = {  # what is wrong with the candidate → limit of its p99, exit code, what is said, what the audit says
+    _cut_short: (100, 1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "6 tokens; expected World"),
+    _slow: (1.25, 10, "text_classifier is slower than version 1", "times, at least"),
+    _not_at_all: (100, 10, "of text_classifier cannot be served", "never"),
+    _only_a_candidate: (100, 10, "of text_classifier cannot be served", "not in its place"),
 }
 
 
@@ -230,10 +231,10 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     shared_site: Site, one_engine: Path, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     site = shared_site
-    code, said, found = REFUSED[change]
+    limit, code, said, found = REFUSED[change]
     assert site.run("publish", changed(one_engine, tmp_path / "run", change)).returncode == 0
     before = manifest.sha256(site.place.repository / REPOSITORY)
-    done = site.run("promote", "--pairs", 50)
+    done = site.run("promote", "--pairs", 50, "--p99-limit", limit)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stderr
     assert manifest.sha256(site.place.repository / REPOSITORY) == before
@@ -254,10 +255,13 @@ def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(si
     assert site.run("promote", "--pairs", 20, "--p99-limit", 100).returncode == 0
     [server] = site.process.children()
     next(one for one in server.children() if "/text_classifier/2/" in one.cmdline()[1]).kill()
-    _wait(lambda: "text_classifier is served again" in site.said.read_text(), 10)
+    again = "Triton is ready again"  # also after the first, where loading takes longer than the supervisor waits for it
+    _wait(lambda: "text_classifier is served again" in site.said.read_text() or again in site.said.read_text(), 60)
     assert site.served() == {"2"}
+    before = site.said.read_text().count(again)
+    [server] = site.process.children()
     server.kill()
-    _wait(lambda: "Triton is ready again" in site.said.read_text(), 20)
+    _wait(lambda: site.said.read_text().count(again) > before, 60)
     assert site.served() == {"2"}
 
 

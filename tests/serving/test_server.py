@@ -108,3 +108,10 @@ def test_without_a_server_the_client_says_how_to_start_one() -> None:
     done = command("-m", "serving.ask", "--port", triton.free_ports().http, "The coach won")
     assert done.returncode == 8
     assert "make serve" in done.stderr
+
+
+def test_free_ports_are_three_in_a_row_that_no_connection_is_given() -> None:
+    found = triton.free_ports()
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert (found.grpc, found.metrics) == (found.http + 1, found.http + 2)
+    assert 1024 < found.http < found.metrics < first_given

@@ -28,7 +28,7 @@ def tuned(run: Path) -> dict[str, Any]:
 
 
 def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(run: Path) -> None:
-    said = succeed("-m", "serving.tune", "--run", run, "--p99-ms", 2000, "--rate", 100, "--minutes", 1, *BRIEF)
+    said = succeed("-m", "serving.tune", "--run", run, "--p99-ms", 2000, "--rate", 25, "--minutes", 1, *BRIEF)
     found = tuned(run)
     assert found["choice"] == {"engine": ENGINE, "instances": 1, "threads": 1}
     assert [row["status"] for row in found["candidates"] if row["cores"] > 1] == ["not measured"] * (len(found["candidates"]) - 1)
@@ -36,7 +36,7 @@ def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(ru
     assert [one["clients"] for one in levels] == [1, 2, 4, 8, 16, 32, 64][: len(levels)]
     assert all(one["requests"] > 0 and one["p99_ms"] > 0 for one in levels)
     [tried] = found["arriving_at_random"]
-    assert (tried["held"], tried["rate"]) == (True, 100)
+    assert (tried["held"], tried["rate"]) == (True, 25)
     assert "--request-intervals" in tried["command"]
     assert found["use"] in said
     assert not list(run.glob(".tuning-*"))
