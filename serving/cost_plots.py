@@ -87,7 +87,7 @@ def stages(record: Record) -> go.Figure:
         lines = lines_of(record, main_ways(record, rows))
         ends = [mine[:1] + mine[1:][-1:] if subject == record["model"] else mine[-1:] for subject, _, mine in lines]
         rows = [row for pair in ends for row in pair][:_MOST_BARS]
-    drawn = figure(150 + 40 * len(rows), "% of the mean latency", "")
+    drawn = figure(150 + 40 * len(rows), "% of latency", "")
     names = [row["subject"] + small(f"{speed_section.load(row)}, {speed_section.over(row)}") for row in rows]
     totals = [sum(row["stages"].values()) for row in rows]
     shares, times = [], []
@@ -107,7 +107,7 @@ def stages(record: Record) -> go.Figure:
             hovertemplate="%{customdata[0]:.2f} ms, %{customdata[1]:.1f} %<extra>%{fullData.name}</extra>",
         )
     if rows:
-        kinds = (("share", shares, "% of the mean latency"), ("ms", times, "ms of one request, mean"))
+        kinds = (("share", shares, "% of latency"), ("ms", times, "ms, mean"))
         offer(drawn, [(label, {"x": values}, {"xaxis.title.text": t, "xaxis.autorange": True}) for label, values, t in kinds], 0)
     drawn.update_layout(barmode="stack", bargap=0.35)
     drawn.update_yaxes(autorange="reversed", automargin=True)

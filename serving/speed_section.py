@@ -164,13 +164,14 @@ def headline(record: Record) -> tuple[str, str]:
     top = best(record)
     if top is None:
         return f"Nothing could be measured: {_first_why(record)}.", "bad"
-    rate = f"{top['throughput']['value']:.0f} texts a second"
     if top["status"] != "ok":
         return f"Its speed is no result, the run was invalid: {'; '.join(top['why'])}.", "wait"
-    against = _against_baselines(record)
+    compared, against = _against_baselines(record)
+    row = compared if compared and compared["status"] == "ok" else top
+    said = f"With {load(row)} over {over(row)} it answers {row['throughput']['value']:.0f} texts a second"
     if not against:
-        return f"It answers {rate}; it was compared with nothing.", "soft"
-    return f"It answers {rate}: {', '.join(words for words, _ in against)}.", _worst([css for _, css in against])
+        return f"{said}; it was compared with nothing.", "soft"
+    return f"{said}: {', '.join(words for words, _ in against)}.", _worst([css for _, css in against])
 
 
 def _first_why(record: Record) -> str:
@@ -181,8 +182,8 @@ def _worst(classes: list[str]) -> str:
     return next(css for css in ("bad", "wait", "soft", "good") if css in classes)
 
 
-def _against_baselines(record: Record) -> list[tuple[str, str]]:
-    """Of each baseline the comparison of throughput under the most clients, as a clause and its CSS class."""
+def _against_baselines(record: Record) -> tuple[Row | None, list[tuple[str, str]]]:
+    """The row compared with the baselines under the most clients; with each, its throughput, as a clause and its CSS class."""
     rows = {row["id"]: row for row in record["rows"]}
     found: dict[str, dict[str, Any]] = {}
     for one in sorted(record["comparisons"], key=lambda one: rows[one["a"]]["concurrency"] or 0):
@@ -191,17 +192,18 @@ def _against_baselines(record: Record) -> list[tuple[str, str]]:
         if mine and rows[one["a"]]["lengths"] == "own" and one["measure"] == "throughput":
             found[usual] = one
     clauses = {
-        "faster": "{ratio:.1f} × what {usual} does with {clients} (95 %: {low:.1f} to {high:.1f})",
-        "slower": "only {ratio:.2f} × what {usual} does with {clients} (95 %: {low:.2f} to {high:.2f})",
+        "faster": "{ratio:.1f} × what {usual} does (95 %: {low:.1f} to {high:.1f})",
+        "slower": "only {ratio:.2f} × what {usual} does (95 %: {low:.2f} to {high:.2f})",
         "no difference": "no difference to {usual} can be shown",
         "invalid run": "against {usual} the run was invalid",
     }
     made = []
     for usual, one in found.items():
         low, high = one["interval"] or (None, None)
-        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high, clients=load(rows[one["a"]]))
+        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high)
         made.append((clause, _CLASSES[one["verdict"]]))
-    return made
+    compared = [rows[one["a"]] for one in found.values()]
+    return compared[-1] if compared else None, made
 
 
 def machine_state(record: Record) -> str:
