@@ -123,7 +123,7 @@ def benchmark(**changes: Any) -> dict[str, Any]:
                 "variant": None,
                 "baseline": True,
                 "provider": "CPUExecutionProvider",
-                "what": "Raw tf2onnx, padded to 128.",
+                "what": "Raw tf2onnx, padded to 128",
             },
         },
         "skipped": {"cuda_shared_memory": "no GPU"},
