@@ -53,7 +53,6 @@ def gather(run: Path) -> dict[str, Any]:
         "flip_rate_bound",
         "accuracy",
         "accuracy_loss_bound",
-        "texts_per_second",
         "as_meant",
         "command",
     )
@@ -64,14 +63,20 @@ def gather(run: Path) -> dict[str, Any]:
         "skipped": _json(run / "artifacts" / "skipped.json"),
         "served": [{name: check[name] for name in ("model", "variant", "protocol", "flips", "rows")} for check in served["checks"]],
         "benchmark": _best(benchmark),
-        "baselines": [one for one in benchmark["comparisons"] if _against_a_baseline(one, benchmark)],
+        "against_baselines": _against_baselines(benchmark),
         **{name: benchmark[name] for name in ("machine", "versions", "commit")},
     }
 
 
-def _against_a_baseline(comparison: dict[str, Any], benchmark: dict[str, Any]) -> bool:
-    a, b = (comparison[one].split("/")[0] for one in "ab")
-    return bool(comparison["measure"] == "throughput" and a == benchmark["model"] and benchmark["subjects"][b]["baseline"])
+def _against_baselines(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
+    """Texts/s of each variant that answers texts, beside the baselines', under the load that most comparisons share."""
+    subject = {row["id"]: row["subject"] for row in benchmark["rows"]}
+    of = benchmark["subjects"]
+    return [
+        {"variant": of[subject[one["a"]]]["variant"], "baseline": subject[one["b"]], **one}
+        for one in speed_section.main(benchmark)
+        if one["measure"] == "throughput" and of[subject[one["a"]]]["kind"] == "text" and of[subject[one["b"]]]["baseline"]
+    ]
 
 
 def _best(benchmark: dict[str, Any]) -> dict[str, Any]:

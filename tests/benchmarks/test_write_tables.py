@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import write_tables
+from tests.serving import reported
 
 
 @pytest.mark.parametrize("page", write_tables.PAGES, ids=lambda page: page.parent.name)
@@ -33,3 +34,8 @@ def test_a_record_says_where_it_comes_from(name: str) -> None:
 
 def test_the_demos_record_is_of_real_news() -> None:
     assert json.loads(write_tables.RECORD.read_text("utf-8"))["generated_corpus"] is False
+
+
+def test_each_variant_that_answers_texts_is_kept_beside_a_baseline_once() -> None:
+    found = write_tables._against_baselines(reported.benchmark())
+    assert [(one["variant"], one["baseline"], one["ratio"]) for one in found] == [("ort_int8", "usual_tf2onnx", 4.0)]
