@@ -83,7 +83,7 @@ def summary(trials: list[Trial]) -> list[dict[str, Any]]:
 
 
 def refuse(trials: list[Trial], active: int, where: str) -> None:
-    """Raises ParityError for the first model with other answers than its reference, PublishingError for the slowest of the slow.
+    """Raises ParityError for the first model whose answers are not its reference's, PublishingError for the slowest if too slow.
 
     The slowest: a busy machine can put another model a little above it, too, and that would be the wrong one to name.
     """
