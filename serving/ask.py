@@ -13,7 +13,7 @@ import time
 
 from serving import client
 from serving.client import Answer, Client, Tagged
-from serving.triton import HOST, Ports
+from serving.loopback import HOST, Ports
 from train import errors, terminal
 from train.errors import ServerError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from serving import busy_machine, control, supervisor, triton
+from serving import busy_machine, control, loopback, supervisor, triton
 from serving.triton import Server
 
 _RELOADED_WITHIN = 60  # s
@@ -74,4 +74,4 @@ def running(repository: Path, clock: Clock) -> Iterator[BenchServer]:
 
 def _start(repository: Path) -> Server:
     log = repository.parent / "triton.log"
-    return triton.start(repository, triton.free_ports(), log, control.new_key(), closed=_CLOSED)
+    return triton.start(repository, loopback.free_ports(), log, control.new_key(), closed=_CLOSED)

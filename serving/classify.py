@@ -28,8 +28,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from serving import client, lines
 from serving.client import Answer, AsyncClient, Client, Options, Refused, Tagged, Tls
 from serving.lines import Line
+from serving.loopback import HOST, Ports
 from serving.records import MAX_BATCH
-from serving.triton import HOST, Ports
 from train import errors
 from train.errors import ServerError
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf import json_format
 
-from serving import control, model_versions, triton
+from serving import control, loopback, model_versions, triton
 from serving.publication import Place
 from train.errors import PublishingError, ServerError
 
@@ -60,8 +60,8 @@ def served(place: Place) -> Iterator[Live]:
         live.serves()
         yield live
         return
-    log, key, ports = place.state / "trial.log", control.new_key(), triton.free_ports()
-    own = Live(f"{triton.HOST}:{ports.http}", f"{triton.HOST}:{ports.grpc}", key)
+    log, key, ports = place.state / "trial.log", control.new_key(), loopback.free_ports()
+    own = Live(f"{loopback.HOST}:{ports.http}", f"{loopback.HOST}:{ports.grpc}", key)
     with control.record(place.state, own.record()):  # who begins to serve meanwhile would not be switched
         log.unlink(missing_ok=True)
         clear_candidates(place)

@@ -13,9 +13,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from serving import control, live_server, publication, supervisor, triton
+from serving import control, live_server, loopback, publication, supervisor, triton
+from serving.loopback import Ports
 from serving.publication import Place
-from serving.triton import Ports, Server
+from serving.triton import Server
 from train import errors
 
 _LAST_PORT = 65535
@@ -42,8 +43,8 @@ def main() -> int:
 
     if place:
         publication.read(place)
-    triton.check_ports(ports)
-    where = {"http": f"{triton.HOST}:{ports.http}", "grpc": f"{triton.HOST}:{ports.grpc}"}
+    loopback.check_ports(ports)
+    where = {"http": f"{loopback.HOST}:{ports.http}", "grpc": f"{loopback.HOST}:{ports.grpc}"}
     with control.record(state, {**where, "header": control.HEADER, "key": key}):
         log.unlink(missing_ok=True)
         drained = supervisor.keep(start, lambda message: print(message, flush=True))
@@ -54,7 +55,9 @@ def main() -> int:
 def _greet(server: Server, repository: Path) -> None:
     port = "" if server.ports.http == Ports.http else f" PORT={server.ports.http}"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
-    print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{triton.HOST}:{server.ports.metrics}/metrics")
+    print(
+        f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{loopback.HOST}:{server.ports.metrics}/metrics"
+    )
     print(f"  log      {server.log}")
     print(f'  ask it   make ask TEXT="Oil prices fall as OPEC raises output"{port}')
     print(f"  only     {_DEVELOPMENT}")

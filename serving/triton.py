@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -20,26 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serving import control, server_log, triton_process
+from serving import control, loopback, server_log, triton_process
+from serving.loopback import HOST, Ports
 from serving.records import README, REPOSITORY
 from setup import tools
 from train import manifest
 from train.errors import ServerError
 
-HOST = "127.0.0.1"
 _READY_WITHIN = 60  # seconds; about 3 are usual
 _DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
 _DRAINED = b"Found 0 model versions that have in-flight inferences"
 _EXIT_SECONDS = 3  # for an orderly exit after that
 _PROTOCOLS = ("http", "grpc", "metrics")
 _SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
-
-
-@dataclass(frozen=True)
-class Ports:
-    http: int = 8000
-    grpc: int = 8001
-    metrics: int = 8002
 
 
 @dataclass(frozen=True)
@@ -71,16 +62,6 @@ class Server:
         return page.decode()
 
 
-def free_ports() -> Ports:
-    """Three in a row that nobody has now, below those that Linux gives to connections: one could have them before Triton does."""
-    while True:
-        first = 10_000 + secrets.randbelow(20_000)
-        ports = Ports(first, first + 1, first + 2)
-        with contextlib.suppress(ServerError):
-            check_ports(ports)
-            return ports
-
-
 def start(
     repository: Path,
     ports: Ports,
@@ -96,7 +77,7 @@ def start(
     Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
     """
     manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}", beside=(README,))
-    check_ports(ports)
+    loopback.check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
     options = _options([repository, candidates] if candidates else [repository], ports, shared_memory)
@@ -134,27 +115,6 @@ def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list
         "--http-header-forward-pattern=(?i)inference-header-content-length",  # to the models: backend/inputs.py looks at it
         f"--exit-timeout-secs={_DRAIN_SECONDS}",
     ]
-
-
-def check_ports(ports: Ports) -> None:
-    """Raises ServerError that names the first one taken."""
-    for what, port in vars(ports).items():
-        _check_port(what, port)
-
-
-def _check_port(what: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ServerError(
-                f"the {what} port is taken",
-                expected=f"{HOST}:{port} free",
-                found=error.strerror or str(error),
-                where=f"{HOST}:{port}",
-                mend=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose other ports: make serve PORT=9000",
-            ) from error
 
 
 def _check_key(server: Server) -> None:
@@ -250,7 +210,7 @@ def end(server: Server) -> bool:
 def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
     """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
     log = repository.parent / f"triton.{os.getpid()}.log"
-    server = start(repository, ports or free_ports(), log, control.new_key())
+    server = start(repository, ports or loopback.free_ports(), log, control.new_key())
     try:
         yield server
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving import client, triton
+from serving import client, loopback, triton
 from tests.conftest import CHECKOUT
 from tests.serving import tiny
 
@@ -30,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     run = tiny.classifiers(tmp_path_factory.mktemp("monitored") / "run")
     with triton.running(run / "model_repository") as server, client.connect(server.http, "http") as connected:
         connected.classify(["good"])
-        address = f"http://{triton.HOST}:{server.ports.metrics}{SCRAPED['metrics_path']}"
+        address = f"http://{loopback.HOST}:{server.ports.metrics}{SCRAPED['metrics_path']}"
         with urllib.request.urlopen(address, timeout=10) as answer:
             text = answer.read().decode()
     found = defaultdict(set, {name: set(labels) for name, labels in PROMETHEUS_OWN.items()})
@@ -73,7 +73,7 @@ def test_the_models_to_choose_from_are_read_off_a_series_that_is_there(page: Pag
 
 
 def test_prometheus_is_pointed_at_the_page_of_make_serve() -> None:
-    assert SCRAPED["static_configs"] == [{"targets": [f"{triton.HOST}:{triton.Ports().metrics}"]}]
+    assert SCRAPED["static_configs"] == [{"targets": [f"{loopback.HOST}:{loopback.Ports().metrics}"]}]
     jobs = {job for _, target in QUERIES for job in re.findall(r'job="(\w+)"', target["expr"])}
     assert jobs == {SCRAPED["job_name"]}
 

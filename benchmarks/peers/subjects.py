@@ -22,7 +22,7 @@ from benchmarks.peers import protocols
 from benchmarks.peers.protocols import KSERVE, PLAIN, Protocol
 from export import artifact
 from export.artifact import Artifact
-from serving import embedded_models, triton
+from serving import embedded_models, loopback, triton
 from serving.embedded_models import Share
 from serving.records import REPOSITORY, TEXT_MODEL
 from setup import tools
@@ -136,7 +136,7 @@ def _started(peer: Peer, source: Bundle, engine: Artifact, scratch: Path) -> Ite
     if not python.exists():
         yield f"its environment {ENVIRONMENT} is not there: make peers makes it"
         return
-    port, log = triton.free_ports().http, scratch / f"{peer.name}.log"
+    port, log = loopback.free_ports().http, scratch / f"{peer.name}.log"
     command = [str(python), "-m", f"benchmarks.peers.{peer.module}", *peer.flags]
     command += ["--bundle", str(source.directory.resolve()), "--onnx", str(engine.model.resolve()), "--port", str(port)]
     with log.open("wb") as file:
@@ -177,7 +177,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _ready(peer: Peer, process: subprocess.Popen[bytes], log: Path, port: int) -> Subject | str:
     """Once it answers a text; why not, when it ended or takes too long."""
-    subject = Subject(peer.name, peer.what, False, ENGINE, f"http://{triton.HOST}:{port}{peer.path}", peer.protocol)
+    subject = Subject(peer.name, peer.what, False, ENGINE, f"http://{loopback.HOST}:{port}{peer.path}", peer.protocol)
     asked = urllib.request.Request(subject.url, peer.protocol.body("ready"), {"Content-Type": "application/json"})
     until = time.monotonic() + _READY_WITHIN
     while time.monotonic() < until and process.poll() is None:

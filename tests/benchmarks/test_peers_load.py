@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.peers import closed_loop
-from serving.triton import HOST
+from serving.loopback import HOST
 from train.errors import ServerError
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
+from serving.loopback import HOST
 from serving.records import TEXT_MODEL
-from serving.triton import HOST, Server
+from serving.triton import Server
 
 NO_ANSWER = "none"  # as status: it never comes
 _SECONDS = 60  # for an answer; the longest take one

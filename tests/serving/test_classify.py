@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serving import client, triton
+from serving import client, loopback
 from serving.triton import Server
 from tests.conftest import CHECKOUT, command
 
@@ -67,7 +67,7 @@ def test_a_headers_file_that_is_none_is_refused_without_showing_it(echo_server: 
 
 
 def test_without_a_server_it_says_how_to_start_one() -> None:
-    done = command("-m", "serving.classify", "--address", f"{triton.HOST}:{triton.free_ports().http}")
+    done = command("-m", "serving.classify", "--address", f"{loopback.HOST}:{loopback.free_ports().http}")
     assert (done.returncode, "make serve" in done.stderr) == (8, True)
 
 

@@ -20,9 +20,10 @@ from unittest import mock
 import grpc
 import pytest
 
-from serving import client, retries, triton
+from serving import client, loopback, retries
 from serving.client import Client, Options, Refused, Tls, Unavailable
-from serving.triton import HOST, Server
+from serving.loopback import HOST
+from serving.triton import Server
 from train.errors import ServerError
 
 TEXTS = [f"text {number}" for number in range(150)]  # more than one request holds
@@ -157,7 +158,7 @@ def forwarding(target: str, port: int = 0, tls: ssl.SSLContext | None = None) ->
 
 @both
 def test_a_server_that_comes_later_is_waited_for(echo_server: Server, protocol: str) -> None:
-    port = triton.free_ports().http
+    port = loopback.free_ports().http
     options = Options(deadline=30, retries=100)
     with client.connect(f"{HOST}:{port}", protocol, options) as server:
         future = server.start(server.aio.classify(["late"]))
@@ -169,7 +170,7 @@ def test_a_server_that_comes_later_is_waited_for(echo_server: Server, protocol: 
 
 @both
 def test_a_server_that_comes_back_is_found_by_the_next_call(echo_server: Server, protocol: str) -> None:
-    port = triton.free_ports().http
+    port = loopback.free_ports().http
     with client.connect(f"{HOST}:{port}", protocol, Options(retries=50)) as server:
         for text in ("before", "after"):
             with forwarding(echo_server.address(protocol), port):
@@ -178,7 +179,7 @@ def test_a_server_that_comes_back_is_found_by_the_next_call(echo_server: Server,
 
 @both
 def test_retries_end_before_the_deadline(protocol: str) -> None:
-    nobody = f"{HOST}:{triton.free_ports().http}"
+    nobody = f"{HOST}:{loopback.free_ports().http}"
     started = time.monotonic()
     with (
         mock.patch("random.uniform", return_value=1.0),

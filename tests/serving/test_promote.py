@@ -18,7 +18,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from serving import client, live_server, publication, repository_rules, triton
+from serving import client, live_server, loopback, publication, repository_rules
 from serving.client import Options
 from serving.publication import Place
 from serving.records import REPOSITORY, TEXT_MODEL
@@ -53,11 +53,11 @@ class Site:
 
     @property
     def http(self) -> str:
-        return f"{triton.HOST}:{self.port}"
+        return f"{loopback.HOST}:{self.port}"
 
     @property
     def grpc(self) -> str:
-        return f"{triton.HOST}:{self.port + 1}"
+        return f"{loopback.HOST}:{self.port + 1}"
 
     def run(self, verb: str, *arguments: object) -> Any:
         return command("-m", f"serving.{verb}", *arguments, "--repository", self.place.repository)

@@ -12,9 +12,10 @@ import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from serving import client, triton
+from serving import client, loopback, triton
 from serving.client import Client
-from serving.triton import Ports, Server
+from serving.loopback import Ports
+from serving.triton import Server
 from tests.conftest import command
 from train import bundle
 from train.errors import ServerError
@@ -72,10 +73,10 @@ def test_padding_by_the_client_does_not_change_the_answer(connection: Client, fi
 
 def test_a_port_in_use_is_named(finished_run: Path) -> None:
     with socket.socket() as taken:
-        taken.bind((triton.HOST, 0))
+        taken.bind((loopback.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ServerError, match=f"{triton.HOST}:{port}"):
+        with pytest.raises(ServerError, match=f"{loopback.HOST}:{port}"):
             triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log", "key")
 
 
@@ -84,8 +85,8 @@ def test_no_texts_get_no_answers(connection: Client) -> None:
 
 
 def test_a_connection_cut_in_the_middle_is_a_server_error() -> None:
-    listening = socket.create_server((triton.HOST, 0))
-    address = f"{triton.HOST}:{listening.getsockname()[1]}"
+    listening = socket.create_server((loopback.HOST, 0))
+    address = f"{loopback.HOST}:{listening.getsockname()[1]}"
 
     def cut() -> None:
         listening.accept()[0].close()
@@ -105,13 +106,6 @@ def test_a_command_line_that_is_not_utf8_is_refused() -> None:
 
 
 def test_without_a_server_the_client_says_how_to_start_one() -> None:
-    done = command("-m", "serving.ask", "--port", triton.free_ports().http, "The coach won")
+    done = command("-m", "serving.ask", "--port", loopback.free_ports().http, "The coach won")
     assert done.returncode == 8
     assert "make serve" in done.stderr
-
-
-def test_free_ports_are_three_in_a_row_that_no_connection_is_given() -> None:
-    found = triton.free_ports()
-    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert (found.grpc, found.metrics) == (found.http + 1, found.http + 2)
-    assert 1024 < found.http < found.metrics < first_given
