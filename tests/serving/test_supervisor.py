@@ -27,6 +27,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from serving import control, loopback, supervisor
 from serving.loopback import Ports
 from serving.triton import Server
+from tests import clock
 from tests.conftest import CHECKOUT
 from tests.serving import tiny
 from train.errors import ServerError
@@ -246,18 +247,21 @@ def test_a_client_that_keeps_its_connection_does_not_hold_a_stopping_server(own:
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
-def test_a_killed_python_process_is_noticed_and_served_again_within_seconds(own: Serving) -> None:
+def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5_s(own: Serving) -> None:
     stub = next(one for one in own.triton().children() if "/one/1/" in one.cmdline()[1])
     statuses: list[int] = []
     asking = threading.Thread(target=lambda: statuses.append(own.sleep("one", 3)))  # in flight when it is killed
     asking.start()
     time.sleep(0.5)
-    started = time.monotonic()
-    stub.kill()
-    noticed = own.seconds_until(lambda: "the Python process of one is gone" in own.said.read_text(), within=10)
-    while own.sleep("one", 0) != 200:
-        assert time.monotonic() - started < 20, own.said.read_text()
-    print(f"noticed after {noticed:.2f} s, served again after {time.monotonic() - started:.2f} s")
+    with clock.running() as seconds:
+        started = seconds()
+        stub.kill()
+        own.seconds_until(lambda: "the Python process of one is gone" in own.said.read_text(), within=10)
+        noticed = seconds() - started
+        while own.sleep("one", 0) != 200:
+            assert seconds() - started < 5, own.said.read_text()
+        print(f"noticed after {noticed:.2f} s, served again after {seconds() - started:.2f} s")
+    assert noticed < 2
     asking.join(20)
     assert statuses == [500]
     assert own.sleep("two", 0) == 200
