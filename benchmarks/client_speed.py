@@ -147,7 +147,7 @@ def _analyzed(load: Load, inputs: Path) -> float:
             expected="every request answered",
             found=result.failure or f"{result.errors} requests without an answer",
             where=result.command,
-            mend="run it again; on a busy machine with a longer --window-ms",
+            fix="run it again; on a busy machine with a longer --window-ms",
         )
     return result.throughput
 

@@ -79,7 +79,7 @@ def _peers(directory: Path) -> dict[str, Any]:
             expected="peers.json and the files it names",
             found="no peers.json",
             where=str(directory),
-            mend="make the environment of benchmarks/pytorch/requirements.txt and run benchmarks.pytorch.export_peer in it",
+            fix="make the environment of benchmarks/pytorch/requirements.txt and run benchmarks.pytorch.export_peer in it",
         ) from None
     return found
 
@@ -115,7 +115,7 @@ def _agree(sessions: dict[str, runner.Session]) -> None:
             expected=f"|Δlogit| ≤ {LIMIT}",
             found=str(differences),
             where="random rows of 3, 16 and 9 tokens",
-            mend="run benchmarks.pytorch.export_peer again on the canonical file of the same model",
+            fix="run benchmarks.pytorch.export_peer again on the canonical file of the same model",
         )
 
 

@@ -64,7 +64,7 @@ def _trained(run: Path, seed: int) -> dict[str, Any]:
             expected="exit status 0",
             found=f"{status}",
             where=" ".join(command),
-            mend="what it said above, then this benchmark again: it goes on where it was",
+            fix="what it said above, then this benchmark again: it goes on where it was",
         )
     return of_bundle(bundle.load(run / "bundle").facts, seed, command)
 
@@ -77,7 +77,7 @@ def of_bundle(facts: dict[str, Any], seed: int, command: list[str]) -> dict[str,
             expected=f"seed {seed}, on AG News",
             found=f"seed {facts['hyper_parameters']['seed']}, on {facts['corpus']['where']}",
             where=" ".join(command),
-            mend="another --work, and AG News in ../shared/data/ag_news (make doctor)",
+            fix="another --work, and AG News in ../shared/data/ag_news (make doctor)",
         )
     kept = {name: facts["metrics"][name] for name in _OF_A_RUN}
     epochs, amp = (facts["hyper_parameters"][name] for name in ("epochs", "amp"))

@@ -92,7 +92,7 @@ def _best(benchmark: dict[str, Any]) -> dict[str, Any]:
             expected=f"a load of {benchmark['model']} that counts",
             found="; ".join(row["why"]) if row else "none",
             where=benchmark["command"],
-            mend="that command again, on a quiet machine",
+            fix="that command again, on a quiet machine",
         )
     return {
         **{name: row[name] for name in ("protocol", "concurrency")},

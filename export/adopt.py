@@ -65,7 +65,7 @@ def _parse() -> argparse.Namespace:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise ConversionError(
-            "a file is missing", expected=path.name, found="no such file", where=str(path), mend="make export … VOCAB=… LABELS=…"
+            "a file is missing", expected=path.name, found="no such file", where=str(path), fix="make export … VOCAB=… LABELS=…"
         )
     return path.read_text("utf-8").removesuffix("\n").split("\n")  # splitlines would also split at U+2028
 
@@ -78,7 +78,7 @@ def _check_number(rows: Rows, where: Path) -> None:
             expected=f"{least} rows: with fewer, even answers that are all equal do not hold the variants' limits at 95 %",
             found=f"{len(rows.texts)} rows",
             where=str(where),
-            mend="make export … GOLDEN=, with more labelled rows",
+            fix="make export … GOLDEN=, with more labelled rows",
         )
 
 
@@ -91,7 +91,7 @@ def _facts(arguments: argparse.Namespace, pieces: list[str], task: str, signatur
             expected=f"at most {rows} word pieces, the rows of its embedding table",
             found=f"{len(pieces)} lines",
             where=str(arguments.vocab),
-            mend="make export … VOCAB=, the vocab.txt that the model was trained with",
+            fix="make export … VOCAB=, the vocab.txt that the model was trained with",
         )
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     cased = any(piece != piece.lower() for piece in pieces if piece not in special and not piece.startswith("[unused"))
@@ -131,7 +131,7 @@ def _golden(building: Path, rows: Rows, facts: dict[str, Any], labels: list[str]
             expected=f"logits {expected}: {len(labels)} labels for every {'token' if tagging else 'row'}",
             found=f"logits {list(logits.shape)}",
             where=str(building / "saved_model"),
-            mend="make export … LABELS=, GOLDEN= for the task of this model",
+            fix="make export … LABELS=, GOLDEN= for the task of this model",
         )
     return Golden(rows.texts, ids, encoded.labels, logits)
 
@@ -145,7 +145,7 @@ def _tokenizer(vocabulary: Path, facts: dict[str, Any]) -> Tokenizer:
             expected="a word piece a line, [PAD] first, with [UNK], [CLS] and [SEP]",
             found=str(error),
             where="VOCAB",
-            mend="make export … VOCAB=, the vocab.txt that the model was trained with",
+            fix="make export … VOCAB=, the vocab.txt that the model was trained with",
         ) from error
 
 
@@ -161,7 +161,7 @@ def _check_better_than_guessing(metrics: dict[str, Any], labels: list[str], wher
             expected=f"most answers right: another order gives {better / rows:.1%}",
             found=f"{confusion.trace() / rows:.1%} right; {moved}",
             where=str(where),
-            mend="make export … LABELS=, in the order the model was trained with",
+            fix="make export … LABELS=, in the order the model was trained with",
         )
     right, frequent = int(confusion.trace()), confusion.sum(axis=1).max() / rows
     if frequent < 1 and stats.binomtest(right, rows, frequent, alternative="greater").pvalue > _CHANCE:
@@ -170,7 +170,7 @@ def _check_better_than_guessing(metrics: dict[str, Any], labels: list[str], wher
             expected=f"clearly more than {frequent:.1%} right, the share of the most frequent label",
             found=f"{right / rows:.1%} of {rows}",
             where=str(where),
-            mend="check that VOCAB is the model's own, that LABELS are in the order of its logits, and that GOLDEN is of its task",
+            fix="check that VOCAB is the model's own, that LABELS are in the order of its logits, and that GOLDEN is of its task",
         )
 
 

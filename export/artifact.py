@@ -44,7 +44,7 @@ def load(directory: Path) -> Artifact:
             expected=f"the variant {directory.name}, one of {', '.join(VARIANTS)}",
             found=str(facts.get("variant")),
             where=str(directory / MANIFEST),
-            mend=_mend(directory),
+            fix=_mend(directory),
         )
     return Artifact(directory, VARIANTS[facts["variant"]], manifest.sha256(directory / MANIFEST), facts)
 
@@ -77,7 +77,7 @@ def _refusal(artifact: Artifact, expected: str, found: str) -> ParityError:
         expected=expected,
         found=found,
         where=str(artifact.directory / PARITY),
-        mend=_mend(artifact.directory),
+        fix=_mend(artifact.directory),
     )
 
 
@@ -90,7 +90,7 @@ def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
             expected="at least one converted model",
             found="none",
             where=str(run / "artifacts"),
-            mend=f"make export RUN={run}",
+            fix=f"make export RUN={run}",
         )
     artifacts = [load(directory) for directory in directories]
     for artifact in artifacts:
@@ -107,13 +107,13 @@ def exported(run: Path) -> list[str]:
             expected=f"{EXPORTED}, written when every variant passed",
             found="no such file",
             where=str(path),
-            mend=f"make export RUN={run}",
+            fix=f"make export RUN={run}",
         )
     return list(json.loads(path.read_text("utf-8"))["variants"])
 
 
 def skipped(run: Path) -> dict[str, dict[str, str]]:
-    """Variant → {"reason", "mend"} of every variant this machine could not make."""
+    """Variant → {"reason", "fix"} of every variant this machine could not make."""
     path = run / "artifacts" / SKIPPED
     found: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return found

@@ -54,7 +54,7 @@ def _ort_fp32(variant: Variant, _: Bundle, artifacts: Path, building: Path) -> s
             expected=str(expected),
             found=str(found),
             where=variant.name,
-            mend=f"report it: {variant.name} is written by export/fused_graph.py",
+            fix=f"report it: {variant.name} is written by export/fused_graph.py",
         )
     onnx.save(model, building / variant.model_file)
     return "fused: " + ", ".join(f"{count} {kind}" for kind, count in found.items())

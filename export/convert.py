@@ -60,7 +60,7 @@ def _convert_all(
     failed: dict[str, SlipwayError] = {}
     for variant in map(VARIANTS.__getitem__, names):
         if reason := conversions.missing(variant):
-            skipped[variant.name] = {"reason": reason, "mend": _PROVIDE_TENSORRT}
+            skipped[variant.name] = {"reason": reason, "fix": _PROVIDE_TENSORRT}
         elif variant.made_from in failed:
             failed[variant.name] = failed[variant.made_from]
         else:

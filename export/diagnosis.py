@@ -66,9 +66,9 @@ def _shuffled_rows(reference: Logits, found: Logits) -> Iterator[str]:
         yield "the rows are in another order: nearly every expected answer is there, at another place"
 
 
-def _explains(reference: Logits, found: Logits, mended: Logits) -> bool:
+def _explains(reference: Logits, found: Logits, fixed: Logits) -> bool:
     expected = reference.argmax(axis=1)
-    before, after = (found.argmax(axis=1) != expected).sum(), (mended.argmax(axis=1) != expected).sum()
+    before, after = (found.argmax(axis=1) != expected).sum(), (fixed.argmax(axis=1) != expected).sum()
     return bool(after <= (1 - _CLEAR) * before)
 
 

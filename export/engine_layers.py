@@ -68,5 +68,5 @@ def _names_only(layer: Any) -> ConversionError:
         expected="layers with their types: an engine built with ProfilingVerbosity.DETAILED",
         found=f"layer names only, for example {layer!r}",
         where="the engine inspector",
-        mend="build the engine with this project: make export",
+        fix="build the engine with this project: make export",
     )

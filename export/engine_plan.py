@@ -88,7 +88,7 @@ def choose(profiles: list[Profile], batch: int, sequence: int) -> int:
             expected=f"at most {largest[0]} texts of {largest[1]} tokens",
             found=f"{batch} texts of {sequence} tokens",
             where="the engine's optimization profiles",
-            mend="send smaller batches, or build with a larger max_seq_len",
+            fix="send smaller batches, or build with a larger max_seq_len",
         )
 
     def away(number: int) -> float:
@@ -134,7 +134,7 @@ def refuse_elsewhere(recorded: Fingerprint, here: Fingerprint, engine: Path) -> 
             expected=", ".join(f"{name} {pair[0]}" for name, pair in different.items()),
             found=", ".join(f"{name} {pair[1]}" for name, pair in different.items()),
             where=str(engine),
-            mend=f"build it here: make export RUN={engine.parents[2]}",
+            fix=f"build it here: make export RUN={engine.parents[2]}",
         )
 
 

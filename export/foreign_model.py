@@ -17,7 +17,7 @@ _KNOWN = {
     "token_type_ids": "input_type_ids",
     "segment_ids": "input_type_ids",
 }
-_MEND = "save the model with one signature serving_default: ids, mask and type ids, integers [batch, sequence], to logits"
+_FIX = "save the model with one signature serving_default: ids, mask and type ids, integers [batch, sequence], to logits"
 
 
 def hand_over(source: Path, target: Path) -> dict[str, Any]:
@@ -87,4 +87,4 @@ def _wrap(loaded: Any, signature: Any, names: dict[str, str], output: str, targe
 
 
 def _refusal(source: Path, expected: str, found: str) -> ConversionError:
-    return ConversionError("the SavedModel is not a BERT to convert", expected=expected, found=found, where=str(source), mend=_MEND)
+    return ConversionError("the SavedModel is not a BERT to convert", expected=expected, found=found, where=str(source), fix=_FIX)

@@ -58,7 +58,7 @@ def repaired(source: Path, target: Path, golden: Golden, variant: Variant, chang
             expected="the FP32 answers when every node is kept",
             found="others",
             where=str(source),
-            mend="make export, to convert onnx_fp32 anew",
+            fix="make export, to convert onnx_fp32 anew",
         )
     return _write(source, target, out_of_range, kept)
 

@@ -56,7 +56,7 @@ def _run_tensorflow(saved_model: Path, target: Path) -> None:
             found="\n    ".join(done.stderr.splitlines()[-8:])
             or f"exit status {done.returncode} (-9: killed, for want of memory?)",
             where=str(saved_model),
-            mend="make train, or look at the message of tf2onnx above",
+            fix="make train, or look at the message of tf2onnx above",
         )
 
 

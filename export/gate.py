@@ -86,7 +86,7 @@ def check_rows(variant: Variant, reference: Bundle, golden: Golden) -> None:
             expected=f"{least} rows: with fewer, even answers that are all equal do not hold its limits at 95 %",
             found=f"{found} rows",
             where=str(reference.directory / "golden.npz"),
-            mend="make a bundle with more golden rows: make train GOLDEN_ROWS=2000, or a longer GOLDEN file",
+            fix="make a bundle with more golden rows: make train GOLDEN_ROWS=2000, or a longer GOLDEN file",
         )
 
 

@@ -29,7 +29,7 @@ def read(path: Path, names: list[str]) -> Rows:
             expected=f"a file that ends in {', '.join(rows.SUFFIXES)}",
             found="no such file" if path.suffix in rows.SUFFIXES else f"the ending {path.suffix!r}",
             where=str(path),
-            mend="make export … GOLDEN=rows.csv, with a header text,label",
+            fix="make export … GOLDEN=rows.csv, with a header text,label",
         )
     if not labelling.are_labels(names):
         _refuse(str(path), "two labels or more in labels.txt, each once", str(names))
@@ -51,5 +51,5 @@ def read(path: Path, names: list[str]) -> Rows:
 
 
 def _refuse(where: str, expected: str, found: str) -> NoReturn:
-    mend = "correct the file and run it again"
-    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, mend=mend)
+    fix = "correct the file and run it again"
+    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)

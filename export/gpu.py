@@ -51,5 +51,5 @@ def _nothing(found: str) -> ToolError:
         expected="an NVIDIA GPU and its driver",
         found=found,
         where="this machine",
-        mend="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
+        fix="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
     )

@@ -42,7 +42,7 @@ def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelP
             expected="nodes whose types follow from their inputs",
             found=f"a node {kind}, inside of which types are not followed",
             where=model.graph.name,
-            mend="use ort_fp32, or report it with the model",
+            fix="use ort_fp32, or report it with the model",
         )
     for node in model.graph.node:
         copy = onnx.NodeProto()

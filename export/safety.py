@@ -185,5 +185,5 @@ def _refuse(path: Path, expected: str, found: str) -> NoReturn:
         expected=expected,
         found=found,
         where=str(path),
-        mend="take the model from where you trust it, or leave that part out when you save it",
+        fix="take the model from where you trust it, or leave that part out when you save it",
     )

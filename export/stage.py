@@ -1,6 +1,6 @@
 """What a full disk, a limit or a missing right looks like to a person: the stage that met it, and how to go on.
 
-    with stage("onnx_fp16: converting", artifacts, mend="make export RUN=runs/demo"): ...
+    with stage("onnx_fp16: converting", artifacts, fix="make export RUN=runs/demo"): ...
 
 The libraries below say it in many ways (tried on a full tmpfs and with RLIMIT_FSIZE): `onnx.save`, numpy and shutil raise OSError;
 tf2onnx, a process of its own, prints one; ONNX Runtime raises INVALID_PROTOBUF, "Protobuf serialization failed"; `quantize_dynamic`
@@ -36,7 +36,7 @@ _SCARCE = 2**30  # bytes: a BERT-base is 440 MB, and some conversions write it t
 
 
 @contextmanager
-def stage(name: str, directory: Path, mend: str) -> Iterator[None]:
+def stage(name: str, directory: Path, fix: str) -> Iterator[None]:
     """Raise ConversionError naming the stage, the cause and the room that is left when the block fails for want of room.
 
     `directory` is where the block writes; it need not exist yet. Other errors pass as they are.
@@ -52,7 +52,7 @@ def stage(name: str, directory: Path, mend: str) -> Iterator[None]:
             expected="room to write a model, and the right to",
             found=f"{_said(error)}; {_room(directory)}",
             where=str(getattr(error, "filename", None) or directory),
-            mend=f"make room there, or lift the limit, and run it again: {mend}",
+            fix=f"make room there, or lift the limit, and run it again: {fix}",
         ) from error
 
 

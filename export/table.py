@@ -51,6 +51,6 @@ def show(
     for error in dict.fromkeys((failed or {}).values()):
         names = ", ".join(name for name, found in (failed or {}).items() if found is error)
         print(f"\n{names}: {error}", file=sys.stderr)
-    for reason, mend in dict.fromkeys((why["reason"], why["mend"]) for why in (skipped or {}).values()):
+    for reason, fix in dict.fromkeys((why["reason"], why["fix"]) for why in (skipped or {}).values()):
         names = ", ".join(name for name, why in (skipped or {}).items() if why["reason"] == reason)
-        console.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {mend}")
+        console.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {fix}")

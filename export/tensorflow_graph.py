@@ -120,7 +120,7 @@ def _put_back(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
             expected=", ".join(INPUTS),
             found=", ".join(sorted(strange)),
             where="the graph of tf2onnx",
-            mend="save the model with one signature: ids, mask and type ids to logits",
+            fix="save the model with one signature: ids, mask and type ids to logits",
         )
     for value in (*graph.input, *graph.output):
         for dim, name in zip(value.type.tensor_type.shape.dim, ("batch", "sequence"), strict=False):

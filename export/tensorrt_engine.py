@@ -153,4 +153,4 @@ def _only_warnings() -> Iterator[None]:
 
 def _failed(summary: str, expected: str, error: Exception, where: Path) -> ConversionError:
     found = str(error).strip() or type(error).__name__
-    return ConversionError(summary, expected=expected, found=found, where=str(where), mend="see TensorRT's own lines above")
+    return ConversionError(summary, expected=expected, found=found, where=str(where), fix="see TensorRT's own lines above")

@@ -69,7 +69,7 @@ def _check_chain(one: Artifact, run: Path, bundle_sha256: str) -> None:
             expected=f"made from sha256 {upstream}",
             found=f"made from sha256 {recorded}",
             where=str(one.directory / artifact.MANIFEST),
-            mend=f"make export RUN={run}",
+            fix=f"make export RUN={run}",
         )
 
 

@@ -94,7 +94,7 @@ def _columns(texts: Sequence[str] | Sequence[Sequence[str]]) -> dict[str, Sequen
             expected="every text a string, or every one a pair of strings",
             found=f"texts of {' and '.join(map(str, counts))} strings",
             where="the texts to classify",
-            mend="classify texts or pairs; words go to `tag`",
+            fix="classify texts or pairs; words go to `tag`",
         )
     return dict(zip(("text", "text_b"), zip(*rows, strict=True), strict=False))
 
@@ -109,5 +109,5 @@ def utf8(text: str) -> bytes:
             expected="text that can be written as UTF-8",
             found=f"{text[error.start : error.end]!r} at character {error.start}",
             where="the text to classify",
-            mend="convert it to UTF-8, for example with iconv",
+            fix="convert it to UTF-8, for example with iconv",
         ) from error

@@ -53,7 +53,7 @@ def _check(text: str) -> None:
             expected="at least one character that is not white space",
             found=repr(text),
             where="the argument TEXT",
-            mend='make ask TEXT="Oil prices fall as OPEC raises output"',
+            fix='make ask TEXT="Oil prices fall as OPEC raises output"',
         )
 
 
@@ -64,7 +64,7 @@ def _check_second(task: str, second: str | None) -> None:
             expected="two texts: it is a model of text pairs" if second is None else f"one text: the model's task is {task}",
             found="one text" if second is None else "two texts",
             where="the arguments TEXT and SECOND",
-            mend='make ask TEXT="Is it raining?" SECOND="It pours."' if second is None else "make ask without SECOND",
+            fix='make ask TEXT="Is it raining?" SECOND="It pours."' if second is None else "make ask without SECOND",
         )
 
 

@@ -31,7 +31,7 @@ def alone(run: Path) -> Iterator[None]:
                 expected="one benchmark of a run, on a quiet machine",
                 found="another one at work",
                 where=str(run),
-                mend="wait until that one has ended, or end it: what it measured is kept",
+                fix="wait until that one has ended, or end it: what it measured is kept",
             ) from error
         yield
     finally:

@@ -121,7 +121,7 @@ def chosen(found: list[Subject], names: list[str], run: Path) -> tuple[list[Subj
             expected=", ".join(one.name for one in found),
             found=", ".join(strange),
             where=str(run),
-            mend=f"make repository RUN={run}, or other --subjects",
+            fix=f"make repository RUN={run}, or other --subjects",
         )
     wanted = [one for one in found if one.name in (TEXT_MODEL, *names) or not names]
     skipped = {one.name: usual_models.why_not(one.name) for one in wanted if one.baseline}

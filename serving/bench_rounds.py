@@ -1,6 +1,6 @@
 """Measuring: every load once a round, in another order each, so that a drift of the machine meets them all; and the engine alone.
 
-What was measured is in the journal at once. A load that fails costs its own row and no other: the server is mended behind it.
+What was measured is in the journal at once. A load that fails costs its own row and no other: the server is fixed behind it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _warm_up(bench: Bench) -> None:
         result = _sent(bench, replace(_as_load(bench, way), window_ms=_WARM_MS), bench.inputs[one.kind, "own"][0])
         if result.failure:
             print(f"            {one.name}, warming up: {result.failure}", flush=True)
-            bench.served.mend()
+            bench.served.fix()
         elif bench.journal.get("pace", 0, one.name) is None:
             bench.journal.add("pace", 0, one.name, {"texts_per_second": result.throughput})
 
@@ -122,7 +122,7 @@ def _load(bench: Bench, one: Planned, number: int) -> dict[str, Any]:
             break
     if found["failure"]:
         print(f"            {one.id}: {found['failure']}", flush=True)
-        bench.served.mend()
+        bench.served.fix()
     return found
 
 
@@ -202,7 +202,7 @@ def _alone(bench: Bench, version: Path) -> dict[str, Any]:
             expected="texts a second, as JSON",
             found="\n    ".join(done.stderr.splitlines()[-3:]) or f"exit status {done.returncode}",
             where=shlex.join(command[1:]),
-            mend="that command with --texts 8 says more; then the same benchmark again: it goes on with the next",
+            fix="that command with --texts 8 says more; then the same benchmark again: it goes on with the next",
         )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -1,4 +1,4 @@
-"""The server of a benchmark: it opens what shared memory needs, and what a load broke is mended before the next."""
+"""The server of a benchmark: it opens what shared memory needs, and what a load broke is fixed before the next."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Clock:
 
 @dataclass
 class BenchServer:
-    """`server` is another one after a `mend`."""
+    """`server` is another one after a `fix`."""
 
     repository: Path
     server: Server
     clock: Clock
     processes: list[psutil.Process]  # all of the server's
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """After a failure: a server that is gone is started again, a model whose Python process is gone loaded anew.
 
         Raises ServerError when the server does not start.

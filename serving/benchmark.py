@@ -127,7 +127,7 @@ def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: S
         expected=f"{all_} measurements",
         found=f"{done}, which are kept",
         where=str(run / PARTIAL),
-        mend="the same command again: it goes on with the next",
+        fix="the same command again: it goes on with the next",
     )
 
 

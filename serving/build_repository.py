@@ -97,7 +97,7 @@ def _choose(passed: list[Artifact], arguments: argparse.Namespace) -> Artifact:
         expected=" or ".join(wanted),
         found=f"passing artifacts that it can serve: {', '.join(names) or 'none'}",
         where=str(arguments.run / "artifacts"),
-        mend=f"make export RUN={arguments.run}",
+        fix=f"make export RUN={arguments.run}",
     )
 
 

@@ -89,7 +89,7 @@ def _headers(path: Path) -> dict[str, str]:
             expected="lines `Name: value`",
             found="a line without a name or without a colon",  # not the line: it may hold a key
             where=str(path),
-            mend="correct the file",
+            fix="correct the file",
         )
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -108,7 +108,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         file = Path(name).open("rb")  # noqa: SIM115 – closed below; an error inside of the block is not one of opening
     except OSError as error:
         raise ServerError(
-            "the file cannot be read", expected="a file", found=error.strerror or str(error), where=name, mend="name another"
+            "the file cannot be read", expected="a file", found=error.strerror or str(error), where=name, fix="name another"
         ) from error
     with file:
         yield file

@@ -83,7 +83,7 @@ def _refusal(run: Path, expected: str, found: str, at: str) -> ParityError:
         expected=expected,
         found=found,
         where=str(run / "model_repository" / at),
-        mend=_mend(run),
+        fix=_mend(run),
     )
 
 
@@ -101,6 +101,6 @@ def golden_source(facts: dict[str, Any]) -> Bundle:
             expected=f"the bundle {facts['bundle_sha256'][:12]}, whose golden rows it was compared on",
             found=f"the bundle {source.sha256[:12]}",
             where=str(directory),
-            mend=f"make repository publish RUN={facts['run']}",
+            fix=f"make repository publish RUN={facts['run']}",
         )
     return source

@@ -88,7 +88,7 @@ class Connection:
             expected=f"the whole answer within {seconds:g} s",
             found="none yet; the request was cancelled",
             where=self._place(call),
-            mend="a longer deadline or fewer texts at once, or more of the server",
+            fix="a longer deadline or fewer texts at once, or more of the server",
         )
 
     @contextmanager
@@ -107,14 +107,14 @@ class Connection:
         where = self._place(call)
         if again:
             return Unavailable(
-                "no answer from the server", expected="an answer", found=found, where=where, mend="make serve, in another terminal"
+                "no answer from the server", expected="an answer", found=found, where=where, fix="make serve, in another terminal"
             )
         return Refused(
             f"the server refused the request to {model}",
             expected="an answer",
             found=found,
             where=where,
-            mend="correct the input and ask again",
+            fix="correct the input and ask again",
         )
 
     def _place(self, call: str) -> str:
@@ -148,6 +148,6 @@ def _context(tls: Tls) -> ssl.SSLContext:
             expected="certificates, and the key of the client's own, as PEM",
             found=str(error),
             where=str(tls),
-            mend="openssl x509 -noout -in FILE says whether it is a certificate",
+            fix="openssl x509 -noout -in FILE says whether it is a certificate",
         ) from error
     return context

@@ -97,7 +97,7 @@ def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
             expected="a directory with a model_repository",
             found="no such directory",
             where=str(run),
-            mend=f"make repository RUN={run}",
+            fix=f"make repository RUN={run}",
         )
     path = run / RECORD
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
@@ -109,7 +109,7 @@ def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
                 expected="one server of a run",
                 found=f"at {json.load(file)['http']}",
                 where=str(path),
-                mend="ask that one, or stop it first",
+                fix="ask that one, or stop it first",
             ) from error
         os.fchmod(file.fileno(), 0o600)  # of a killed server's file
         file.truncate()

@@ -142,7 +142,7 @@ def _does_not_load(model: str, number: int, error: OSError, place: Place) -> Pub
         expected="Triton to load it",
         found=str(error)[:_SHOWN],
         where=str(place.repository / model / str(number)),
-        mend=f"the server's log below {place.state} says more; publish a run that `make verify` passes",
+        fix=f"the server's log below {place.state} says more; publish a run that `make verify` passes",
     )
 
 
@@ -152,5 +152,5 @@ def _silent(live: Live, error: OSError) -> ServerError:
         expected="a list of its models",
         found=str(error),
         where=live.http,
-        mend="wait until it is ready, then the same command again",
+        fix="wait until it is ready, then the same command again",
     )

@@ -46,5 +46,5 @@ def _check_port(what: str, port: int) -> None:
                 expected=f"{HOST}:{port} free",
                 found=error.strerror or str(error),
                 where=f"{HOST}:{port}",
-                mend=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose other ports: make serve PORT=9000",
+                fix=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose other ports: make serve PORT=9000",
             ) from error

@@ -152,7 +152,7 @@ def _write_flat(one: Artifact, source: Bundle, target: Path) -> None:
             expected=f"|Δlogit| of at most {_TOLERANCE:g} on {_CHECKED_ROWS} golden rows",
             found=f"{found:g}",
             where=str(one.model),
-            mend="a fault of this project (serving/flat_graph.py): please report it; --engine takes another variant",
+            fix="a fault of this project (serving/flat_graph.py): please report it; --engine takes another variant",
         )
 
 

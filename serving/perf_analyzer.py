@@ -141,7 +141,7 @@ def _run(load: Load, inputs: Path) -> Result:
             expected="the program out of the tritonclient wheel and its two libraries",
             found="no such file",
             where=f"{tools.PERF_ANALYZER}, {tools.PERF_ANALYZER_LIBRARIES}",
-            mend="make setup",
+            fix="make setup",
         )
     with tempfile.TemporaryDirectory() as scratch:
         arguments, export = command(load, inputs, Path(scratch)), Path(scratch) / _EXPORT

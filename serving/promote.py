@@ -62,7 +62,7 @@ def _chosen(before: Published, wanted: int | None, place: Place) -> int:
             expected=f"a version that is not active, of {', '.join(map(str, sorted(before.versions)))}",
             found=why,
             where=str(place.repository),
-            mend="publish a new one, or name another with --version",
+            fix="publish a new one, or name another with --version",
         )
     return number
 

@@ -34,7 +34,7 @@ from train.errors import ManifestError, PublishingError
 DEFAULT = Path("model_repository")
 _KEPT = 5  # newest versions; the active one and the one before it are kept in any case
 _ROLLED_BACK = "rolled_back"  # when, of a version
-_MEND = "make publish RUN=runs/<name>"
+_FIX = "make publish RUN=runs/<name>"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Published:
 
 def read(place: Place) -> Published:
     """Raises ManifestError when nothing is published, or files were changed since."""
-    facts = manifest.read(place.repository, REPOSITORY, _MEND, beside=(README,))
+    facts = manifest.read(place.repository, REPOSITORY, _FIX, beside=(README,))
     try:
         versions = {int(number): one for number, one in facts["versions"].items()}
         return Published(int(facts["active"]), tuple(facts["history"]), versions, tuple(facts["models"]))
@@ -90,7 +90,7 @@ def read(place: Place) -> Published:
             expected="a manifest with versions, as serving.publish writes it",
             found=f"{error!r}: a run's own repository?",
             where=str(place.repository / REPOSITORY),
-            mend=_MEND,
+            fix=_FIX,
         ) from error
 
 
@@ -108,7 +108,7 @@ def locked(place: Place) -> Iterator[None]:
                 expected=f"one publisher of {place.repository} at a time",
                 found=_holder(file.read()),
                 where=str(path),
-                mend="wait until it has ended, then the same command again",
+                fix="wait until it has ended, then the same command again",
             ) from error
         file.truncate()
         json.dump({"pid": os.getpid(), "since": now(), "command": shlex.join(sys.orig_argv)}, file)
@@ -199,7 +199,7 @@ def _refuse_other_interface(place: Place, compiled: Compiled, before: Published)
                 expected=f"{old}, as version {before.active} has",
                 found=f"{new}",
                 where=str(compiled.directory),
-                mend="clients would fail: publish it into a repository of its own, with --repository other_repository",
+                fix="clients would fail: publish it into a repository of its own, with --repository other_repository",
             )
 
 

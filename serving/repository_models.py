@@ -111,7 +111,7 @@ def read(repository: Path) -> dict[str, Model]:
             expected=f"a directory with one directory for each model, and a {CONFIG} in each of them",
             found=f"a model: {CONFIG} lies in it" if repository.is_dir() else "no such directory",
             where=str(repository),
-            mend=f"python -m serving.check_repository {repository.parent if repository.is_dir() else 'runs/demo/model_repository'}",
+            fix=f"python -m serving.check_repository {repository.parent if repository.is_dir() else 'runs/demo/model_repository'}",
         )
     directories = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
     return {path.name: _read_model(path) for path in directories}

@@ -46,8 +46,8 @@ def check(repository: Path) -> Report:
     )
 
 
-def refuse_errors(repository: Path, mend: str) -> None:
-    """Raises ManifestError for the first thing that a server would stumble over. `mend` is what to do about it."""
+def refuse_errors(repository: Path, fix: str) -> None:
+    """Raises ManifestError for the first thing that a server would stumble over. `fix` is what to do about it."""
     for one in check(repository).findings:
         if one.severity == "error":
             raise ManifestError(
@@ -55,7 +55,7 @@ def refuse_errors(repository: Path, mend: str) -> None:
                 expected=one.expected,
                 found=one.found,
                 where=one.where,
-                mend=mend,
+                fix=fix,
             )
 
 

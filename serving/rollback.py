@@ -44,7 +44,7 @@ def _before(published: Published, place: Place) -> int:
         expected="a version that was active before",
         found=f"version {published.active} alone",
         where=str(place.repository),
-        mend="publish and promote another version instead",
+        fix="publish and promote another version instead",
     )
 
 

@@ -40,7 +40,7 @@ def check(a: Facts, b: Facts) -> None:
                 expected=f"{of(a)}, as {a['run']} has",
                 found=of(b),
                 where=b["run"],
-                mend=f"make compare A={a['run']} B=RUN, of a run trained on the same corpus",
+                fix=f"make compare A={a['run']} B=RUN, of a run trained on the same corpus",
             )
 
 

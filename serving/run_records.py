@@ -38,37 +38,37 @@ def _history(source: bundle.Bundle) -> dict[str, Any]:
 
 def _parity(run: Path, variant: str, bundle_sha256: str) -> dict[str, Any]:
     """The record of a comparison, passed or not, of the bundle that is there now."""
-    mend = f"make export RUN={run}"
+    fix = f"make export RUN={run}"
     path = run / "artifacts" / variant / artifact.PARITY
-    return _current(_json(path, mend), "bundle_sha256", bundle_sha256, path, mend)
+    return _current(_json(path, fix), "bundle_sha256", bundle_sha256, path, fix)
 
 
 def _benchmark(run: Path, repository_sha256: str) -> dict[str, Any]:
-    path, mend = run / BENCHMARK, f"make bench RUN={run}"
-    record = _current(_json(path, mend), "schema", BENCHMARK_SCHEMA, path, mend)
-    return _current(record, "repository_sha256", repository_sha256, path, mend)
+    path, fix = run / BENCHMARK, f"make bench RUN={run}"
+    record = _current(_json(path, fix), "schema", BENCHMARK_SCHEMA, path, fix)
+    return _current(record, "repository_sha256", repository_sha256, path, fix)
 
 
-def _of_repository(path: Path, sha256: str, mend: str) -> dict[str, Any]:
+def _of_repository(path: Path, sha256: str, fix: str) -> dict[str, Any]:
     """A record of the server, of the repository that is there now."""
-    return _current(_json(path, mend), "repository_sha256", sha256, path, mend)
+    return _current(_json(path, fix), "repository_sha256", sha256, path, fix)
 
 
-def _json(path: Path, mend: str) -> dict[str, Any]:
+def _json(path: Path, fix: str) -> dict[str, Any]:
     if not path.is_file():
-        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), mend=mend)
+        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), fix=fix)
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return found
 
 
-def _current(record: dict[str, Any], what: str, expected: object, path: Path, mend: str) -> dict[str, Any]:
+def _current(record: dict[str, Any], what: str, expected: object, path: Path, fix: str) -> dict[str, Any]:
     if record.get(what) != expected:
         raise ManifestError(
             "a record is of an earlier state",
             expected=f"{what} {expected}",
             found=str(record.get(what)),
             where=str(path),
-            mend=mend,
+            fix=fix,
         )
     return record
 

@@ -73,7 +73,7 @@ def summary(facts: Facts) -> Facts:
 
 def not_run(facts: Facts) -> list[tuple[str, str, str]]:
     """(what, why, what would provide it): variants, models and ways to them that this machine could not run."""
-    variants = [(name, why["reason"], why["mend"]) for name, why in facts["skipped"].items()]
+    variants = [(name, why["reason"], why["fix"]) for name, why in facts["skipped"].items()]
     return variants + [(name, why, "") for name, why in facts["benchmark"]["skipped"].items()]
 
 

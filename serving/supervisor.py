@@ -99,7 +99,7 @@ def _restarted(server: Server, start: Callable[[], Server], ends: collections.de
             expected="a server that runs until it is stopped",
             found=f"{_MOST_ENDS} ends in {ends[-1] - ends[0]:.0f} s, the last with exit status {status}",
             where=str(server.log),
-            mend="python -m serving.check_repository on the repository; the end of the log says more",
+            fix="python -m serving.check_repository on the repository; the end of the log says more",
         )
     _tell(server, tell, "error", f"Triton has ended (exit status {status}): starting it again")
     again = start()

@@ -96,7 +96,7 @@ def refuse(trials: list[Trial], active: int, where: str) -> None:
                     expected="parity within the limits of its variant, and every label and token count as expected",
                     found="; ".join([*map(_said, check["failures"]), *check["wrong_answers"]][:3]),
                     where=where,
-                    mend=kept,
+                    fix=kept,
                 )
     late = [one for one in trials if not one["latency"]["passed"]]
     if late:
@@ -107,7 +107,7 @@ def refuse(trials: list[Trial], active: int, where: str) -> None:
             expected=f"p99 at most {latency['limit']:g} times that of version {active}",
             found=f"{latency['ratio']:.2f} times, at least {latency['interval'][0]:.2f} (95 %, {latency['pairs']} pairs)",
             where=where,
-            mend=kept,
+            fix=kept,
         )
 
 

@@ -127,7 +127,7 @@ def _check_key(server: Server) -> None:
             expected="its closed APIs open to the key alone",
             found=str(error),
             where=str(tools.TRITON_KEY),
-            mend="rm -r .tools/triton .tools/ready && make setup",
+            fix="rm -r .tools/triton .tools/ready && make setup",
         ) from error
 
 
@@ -150,7 +150,7 @@ def _wait_until_ready(server: Server, repository: Path) -> None:
         expected=f"ready within {_READY_WITHIN} s",
         found=f"exit status {status}" if status is not None else "still not ready",
         where=f"{repository}; the end of {server.log}:\n    " + _tail(server.log),
-        mend=f"make repository RUN={repository.parent}, then the same command again",
+        fix=f"make repository RUN={repository.parent}, then the same command again",
     )
 
 

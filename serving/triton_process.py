@@ -32,7 +32,7 @@ def start(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) 
                 expected="the server out of the nvidia-pytriton wheel, and the library that hands it its key",
                 found="no such file",
                 where=str(part),
-                mend="make setup",
+                fix="make setup",
             )
     restricted = [f"--{option}={','.join(closed)}:{control.HEADER}={_PLACEHOLDER}" for option in _RESTRICTING]
     key_out, key_in = os.pipe()

@@ -80,7 +80,7 @@ def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact
             expected=", ".join(names or embedded_models.FASTEST_FIRST),
             found=f"passing artifacts: {', '.join(passed) or 'none'}",
             where=str(run / "artifacts"),
-            mend=f"make export RUN={run}",
+            fix=f"make export RUN={run}",
         )
     first: dict[str, str] = {}
     for name in names:

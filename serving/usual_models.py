@@ -65,10 +65,10 @@ def link_tree(source: Path, target: Path) -> None:
 
 def _tf2onnx(kept: Path, source: Bundle) -> Path:
     """The graph of this bundle, converted unless it is there."""
-    mend = f"rm -r {kept}, then the same command again"
+    fix = f"rm -r {kept}, then the same command again"
     if kept.exists():
         try:
-            if manifest.read(kept, _MANIFEST, mend)["bundle_sha256"] == source.sha256:
+            if manifest.read(kept, _MANIFEST, fix)["bundle_sha256"] == source.sha256:
                 return kept / _GRAPH
         except ManifestError:
             pass  # made anew
@@ -83,7 +83,7 @@ def _tf2onnx(kept: Path, source: Bundle) -> Path:
                 expected="an ONNX file",
                 found="\n    ".join(done.stderr.splitlines()[-8:]) or f"exit status {done.returncode}",
                 where=str(source.saved_model),
-                mend="python -m serving.benchmark with --subjects, without usual_tf2onnx",
+                fix="python -m serving.benchmark with --subjects, without usual_tf2onnx",
             )
         (Path(scratch) / _GRAPH).rename(building / _GRAPH)
         manifest.seal(building, _MANIFEST, {"bundle_sha256": source.sha256, "command": command[1:3]})

@@ -28,7 +28,7 @@ class Finding:
     what: str
     wanted: str
     found: str  # "" when it is not there
-    mend: str
+    fix: str
     needed: bool = True  # False: Slipway runs without it, and skips what needs it
 
     @property
@@ -41,7 +41,7 @@ def main() -> int:
     rows = [("", "", "wanted", "found", "to provide it")]
     for finding in findings:
         mark = "ok" if finding.good else ("MISSING" if finding.needed else "absent")
-        rows.append((mark, finding.what, finding.wanted, finding.found or "–", "" if finding.good else finding.mend))
+        rows.append((mark, finding.what, finding.wanted, finding.found or "–", "" if finding.good else finding.fix))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())

@@ -60,7 +60,7 @@ def test_every_conversion_was_compared_on_all_golden_rows_and_passed(finished_ru
 def test_what_cannot_run_here_is_skipped_with_its_reason(finished_run: Path) -> None:
     skipped = record(finished_run / "artifacts/skipped.json")
     assert set(skipped) == {"tensorrt_fp16", "tensorrt_fp32", "tftrt_fp32", "tftrt_fp16"}
-    assert all("libnvinfer" in why["reason"] and why["mend"] for why in skipped.values())
+    assert all("libnvinfer" in why["reason"] and why["fix"] for why in skipped.values())
 
 
 def orphaned_regions() -> set[Path]:

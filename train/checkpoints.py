@@ -88,7 +88,7 @@ def refuse_changes(checkpoint: Checkpoint, facts: dict[str, Any]) -> None:
             expected=", ".join(f"{name} {checkpoint.settings.get(name)}" for name in changed),
             found=", ".join(f"{name} {facts.get(name)}" for name in changed),
             where=str(checkpoint.directory / _MANIFEST),
-            mend=f"the settings of the interrupted run, or a new run: rm -r {checkpoint.directory.parent}",
+            fix=f"the settings of the interrupted run, or a new run: rm -r {checkpoint.directory.parent}",
         )
 
 
@@ -104,7 +104,7 @@ def restore(checkpoint: Checkpoint, directory: Path) -> list[NDArray[Any]]:
             expected="plain arrays",
             found=f"{type(error).__name__}: {error}",
             where=str(checkpoint.directory / _VARIABLES),
-            mend=f"rm -r {checkpoint.directory}",
+            fix=f"rm -r {checkpoint.directory}",
         ) from error
 
 

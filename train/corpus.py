@@ -90,7 +90,7 @@ def _files(place: Path, origin: str = "CORPUS") -> dict[str, Path]:
             expected=f"a file that ends in {', '.join(rows.SUFFIXES)}, or a directory with one such train.* (validation.*, test.*)",
             found=" beside ".join(twice) or nothing,
             where=f"{place}, named by {origin}",
-            mend="make train CORPUS=path/to/ag_news, or leave CORPUS out to look in the usual places",
+            fix="make train CORPUS=path/to/ag_news, or leave CORPUS out to look in the usual places",
         )
     return {split: paths[0] for split, paths in found.items() if paths}
 
@@ -245,6 +245,6 @@ def _some(labels: Sequence[str]) -> str:
 
 
 def _refuse(
-    summary: str, expected: str, found: str, where: str, mend: str = "correct it, then run the same command again"
+    summary: str, expected: str, found: str, where: str, fix: str = "correct it, then run the same command again"
 ) -> NoReturn:
-    raise CorpusError(summary, expected=expected, found=found, where=where, mend=mend)
+    raise CorpusError(summary, expected=expected, found=found, where=where, fix=fix)

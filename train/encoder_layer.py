@@ -95,7 +95,7 @@ def _load(handle: str) -> hub.KerasLayer:
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
             where=handle,
-            mend="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
+            fix="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
         ) from error
     if not hasattr(module.resolved_object, "vocab_file") or not hasattr(module.resolved_object, "do_lower_case"):
         raise _not_a_bert(handle, "a vocabulary asset `vocab_file` and `do_lower_case`", [one.name for one in module.variables])
@@ -115,7 +115,7 @@ def _not_a_bert(handle: str, expected: str, names: list[str]) -> EncoderError:
         expected=expected,
         found=", ".join(sorted({name.split("/")[0] for name in names})) or "no variables",
         where=handle,
-        mend="choose a TF2 BERT encoder, for example a bert_en_uncased_* module",
+        fix="choose a TF2 BERT encoder, for example a bert_en_uncased_* module",
     )
 
 
@@ -168,7 +168,7 @@ def _check_size(wanted: int, hidden: int, handle: str) -> None:
             expected=f"output_size {wanted}",
             found=f"{hidden} hidden units",
             where=handle,
-            mend=f"--output-size {hidden}, or another encoder",
+            fix=f"--output-size {hidden}, or another encoder",
         )
 
 
@@ -181,5 +181,5 @@ def _check_layers(wanted: int, layers: int, *, recognised: bool, handle: str) ->
             + ("" if recognised else f" (it has {layers}, but is not built as a BERT, so: all or none)"),
             found=f"fine_tune_layers {wanted}",
             where=handle,
-            mend=f"--fine-tune-layers {largest or -1}",
+            fix=f"--fine-tune-layers {largest or -1}",
         )

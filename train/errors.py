@@ -1,11 +1,17 @@
-"""The errors a person is meant to read: what was expected, what was found, where, and the command that mends it."""
+"""The errors a person is meant to read: what was expected, what was found, where, and the command that fixes it.
+
+It names commands as they can be pasted here: `command("export", run)` → `slipway export runs/demo`.
+"""
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -15,19 +21,19 @@ class SlipwayError(Exception):
 
     exit_code = 1
 
-    def __init__(self, summary: str, *, expected: str, found: str, where: str, mend: str) -> None:
-        self.summary, self.expected, self.found, self.where, self.mend = summary, expected, found, where, mend
+    def __init__(self, summary: str, *, expected: str, found: str, where: str, fix: str) -> None:
+        self.summary, self.expected, self.found, self.where, self.fix = summary, expected, found, where, fix
         super().__init__(self.__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To be raised in another process than where it happened."""
-        said = {"expected": self.expected, "found": self.found, "where": self.where, "mend": self.mend}
-        return partial(type(self), self.summary, **said), ()
+        parts = {"expected": self.expected, "found": self.found, "where": self.where, "fix": self.fix}
+        return partial(type(self), self.summary, **parts), ()
 
     def __str__(self) -> str:
         return (
             f"{self.summary}\n  expected  {self.expected}\n  found     {self.found}\n"
-            f"  where     {self.where}\n  mend      {self.mend}"
+            f"  where     {self.where}\n  fix       {self.fix}"
         )
 
 
@@ -91,10 +97,24 @@ class PublishingError(SlipwayError):
     exit_code = 10
 
 
+def command(*words: object) -> str:
+    """Return the `slipway` command line of these words, quoted so that it can be pasted into this shell.
+
+    Where `slipway` is not on PATH, as in a checkout whose environment is not activated, the path of the program
+    beside this Python is named.
+    """
+    program = Path(sys.executable).with_name("slipway")
+    if shutil.which("slipway") or not program.exists():
+        name = "slipway"
+    else:
+        name = str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    return shlex.join([name, *map(str, words)])
+
+
 def run(main: Callable[[], int]) -> NoReturn:
     """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C and SIGTERM become 130."""
-    for one in (signal.SIGTERM, signal.SIGHUP):  # to clean up as Ctrl-C does, and end the processes that were started
-        signal.signal(one, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # clean up and end child processes as Ctrl-C does
+        signal.signal(number, _interrupt)
     try:
         sys.exit(main())
     except SlipwayError as error:

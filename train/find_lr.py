@@ -111,7 +111,7 @@ def judged(sweep: Callable[[int], float], losses: list[float]) -> dict[str, Any]
             expected="a smoothed loss that falls before it rises",
             found=f"{len(losses)} steps, the first the lowest",
             where=f"rates from {sweep(0):.1e} to {sweep(max(0, len(losses) - 1)):.1e}",
-            mend="python -m train.find_lr --lowest 1e-8 --max-steps 200",
+            fix="python -m train.find_lr --lowest 1e-8 --max-steps 200",
         )
     best = int(mean.argmin())
     rates = [sweep(number) for number in range(len(losses))]

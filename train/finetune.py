@@ -70,7 +70,7 @@ def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path) -> None:
             expected="no checkpoints, for a run from the beginning",
             found=f"one after step {there}",
             where=str(directory),
-            mend=f"go on with it: --resume (make train RESUME=1); or give it up: rm -r {directory}",
+            fix=f"go on with it: --resume (make train RESUME=1); or give it up: rm -r {directory}",
         )
     newest, warnings = checkpoints.newest(directory) if there else (None, [])
     for warning in warnings:
@@ -97,7 +97,7 @@ def _resumable(job: Job) -> Iterator[None]:
             expected="to run to the end",
             found=f"SIGTERM or Ctrl-C; the checkpoint after step {newest.step} is there",
             where=job.checkpoints,
-            mend="the same command with --resume (make train RESUME=1) goes on from there",
+            fix="the same command with --resume (make train RESUME=1) goes on from there",
         ) from None
 
 

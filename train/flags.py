@@ -62,7 +62,7 @@ def ranks_of(arguments: argparse.Namespace) -> Ranks:
             expected=f"1 ≤ --min-np < {processes}, the ranks it begins with",
             found=f"--min-np {arguments.min_np}",
             where="--elastic",
-            mend="more ranks (make train NP=2), or no --elastic",
+            fix="more ranks (make train NP=2), or no --elastic",
         )
     return Ranks(
         processes=processes,

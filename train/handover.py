@@ -76,7 +76,7 @@ def encoder_facts(handle: str) -> dict[str, str]:
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found="no such directory",
             where=handle,
-            mend="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
+            fix="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
         )
     made = directory / "encoder.json"
     return {
@@ -96,7 +96,7 @@ def _gathered_logits(scratch: Path, answers: int) -> Logits:
             expected=f"{answers} answers",
             found=f"{len(np.unique(order))} different ones in {len(order)}",
             where=str(scratch),
-            mend="make train",
+            fix="make train",
         )
     logits = np.concatenate([part["logits"] for part in parts])
     ordered: Logits = logits[np.argsort(order)].astype(np.float32)

@@ -133,7 +133,7 @@ def _error(directory: Path, failure: Failure | None, status: int, ranks: Ranks) 
     if known := failure.record.get("slipway"):
         kinds: dict[str, type[SlipwayError]] = {one.__name__: one for one in (EncoderError, CorpusError, ToolError)}
         kind = kinds.get(failure.record["type"], TrainingError)
-        return kind(**{key: known[key] for key in ("summary", "expected", "found", "where", "mend")})
+        return kind(**{key: known[key] for key in ("summary", "expected", "found", "where", "fix")})
     lines = str(failure.record.get("trace") or _read_log(directory)).splitlines()
     own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # as horovodrun marks what a rank prints
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
@@ -142,5 +142,5 @@ def _error(directory: Path, failure: Failure | None, status: int, ranks: Ranks) 
         expected=f"{ranks.processes} ranks that all finish",
         found=f"rank {failure.rank} {failure.reason} (horovodrun: exit status {status}):\n    " + "\n    ".join(tail),
         where=f"rank {failure.rank}, the first that failed",
-        mend="remove the cause, then make train (RESUME=1 to go on from a checkpoint); the bundle that was there is unchanged",
+        fix="remove the cause, then make train (RESUME=1 to go on from a checkpoint); the bundle that was there is unchanged",
     )

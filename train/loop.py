@@ -85,7 +85,7 @@ class Loop:
                 expected=f"at least {self._world} rows, one a rank",
                 found=f"{len(lengths)}",
                 where=str(self.directory),
-                mend="more rows, or fewer ranks: make train NP=1",
+                fix="more rows, or fewer ranks: make train NP=1",
             )
         per_rank, bucketed = job.batch_per_rank * job.accumulation, job.batches == "bucketed"
         plans = [batches.plan(lengths, self._world, per_rank, one, job.seed, bucketed=bucketed) for one in range(job.epochs)]
@@ -145,7 +145,7 @@ class Loop:
             expected="numbers",
             found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{many}",
             where=f"rank {blamed}, step {done} of {len(self.steps)}; no rank applied it",
-            mend="a lower rate (python -m train.finetune --learning-rate), or --on-nan skip to leave such steps out",
+            fix="a lower rate (python -m train.finetune --learning-rate), or --on-nan skip to leave such steps out",
         )
 
     def _stop_is_asked(self) -> bool:

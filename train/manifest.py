@@ -75,7 +75,7 @@ def _not_a_file(path: Path, mode: int) -> ManifestError:
         expected="files and directories only, so that everything that is read lies here and is hashed",
         found=f"a symbolic link to {path.readlink()}" if link else kinds.get(stat.S_IFMT(mode), "something else"),
         where=str(path),
-        mend="look where it leads; if that is what you want, copy it here: cp -rL" if link else f"rm {path}",
+        fix="look where it leads; if that is what you want, copy it here: cp -rL" if link else f"rm {path}",
     )
 
 
@@ -111,11 +111,11 @@ def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, .
     write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name, *beside))})
 
 
-def read(directory: Path, name: str, mend: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
+def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
     """The manifest `name` of `directory`, after checking every file it lists; `beside` are files it does not cover.
 
     Raises ManifestError when the manifest is missing or unreadable, a listed file is missing or changed, or a file is
-    there that is not listed; as `files` does, also for a link in the place of `directory`. `mend` is the command that
+    there that is not listed; as `files` does, also for a link in the place of `directory`. `fix` is the command that
     writes the directory anew.
     """
     _refuse_link(directory)
@@ -127,20 +127,20 @@ def read(directory: Path, name: str, mend: str, beside: tuple[str, ...] = ()) ->
             expected=f"a manifest {name}, the last thing its stage writes",
             found="no such file" if directory.is_dir() else "no such directory",
             where=str(path),
-            mend=mend,
+            fix=fix,
         )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
         recorded: dict[str, str] = manifest["files"]
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(
-            f"{name} cannot be read", expected="JSON with the key 'files'", found=repr(error), where=str(path), mend=mend
+            f"{name} cannot be read", expected="JSON with the key 'files'", found=repr(error), where=str(path), fix=fix
         ) from error
-    _check_files(directory, name, recorded, hashes(directory, leave_out=(name, *beside)), mend)
+    _check_files(directory, name, recorded, hashes(directory, leave_out=(name, *beside)), fix)
     return manifest
 
 
-def _check_files(directory: Path, name: str, recorded: dict[str, str], found: dict[str, str], mend: str) -> None:
+def _check_files(directory: Path, name: str, recorded: dict[str, str], found: dict[str, str], fix: str) -> None:
     for file in sorted(recorded.keys() | found.keys()):
         expected_hash, found_hash = recorded.get(file), found.get(file)
         if expected_hash != found_hash:
@@ -149,7 +149,7 @@ def _check_files(directory: Path, name: str, recorded: dict[str, str], found: di
                 expected=f"sha256 {expected_hash}" if expected_hash else f"only the files {name} lists",
                 found=f"sha256 {found_hash}" if found_hash else "no such file",
                 where=str(directory / file),
-                mend=mend,
+                fix=fix,
             )
 
 

@@ -58,7 +58,7 @@ def slots(hosts: str) -> int:
             expected="host:ranks, separated by commas, as horovodrun takes them: a:2,b:2",
             found=hosts,
             where="--hosts",
-            mend='make train HOSTS="first:2,second:2"',
+            fix='make train HOSTS="first:2,second:2"',
         )
     return sum(counts)
 
@@ -88,7 +88,7 @@ def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
             expected=f"{on_machine * ranks.cores_per_rank} cores: {on_machine} ranks, {ranks.cores_per_rank} each",
             found=f"{len(cores)}",
             where=f"rank {environment_rank()}",
-            mend="fewer ranks (NP=), or python -m train.finetune --cores-per-rank 0",
+            fix="fewer ranks (NP=), or python -m train.finetune --cores-per-rank 0",
         )
     os.sched_setaffinity(0, mine)
     return len(mine)

@@ -74,7 +74,7 @@ def of_lines(lines: list[dict[str, float]], untimed: int, peak_memory: int) -> T
             expected=f"more than {untimed} steps: that many are not timed",
             found=f"{len(lines)} steps",
             where="the training job",
-            mend="more rows, epochs or --max-steps, or a smaller --untimed",
+            fix="more rows, epochs or --max-steps, or a smaller --untimed",
         )
     names = ("seconds", "examples", "tokens", "padded_tokens")
     seconds, examples, tokens, fed = (

@@ -168,5 +168,5 @@ def _check(job: Job) -> None:
             expected="sparse_as_dense off",
             found="optimizer lazy_adam with sparse_as_dense on",
             where="the training job",
-            mend="--optimizer lazy_adam --sparse-as-dense off, or --optimizer adamw",
+            fix="--optimizer lazy_adam --sparse-as-dense off, or --optimizer adamw",
         )

@@ -122,7 +122,7 @@ def _take_device(slot: int, threads: int) -> None:
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where="this machine",
-                mend=f"make train NP={len(gpus)}; or on the CPU: CUDA_VISIBLE_DEVICES= make train",
+                fix=f"make train NP={len(gpus)}; or on the CPU: CUDA_VISIBLE_DEVICES= make train",
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -143,7 +143,7 @@ def _encoded(directory: Path, job: Job, encoder: EncoderLayer) -> dict[str, Spli
             expected=f"max_seq_len up to {encoder.positions}, the rows of its position table",
             found=f"max_seq_len {job.max_seq_len}",
             where=job.encoder,
-            mend=f"make train MAX_SEQ_LEN={encoder.positions}",
+            fix=f"make train MAX_SEQ_LEN={encoder.positions}",
         )
     tokenize = Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
     return feeding.read(directory, job.task, tokenize)

@@ -174,5 +174,5 @@ def _missing(found: str) -> ToolError:
         expected="an NVIDIA GPU, onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
         found=found,
         where="this Python environment",
-        mend=f"{_REQUIREMENTS}; without a GPU: --provider cpu",
+        fix=f"{_REQUIREMENTS}; without a GPU: --provider cpu",
     )

@@ -92,7 +92,7 @@ def of_run(run: Path, device: Device) -> Iterator[Model]:
             expected="the canonical graph of a BERT, which the fused and the packed one are written from",
             found="a graph that is not ours: the encoder was not recognised",
             where=str(origin.model),
-            mend="leave --run out, to measure BERTs of well-known sizes",
+            fix="leave --run out, to measure BERTs of well-known sizes",
         )
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         files, skipped = _write(bert, Path(scratch), device, run / "artifacts")

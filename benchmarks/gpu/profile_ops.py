@@ -90,7 +90,7 @@ def _failed(command: list[str], found: str) -> ToolError:
         expected="a profile of ONNX Runtime",
         found=found,
         where=" ".join(command),
-        mend="run that command",
+        fix="run that command",
     )
 
 

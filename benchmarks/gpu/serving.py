@@ -91,7 +91,7 @@ def _check_task(model: Model) -> None:
             expected="a model of single texts",
             found=model.reference.task,
             where=model.name,
-            mend="python -m benchmarks.gpu.engines --run RUN, which measures its engines",
+            fix="python -m benchmarks.gpu.engines --run RUN, which measures its engines",
         )
 
 
@@ -125,7 +125,7 @@ def _passed(model: Model, variant: Variant) -> Artifact:
             expected="parity within the limits",
             found="; ".join(str(failure) for failure in record["failures"]),
             where=f"{model.name}, on {record['compared_on']}",
-            mend="python -m benchmarks.gpu.engines --run RUN, to see all variants compared",
+            fix="python -m benchmarks.gpu.engines --run RUN, to see all variants compared",
         )
     return made
 
@@ -141,7 +141,7 @@ def _difference(address: str, texts: list[str], logits: Any) -> float:
             expected=f"|Δlogit| ≤ {allowed:.2g}",
             found=f"{difference:.2g}",
             where=address,
-            mend="make verify RUN=RUN, which compares the served models on the CPU",
+            fix="make verify RUN=RUN, which compares the served models on the CPU",
         )
     return difference
 

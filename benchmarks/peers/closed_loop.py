@@ -117,7 +117,7 @@ def _run(asking: Coroutine[Any, Any, T], url: str) -> T:
             expected="status 200",
             found=str(first) or type(first).__name__,
             where=url,
-            mend="its log says more; then the same command again",
+            fix="its log says more; then the same command again",
         ) from error
 
 

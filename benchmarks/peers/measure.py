@@ -121,7 +121,7 @@ def _check_task(source: Bundle) -> None:
             expected="a model of single texts",
             found=source.task,
             where=str(source.directory),
-            mend="make bench, which measures every task",
+            fix="make bench, which measures every task",
         )
 
 
@@ -132,7 +132,7 @@ def _check_peers(peers: list[str], missing: dict[str, str]) -> None:
             expected=", ".join(one.name for one in subjects.PEERS),
             found="; ".join(f"{name}: {why}" for name, why in missing.items()),
             where=str(subjects.ENVIRONMENT),
-            mend="make peers RUN=…, which makes their environment",
+            fix="make peers RUN=…, which makes their environment",
         )
 
 
@@ -148,7 +148,7 @@ def _checked(client: ProcessPoolExecutor, subject: Subject, source: Bundle, gold
             expected=f"those of the SavedModel, within the limits of {subject.variant}",
             found="; ".join(wrong),
             where=subject.what,
-            mend="make verify RUN=…, where it is Slipway",
+            fix="make verify RUN=…, where it is Slipway",
         )
     kept = ("rows", "flips", "flip_rate_bound", "logit_difference_max")
     return {"subject": subject.name, "what": subject.what, "variant": subject.variant, **{name: measured[name] for name in kept}}

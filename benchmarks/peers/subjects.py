@@ -108,7 +108,7 @@ def _engine(run: Path, source: Bundle) -> Artifact:
             expected=f"{ENGINE}, passed",
             found=", ".join(passed) or "none that passed",
             where=str(run / "artifacts"),
-            mend=f"make export RUN={run}",
+            fix=f"make export RUN={run}",
         )
     return passed[ENGINE]
 

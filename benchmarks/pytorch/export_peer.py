@@ -48,7 +48,7 @@ def main() -> int:
             expected="a canonical ONNX file of a text classifier, as export/canonical_graph.py writes it",
             found="a tagger" if bert else "another writer's graph",
             where=str(arguments.canonical),
-            mend="python -m benchmarks.random_bert --directory runs/fused_latency",
+            fix="python -m benchmarks.random_bert --directory runs/fused_latency",
         )
     arguments.directory.mkdir(parents=True, exist_ok=True)
     peers = make(bert, arguments.canonical, arguments.directory)
@@ -146,7 +146,7 @@ def fused_operators(path: Path, bert: Bert) -> dict[str, int]:
             expected=str(expected),
             found=str(found),
             where=str(path),
-            mend="install the versions of benchmarks/pytorch/requirements.txt",
+            fix="install the versions of benchmarks/pytorch/requirements.txt",
         )
     return found
 
@@ -165,7 +165,7 @@ def _difference(canonical: Path, peer: Path, bert: Bert) -> float:
             expected=f"|Δlogit| ≤ {LIMIT}",
             found=str(difference),
             where=str(peer),
-            mend="compare benchmarks/pytorch/weights.py with the model's configuration",
+            fix="compare benchmarks/pytorch/weights.py with the model's configuration",
         )
     return difference
 

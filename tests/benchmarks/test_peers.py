@@ -96,7 +96,7 @@ def measured(broken: str) -> tuple[dict[Any, Any], dict[str, str]]:
 
     def asked(url: str, bodies: list[bytes], concurrency: int, seconds: float) -> Window:
         if url == broken and concurrency == 4:
-            raise ServerError("", expected="", found="status 500", where="", mend="")
+            raise ServerError("", expected="", found="status 500", where="", fix="")
         return window(10)
 
     found = [subject("ours", True), subject("good", False), subject("bad", False)]

@@ -86,7 +86,7 @@ def test_an_engine_of_another_machine_is_refused_with_both_values_and_the_comman
         engine_plan.refuse_elsewhere(replace(HERE, **{field: "other"}), HERE, ENGINE)
     assert refused.value.expected == f"{field} other"
     assert refused.value.found == f"{field} {HERE.facts()[field]}"
-    assert refused.value.mend == "build it here: make export RUN=runs/agnews"
+    assert refused.value.fix == "build it here: make export RUN=runs/agnews"
 
 
 def test_a_manifest_without_a_fingerprint_is_refused() -> None:

@@ -230,11 +230,11 @@ def test_what_the_system_refuses_is_said_with_the_stage_and_the_way_on(number: i
 def test_a_full_disk_that_a_process_of_its_own_met_is_recognised_in_its_last_words(tmp_path: Path) -> None:
     found = "Traceback\nOSError: [Errno 28] No space left on device"
     with pytest.raises(ConversionError, match="converting: the disk is full"):
-        fails(ConversionError("tf2onnx failed", expected="", found=found, where="", mend="make train"), tmp_path)
+        fails(ConversionError("tf2onnx failed", expected="", found=found, where="", fix="make train"), tmp_path)
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOENT, "gone"), KeyError("x"), ManifestError("x", expected="", found="", where="", mend="")]
+    "error", [OSError(errno.ENOENT, "gone"), KeyError("x"), ManifestError("x", expected="", found="", where="", fix="")]
 )
 def test_other_errors_pass_as_they_are(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "_free", lambda _: 0)

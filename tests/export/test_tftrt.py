@@ -24,7 +24,7 @@ def _ask_anew() -> None:
 
 
 def no_gpu() -> Gpu:
-    raise ToolError("no GPU", expected="one", found="no libcuda.so.1", where="here", mend="none")
+    raise ToolError("no GPU", expected="one", found="no libcuda.so.1", where="here", fix="none")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")

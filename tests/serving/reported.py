@@ -234,7 +234,7 @@ def facts(name: str = "runs/a", right: float = 0.9, **changes: Any) -> dict[str,
         "labels": LABELS,
         "golden": golden(right),
         "parity": [parity("ort_fp32", []), parity("ort_int8", [7, 30])],
-        "skipped": {"tensorrt_fp16": {"reason": "no libnvinfer", "mend": "a machine with an NVIDIA GPU"}},
+        "skipped": {"tensorrt_fp16": {"reason": "no libnvinfer", "fix": "a machine with an NVIDIA GPU"}},
         "served": {
             "passed": True,
             "ready_seconds": 1.2,

@@ -15,7 +15,7 @@ def test_every_end_leaves_its_line(tmp_path: Path) -> None:
     place = Place(tmp_path / "model_repository")
     with audit.line(place, "publish") as line:
         line["version"] = 1
-    refusal = PublishingError("too slow", expected="faster", found="slow", where="here", mend="")
+    refusal = PublishingError("too slow", expected="faster", found="slow", where="here", fix="")
     with pytest.raises(PublishingError), audit.line(place, "promote"):
         raise refusal
     with pytest.raises(KeyboardInterrupt), audit.line(place, "promote"):

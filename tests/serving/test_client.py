@@ -193,7 +193,7 @@ def test_retries_end_before_the_deadline(protocol: str) -> None:
 def failing(kind: type[ServerError], asked: list[int]) -> Callable[[], Any]:
     async def ask() -> None:
         asked.append(1)
-        raise kind("no", expected="", found="", where="", mend="")
+        raise kind("no", expected="", found="", where="", fix="")
 
     return ask
 

@@ -102,8 +102,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_bad_rows_are_all_listed(tmp_path: Path) -> None:
     error = refused(write(tmp_path, (GOOD + '"9","a","b"\n' + GOOD + '"7","a","b"\n').encode()))
-    assert "train.csv:2" in error.mend
-    assert "train.csv:4" in error.mend
+    assert "train.csv:2" in error.fix
+    assert "train.csv:4" in error.fix
 
 
 def test_without_any_corpus_a_generated_one_is_made_and_said_loudly(

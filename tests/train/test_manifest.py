@@ -22,7 +22,7 @@ def sealed(tmp_path: Path) -> Path:
 
 
 def read(directory: Path) -> dict[str, object]:
-    return manifest.read(directory, "stage.json", mend="make it")
+    return manifest.read(directory, "stage.json", fix="make it")
 
 
 def test_a_sealed_directory_reads_back_its_facts(sealed: Path) -> None:
