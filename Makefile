@@ -57,8 +57,8 @@ measure: setup  ## how fast training runs here, and how much of the machine it u
 profile: setup  ## where the time of a training step goes: a TensorBoard trace and a table of operations → RUN/profile.json
 	@$(PY) -m train.profile_step --run $(RUN) $(TRAIN_FLAGS)
 
-scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (15 minutes) → benchmarks/scaling.json
-	@$(PY) -m benchmarks.scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
+scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (15 minutes) → benchmarks/records/scaling.json
+	@$(PY) -m benchmarks.training.speed --scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
 	$(ADOPT)
@@ -94,7 +94,7 @@ ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over
 bench: setup  ## measure RUN's models and two usual baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
 	$(MEASURE_SERVED)
 
-peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (10 minutes) → benchmarks/peers.json
+peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (10 minutes) → benchmarks/records/peers.json
 	@$(PY) -m benchmarks.peers.measure --run $(RUN)
 
 report: setup  ## render RUN's records → RUN/report.html
@@ -117,7 +117,7 @@ check: setup  ## format, lint, types, import rules: what CI runs before the test
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@failed=; for api in .tools/tensorrt/*; do echo "TensorRT $$(basename $$api), its real API:"; \
-	    MYPYPATH=$$api/stubs .venv/bin/mypy --cache-dir .mypy_cache/tensorrt-$$(basename $$api) export/tensorrt_engine.py tests/gpu || failed=1; \
+	    MYPYPATH=$$api/stubs .venv/bin/mypy --cache-dir .mypy_cache/tensorrt-$$(basename $$api) export/runtime/tensorrt.py tests/gpu || failed=1; \
 	done; [ -z "$$failed" ]
 	@$(PY) -m pytest -q tests/test_layout.py
 

@@ -1,12 +1,16 @@
-"""How close to perf_analyzer does one Python process with serving.client come? Ratios, run in turn on one server.
+"""How close to perf_analyzer does one Python process with serving.client come?
 
-Reads the run's repository and golden texts; writes benchmarks/client_speed.json. Some 5 minutes; exits 1 unless every ratio
-is at least 0.9 with its whole 95 % interval, which a busy machine makes wide:
+Ratios, run in turn on one server.
+
+Reads the run's repository and golden texts; writes benchmarks/records/client_speed.json. Takes 5
+minutes. Exits with 1 unless every ratio is at least 0.9 with its whole 95 % interval, which a busy
+machine makes wide:
 
     python -m benchmarks.client_speed --run runs/agnews
 
-Both are closed loops of single texts, with as many requests in flight and for as long; perf_analyzer is C++ with a thread for each.
-What the client costs the server's cores is part of the comparison, as it is for whoever runs both on one machine.
+Both are closed loops of single texts, with as many requests in flight and for as long;
+perf_analyzer is C++ with a thread for each. The client runs on the server's cores, and what it
+takes from them is part of the comparison.
 """
 
 from __future__ import annotations
@@ -29,31 +33,54 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ratios import ratio
+from benchmarks import harness
+from benchmarks.harness import Signed, Table
+from benchmarks.ratios import Ratio, ratio
 from serving import client, perf_analyzer, triton
 from serving.client import AsyncClient
 from serving.perf_analyzer import Load
 from serving.records import REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest, provenance
 from train.errors import ToolError
-from train.terminal import console, table
 
-RECORD = Path(__file__).parent / "client_speed.json"
 LIMIT = 0.9
 _WINDOWS = 3  # perf_analyzer's
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Answers a second, one a round."""
+class ClientRates:
+    """Texts per second of both, and the CPU time of the client's process, one value a round."""
 
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)  # of the client's process, a request
+    client: list[float] = field(default_factory=list)
+    perf_analyzer: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)  # a request
+
+
+@dataclass(frozen=True)
+class ClientRow(Ratio):
+    """One load: client ÷ perf_analyzer."""
+
+    protocol: str
+    concurrency: int
+    client: list[float]  # texts/s, by round
+    perf_analyzer: list[float]
+    client_cpu_ms: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ClientSpeed(Signed):
+    limit: float
+    load_average_before: float  # of others: a quiet machine has 0
+    rows: list[ClientRow]
+    rounds: int
+    window_ms: int
+    texts: int
+    variant: str
 
 
 def main() -> int:
-    arguments, busy = _parse(), os.getloadavg()[0]
+    arguments, load_average = _parse(), os.getloadavg()[0]
     source = bundle.load(arguments.run / "bundle")
     repository = arguments.run / "model_repository"
     texts = bundle.load_golden(source).texts[: arguments.texts]
@@ -62,61 +89,62 @@ def main() -> int:
         perf_analyzer.write_texts(texts, source.task, inputs)
         loads = perf_analyzer.closed_loops(TEXT_MODEL, server.address, arguments.concurrency, arguments.window_ms)
         rates = measure(loads, inputs, texts, source.task, arguments.rounds)
-    record = {
-        "limit": LIMIT,
-        "load_average_before": busy,  # of others: a quiet machine has 0
-        "rows": [row(load, found) for load, found in rates.items()],
-        "rounds": arguments.rounds,
-        "window_ms": arguments.window_ms,
-        "texts": len(texts),
-        "variant": manifest.read(repository, REPOSITORY, f"make repository RUN={arguments.run}")[TEXT_MODEL],
+    record = ClientSpeed(
+        limit=LIMIT,
+        load_average_before=load_average,
+        rows=[row(load, measured) for load, measured in rates.items()],
+        rounds=arguments.rounds,
+        window_ms=arguments.window_ms,
+        texts=len(texts),
+        variant=manifest.read(repository, REPOSITORY, errors.command("build", arguments.run))[TEXT_MODEL],
         **provenance.record("tritonclient", "aiohttp", "grpc", "numpy"),
-    }
-    manifest.write_json(arguments.out, record)
-    _show(record)
-    return int(any(one["verdict"] != "reached" for one in record["rows"]))
+    )
+    harness.finish(arguments.record, record, table(record))
+    return int(any(row.verdict != "reached" for row in record.rows))
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = harness.parser(__doc__, "client_speed.json", rounds=5)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/agnews")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64], help="requests in flight")
-    parser.add_argument("--rounds", type=int, default=5, help="how often both are run with each load")
     parser.add_argument("--window-ms", type=int, default=1000, help="length of each of perf_analyzer's three windows")
     parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
-    parser.add_argument("--out", type=Path, default=RECORD, help="the record")
     return parser.parse_args()
 
 
-def measure(loads: list[Load], inputs: Path, texts: Sequence[Any], task: str, rounds: int) -> dict[Load, Rates]:
-    """Every load in every round, by both in random order. Raises ToolError when perf_analyzer fails, ServerError when we do."""
-    order, rates = random.Random(0), {load: Rates() for load in loads}
+def measure(loads: list[Load], inputs: Path, texts: Sequence[Any], task: str, rounds: int) -> dict[Load, ClientRates]:
+    """Run every load in every round with both clients in random order.
 
-    def ours(load: Load) -> None:
-        rate, cpu_ms = process.submit(_asked, load, texts, task, _WINDOWS * load.window_ms / 1000).result()
-        rates[load].ours.append(rate)
+    Raises ToolError when perf_analyzer fails, ServerError when our client does.
+    """
+    order, rates = random.Random(0), {load: ClientRates() for load in loads}
+
+    def run_client(load: Load) -> None:
+        rate, cpu_ms = process.submit(_ask, load, texts, task, _WINDOWS * load.window_ms / 1000).result()
+        rates[load].client.append(rate)
         rates[load].cpu_ms.append(cpu_ms)
 
-    def theirs(load: Load) -> None:
-        rates[load].theirs.append(_analyzed(load, inputs))
+    def run_perf_analyzer(load: Load) -> None:
+        rates[load].perf_analyzer.append(_analyzed(load, inputs))
 
     # A process of its own, as perf_analyzer is: in this one a thread reads the server's log.
     with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:
-        process.submit(_asked, loads[0], texts, task, 1.0).result()  # the first requests warm the engine up and are not counted
+        process.submit(_ask, loads[0], texts, task, 1.0).result()  # not counted: the first requests warm the engine up
         for number in range(rounds):
             for load in loads:
-                for turn in order.sample((ours, theirs), 2):
-                    turn(load)
+                for run in order.sample((run_client, run_perf_analyzer), 2):
+                    run(load)
             print(f"round {number + 1} of {rounds}", flush=True)
     return rates
 
 
-def _asked(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:
+def _ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:
     return asyncio.run(ask(load, texts, task, seconds))
 
 
 async def ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:
-    """Answers a second, and the CPU milliseconds each took here: `load.concurrency` single texts in flight, for `seconds`."""
+    """Keep `load.concurrency` single texts in flight; return texts per second, and this process's
+    CPU ms per text."""
     async with client.connect_async(load.address, load.protocol) as server:
         turn = itertools.cycle(texts)
         cpu, started = _cpu_seconds(), time.perf_counter()
@@ -152,35 +180,30 @@ def _analyzed(load: Load, inputs: Path) -> float:
     return result.throughput
 
 
-def row(load: Load, found: Rates) -> dict[str, Any]:
-    compared = ratio([np.array(found.ours)], [np.array(found.theirs)])
-    low, high = compared["interval"]
-    return {
-        "protocol": load.protocol,
-        "concurrency": load.concurrency,
-        "client": found.ours,
-        "perf_analyzer": found.theirs,
-        "client_cpu_ms": float(np.median(found.cpu_ms)),
-        **compared,
-        "verdict": "reached" if low >= LIMIT else "missed" if high < LIMIT else "not certain",
-    }
+def row(load: Load, rates: ClientRates) -> ClientRow:
+    """Return the comparison of one load; its verdict is certain when the whole interval is on one
+    side of LIMIT."""
+    compared = ratio([np.array(rates.client)], [np.array(rates.perf_analyzer)])
+    low, high = compared.interval
+    return ClientRow(
+        **vars(compared),
+        protocol=load.protocol,
+        concurrency=load.concurrency,
+        client=rates.client,
+        perf_analyzer=rates.perf_analyzer,
+        client_cpu_ms=float(np.median(rates.cpu_ms)),
+        verdict="reached" if low >= LIMIT else "missed" if high < LIMIT else "not certain",
+    )
 
 
-def _show(record: dict[str, Any]) -> None:
-    columns = ("over", "in flight", "client, texts/s", "perf_analyzer", "ratio (95 %)", "CPU ms a text", f"{LIMIT} is")
-    shown = table(f"serving.client beside perf_analyzer, {record['variant']}", *columns, left=("over", f"{LIMIT} is"))
-    for one in record["rows"]:
-        low, high = one["interval"]
-        shown.add_row(
-            one["protocol"],
-            str(one["concurrency"]),
-            f"{np.median(one['client']):.0f}",
-            f"{np.median(one['perf_analyzer']):.0f}",
-            f"{one['ratio']:.3f} ({low:.3f} to {high:.3f})",
-            f"{one['client_cpu_ms']:.2f}",
-            one["verdict"],
-        )
-    console().print(shown)
+def table(record: ClientSpeed) -> Table:
+    return Table(
+        "serving.client ÷ perf_analyzer",
+        ("over", "in flight", "client ÷ perf_analyzer (95 %)", "the client's CPU, ms a text", f"{record.limit} is"),
+        [(row.protocol, str(row.concurrency), row.text(3), f"{row.client_cpu_ms:.2f}", row.verdict) for row in record.rows],
+        f"Texts a second, one text a request, {record.variant}, {record.rounds} rounds; load average before, of others: "
+        f"{record.load_average_before:.1f}. {record.signature}",
+    )
 
 
 if __name__ == "__main__":

@@ -1,186 +1,299 @@
-"""Each record as the table that a page shows of it."""
+"""Keep a run's results as a record, and write the tables of both READMEs from the records.
+
+The first two take a run's figures into records/demo.json, or its benchmark into
+records/served.json, before the tables are written:
+
+    python -m benchmarks.tables --run runs/demo
+    python -m benchmarks.tables --bench runs/agnews
+    python -m benchmarks.tables
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import pages
-from benchmarks.peers import page as peers
+from benchmarks import client_speed, harness
+from benchmarks.export import fused_latency, large_model, variant_speed
+from benchmarks.gpu import tables as gpu
+from benchmarks.harness import RECORDS, Machine, Table
+from benchmarks.peers import table as peers
+from benchmarks.training import accuracy, speed
+from serving import benchmark_record, speed_section
+from serving.benchmark_record import BenchmarkRecord
+from train import errors, manifest
+from train.errors import ManifestError
 
+_CHECKOUT = Path(__file__).parents[1]
+PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
+_END = "<!-- end -->"
 _BASELINES = {"usual_tf2onnx": "tf2onnx's own", "usual_savedmodel": "the SavedModel's"}  # as the README calls them
 
 
-def _demo(record: dict[str, Any]) -> str:
-    cells = {(one["variant"], one["baseline"]): peers.cell(one) for one in record["against_baselines"]}
-    against = " | ".join(f"texts/s ÷ {shown} (95 %)" for shown in _BASELINES.values())
-    lines = [
-        f"| variant | labels changed, offline | accuracy lost, at most (95 %) | labels changed, served | {against} |",
-        "|---" * (4 + len(_BASELINES)) + "|",
-    ]
-    for one in record["parity"]:
-        served = max((check["flips"] for check in record["served"] if check["variant"] == one["variant"]), default=None)
-        shown = f"{served} of {one['rows']}" if served is not None else "–"
-        ratios = " | ".join(cells.get((one["variant"], baseline), "–") for baseline in _BASELINES)
-        name = one["variant"] if one["as_meant"] else f"{one['variant']} (on a CPU)"
-        lines.append(f"| {name} | {one['flips']} of {one['rows']} | {one['accuracy_loss_bound']:.2%} | {shown} | {ratios} |")
-    lines += [f"| {name} | skipped: {why['reason']} |" + " |" * (2 + len(_BASELINES)) for name, why in record["skipped"].items()]
-    best, machine = record["benchmark"], record["machine"]
-    least, most = best["of_engine"]
-    lines += [
-        "",
-        "Texts/s are those of the live server, beside what users copy today, in the same server and the same rounds: tf2onnx's own "
-        f"graph in ONNX Runtime, and the SavedModel in TensorFlow, both padded to 128 tokens; {_clients(record)}.\n",
-        f"Test accuracy {record['train']['test_accuracy']:.2%} after {record['train']['rows']} rows. "
-        f"Served with real texts ({best['variant']}, {best['concurrency']} clients, {best['protocol']}): "
+@dataclass(frozen=True)
+class KeptVerdict:
+    """One variant's parity.json, as far as it is shown."""
+
+    variant: str
+    rows: int
+    flips: int
+    flip_rate_bound: float
+    accuracy: float
+    accuracy_loss_bound: float
+    as_meant: bool
+    command: str
+
+
+@dataclass(frozen=True)
+class ServedCheck:
+    """One served model's answers compared with the SavedModel's."""
+
+    model: str
+    variant: str
+    protocol: str
+    flips: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class BestLoad:
+    """The load with the most answers of text_classifier, as a share of its engine alone."""
+
+    protocol: str
+    concurrency: int
+    of_engine: tuple[float, float]  # 95 %
+    padding_waste: float
+    variant: str
+    command: str
+
+
+@dataclass(frozen=True)
+class BaselineComparison:
+    """A variant that answers texts ÷ a baseline, in texts/s."""
+
+    variant: str
+    baseline: str
+    a: str
+    b: str
+    measure: str
+    ratio: float | None
+    interval: tuple[float, float] | None
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    rows: int
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class SkippedVariant:
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """One `make demo`. It has the versions, machine and commit of its benchmark."""
+
+    train: Trained
+    generated_corpus: bool
+    parity: list[KeptVerdict]
+    skipped: dict[str, SkippedVariant]
+    served: list[ServedCheck]
+    benchmark: BestLoad
+    against_baselines: list[BaselineComparison]
+    machine: Machine
+    versions: dict[str, str]
+    commit: str
+
+
+def main() -> int:
+    arguments = _parse()
+    if arguments.run:
+        manifest.write_json(RECORDS / "demo.json", asdict(gather(arguments.run)))
+    if arguments.bench:
+        benchmark = _benchmark(arguments.bench)
+        rows = tuple(replace(row, rounds=()) for row in benchmark.rows)
+        manifest.write_json(RECORDS / "served.json", replace(benchmark, rows=rows).to_json())
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text("utf-8")), "utf-8")
+        print(f"tables  {page}")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--run", type=Path, help="a finished run to take the figures from")
+    parser.add_argument("--bench", type=Path, help="a run to take the benchmark from")
+    return parser.parse_args()
+
+
+def gather(run: Path) -> Demo:
+    """Return what the README's table shows of a finished run.
+
+    Raises ManifestError where no load counts.
+    """
+    bundle, served, benchmark = _json(run / "bundle/bundle.json"), _json(run / "served.json"), _benchmark(run)
+    parity = [harness.read(KeptVerdict, path) for path in sorted(run.glob("artifacts/*/parity.json"))]
+    skipped = _json(run / "artifacts" / "skipped.json")
+    return Demo(
+        train=Trained(bundle["metrics"]["examples"], bundle["metrics"]["test_accuracy"]),
+        generated_corpus=bundle["corpus"]["generated"],
+        parity=parity,
+        skipped={name: harness.from_json(SkippedVariant, why) for name, why in skipped.items()},
+        served=[harness.from_json(ServedCheck, check) for check in served["checks"]],
+        benchmark=_best(benchmark),
+        against_baselines=against_baselines(benchmark),
+        machine=harness.from_json(Machine, benchmark.machine),
+        versions=benchmark.versions,
+        commit=benchmark.commit,
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
+
+
+def _benchmark(run: Path) -> BenchmarkRecord:
+    return BenchmarkRecord.from_json(_json(run / "benchmark.json"))
+
+
+def against_baselines(benchmark: BenchmarkRecord) -> list[BaselineComparison]:
+    """Compare each variant that answers texts with the baselines, under the load that most
+    comparisons share."""
+    compared = []
+    for comparison in speed_section.main(benchmark):
+        ours, baseline = (benchmark.subjects[benchmark.by_id[side].subject] for side in (comparison.a, comparison.b))
+        if comparison.measure == "throughput" and ours.kind == "text" and ours.variant and baseline.baseline:
+            compared.append(BaselineComparison(ours.variant, baseline.name, **asdict(comparison)))
+    return compared
+
+
+def _best(benchmark: BenchmarkRecord) -> BestLoad:
+    row = speed_section.best(benchmark)
+    limit = speed_section.engine_limit(benchmark, row) if row and row.status == "ok" else None
+    if row is None or limit is None or row.throughput is None or row.concurrency is None:
+        raise ManifestError(
+            "there is nothing to keep of this benchmark",
+            expected=f"a load of {benchmark.model} that counts",
+            found="; ".join(row.why) if row else "none",
+            where=benchmark.command,
+            fix="that command again, on a quiet machine",
+        )
+    low, high = row.throughput.interval
+    share = low / limit, high / limit
+    return BestLoad(row.protocol, row.concurrency, share, benchmark.padding.waste, benchmark.variant, benchmark.command)
+
+
+def demo_table(record: Demo) -> Table:
+    against = {(compared.variant, compared.baseline): compared for compared in record.against_baselines}
+    columns: tuple[str, ...] = ("variant", "labels changed, offline", "accuracy lost, at most (95 %)", "labels changed, served")
+    columns += tuple(f"texts/s ÷ {shown} (95 %)" for shown in _BASELINES.values())
+    rows: list[tuple[str, ...]] = []
+    for verdict in record.parity:
+        flips = [check.flips for check in record.served if check.variant == verdict.variant]
+        pairs = [against.get((verdict.variant, baseline)) for baseline in _BASELINES]
+        rows.append(
+            (
+                verdict.variant if verdict.as_meant else f"{verdict.variant} (on a CPU)",
+                f"{verdict.flips} of {verdict.rows}",
+                f"{verdict.accuracy_loss_bound:.2%}",
+                f"{max(flips)} of {verdict.rows}" if flips else "–",
+                *(harness.cell(pair) if pair else "–" for pair in pairs),
+            )
+        )
+    rows += [(name, f"skipped: {why.reason}") for name, why in record.skipped.items()]
+    return Table("", columns, rows, _demo_note(record))
+
+
+def _demo_note(record: Demo) -> str:
+    best, clients = record.benchmark, record.against_baselines[0].a.split("/")[-1]
+    least, most = best.of_engine
+    return (
+        "Texts/s are those of the live server, beside what users copy today, in the same server and the same rounds: "
+        "tf2onnx's own graph in ONNX Runtime, and the SavedModel in TensorFlow, both padded to 128 tokens; "
+        f"{clients} clients over gRPC.\n\n"
+        f"Test accuracy {record.train.test_accuracy:.2%} after {record.train.rows} rows. "
+        f"Served with real texts ({best.variant}, {best.concurrency} clients, {best.protocol}): "
         f"{least:.0%} to {most:.0%} of what the engine did alone in the same rounds; "
-        f"{best['padding_waste']:.1%} of the tokens computed were padding. "
-        f"{machine['cores']} cores of {machine['cpu']}, commit {record['commit']}.",
-    ]
-    return "\n".join(lines) + "\n"
+        f"{best.padding_waste:.1%} of the tokens computed were padding. {record.machine}, commit {record.commit}."
+    )
 
 
-def _served(record: dict[str, Any] | None) -> str:
-    if record is None:
-        return "Not measured yet: `make bench BENCH=full`, then `python -m benchmarks.write_tables --bench RUN`.\n"
-    found: dict[tuple[str, str], dict[tuple[str, str], str]] = defaultdict(dict)
-    for one in record["comparisons"]:
-        (ours, protocol, transport, lengths, clients), (theirs, *_) = (one[side].split("/") for side in "ab")
-        shown = ours if lengths == "own" else f"{ours}, {lengths} tokens"
-        if ours == theirs == record["model"]:
-            found[f"{ours}, {protocol} {transport.replace('_', ' ')}", "gRPC"][clients, one["measure"]] = peers.cell(one)
-        elif ours != theirs and (protocol, transport) == ("grpc", "network"):
-            found[shown, theirs][clients, one["measure"]] = peers.cell(one)
-    loads = sorted({clients for cells in found.values() for clients, _ in cells}, key=int)
-    tail = max(loads, key=lambda clients: (sum((clients, "p99_ms") in cells for cells in found.values()), int(clients)))
-    in_flight = " | ".join(f"{clients} in flight" for clients in loads)
-    lines = [f"| texts/s of | ÷ that of | {in_flight} | p99 at {tail} |", "|---" * (len(loads) + 3) + "|"]
-    for (ours, theirs), cells in found.items():
-        shown = " | ".join(cells.get(key, "–") for key in [*((one, "throughput") for one in loads), (tail, "p99_ms")])
-        lines.append(f"| {ours} | {theirs} | {shown} |")
-    lines += [f"| {name} | skipped: {why} |" + " |" * (len(loads) + 1) for name, why in record["skipped"].items()]
-    lines += [
-        f"| {row['id']} | FAILED: {row['why'][0]} |" + " |" * (len(loads) + 1)
-        for row in record["rows"]
-        if row["status"] == "FAILED"
-    ]
-    why = list(dict.fromkeys(one["why"] for one in record["comparisons"] if one["verdict"] == "invalid run"))
-    what = f"text_classifier is on {record['variant']}. Above 1 it is faster; of a p99, below 1."
-    what += f" Invalid: {'; '.join(why)}." if why else ""
-    effort = f"{record['setting']} setting, {record['rounds']} rounds, {record['seconds'] / 60:.0f} minutes"
-    return _signed(lines, record, f"{what} {effort}, the harness {record['harness_share']:.1%} of them; `{record['command']}`.")
+def served_table(record: BenchmarkRecord) -> Table:
+    cells: dict[tuple[str, str], dict[tuple[str, str], str]] = defaultdict(dict)  # row → clients, measure → shown
+    for compared in record.comparisons:
+        if row := _served_row(compared, record.model):
+            cells[row][compared.a.split("/")[-1], compared.measure] = harness.cell(compared)
+    loads = sorted({clients for row in cells.values() for clients, _ in row}, key=int)
+    tail = max(loads, key=lambda clients: (sum((clients, "p99_ms") in row for row in cells.values()), int(clients)))
+    shown = [*((clients, "throughput") for clients in loads), (tail, "p99_ms")]
+    rows: list[tuple[str, ...]] = [(*row, *(own.get(key, "–") for key in shown)) for row, own in cells.items()]
+    rows += [(name, f"skipped: {why}") for name, why in record.skipped.items()]
+    rows += [(row.id, f"FAILED: {row.why[0]}") for row in record.rows if row.status == "FAILED"]
+    columns = ("texts/s of", "÷ that of", *(f"{clients} in flight" for clients in loads), f"p99 at {tail}")
+    return Table("", columns, rows, _served_note(record))
 
 
-def _clients(record: dict[str, Any]) -> str:
-    """Of the comparisons with the baselines: one load for all."""
-    return f"{record['against_baselines'][0]['a'].split('/')[-1]} clients over gRPC"
+def _served_row(compared: benchmark_record.Comparison, model: str) -> tuple[str, str] | None:
+    """Return the table's first two cells; None: the comparison is not shown."""
+    ours, protocol, transport, lengths, _ = compared.a.split("/")
+    other = compared.b.split("/")[0]
+    if ours == other == model:
+        return f"{ours}, {protocol} {transport.replace('_', ' ')}", "gRPC"
+    if ours != other and (protocol, transport) == ("grpc", "network"):
+        return (ours if lengths == "own" else f"{ours}, {lengths} tokens"), other
+    return None
 
 
-def _variant_speed(record: dict[str, Any]) -> str:
-    lines = [
-        "| model | speed over ort_fp32 (95 %) | MB | labels changed | accuracy lost, at most | comparing ÷ engine |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in record["rows"]:
-        parity, (low, high) = row.get("parity"), row["speed_over_ort_fp32"]["interval"]
-        cells = [row["model"], f"{row['speed_over_ort_fp32']['ratio']:.2f} × ({low:.2f} to {high:.2f})"]
-        if parity:
-            cells += [f"{row['megabytes']:.0f}", f"{parity['flips']} of {parity['rows']}", f"{parity['accuracy_loss_bound']:.2%}"]
-            cells += [f"{parity['seconds'] / parity['engine_seconds']:.2f}"]
-        lines.append("| " + " | ".join(cells + ["–"] * (6 - len(cells))) + " |")
-    return _signed(lines, record, f"{record['texts']} AG News texts, {record['mean_tokens']:.0f} tokens on average.")
+def _served_note(record: BenchmarkRecord) -> str:
+    why = "; ".join(harness.reasons(record.comparisons))
+    return (
+        f"text_classifier is on {record.variant}. Above 1 it is faster; of a p99, below 1."
+        f"{f' Invalid: {why}.' if why else ''} {record.setting} setting, {record.rounds} rounds, "
+        f"{record.seconds / 60:.0f} minutes, the harness {record.harness_share:.1%} of them; `{record.command}`. "
+        f"{harness.from_json(Machine, record.machine)}, commit {record.commit}."
+    )
 
 
-def _fused_latency(record: dict[str, Any]) -> str:
-    lines = ["| batch × tokens | ort_fp32 ÷ strongest peer (95 %) | peer | |", "|---|---|---|---|"]
-    for row in record["rows"]:
-        low, high = row["interval"]
-        shape, latency = f"{row['batch']} × {row['tokens']}", f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
-        lines.append(f"| {shape} | {latency} | {row['strongest_peer']} | {row['verdict']} |")
-    return _signed(lines, record, "Latency; below 1 is faster.")
-
-
-def _whole_export(record: dict[str, Any]) -> str:
-    stages = ", ".join(f"{stage['command'][2]} {stage['seconds']:.0f} s" for stage in record["stages"])
-    most = f"{record['seconds']:.0f} s, {record['peak_gib']:.1f} GiB at most ({stages})"
-    total = f"{record['size']}, {record['rows']} golden rows: {most}."
-    return _signed([], record, total)
-
-
-def _training_speed(record: dict[str, Any]) -> str:
-    lines = ["| training | examples/s (95 %) | waste | outside TensorFlow | memory of a rank |", "|---|---|---|---|---|"]
-    base = "fed as the example"
-    ratios = {row["ours"]: row for row in record["ratios"] if row["theirs"] == base}
-    for row in record["rows"]:
-        found = ratios.get(row["setting"])
-        low, high = found["interval"] if found else (1.0, 1.0)
-        speed = f"{found['ratio']:.2f} × ({low:.2f} to {high:.2f})" if found else "1 ×"
-        shares = f"{row['padding_waste']:.1%} | {row['outside_tensorflow']:.2%}"
-        lines.append(f"| {row['setting']} | {speed} | {shares} | {row['peak_memory_bytes'] / 1e9:.2f} GB |")
-    ours, example = (next(row for row in record["rows"] if row["setting"] == name) for name in ("ours", base))
-    saved = (1 - ours["padding_waste"]) / (1 - example["padding_waste"])
-    others = [row for row in record["ratios"] if row["theirs"] != base]
-    told = [
-        f"{one['ours']} ÷ {one['theirs']}: {one['ratio']:.2f} ({one['interval'][0]:.2f} to {one['interval'][1]:.2f})"
-        for one in others
-    ]
-    rows = f"{record['effort']['rows']} rows an epoch, {record['effort']['rounds']} rounds"
-    return _signed(lines, record, f"{'; '.join(told)}. Tokens that feeding saves: {saved:.2f} ×. {rows}.")
-
-
-def _scaling(record: dict[str, Any]) -> str:
-    lines = ["| what | examples/s, with ÷ without (95 %) | with | without |", "|---|---|---|---|"]
-    for row in record["ratios"]:
-        low, high = row["interval"]
-        lines.append(f"| {row['name']} | {row['ratio']:.3f} ({low:.3f} to {high:.3f}) | {row['ours']} | {row['theirs']} |")
-    lines += [f"| {row['setting']} | skipped: {row['reason']} | | |" for row in record["skipped"]]
-    return _signed(lines, record, "Weak scaling: two ranks ÷ twice one rank, a core each.")
-
-
-def _training_accuracy(record: dict[str, Any]) -> str:
-    lines = ["| seed | test accuracy | macro F1 | trained on | peak memory of a rank |", "|---|---|---|---|---|"]
-    for row in record["runs"]:
-        trained = f"{row['train_rows']} rows, {row['epochs']} epochs"
-        memory = f"{row['peak_memory_bytes'] / 1e9:.2f} GB"
-        lines.append(f"| {row['seed']} | {row['test_accuracy']:.4f} | {row['macro_f1']:.4f} | {trained} | {memory} |")
-    published = record["runs"][0]["published"]
-    figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
-    test = f"Mean {record['mean']:.4f}, on AG News' official {record['runs'][0]['test_rows']} test rows"
-    return _signed(lines, record, f"{test}. Published, on {published['trained_on']}: {figures}.")
-
-
-def _client_speed(record: dict[str, Any]) -> str:
-    lines = [
-        f"| over | in flight | client ÷ perf_analyzer (95 %) | the client's CPU, ms a text | {record['limit']} is |",
-        "|---|---|---|---|---|",
-    ]
-    for row in record["rows"]:
-        low, high = row["interval"]
-        ratio = f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
-        lines.append(f"| {row['protocol']} | {row['concurrency']} | {ratio} | {row['client_cpu_ms']:.2f} | {row['verdict']} |")
-    what = f"Texts a second, one text a request, {record['variant']}, {record['rounds']} rounds"
-    what += f"; load average before, of others: {record['load_average_before']:.1f}."
-    return _signed(lines, record, what)
-
-
-def _signed(lines: list[str], record: dict[str, Any], what: str) -> str:
-    machine = record["machine"]
-    return "\n".join([*lines, "", f"{what} {machine['cores']} cores of {machine['cpu']}, commit {record['commit']}."]) + "\n"
+def _table(kind: type[Any], shown: Callable[[Any], Table]) -> Callable[[Any], str]:
+    return lambda record: shown(harness.from_json(kind, record)).markdown()
 
 
 # Every record is in the checkout, but for the GPU's: those tables say so while there is none.
 TABLES: dict[str, Callable[[Any], str]] = {
-    "demo.json": _demo,
-    "served.json": _served,
-    "variant_speed.json": _variant_speed,
-    "fused_latency.json": _fused_latency,
-    "whole_export.json": _whole_export,
-    "training_accuracy.json": _training_accuracy,
-    "training_speed.json": _training_speed,
-    "scaling.json": _scaling,
-    "peers.json": peers.table,
-    "client_speed.json": _client_speed,
-    "gpu/engines.json": pages.engines,
-    "gpu/serving.json": pages.serving,
+    "demo.json": _table(Demo, demo_table),
+    "served.json": lambda record: served_table(BenchmarkRecord.from_json(record)).markdown(),
+    "variant_speed.json": _table(variant_speed.VariantSpeed, variant_speed.table),
+    "fused_latency.json": _table(fused_latency.FusedLatency, fused_latency.table),
+    "large_model.json": _table(large_model.LargeModel, large_model.table),
+    "training_accuracy.json": _table(accuracy.TrainingAccuracy, accuracy.table),
+    "training_speed.json": _table(speed.JobSpeeds, speed.table),
+    "scaling.json": _table(speed.JobSpeeds, speed.scaling_table),
+    "peers.json": _table(peers.PeersRecord, peers.table),
+    "client_speed.json": _table(client_speed.ClientSpeed, client_speed.table),
+    "gpu_engines.json": gpu.engines,
+    "gpu_serving.json": gpu.serving,
 }
+
+
+def with_tables(text: str) -> str:
+    """Return `text` with the table of each record between the marks of that record."""
+    for name, table in TABLES.items():
+        before, start, rest = text.partition(f"<!-- table: benchmarks/records/{name} -->\n")
+        if start:
+            _, _, after = rest.partition(_END)
+            path = RECORDS / name
+            text = f"{before}{start}{table(_json(path) if path.is_file() else None)}{_END}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,8 +1,8 @@
 """The artifact: one converted model, what it was made from and how, and the verdict on its answers.
 
-artifacts/<variant>/model.onnx       the model file (or directory) that export.variants names
-                    artifact.json    the manifest: made from which hash, by which command, on which machine
-                    parity.json      the comparison with the reference; written after, also when it fails
+artifacts/<variant>/model.onnx      the model file (or directory) that export.variants names
+                    artifact.json   the manifest: made from which hash, by which command, where
+                    parity.json     the comparison with the reference, written also when it fails
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from export import comparison
+from export.comparison import Measured
 from export.variants import VARIANTS, Variant
-from train import manifest
+from train import errors, manifest
 from train.errors import ManifestError, ParityError
 
 MANIFEST = "artifact.json"
@@ -28,7 +29,7 @@ class Artifact:
     directory: Path
     variant: Variant
     sha256: str  # of artifact.json, and through it of the model
-    facts: dict[str, Any]
+    facts: dict[str, Any]  # artifact.json as it is
 
     @property
     def model(self) -> Path:
@@ -36,21 +37,23 @@ class Artifact:
 
 
 def load(directory: Path) -> Artifact:
-    """The artifact in `directory`, its files checked. Raises ManifestError."""
-    facts = manifest.read(directory, MANIFEST, _mend(directory), beside=(PARITY,))
-    if facts.get("variant") != directory.name or directory.name not in VARIANTS:  # or it would be judged by another's limits
+    """Return the artifact in `directory`, its files checked. Raises ManifestError."""
+    fix = _export_command(directory)
+    facts = manifest.read(directory, MANIFEST, fix, beside=(PARITY,))
+    # Under another variant's name it would be judged by that one's limits.
+    if facts.get("variant") != directory.name or directory.name not in VARIANTS:
         raise ManifestError(
             f"{directory} holds something else",
             expected=f"the variant {directory.name}, one of {', '.join(VARIANTS)}",
             found=str(facts.get("variant")),
             where=str(directory / MANIFEST),
-            fix=_mend(directory),
+            fix=fix,
         )
     return Artifact(directory, VARIANTS[facts["variant"]], manifest.sha256(directory / MANIFEST), facts)
 
 
 def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
-    """The artifact's parity record, if it passed for exactly this artifact and this bundle.
+    """Return parity.json, if the artifact passed: exactly this artifact, for exactly this bundle.
 
     The verdict is judged again from the counts, with today's limits. Raises ParityError.
     """
@@ -59,15 +62,15 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
         raise _refusal(artifact, "a parity verdict", "no parity.json")
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        failures = comparison.judge_artifact(record, artifact.variant)
+        failures = comparison.judge_artifact(Measured.from_json(record), artifact.variant)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
-    meant = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}
-    for what, expected in meant.items():
-        if record.get(what) != expected:
-            raise _refusal(artifact, f"a verdict for {what} {expected[:12]}", f"one for {str(record.get(what))[:12]}")
+    subject = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}
+    for name, expected in subject.items():
+        if record.get(name) != expected:
+            raise _refusal(artifact, f"a verdict for {name} {expected[:12]}", f"one for {str(record.get(name))[:12]}")
     if failures:
-        raise _refusal(artifact, "parity within the limits", "; ".join(str(failure) for failure in failures))
+        raise _refusal(artifact, "parity within the limits", "; ".join(map(str, failures)))
     return record
 
 
@@ -77,12 +80,15 @@ def _refusal(artifact: Artifact, expected: str, found: str) -> ParityError:
         expected=expected,
         found=found,
         where=str(artifact.directory / PARITY),
-        fix=_mend(artifact.directory),
+        fix=_export_command(artifact.directory),
     )
 
 
 def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
-    """Every artifact of a run, in the table's order. Raises when there is none, or one lacks a passing verdict."""
+    """Return every artifact of a run, in the table's order.
+
+    Raises ManifestError when there is none, ParityError when one lacks a passing verdict.
+    """
     directories = [run / "artifacts" / name for name in VARIANTS if (run / "artifacts" / name / MANIFEST).is_file()]
     if not directories:
         raise ManifestError(
@@ -90,7 +96,7 @@ def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
             expected="at least one converted model",
             found="none",
             where=str(run / "artifacts"),
-            fix=f"make export RUN={run}",
+            fix=errors.command("export", run),
         )
     artifacts = [load(directory) for directory in directories]
     for artifact in artifacts:
@@ -99,7 +105,7 @@ def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
 
 
 def exported(run: Path) -> list[str]:
-    """The variants that the run's last complete export made. Raises ManifestError when there was none."""
+    """Return the variants of the run's last complete export. Raises ManifestError without one."""
     path = run / "artifacts" / EXPORTED
     if not path.is_file():
         raise ManifestError(
@@ -107,17 +113,16 @@ def exported(run: Path) -> list[str]:
             expected=f"{EXPORTED}, written when every variant passed",
             found="no such file",
             where=str(path),
-            fix=f"make export RUN={run}",
+            fix=errors.command("export", run),
         )
     return list(json.loads(path.read_text("utf-8"))["variants"])
 
 
 def skipped(run: Path) -> dict[str, dict[str, str]]:
-    """Variant → {"reason", "fix"} of every variant this machine could not make."""
+    """Return variant → {"reason", "fix"} of every variant this machine could not make."""
     path = run / "artifacts" / SKIPPED
-    found: dict[str, dict[str, str]] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return found
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
 
 
-def _mend(directory: Path) -> str:
-    return f"make export RUN={directory.parent.parent}"
+def _export_command(directory: Path) -> str:
+    return errors.command("export", directory.parent.parent)

@@ -1,7 +1,8 @@
-"""A BERT classifier as plain arrays: what every graph this project writes is written from.
+"""A BERT classifier as plain arrays, which every graph of this project is written from.
 
-`recognise` reads one out of a SavedModel; `canonical_graph` writes it as standard ONNX and reads it back; `fused_graph`
-writes it in ONNX Runtime's operators. Kernels are [in, out], biases [out], all float32.
+`recognise` reads one out of a SavedModel; `canonical_graph` writes it as standard ONNX and reads it
+back; `fused_graph` writes it in ONNX Runtime's operators. Kernels are [in, out], biases [out], all
+float32.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Bert:
-    """A BERT encoder with a head: on the pooled first token (a text, a pair of texts), or on every token (tagging)."""
+    """A BERT encoder with a head. classifier: on the pooled first token; tagger: on every token."""
 
     word_embeddings: Array  # [vocabulary, hidden]
     position_embeddings: Array  # [positions, hidden]
@@ -55,12 +56,12 @@ class Bert:
 
     @property
     def output_shape(self) -> list[str | int]:
-        """Of the logits; text names a dynamic dimension."""
+        """Shape of the logits; text names a dynamic dimension."""
         labels = int(self.classifier.bias.shape[0])
         return ["batch", labels] if self.pooler else ["batch", "sequence", labels]
 
     def first_token_only(self, layer: int) -> bool:
-        """Whether everything after the attention of this layer is needed for the first token only: the head reads no other."""
+        """Return whether the head reads only the first token of this layer's output."""
         return self.pooler is not None and layer == len(self.layers) - 1
 
     @property

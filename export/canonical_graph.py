@@ -1,9 +1,10 @@
-"""A Bert as standard ONNX (opset 17): no shape arithmetic, no constant that FP16 cannot hold. And back again.
+"""A Bert as standard ONNX (opset 17), without shape arithmetic or constants beyond FP16; and back.
 
-The file is the interchange: every later graph is written from the Bert that `read` finds in it, without TensorFlow.
+The file is the interchange: every later graph is written from the Bert that `read` finds in it,
+without TensorFlow.
 
-Where the head looks at the first token only, so does the last layer after its attention: exact, and for 6 layers about an
-eighth of the encoder's arithmetic.
+A head that reads the first token only lets the last layer compute only that one after its
+attention: exact, and for 6 layers about an eighth of the encoder's arithmetic less.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from onnx import numpy_helper
 from export.bert import Array, Bert, Dense, Layer, Norm
 from export.graph_writer import GraphWriter
 
-# Added to the scores of padding. exp(-10000) is 0 in FP32 and in FP16, and FP16 holds it (its least is -65504); -1e9
+# Added to the scores of padding. exp(−10000) is 0 in FP32 and in FP16, and FP16 holds −10000; −1e9
 # overflows there.
 MASKED = np.float32(-10000.0)
 
 
 def write(bert: Bert) -> onnx.ModelProto:
-    """The canonical graph. Initializers are named after Bert's fields, for `read`."""
+    """Write the canonical graph. Initializers are named after Bert's fields, for `read`."""
     graph = GraphWriter()
     hidden = _embeddings(graph, bert)
     mask = _additive_mask(graph)
@@ -57,7 +58,7 @@ def _embeddings(graph: GraphWriter, bert: Bert) -> str:
 
 
 def _additive_mask(graph: GraphWriter) -> str:
-    """[batch, 1, 1, sequence]: 0 where there is text, MASKED where there is padding."""
+    """Return [batch, 1, 1, sequence]: 0 at text, MASKED at padding."""
     mask = graph.op("Cast", "mask.float", "input_mask", to=onnx.TensorProto.FLOAT)
     padding = graph.op("Sub", "mask.padding", graph.constant("one", np.float32(1)), mask)
     scores = graph.op("Mul", "mask.scores", padding, graph.constant("masked", MASKED))
@@ -80,7 +81,7 @@ def _layer(graph: GraphWriter, bert: Bert, layer: Layer, at: str, hidden: str, m
 
 
 def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, query_from: str, hidden: str, mask: str) -> str:
-    """softmax(Q Kᵀ / √d + mask) V, heads side by side again: [batch, sequence, hidden]."""
+    """Return softmax(Q Kᵀ / √d + mask) V, heads side by side again: [batch, sequence, hidden]."""
     size = bert.hidden // bert.heads
     split = graph.integers(0, 0, bert.heads, size)  # 0: as in the input
     join = graph.integers(0, 0, bert.hidden)
@@ -99,7 +100,7 @@ def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, query_from
 
 
 def _dense(graph: GraphWriter, at: str, dense: Dense, source: str, weights: str = "") -> str:
-    """`weights`: what the initializers are named after, when not after the result."""
+    """Return source · kernel + bias; `weights` names the initializers, by default `at` does."""
     kernel, bias = (graph.constant(f"{weights or at}.{part}", getattr(dense, part)) for part in ("kernel", "bias"))
     return graph.op("Add", at, graph.op("MatMul", f"{at}.product", source, kernel), bias)
 
@@ -110,7 +111,7 @@ def _norm(graph: GraphWriter, at: str, norm: Norm, epsilon: float, source: str) 
 
 
 def _gelu(graph: GraphWriter, at: str, kind: str, x: str) -> str:
-    """x/2 (1 + erf(x/√2)), or with tanh(√(2/π) (x + 0.044715 x³)): Hendrycks and Gimpel 2016."""
+    """Return x/2 (1 + erf(x/√2)), or tanh(√(2/π) (x + 0.044715 x³)): Hendrycks, Gimpel 2016."""
 
     def scalar(name: str, value: float) -> str:
         return graph.constant(name, np.float32(value))
@@ -127,7 +128,7 @@ def _gelu(graph: GraphWriter, at: str, kind: str, x: str) -> str:
 
 
 def read(path: Path) -> Bert | None:
-    """The Bert in a file that `write` made; None when another writer made it."""
+    """Read the Bert out of a file that `write` made; None when another writer made it."""
     model = onnx.load(path)
     facts = {entry.key: entry.value for entry in model.metadata_props}
     if model.producer_name != "slipway" or "heads" not in facts:

@@ -1,38 +1,40 @@
-"""When parity fails: what it looks like. Sentences for a person; no verdict hangs on them.
+"""Sentences for a person about the fault that a failed parity looks like; no verdict hangs on them.
 
-Each looks for one known fault (a mask that is not read, labels in another order, …) and says nothing when it finds no clear sign.
+Each function looks for one known fault (a mask that is not read, labels in another order, …) and
+says nothing without a clear sign.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
-from export.comparison import Logits, Numbers
+from export.comparison import Invariance, Logits, Mask, Numbers
 from train.ragged import INPUTS, Feed, unpadded
 
 _CLEAR = 0.9  # share of the changed answers that a sentence has to explain
 _ROWS = 500  # looked at where all would take long
 
 
-def explain(reference: Logits, found: Logits, lengths: Numbers, names: list[str], limit: float) -> list[str]:
-    """What differs between the logits [rows, labels] of rows of `lengths` tokens; `limit`: the variant's own rounding."""
-    finite = np.isfinite(found).all(axis=1)
-    said = list(_not_finite(finite, lengths))
-    reference, found = reference[finite], found[finite]
-    changed = (reference.argmax(axis=1) != found.argmax(axis=1)).mean() if len(found) else 0.0
+def explain(reference: Logits, answers: Logits, lengths: Numbers, names: list[str], limit: float) -> list[str]:
+    """Describe how logits [rows, labels] differ, of rows of `lengths` tokens.
+
+    `limit`: the share of answers that the variant's rounding may change.
+    """
+    finite = np.isfinite(answers).all(axis=1)
+    sentences = list(_not_finite(finite, lengths))
+    reference, answers = reference[finite], answers[finite]
+    changed = (reference.argmax(axis=1) != answers.argmax(axis=1)).mean() if len(answers) else 0.0
     if changed > limit:
-        said += [*_constant(found), *_permuted_labels(reference, found, names), *_shuffled_rows(reference, found)]
-    return said
+        sentences += [*_constant(answers), *_permuted_labels(reference, answers, names), *_shuffled_rows(reference, answers)]
+    return sentences
 
 
-def _not_finite(finite: NDArray[np.bool_], lengths: Numbers) -> Iterator[str]:
+def _not_finite(finite: Mask, lengths: Numbers) -> Iterator[str]:
     if finite.all():
         return
     if finite.any() and lengths[~finite].min() > lengths[finite].max():
@@ -41,52 +43,52 @@ def _not_finite(finite: NDArray[np.bool_], lengths: Numbers) -> Iterator[str]:
         yield f"NaN or Inf in {(~finite).sum()} of {len(finite)} rows"
 
 
-def _constant(found: Logits) -> Iterator[str]:
-    if np.ptp(found, axis=0).max() < 1e-6 and len(found) > 1:
+def _constant(answers: Logits) -> Iterator[str]:
+    if np.ptp(answers, axis=0).max() < 1e-6 and len(answers) > 1:
         yield "the same logits for every text: the ids do not reach the answer"
 
 
-def _permuted_labels(reference: Logits, found: Logits, names: list[str]) -> Iterator[str]:
-    """The assignment of found columns to reference columns with the least difference, if it is another and explains the flips."""
+def _permuted_labels(reference: Logits, answers: Logits, names: list[str]) -> Iterator[str]:
+    """Match the answers' columns with the reference's; speak if another order explains flips."""
     some = np.linspace(0, len(reference) - 1, min(_ROWS, len(reference))).astype(int)
-    cost = np.abs(reference[some, :, None] - found[some, None, :]).mean(axis=0)
+    cost = np.abs(reference[some, :, None] - answers[some, None, :]).mean(axis=0)
     _, column = linear_sum_assignment(cost)
     moved = [i for i, j in enumerate(column) if i != j]
-    if moved and _explains(reference, found, found[:, column]):
+    if moved and _explains(reference, answers, answers[:, column]):
         where = ", ".join(f"{names[i]} is in the place of {names[column[i]]}" for i in moved)
         yield f"the labels are in another order: {where}"
 
 
-def _shuffled_rows(reference: Logits, found: Logits) -> Iterator[str]:
-    """Each reference row has a found row like it, only elsewhere."""
+def _shuffled_rows(reference: Logits, answers: Logits) -> Iterator[str]:
+    """Look for each reference row's logits among the answers, at another place."""
     some = np.linspace(0, len(reference) - 1, min(_ROWS, len(reference))).astype(int)
-    distance, nearest = KDTree(found).query(reference[some])
-    here = np.linalg.norm(reference[some] - found[some], axis=1)
+    distance, nearest = KDTree(answers).query(reference[some])
+    here = np.linalg.norm(reference[some] - answers[some], axis=1)
     if np.median(distance) < 0.01 * np.median(here) and (nearest != some).mean() > 0.5:
         yield "the rows are in another order: nearly every expected answer is there, at another place"
 
 
-def _explains(reference: Logits, found: Logits, fixed: Logits) -> bool:
+def _explains(reference: Logits, answers: Logits, fixed: Logits) -> bool:
     expected = reference.argmax(axis=1)
-    before, after = (found.argmax(axis=1) != expected).sum(), (fixed.argmax(axis=1) != expected).sum()
+    before, after = (answers.argmax(axis=1) != expected).sum(), (fixed.argmax(axis=1) != expected).sum()
     return bool(after <= (1 - _CLEAR) * before)
 
 
-def dependence(invariance: dict[str, Any], limit: float) -> list[str]:
-    """From `comparison.invariance`: on what else than its own text an answer depends, if by more than the (relative) `limit`."""
-    if invariance["relative"] <= limit:
+def dependence(invariance: Invariance, limit: float) -> list[str]:
+    """Name what an answer depends on besides its text, if by more than the (relative) `limit`."""
+    if invariance.relative <= limit:
         return []
     causes = {
         "padded": "the answer changes when the same text is padded longer: is input_mask read, and in every layer?"
-        " (Of an INT8 model it may be the one activation scale that a whole batch has.)",
-        "in a batch": "the answer changes with the neighbours in the batch (of an INT8 model: they share one activation scale)",
+        " (INT8: it may be the one activation scale that a whole batch has.)",
+        "in a batch": "the answer changes with the neighbours in the batch (INT8: they share one activation scale)",
     }
-    most = invariance["difference_max"]
-    return [causes[way] for way, found in invariance["ways"].items() if not found["difference"] < most / 2]
+    most = invariance.difference_max
+    return [causes[name] for name, way in invariance.ways.items() if not way.difference < most / 2]
 
 
 def swapped_inputs(infer: Callable[[Feed], Logits], feed: Feed, reference: Logits) -> list[str]:
-    """Feeds the inputs under each other's names, if only that gives the expected logits: `reference` [rows, labels]."""
+    """Exchange the inputs' names; speak if only that gives the `reference` [rows, labels]."""
 
     def difference(order: tuple[str, ...]) -> float:
         renamed = {name: feed[source] for name, source in zip(INPUTS, order, strict=True)}

@@ -1,12 +1,14 @@
-"""What a SavedModel's graph may not do: touch files, open connections, run Python. Reads the protobuf, runs nothing.
+"""Operations a SavedModel's graph may not have: files, connections, Python. Nothing is run.
 
-How the list was found: of all 1902 ops registered in TensorFlow 2.17.1 (`TF_GetAllOpList`, which also has those without a Python
-wrapper), every one with a string input or attribute named like a file, path, directory, address or Python token; then, by hand,
-those that carry no such name (readers, which take their files from a queue; snapshots; RPC). A test holds that each exists, and
-that each op with such a name is either here or known to be harmless, so that a new TensorFlow cannot add one unnoticed.
+How the list was made: of all 1902 ops registered in TensorFlow 2.17.1 (`TF_GetAllOpList`, which
+also has those without a Python wrapper), every one with a string input or attribute named like a
+file, path, directory, address or Python token; then, by hand, those that carry no such name
+(readers, which take their files from a queue; snapshots; RPC). A test holds that each exists, and
+that each op with such a name is either here or known to be harmless, so that a new TensorFlow
+cannot add one unnoticed.
 
-Some need no call to do harm: ReadFile and MatchingFiles are registered as stateless, so with a constant name they may be run
-while a graph is merely optimized, as tf2onnx does.
+Some need no call to do harm: ReadFile and MatchingFiles are registered as stateless, so with a
+constant name they may be run while a graph is merely optimized, as tf2onnx does.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _FILES = """
     DebugIdentity DebugIdentityV2 DebugIdentityV3 DebugNanCount DebugNumericSummary DumpTensor
     CalibrationStatisticsSaver InitializeTRTResource SerializeTRTResource FileSystemSetConfiguration
 """
-# Of a checkpoint: allowed in the two functions that the SaverDef names, and nowhere else.
+# A checkpoint's: allowed in the two functions that the SaverDef names, and nowhere else.
 _CHECKPOINT = "Save SaveSlices SaveV2 MergeV2Checkpoints Restore RestoreSlice RestoreV2 DTensorRestoreV2"
 _PYTHON = "PyFunc PyFuncStateless EagerPyFunc"
 _CONNECTIONS = """
@@ -44,11 +46,12 @@ FORBIDDEN = {  # op → what it is
     **dict.fromkeys(_PYTHON.split(), "a call into Python"),
     **dict.fromkeys(_CONNECTIONS.split(), "a connection"),
 }
-_CONSOLE = {b"", b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"}  # PrintV2; also takes file://path
+# Where PrintV2 may write; it also takes file://path.
+_CONSOLE = {b"", b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"}
 
 
-def found_in(graph: Any) -> Iterator[str]:
-    """What a MetaGraphDef's graph and functions may not hold, one sentence each."""
+def forbidden_operations(graph: Any) -> Iterator[str]:
+    """Describe each operation that a MetaGraphDef's graph and functions may not hold."""
     own = _saver_functions(graph)
     places = [("the graph", "", graph.graph_def.node)]
     places += [(f"function {f.signature.name}", f.signature.name, f.node_def) for f in graph.graph_def.library.function]
@@ -56,27 +59,29 @@ def found_in(graph: Any) -> Iterator[str]:
         for node in nodes:
             if node.op in FORBIDDEN and not (node.op in CHECKPOINT and function in own):
                 yield f"{node.op}, {FORBIDDEN[node.op]}: node {node.name} of {place}"
-            elif node.op == "PrintV2" and (node.attr["output_stream"].placeholder or node.attr["output_stream"].s not in _CONSOLE):
-                yield f"PrintV2 into {node.attr['output_stream'].s.decode(errors='replace')}: node {node.name} of {place}"
+            stream = node.attr["output_stream"] if node.op == "PrintV2" else None
+            if stream is not None and (stream.placeholder or stream.s not in _CONSOLE):
+                yield f"PrintV2 into {stream.s.decode(errors='replace')}: node {node.name} of {place}"
 
 
 def _saver_functions(graph: Any) -> set[str]:
-    """The functions that save and restore the checkpoint, as far as nothing but the SaverDef leads to them.
+    """Name the functions that save and restore the checkpoint, if the SaverDef alone leads to them.
 
-    Names are not trusted: a function counts when it is mentioned once in the whole meta graph, by a node that the SaverDef names
-    and that no other node, signature, or initialisation mentions.
+    Names are not trusted: a function counts when it is mentioned once in the whole meta graph, by a
+    node that the SaverDef names and that no other node, signature, or initialisation mentions.
     """
     saver, nodes = graph.saver_def, graph.graph_def.node
     named = {_node(saver.save_tensor_name), _node(saver.restore_op_name)} - {""}
     named -= {_node(name) for node in nodes for name in node.input} | set(_entries(graph))
     mentioned = Counter(_mentioned(graph))
     called = {name for node in nodes if node.name in named for name in _functions(node.attr)}
-    exchangeable = {function.signature.name for function in graph.graph_def.library.function if "api_implements" in function.attr}
+    library = graph.graph_def.library.function
+    exchangeable = {function.signature.name for function in library if "api_implements" in function.attr}
     return {name for name in called - exchangeable if mentioned[name] == 1}
 
 
 def _mentioned(graph: Any) -> Iterator[str]:
-    """Every mention of a function, once for each."""
+    """Yield the function of every mention, as often as it is mentioned."""
     library = graph.graph_def.library
     for nodes in (graph.graph_def.node, *(function.node_def for function in library.function)):
         for node in nodes:
@@ -91,7 +96,7 @@ def _mentioned(graph: Any) -> Iterator[str]:
 
 
 def _functions(attributes: Any) -> Iterator[str]:
-    """Functions that attributes name: as such, as arguments of such, and as plain strings (forward and backward functions)."""
+    """Yield functions that attributes name: as such, as arguments, and as strings (gradients)."""
     for value in attributes.values():
         for function in (value.func, *value.list.func):
             yield function.name
@@ -100,7 +105,7 @@ def _functions(attributes: Any) -> Iterator[str]:
 
 
 def _entries(graph: Any) -> Iterator[str]:
-    """Nodes that a signature or the initialisation leads to."""
+    """Yield the nodes that a signature or the initialisation leads to."""
     for signature in graph.signature_def.values():
         tensors: Iterable[Any] = (*signature.inputs.values(), *signature.outputs.values())
         yield from (_node(tensor.name) for tensor in tensors)
@@ -109,5 +114,5 @@ def _entries(graph: Any) -> Iterator[str]:
 
 
 def _node(tensor: str) -> str:
-    """Name of the node that makes a tensor: "name:0", or "^name" where only the order counts."""
+    """Return the node that makes a tensor: "name:0", or "^name" where only the order counts."""
     return tensor.removeprefix("^").partition(":")[0]

@@ -1,8 +1,9 @@
-"""onnx_fp32 → onnx_fp16: converted by type, values out of FP16's range kept in FP32, and repaired when the gate refuses it.
+"""onnx_fp32 → onnx_fp16: by type, overflowing nodes in FP32, repaired when the gate refuses it.
 
-Two things can go wrong, and are looked for in this order. A value may not fit (FP16 ends at 65,504): the FP32 graph is
-run on golden rows with every tensor watched, which finds it also on a CPU, whose FP16 is partly computed in FP32. Or
-rounding changes answers: then the rows that the gate found changed drive a search for the fewest nodes to keep.
+Two things can go wrong, and are looked for in this order. A value may not fit (FP16 ends at
+65,504): the FP32 graph is run on golden rows with every tensor watched, which finds it also on a
+CPU, whose FP16 is partly computed in FP32. Or rounding changes answers: then the rows that the gate
+found changed drive a search for the fewest nodes to keep.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,9 +18,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from export import comparison, half, repair, runner
-from export.runner import Session
+from export import comparison, half
+from export.comparison import Failure
+from export.repair import smallest_set
+from export.session import Session, open_onnx
 from export.variants import Variant
+from train import errors
 from train.bundle import Golden
 from train.errors import ConversionError
 from train.ragged import Ragged, infer_rows
@@ -32,12 +35,12 @@ _WATCH = ".most"
 
 
 def convert(source: Path, target: Path, golden: Golden) -> str:
-    """Write the FP16 graph; returns how it was made."""
+    """Write the FP16 graph; return how it was made."""
     return _write(source, target, _out_of_range(source, golden, target.parent), frozenset())
 
 
 def repaired(source: Path, target: Path, golden: Golden, variant: Variant, changed: NDArray[np.int64]) -> str:
-    """Write it with the fewest more nodes in FP32 that bring back the answers to the rows `changed`; returns how.
+    """Keep the fewest more nodes in FP32 that bring back the answers to `changed`; return how.
 
     Raises ConversionError when not even all nodes in FP32 do.
     """
@@ -47,18 +50,18 @@ def repaired(source: Path, target: Path, golden: Golden, variant: Variant, chang
 
     def passes(kept: frozenset[str]) -> bool:
         onnx.save(half.convert(model, out_of_range | kept), target)
-        with runner.open_onnx(target, providers=variant.providers) as session:
+        with open_onnx(target, providers=variant.providers) as session:
             # The changed rows first: most tries fail on them, and all rows take long.
             return not _flipped(session, guilty) and not _failures(session, golden, variant)
 
-    kept = repair.smallest_set([name for name in half.convertible(model) if name not in out_of_range], passes)
+    kept = smallest_set([name for name in half.convertible(model) if name not in out_of_range], passes)
     if kept is None:
         raise ConversionError(
             "no set of nodes kept in FP32 gives the same answers",
             expected="the FP32 answers when every node is kept",
             found="others",
             where=str(source),
-            fix="make export, to convert onnx_fp32 anew",
+            fix=f"convert onnx_fp32 anew: {errors.command('export', source.parents[2])}",
         )
     return _write(source, target, out_of_range, kept)
 
@@ -70,8 +73,8 @@ def _flipped(session: Session, golden: Golden) -> bool:
     return bool((logits.argmax(axis=1) != golden.logits.argmax(axis=1))[golden.asked].any())
 
 
-def _failures(session: Session, golden: Golden, variant: Variant) -> list[dict[str, Any]]:
-    """As the gate judges answers."""
+def _failures(session: Session, golden: Golden, variant: Variant) -> list[Failure]:
+    """Judge all answers as the gate does."""
     asked, names = golden.asked, [str(label) for label in range(golden.logits.shape[1])]
     logits = infer_rows(session.infer, golden.ids, _BATCH)
     measured = comparison.compare(golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], names)
@@ -97,9 +100,10 @@ def _out_of_range(source: Path, golden: Golden, scratch: Path) -> frozenset[str]
 
 
 def overflowing(source: Path, rows: Ragged, scratch: Path) -> frozenset[str]:
-    """Names of the nodes that make or read a value beyond half of FP16's range, on these rows.
+    """Name the nodes that make or read a value beyond half of FP16's range, on these rows.
 
-    Writes the graph to `scratch` once more, with the largest magnitude of every tensor as an output.
+    Writes the graph to `scratch` once more, with the largest magnitude of every tensor as an
+    output.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         path = Path(directory) / "watched.onnx"
@@ -119,7 +123,7 @@ def overflowing(source: Path, rows: Ragged, scratch: Path) -> frozenset[str]:
 
 
 def _write_watched(source: Path, target: Path) -> dict[str, set[str]]:
-    """Returns node → the tensors it reads and makes, of the graph as it was."""
+    """Write the watched graph; return node → the tensors it reads and makes in the source."""
     model = onnx.load(source)
     nodes = {node.name: {*node.input, *node.output} for node in model.graph.node}
     tensors = sorted(half.made_floats(model))

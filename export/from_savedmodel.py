@@ -1,4 +1,4 @@
-"""SavedModel → onnx_fp32: through tf2onnx, then rewritten as the canonical encoder when it is recognised as one."""
+"""SavedModel → onnx_fp32: by tf2onnx, then rewritten as the canonical encoder where recognised."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from export import canonical_graph, recognise, runner, tensorflow_graph
+from export import canonical_graph, recognise, tensorflow_graph
 from export.bert import Bert
+from export.session import open_onnx
+from train import errors
 from train.errors import ConversionError
 from train.ragged import Ragged, unpadded
 
 _PROBE_LENGTHS = (3, 9, 16, 24)  # tokens
-_SELF_CHECK = 1e-3  # max |Δlogit| between tf2onnx's graph and the canonical one ÷ the logits' deviation, on a handful of rows
+# Max |Δlogit| between tf2onnx's graph and the canonical one ÷ the logits' deviation, on a handful
+# of rows.
+_SELF_CHECK = 1e-3
 
 
 def convert(saved_model: Path, raw: Path, target: Path) -> str:
-    """Write tf2onnx's graph to `raw` and the graph of record to `target`; returns how the latter was made."""
+    """Write tf2onnx's graph to `raw`, the graph of record to `target`; return how it was made.
+
+    Raises ConversionError.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         _run_tensorflow(saved_model, Path(scratch))
         (Path(scratch) / tensorflow_graph.GRAPH).rename(raw)
@@ -43,25 +50,25 @@ def convert(saved_model: Path, raw: Path, target: Path) -> str:
 
 
 def _run_tensorflow(saved_model: Path, target: Path) -> None:
-    """As a process of its own, so that TensorFlow's memory is given back."""
+    """Run TensorFlow as its own process, so that memory is given back. Raises ConversionError."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "export.tensorflow_graph", str(saved_model), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if (target / tensorflow_graph.FAILURE).is_file():
         raise ConversionError(**json.loads((target / tensorflow_graph.FAILURE).read_text("utf-8")))
     if done.returncode != 0:
+        tail = "\n    ".join(done.stderr.splitlines()[-8:])
         raise ConversionError(
             "tf2onnx could not convert the SavedModel",
             expected="an ONNX file",
-            found="\n    ".join(done.stderr.splitlines()[-8:])
-            or f"exit status {done.returncode} (-9: killed, for want of memory?)",
+            found=tail or f"exit status {done.returncode} (-9: killed, for want of memory?)",
             where=str(saved_model),
-            fix="make train, or look at the message of tf2onnx above",
+            fix=f"look at the message of tf2onnx above, or {errors.command('train', saved_model.parents[1])}",
         )
 
 
 def optimize(source: Path, target: Path) -> None:
-    """ONNX Runtime's own fusions, for a graph that is not the canonical encoder."""
+    """Write the graph with ONNX Runtime's own fusions, where it is not the canonical encoder."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
@@ -76,14 +83,18 @@ def _generic(raw: Path, target: Path, reason: str) -> str:
 
 
 def _difference(left: Path, right: Path, bert: Bert) -> float:
-    """Max |Δlogit| of two files on random pairs of unequal length, in deviations of the logits; infinite when one does not run."""
+    """Return max |Δlogit| of two files on random pairs, in standard deviations of the logits.
+
+    Infinite when one does not run.
+    """
     random = np.random.default_rng(0)
     lengths = [min(length, len(bert.position_embeddings)) for length in _PROBE_LENGTHS]
     types = [(np.arange(length) > length // 2) * (len(bert.type_embeddings) - 1) for length in lengths]
     feed = Ragged.of([random.integers(1, len(bert.word_embeddings), length) for length in lengths], types).padded()
     try:
-        with runner.open_onnx(left) as a, runner.open_onnx(right) as b:
-            one, other = unpadded(a.infer(feed), feed), unpadded(b.infer(feed), feed)
+        with open_onnx(left) as a, open_onnx(right) as b:
+            expected, logits = unpadded(a.infer(feed), feed), unpadded(b.infer(feed), feed)
     except Exception:  # ONNX Runtime's own; the generic path then says what is wrong
         return float("inf")
-    return float(np.abs(one - other).max() / (one.std() or 1)) if one.shape == other.shape else float("inf")
+    same_shape = expected.shape == logits.shape
+    return float(np.abs(expected - logits).max() / (expected.std() or 1)) if same_shape else float("inf")

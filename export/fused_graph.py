@@ -1,8 +1,8 @@
-"""A Bert in ONNX Runtime's fused operators (domain com.microsoft), written directly instead of searched for by pattern.
+"""A Bert in ONNX Runtime's fused operators (domain com.microsoft), written, not searched for.
 
-For L layers: 1 EmbedLayerNormalization, L Attention, 2L SkipLayerNormalization, L BiasGelu or FastGelu.
-
-The graph computes in the type of the Bert's arrays: one of `half.bert` gives a graph in FP16, its logits still FP32.
+For L layers: 1 EmbedLayerNormalization, L Attention, 2L SkipLayerNormalization, L BiasGelu or
+FastGelu. The graph computes in the type of the Bert's arrays: `half.bert` gives a graph in FP16,
+its logits still FP32.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from export.token_layout import Layout, Padded
 
 
 def write(bert: Bert, layout: Layout | None = None) -> onnx.ModelProto:
-    """Padded rows and any mask, unless another `layout` is given."""
+    """Write the fused graph, for padded rows and any mask unless another `layout` is given."""
     graph, layout = GraphWriter(), layout or Padded()
-    hidden, where = layout.enter(graph, _embeddings(graph, bert, layout.counts), "embeddings.1")
+    hidden, masks = layout.enter(graph, _embeddings(graph, bert, layout.counts), "embeddings.1")
     for number, layer in enumerate(bert.layers):
         at = f"layers.{number}"
-        attended = _attention(graph, bert, layer, at, layout, hidden, where)
+        attended = _attention(graph, bert, layer, at, layout, hidden, masks)
         if bert.first_token_only(number):
-            attended = layout.first_tokens(graph, f"{at}.attended.first", attended, where)
-            hidden = layout.first_tokens(graph, f"{at}.hidden.first", hidden, where)
+            attended = layout.first_tokens(graph, f"{at}.attended.first", attended, masks)
+            hidden = layout.first_tokens(graph, f"{at}.hidden.first", hidden, masks)
         hidden = _after_attention(graph, bert, layer, at, attended, hidden)
     if bert.pooler is None:
-        hidden = layout.leave(graph, hidden, where)
+        hidden = layout.leave(graph, hidden, masks)
     half = bert.word_embeddings.dtype == np.float16
     logits = _head(graph, bert, hidden, "logits.half" if half else "logits")
     if half:
@@ -39,7 +39,7 @@ def write(bert: Bert, layout: Layout | None = None) -> onnx.ModelProto:
 
 
 def _embeddings(graph: GraphWriter, bert: Bert, counts: bool) -> str:
-    """[batch, sequence, hidden]; with `counts` the second output is each row's tokens, [batch]."""
+    """Return [batch, sequence, hidden]; with `counts` also the rows' tokens, [batch]."""
     constant, norm = graph.constant, bert.embeddings_norm
     return graph.op(
         "EmbedLayerNormalization",
@@ -69,7 +69,7 @@ def _head(graph: GraphWriter, bert: Bert, hidden: str, name: str) -> str:
 
 
 def expected_operators(layers: int, gelu: str) -> dict[str, int]:
-    """How often each fused operator has to be in the graph."""
+    """Return how often each fused operator has to be in the graph."""
     return {
         "EmbedLayerNormalization": 1,
         "Attention": layers,
@@ -78,7 +78,7 @@ def expected_operators(layers: int, gelu: str) -> dict[str, int]:
     }
 
 
-def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, layout: Layout, hidden: str, where: Sequence[str]) -> str:
+def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, layout: Layout, hidden: str, masks: Sequence[str]) -> str:
     parts = (layer.query, layer.key, layer.value)
     return graph.op(
         layout.attention,
@@ -86,7 +86,7 @@ def _attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, layout: La
         hidden,
         graph.constant(f"{at}.attention.kernel", np.concatenate([part.kernel for part in parts], axis=1)),
         graph.constant(f"{at}.attention.bias", np.concatenate([part.bias for part in parts])),
-        *where,
+        *masks,
         domain=MICROSOFT,
         num_heads=bert.heads,
         **layout.attributes,
@@ -106,7 +106,7 @@ def _after_attention(graph: GraphWriter, bert: Bert, layer: Layer, at: str, atte
 
 
 def _add_norm(graph: GraphWriter, bert: Bert, at: str, dense: Dense, norm: Norm, source: str, residual: str) -> str:
-    """LayerNorm(source · kernel + bias + residual)."""
+    """Return LayerNorm(source · kernel + bias + residual)."""
     return graph.op(
         "SkipLayerNormalization",
         f"{at}.norm",

@@ -1,4 +1,4 @@
-"""The NVIDIA GPU that this process would use, asked of the driver itself, so that no framework has to be loaded to know."""
+"""The NVIDIA GPU that this process would use, asked of its driver without any framework."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Gpu:
 
 
 def current() -> Gpu:
-    """The first visible GPU. Raises ToolError, which says in `found` what is not there."""
+    """Return the first visible GPU. Raises ToolError, whose `found` says what is not there."""
     try:
         cuda = ctypes.CDLL(_DRIVER)
     except OSError:
@@ -39,10 +39,19 @@ def current() -> Gpu:
     return Gpu(name.value.decode(), ".".join(map(str, capability)), driver_version(text))
 
 
+def absent() -> list[str]:
+    """Return what keeps this process from using a GPU; empty when there is one."""
+    try:
+        current()
+    except ToolError as error:
+        return [error.found]
+    return []
+
+
 def driver_version(text: str) -> str:
-    """The driver's version out of /proc/driver/nvidia/version; "unknown" where there is none."""
-    found = re.search(r"Kernel Module\D*?(?:x86_64|aarch64)?\s+(\d+\.\d+(?:\.\d+)?)\b", text)
-    return found[1] if found else "unknown"
+    """Read the driver's version out of /proc/driver/nvidia/version; "unknown" where it is not."""
+    version = re.search(r"Kernel Module\D*?(?:x86_64|aarch64)?\s+(\d+\.\d+(?:\.\d+)?)\b", text)
+    return version[1] if version else "unknown"
 
 
 def _nothing(found: str) -> ToolError:

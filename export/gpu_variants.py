@@ -1,8 +1,9 @@
-"""Variants for ONNX Runtime on an NVIDIA GPU: fused in FP16, and without padding. The limits and the gate are the export's.
+"""Variants for ONNX Runtime on an NVIDIA GPU, fused in FP16 and without padding; the same gate.
 
-They are no rows of `export.variants`: a machine without a GPU could only skip them, in every export and every table of it.
-`benchmarks.gpu.engines` makes, compares and measures them: which form of the mask is faster, FUSED's lengths or STARTS'
-lengths and starts, depends on the GPU and on ONNX Runtime's version.
+They are not in `export.variants`: a machine without a GPU could only skip them, in every export and
+every table of it. `benchmarks.gpu.engines` makes, compares and measures them: which form of the
+mask is faster, FUSED's lengths or STARTS' lengths and starts, depends on the GPU and on ONNX
+Runtime's version.
 """
 
 from __future__ import annotations
@@ -26,5 +27,5 @@ WHY_NOT_ON_CPU = "ONNX Runtime has no CPU kernel for RemovePadding and PackedAtt
 
 
 def write(variant: Variant, halved: Bert) -> onnx.ModelProto:
-    """One of LAYOUTS; `halved` is `half.bert` of the Bert, made once for all of them."""
+    """Write one of LAYOUTS; `halved` is `half.bert` of the Bert, made once for all of them."""
     return fused_graph.write(halved, LAYOUTS[variant])

@@ -22,14 +22,14 @@ class GraphWriter:
         self._initializers: dict[str, onnx.TensorProto] = {}
 
     def constant(self, name: str, value: Any) -> str:
-        """An initializer; the same name twice has to be the same value. Raises ValueError."""
+        """Add an initializer. Raises ValueError when a name comes again with another value."""
         tensor = numpy_helper.from_array(np.array(value, order="C"), name)
         if self._initializers.setdefault(name, tensor) != tensor:
             raise ValueError(f"initializer {name} would have two values")
         return name
 
     def integers(self, *values: int) -> str:
-        """An int64 vector, as Reshape, Slice and Squeeze take their shapes and axes."""
+        """Add an int64 vector, as Reshape, Slice and Squeeze take their shapes and axes."""
         return self.constant("integers_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     def op(self, kind: str, name: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> str:
@@ -38,7 +38,7 @@ class GraphWriter:
         return names[0]
 
     def model(self, output: str, shape: list[str | int], facts: dict[str, str]) -> onnx.ModelProto:
-        """The model with the bundle's inputs and `output` as float32 of `shape`; `facts` become metadata_props."""
+        """Return the model: the bundle's inputs, `output` as float32, `facts` as metadata_props."""
         inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "sequence"]) for name in INPUTS]
         result = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
         graph = helper.make_graph(self._nodes, "bert_classifier", inputs, [result], list(self._initializers.values()))

@@ -1,9 +1,10 @@
-"""FP32 graph → FP16 graph, the precision written into it by type, so that any runtime, strongly typed or not, obeys it.
+"""FP32 graph → FP16 graph, the precision written into it by type, so that every runtime obeys it.
 
-Nodes whose arithmetic overflows or loses too much in FP16 stay in FP32, with casts around them: LayerNorm (its variance is a
-mean of squares) whole or in parts, Softmax, what reads a constant too small for FP16 (an epsilon), and whatever a repair
-adds. Token ids, shapes and the logits keep their types. A constant that FP16 cannot hold, such as a mask of −1e9 or −inf,
-becomes the largest it can; the gate says whether the answers bear it.
+Nodes whose arithmetic overflows or loses too much in FP16 stay in FP32, with casts around them:
+LayerNorm (its variance is a mean of squares) whole or in parts, Softmax, nodes that read a constant
+too small for FP16 (an epsilon), and those that a repair adds. Token ids, shapes and the logits keep
+their types. A constant that FP16 cannot hold, such as a mask of −1e9 or −inf, becomes the largest
+it can; the gate says whether the answers bear it.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ _HALF, _FULL = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
 def convertible(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that `convert` would compute in FP16, in the graph's order: what a repair chooses from."""
+    """Name the nodes that `convert` would compute in FP16, in order: a repair chooses from them."""
     floats = _float_tensors(model)
     return [node.name for node in model.graph.node if node.op_type not in ALWAYS_FP32 and floats & set(node.output)]
 
 
 def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelProto:
-    """A copy of an FP32 model in FP16, its outputs still FP32; the nodes named in `keep` compute in FP32 too."""
+    """Copy an FP32 model in FP16, its outputs and the nodes named in `keep` still in FP32.
+
+    Raises ConversionError for operators whose types do not follow from their inputs.
+    """
     outputs = {output.name: f"{output.name}.inner" for output in model.graph.output}
     writer = _HalfWriter(model)
     tiny = _too_small(model)
@@ -60,7 +64,7 @@ def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelP
 
 
 def bert(full: Bert) -> Bert:
-    """The same Bert with FP16 arrays, clamped to FP16's range, for a writer that computes in the type of the arrays."""
+    """Return the same Bert with FP16 arrays, clamped, for writers that compute in their type."""
 
     def halved(value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -72,18 +76,18 @@ def bert(full: Bert) -> Bert:
             return dataclasses.replace(value, **fields)
         return value
 
-    found: Bert = halved(full)
-    return found
+    result: Bert = halved(full)
+    return result
 
 
 def clamped(model: onnx.ModelProto) -> list[str]:
-    """Names of the constants that `convert` brings into FP16's range."""
+    """Name the constants that `convert` brings into FP16's range."""
     floats = (tensor for tensor in model.graph.initializer if tensor.data_type == _FULL)
     return [tensor.name for tensor in floats if np.abs(numpy_helper.to_array(tensor)).max(initial=0) > LARGEST]
 
 
 class _HalfWriter:
-    """Collects nodes with their inputs cast to the type they compute in; a cast is written once for all its readers."""
+    """Collects nodes, their inputs cast to the type they compute in, once for all readers."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -94,15 +98,15 @@ class _HalfWriter:
         self._casts: dict[tuple[str, int], str] = {}
 
     def add(self, node: onnx.NodeProto, wanted: int) -> None:
-        made = self._floats & set(node.output)
-        self._types.update(dict.fromkeys(made, wanted))
-        if made and node.op_type == "Cast":  # makes floats out of integers: of the wanted type, then
+        floats = self._floats & set(node.output)
+        self._types.update(dict.fromkeys(floats, wanted))
+        if floats and node.op_type == "Cast":  # makes floats out of integers: of the wanted type, then
             node.attribute[0].i = wanted
-        node.input[:] = [self._typed(name, wanted if made else _FULL) for name in node.input]
+        node.input[:] = [self._typed(name, wanted if floats else _FULL) for name in node.input]
         self.nodes.append(node)
 
     def _typed(self, name: str, wanted: int) -> str:
-        """`name` in the wanted type: itself, a converted initializer, or behind a cast."""
+        """Return `name` in the wanted type: itself, a converted initializer, or behind a cast."""
         if name in self._source:
             return self._initializer(self._source[name], wanted if name in self._floats else _FULL)
         if name not in self._floats or self._types[name] == wanted:
@@ -114,7 +118,7 @@ class _HalfWriter:
         return self._casts[name, wanted]
 
     def _initializer(self, tensor: onnx.TensorProto, wanted: int) -> str:
-        """In FP16 under a name of its own, since a node kept in FP32 may read it as it is."""
+        """Add it; in FP16 under its own name, since a node kept in FP32 may read it as it is."""
         name = f"{tensor.name}.fp16" if wanted == _HALF else tensor.name
         if name not in self.initializers:
             values = numpy_helper.to_array(tensor)
@@ -124,23 +128,23 @@ class _HalfWriter:
 
 
 def _too_small(model: onnx.ModelProto) -> set[str]:
-    """Scalars that would be 0 or lose digits in FP16. Weights near 0 may: they are added to larger ones."""
-    scalars = (one for one in model.graph.initializer if one.data_type == _FULL and int(np.prod(one.dims)) == 1)
-    return {one.name for one in scalars if 0 < abs(numpy_helper.to_array(one).reshape(-1)[0]) < LEAST}
+    """Name scalars too small for FP16. Weights may be: they are added to larger ones."""
+    tensors = (tensor for tensor in model.graph.initializer if tensor.data_type == _FULL and int(np.prod(tensor.dims)) == 1)
+    return {tensor.name for tensor in tensors if 0 < abs(numpy_helper.to_array(tensor).reshape(-1)[0]) < LEAST}
 
 
 def made_floats(model: onnx.ModelProto) -> set[str]:
-    """The FP32 tensors that nodes make, by ONNX's own inference."""
+    """Name the FP32 tensors that nodes make, by ONNX's own inference."""
     inferred = onnx.shape_inference.infer_shapes(_without_weights(model), strict_mode=True)
     values = [*inferred.graph.value_info, *inferred.graph.output]
     return {value.name for value in values if value.type.tensor_type.elem_type == _FULL}
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with its float initializers as inputs: inference would copy gigabytes."""
-    graph, weights = model.graph, [one for one in model.graph.initializer if one.data_type == _FULL]
-    inputs = [helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in weights]
-    others = [one for one in graph.initializer if one.data_type != _FULL]
+    """Return the graph with its float initializers as inputs: inference would copy gigabytes."""
+    graph, weights = model.graph, [tensor for tensor in model.graph.initializer if tensor.data_type == _FULL]
+    inputs = [helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in weights]
+    others = [tensor for tensor in graph.initializer if tensor.data_type != _FULL]
     bare = helper.make_graph(graph.node, graph.name, [*graph.input, *inputs], graph.output, others)
     return helper.make_model(bare, opset_imports=model.opset_import, ir_version=model.ir_version)
 

@@ -13,15 +13,16 @@ from export.variants import VARIANTS
 from train import bundle, errors
 
 
-def main() -> int:
-    arguments = _parse()
+def parity() -> int:
+    arguments = _parse_parity()
     reference = bundle.load(arguments.run / "bundle")
-    record = gate.check(artifact.load(arguments.run / "artifacts" / arguments.variant), reference)
+    candidate = artifact.load(arguments.run / "artifacts" / arguments.variant)
+    record = gate.check(candidate, reference, bundle.load_golden(reference))
     table.show([record])
-    return 0 if record["passed"] else 1
+    return 0 if record.passed else 1
 
 
-def _parse() -> argparse.Namespace:
+def _parse_parity() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--variant", choices=sorted(VARIANTS), required=True)
@@ -29,4 +30,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(parity)

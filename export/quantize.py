@@ -1,7 +1,8 @@
 """ort_fp32 → ort_int8: dynamic quantization that does not saturate on CPUs without VNNI.
 
-There, u8 × s8 products are added in pairs into 16 bits (AVX2 vpmaddubsw) and overflow with 8-bit weights. Unsigned weights avoid
-that instruction: u8 × u8 is widened before it is added. One scale and zero point per output channel.
+There, u8 × s8 products are added in pairs into 16 bits (AVX2 vpmaddubsw) and overflow with 8-bit
+weights. Unsigned weights avoid that instruction: u8 × u8 is widened before it is added. One scale
+and zero point per output channel.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 
 def convert(source: Path, target: Path) -> str:
-    """Write the quantized graph; returns how. Embedding tables are quantized too: a quarter of the memory."""
+    """Write the quantized graph, embedding tables too: a quarter of the memory. Return how."""
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer warns once a call that it was not preprocessed
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         quantized = Path(scratch) / "model.onnx"
-        # The quantizer writes model-inferred.onnx beside what it reads, and leaves it there when it fails: not into an artifact.
+        # The quantizer writes model-inferred.onnx beside its input and leaves it when it fails: not
+        # into an artifact.
         beside = Path(shutil.copyfile(source, Path(scratch) / "source.onnx"))
         quantize_dynamic(
             beside,

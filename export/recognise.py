@@ -1,7 +1,7 @@
 """Read a Bert out of a SavedModel whose encoder has the TF Hub structure and names.
 
-The weights are read by variable name; what no variable holds (LayerNorm's epsilon, the kind of GELU, what the head reads) is read
-out of the graph that tf2onnx made of the same SavedModel.
+The weights are read by variable name; facts that no variable holds (LayerNorm's epsilon, the kind
+of GELU, the head's input) are read out of the graph that tf2onnx made of the same SavedModel.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class NotRecognised(ValueError):
     """The model is not a BERT in the TF Hub structure; the message says what is missing."""
 
 
-def bert(found: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
-    """The Bert with these variables, computed as in `graph`. Raises NotRecognised."""
-    prefix = next((name.removesuffix(_WORDS) for name in found if name.endswith(_WORDS)), "")
-    left = {name.removeprefix(prefix): value for name, value in found.items()}
+def bert(variables: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
+    """Return the Bert with these variables, computed as in `graph`. Raises NotRecognised."""
+    prefix = next((name.removesuffix(_WORDS) for name in variables if name.endswith(_WORDS)), "")
+    left = {name.removeprefix(prefix): value for name, value in variables.items()}
     try:
         return _bert(left, graph)
     except KeyError as error:
@@ -33,7 +33,7 @@ def bert(found: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
 
 
 def _bert(left: dict[str, Array], graph: onnx.GraphProto) -> Bert:
-    """Takes what it uses out of `left`, so that what remains is the head, or something no BERT has."""
+    """Build the Bert, taking its arrays out of `left`; the rest has to be the head."""
     count = len({name.split("/")[1] for name in left if name.startswith("transformer/layer_")})
     if not count:
         raise NotRecognised("no variables transformer/layer_N/...")
@@ -52,9 +52,10 @@ def _bert(left: dict[str, Array], graph: onnx.GraphProto) -> Bert:
 
 
 def _head(left: dict[str, Array], hidden: int) -> Dense:
-    """The one kernel [hidden, labels] and bias [labels] that are not the encoder's, whatever their names."""
+    """Return the kernel [hidden, labels] and bias [labels] that are left, whatever their names."""
     if sorted(value.ndim for value in left.values()) != [1, 2]:
-        raise NotRecognised(f"expected the kernel and bias of one dense head beside the encoder, found {sorted(left) or 'nothing'}")
+        rest = sorted(left) or "nothing"
+        raise NotRecognised(f"expected the kernel and bias of one dense head beside the encoder, found {rest}")
     bias, kernel = sorted(left.values(), key=lambda value: value.ndim)
     if kernel.shape != (hidden, len(bias)):
         raise NotRecognised(f"the head's kernel is {list(kernel.shape)}, its bias {list(bias.shape)}")
@@ -84,14 +85,14 @@ def _norm(left: dict[str, Array], name: str) -> Norm:
 
 
 def _epsilon(graph: onnx.GraphProto) -> float:
-    """LayerNorm's epsilon: the one small constant added before a square root, or the attribute of what Keras fuses it into."""
+    """Return LayerNorm's epsilon: the one constant under a square root, or an attribute."""
     scalars = {
         tensor.name: float(numpy_helper.to_array(tensor).reshape(-1)[0])
         for tensor in graph.initializer
         if np.prod(tensor.dims) == 1 and tensor.data_type == onnx.TensorProto.FLOAT
     }
     under_root = {node.input[0] for node in graph.node if node.op_type == "Sqrt"}
-    found = {
+    epsilons = {
         scalars[name]
         for node in graph.node
         if node.op_type == "Add" and node.output[0] in under_root
@@ -99,14 +100,14 @@ def _epsilon(graph: onnx.GraphProto) -> float:
         if name in scalars
     }
     fused = (node for node in graph.node if node.op_type in ("BatchNormalization", "LayerNormalization"))
-    found |= {attribute.f for node in fused for attribute in node.attribute if attribute.name == "epsilon"}
-    if len(found) != 1 or not 0 < min(found) <= _LARGEST_EPSILON:
-        raise NotRecognised(f"no single LayerNorm epsilon: {sorted(found)}")
-    return found.pop()
+    epsilons |= {attribute.f for node in fused for attribute in node.attribute if attribute.name == "epsilon"}
+    if len(epsilons) != 1 or not 0 < min(epsilons) <= _LARGEST_EPSILON:
+        raise NotRecognised(f"no single LayerNorm epsilon: {sorted(epsilons)}")
+    return epsilons.pop()
 
 
 def _gelu(graph: onnx.GraphProto, layers: int, tagger: bool) -> str:
-    """Exact GELU uses Erf, the approximate one Tanh in every layer; the pooler has a Tanh of its own."""
+    """Tell the kind of GELU by an Erf or a Tanh in every layer; the pooler has a Tanh too."""
     kinds = [node.op_type for node in graph.node]
     if kinds.count("Erf") >= layers:
         return "exact"

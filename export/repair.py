@@ -1,7 +1,8 @@
 """Closed-loop repair: the fewest nodes to keep in FP32 so that an FP16 graph passes the gate.
 
-Parity is the judge, not a tolerance per layer. `smallest_set` narrows the nodes down by delta debugging (Zeller and Hildebrandt
-2002): halves, then quarters, …, until no part of what is kept can be given up.
+Parity is the judge, not a tolerance per layer. `smallest_set` narrows the nodes down by delta
+debugging (Zeller and Hildebrandt 2002): halves, then quarters, …, until no part of what is kept can
+be given up.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 
 def smallest_set(nodes: Sequence[str], passes: Callable[[frozenset[str]], bool]) -> frozenset[str] | None:
-    """A subset of `nodes` that passes and from which no single tried part can be left out; None when even all of them fail.
+    """Return a subset of `nodes` that passes and needs every tried part; None when even all fail.
 
     Calls `passes` about 2 log₂(len(nodes)) times for each node that has to stay.
     """
@@ -34,7 +35,7 @@ def smallest_set(nodes: Sequence[str], passes: Callable[[frozenset[str]], bool])
 
 
 def _smaller(kept: list[str], chunks: list[list[str]], passes: Callable[[frozenset[str]], bool]) -> list[str] | None:
-    """The first chunk that passes alone, or else the first rest that passes without a chunk."""
+    """Return the first chunk that passes alone, or else the first rest without a chunk."""
     for chunk in chunks:
         if len(chunk) < len(kept) and passes(frozenset(chunk)):
             return chunk

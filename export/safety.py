@@ -1,7 +1,8 @@
-"""Models that are refused before anything loads them: those that reach outside of their own directory, or run code.
+"""Refusal of models that reach outside of their own directory or run code, before they are loaded.
 
-Only protobufs are parsed here; no model is loaded, run or optimized. What `train.manifest` guarantees (hashes, no links) is checked
-first by whoever loads a bundle or an artifact; this is about what a correctly sealed file may still say.
+Only protobufs are parsed here; no model is loaded, run or optimized. The guarantees of
+`train.manifest` (hashes, no links) are checked first by whoever loads a bundle or an artifact; this
+is about what a correctly sealed file may hold.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from export import forbidden_ops
+from export.forbidden_ops import forbidden_operations
 from train import manifest
 from train.errors import ConversionError
 
 _PARTS = re.compile(
     r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})"
-    r"|assets/.+|assets\.extra/.+|encoder\.json"  # the last one is ours: what train/build_hub_module.py made the module from
+    r"|assets/.+|assets\.extra/.+|encoder\.json"  # the last is ours: train/build_hub_module.py's record of its source
 )
 _CALLS = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1", "EXT2", "EXT4"}
 
 
 def check_saved_model(directory: Path) -> None:
-    """Raises ConversionError naming the file or the node when a SavedModel holds more than a model; ManifestError for links.
+    """Raise ConversionError when a SavedModel holds more than a model; ManifestError for links.
 
-    Refused are files that no SavedModel has, pickles (by content), Keras Lambda layers (Python bytecode), assets from elsewhere,
-    and graphs that touch files, open connections or call Python (`export.forbidden_ops`), whether a signature reaches them or not.
+    Refused are files that no SavedModel has, pickles (by content), Keras Lambda layers (Python
+    bytecode), assets from elsewhere, and graphs that touch files, open connections or call Python
+    (`forbidden_operations`), whether a signature reaches them or not.
     """
     files = manifest.files(directory)
     for name, path in files.items():
@@ -50,9 +52,10 @@ def check_saved_model(directory: Path) -> None:
 
 
 def check_onnx(path: Path) -> None:
-    """Raises ConversionError when an ONNX file is a link, unreadable, or leads to data outside of its own directory.
+    """Raise ConversionError when an ONNX file is a link, unreadable, or leads out of its directory.
 
-    Looked at is every tensor, wherever it hides: initializers, sparse ones, attributes, subgraphs, functions, training information.
+    Every tensor is looked at: initializers, sparse ones, attributes, subgraphs, functions, training
+    information.
     """
     if path.is_symlink():
         _refuse(path, "a file", f"a symbolic link to {path.readlink()}")
@@ -70,7 +73,7 @@ def check_onnx(path: Path) -> None:
 
 
 def _check_location(path: Path, tensor: str, location: str) -> None:
-    """The rules of the ONNX specification: a relative POSIX path below the model's directory. And no links on the way."""
+    """Refuse all but a relative POSIX path below the model (ONNX' own rule), without links."""
     expected = f"external data of {tensor} below {path.parent}"
     parts = PurePosixPath(location).parts
     if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\0" in location:
@@ -83,18 +86,18 @@ def _check_location(path: Path, tensor: str, location: str) -> None:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """A protobuf message and all those in it. Of a tensor nothing further: its fields may be gigabytes, and hold no message."""
+    """Yield a message and all those in it. A tensor has none, and may be gigabytes."""
     yield message
     if isinstance(message, onnx.TensorProto):
         return
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
-            for one in (value,) if hasattr(value, "ListFields") else value:
-                yield from _messages(one)
+            for inner in (value,) if hasattr(value, "ListFields") else value:
+                yield from _messages(inner)
 
 
 def _check_meta_graph(graph: Any, path: Path) -> None:
-    for sentence in forbidden_ops.found_in(graph):
+    for sentence in forbidden_operations(graph):
         _refuse(path, "a model that computes, and does nothing else", sentence)
     for asset in graph.asset_file_def:
         if asset.filename.startswith("/") or ".." in PurePosixPath(asset.filename).parts:
@@ -115,7 +118,7 @@ def _check_keras(metadata: list[str], path: Path) -> None:
 
 
 def _lambdas(config: Any) -> Iterator[str]:
-    """Names of the Lambda layers in a Keras configuration, at any depth."""
+    """Yield the names of the Lambda layers in a Keras configuration, at any depth."""
     if isinstance(config, dict):
         if str(config.get("class_name", "")).rpartition(">")[2] == "Lambda":
             inner = config.get("config")
@@ -127,7 +130,7 @@ def _lambdas(config: Any) -> Iterator[str]:
 
 
 def _pickle(path: Path) -> str:
-    """ "" or what kind of pickle a file is, by its content. Nothing in it is executed."""
+    """Return the kind of pickle a file is by its content, or "". Nothing in it is executed."""
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
@@ -146,7 +149,7 @@ def _holds_objects(path: Path) -> bool:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether it reads as one to the end, and either starts as protocol 2 or later do, or would call something."""
+    """Return whether it reads as one that starts as protocol 2 or later do, or calls something."""
     seen = set()
     try:
         with path.open("rb") as file:

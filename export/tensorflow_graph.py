@@ -1,9 +1,11 @@
-"""The graph of a SavedModel as ONNX, by tf2onnx, and its variables: what runs in TensorFlow, in a process of its own.
+"""A SavedModel's graph as ONNX, by tf2onnx, and its variables, in a process with TensorFlow.
 
-tf2onnx copies every weight dozens of times: 15 GiB and 4 minutes for a BERT-base of 0.4. So the weights are taken out of the graph
-first, stand in it as inputs while it is converted, and are put back as initializers: the same graph, in 2 GiB.
+tf2onnx copies every weight dozens of times: 15 GiB and 4 minutes for a BERT-base of 0.4. So the
+weights are taken out of the graph first, stand in it as inputs while it is converted, and are put
+back as initializers: the same graph, in 2 GiB.
 
-    python -m export.tensorflow_graph runs/demo/bundle/saved_model target/      → target/tf2onnx.onnx, target/variables.npz
+    python -m export.tensorflow_graph SAVED_MODEL TARGET      → TARGET/tf2onnx.onnx,
+    TARGET/variables.npz
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from train.ragged import INPUTS
 
 GRAPH, VARIABLES = "tf2onnx.onnx", "variables.npz"
 FAILURE = "failure.json"  # the error, when the model is refused
-_LARGE = 4096  # elements from which a constant is a weight, and not a shape, an axis or an epsilon
+_LARGE = 4096  # elements from which a constant is a weight, not a shape, an axis or an epsilon
 
 
 def main() -> int:
@@ -51,52 +53,49 @@ def _parse() -> argparse.Namespace:
 
 
 def read_variables(directory: Path) -> dict[str, NDArray[Any]]:
-    """Variable name → value, as `main` wrote them."""
+    """Read variable name → value, as `main` wrote them."""
     with np.load(directory / VARIABLES, allow_pickle=False) as arrays:
         return {name.replace("|", "/"): arrays[name] for name in arrays.files}
 
 
 def _frozen(saved_model: Path, variables: Path) -> tuple[Any, list[str], str]:
-    """The GraphDef with its variables as constants, and the names of its inputs and output; writes the variables.
+    """Write the variables; return the GraphDef with them as constants, its inputs and its output.
 
-    What TensorFlow loaded is given back when this returns.
+    The memory of the loaded model is given back when this returns.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     from train.saved_model import SavedClassifier
 
     model = SavedClassifier(saved_model)
-    np.savez(variables, **{one.name.removesuffix(":0").replace("/", "|"): one.numpy() for one in model.variables})
+    np.savez(variables, **{entry.name.removesuffix(":0").replace("/", "|"): entry.numpy() for entry in model.variables})
     frozen = convert_variables_to_constants_v2(model.signature)
-    return frozen.graph.as_graph_def(), [one.name for one in frozen.inputs], frozen.outputs[0].name
+    return frozen.graph.as_graph_def(), [tensor.name for tensor in frozen.inputs], frozen.outputs[0].name
 
 
 def _converted(graph: Any, weights: dict[str, NDArray[Any]], inputs: list[str], output: str) -> onnx.ModelProto:
     import tf2onnx
 
-    found, _ = tf2onnx.convert.from_graph_def(
+    model, _ = tf2onnx.convert.from_graph_def(
         graph,
         input_names=[*inputs, *(f"{name}:0" for name in weights)],
         output_names=[output],
         opset=OPSET,
         tensors_to_rename={name: name.removesuffix(":0") for name in inputs} | {output: "logits"},
     )
-    _put_back(found.graph, weights)
-    return found
+    _put_back(model.graph, weights)
+    return model
 
 
 def _take_weights(graph: Any) -> dict[str, NDArray[Any]]:
-    """Node name → value of every large constant of a GraphDef, each replaced by a Placeholder."""
+    """Replace every large constant of a GraphDef by a Placeholder; return node name → value."""
     import tensorflow as tf
 
     weights = {}
+    floats = (tf.float32, tf.float16, tf.float64)  # other constants may decide how the graph is converted
     for node in graph.node:
         tensor = node.attr["value"].tensor if node.op == "Const" else None
-        if tensor is None or tensor.dtype not in (
-            tf.float32,
-            tf.float16,
-            tf.float64,
-        ):  # others may decide how the graph is converted
+        if tensor is None or tensor.dtype not in floats:
             continue
         if np.prod([dim.size for dim in tensor.tensor_shape.dim]) < _LARGE:
             continue
@@ -109,11 +108,11 @@ def _take_weights(graph: Any) -> dict[str, NDArray[Any]]:
 
 
 def _put_back(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
-    """Raises ConversionError when something else is left as an input than the bundle's signature has."""
-    for entry in [one for one in graph.input if one.name.removesuffix(":0") in weights]:
+    """Make the weights initializers. Raises ConversionError when strange inputs are left."""
+    for entry in [value for value in graph.input if value.name.removesuffix(":0") in weights]:
         graph.initializer.append(numpy_helper.from_array(weights.pop(entry.name.removesuffix(":0")), entry.name))
         graph.input.remove(entry)
-    strange = {one.name for one in graph.input} - set(INPUTS)
+    strange = {value.name for value in graph.input} - set(INPUTS)
     if strange:
         raise ConversionError(
             "the SavedModel's graph has inputs beyond its signature",

@@ -1,9 +1,10 @@
-"""How a batch's tokens lie in memory while a fused graph runs, and what tells attention which of them are text.
+"""The layout of a batch's tokens while a fused graph runs, and the mask that attention gets.
 
-ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc). With the mask as it comes,
-which may have holes, no kernel is a fused one. With the rows' lengths it is TensorRT's up to compute capability 8.9; from 9.0
-on it is cuDNN's where ONNX Runtime takes that one by itself, as its newest do, else none. With lengths and starts it is
-CUTLASS' memory-efficient one, on every GPU. `export.packed_graph` has the layout without padding.
+ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc).
+With the mask as it comes, which may have holes, no kernel is a fused one. With the rows' lengths it
+is TensorRT's up to compute capability 8.9; from 9.0 on it is cuDNN's where ONNX Runtime takes that
+one by itself, as its newest do, else none. With lengths and starts it is CUTLASS' memory-efficient
+one, on every GPU. `export.packed_graph` has the layout without padding.
 """
 
 from __future__ import annotations
@@ -21,20 +22,22 @@ from export.graph_writer import GraphWriter
 class Layout(Protocol):
     attention: str  # the operator
     attributes: dict[str, Any]  # its attributes, besides num_heads
-    counts: bool  # whether the embeddings' second result, the rows' lengths [batch] int32, is asked for: padding ends a row, then
+    # Whether the embeddings' second result, the rows' lengths [batch] int32, is computed: then
+    # padding has to end a row.
+    counts: bool
 
     def enter(self, graph: GraphWriter, hidden: str, lengths: str, /) -> tuple[str, Sequence[str]]:
-        """What the layers read, and the inputs of every attention besides it, its kernel and its bias."""
+        """Return the tensor that layers read, and the masks: attention's inputs after its bias."""
 
-    def first_tokens(self, graph: GraphWriter, name: str, source: str, where: Sequence[str], /) -> str:
-        """[batch, hidden] of what the layers make."""
+    def first_tokens(self, graph: GraphWriter, name: str, source: str, masks: Sequence[str], /) -> str:
+        """Return the first token of every row of `source`, [batch, hidden]."""
 
-    def leave(self, graph: GraphWriter, hidden: str, where: Sequence[str], /) -> str:
-        """[batch, sequence, hidden], as a tagger's head reads it."""
+    def leave(self, graph: GraphWriter, hidden: str, masks: Sequence[str], /) -> str:
+        """Return [batch, sequence, hidden], as a tagger's head reads it."""
 
 
 class Padded:
-    """[batch, sequence, hidden], and the mask as it comes."""
+    """Tokens lie as [batch, sequence, hidden]; the mask is the one that comes in."""
 
     attention = "Attention"
     attributes = {"mask_filter_value": float(MASKED)}
@@ -43,10 +46,10 @@ class Padded:
     def enter(self, _graph: GraphWriter, hidden: str, _lengths: str) -> tuple[str, Sequence[str]]:
         return hidden, ("input_mask",)
 
-    def first_tokens(self, graph: GraphWriter, name: str, source: str, _where: Sequence[str]) -> str:
+    def first_tokens(self, graph: GraphWriter, name: str, source: str, _masks: Sequence[str]) -> str:
         return graph.op("Gather", name, source, graph.constant("first", np.int64(0)), axis=1)
 
-    def leave(self, _graph: GraphWriter, hidden: str, _where: Sequence[str]) -> str:
+    def leave(self, _graph: GraphWriter, hidden: str, _masks: Sequence[str]) -> str:
         return hidden
 
 
@@ -60,11 +63,11 @@ class PaddedByLengths(Padded):
 
 
 class PaddedByStarts(Padded):
-    """The mask is [3 batch + 2]: each row's tokens, then twice where each row starts, and where the last one ends.
+    """The mask is [3 batch + 2]: each row's tokens, then twice all rows' starts and the last end.
 
-    In floats, exact to 2^24 tokens, since CUDA's Pad takes no integers. Written without shape arithmetic, whose copies from
-    the CPU a CUDA graph cannot hold; and in parts of one size, which Concat joins without a table of sizes in the CPU's
-    memory.
+    In floats, exact to 2^24 tokens, since CUDA's Pad takes no integers. Written without shape
+    arithmetic, whose copies from the CPU a CUDA graph cannot hold; and in parts of one size, which
+    Concat joins without a table of sizes in the CPU's memory.
     """
 
     counts = True

@@ -1,6 +1,7 @@
 """The table of variants: every way a bundle can be converted, and what its answers may cost.
 
-A new variant is one row here and, if its conversion is new, one file. The limits are judged by `export.comparison`.
+A new variant is one row here; its runtime's file converts it. `export.comparison` judges the
+limits.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What a variant may change on the golden rows. Rates are shares of rows, 0 to 1; bounds are one-sided 95 %."""
+    """The changes allowed on the golden rows. Rates are shares; bounds are one-sided 95 %."""
 
     flip_rate: float  # measured rate of changed predictions
     flip_rate_bound: float  # upper bound on that rate
     accuracy_loss_bound: float  # upper bound on the paired loss of accuracy
     group_loss: float  # loss in any one class or length bucket, beyond chance: its lower bound
     logit_difference: float | None  # max |Δlogit|; None where rounding makes it meaningless
-    invariance: float  # max |Δlogit| of a row alone, in a batch, and padded longer, in standard deviations of the logits
+    # max |Δlogit| of a row alone, in a batch, and padded longer, in standard deviations of the
+    # logits
+    invariance: float
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,29 @@ class Variant:
     model_file: str
     format: str  # savedmodel, onnx, engine
     precision: str  # fp32, fp16, int8
-    runtime: str  # tensorflow, onnxruntime, tensorrt
+    runtime: str  # onnxruntime, tensorrt, tf-trt
     limits: Limits
-    # ONNX Runtime's execution providers it is meant for; empty for other runtimes. Compared on the CPU where there is none of them.
+    # ONNX Runtime's execution providers it is meant for; empty for other runtimes. Without one of
+    # them it is compared on the CPU.
     providers: tuple[str, ...] = ()
 
 
-# Bounds of 1 point take 368 golden rows when nothing changes. What was measured has limits of its own.
-# FP32 differs from FP32 by the order of additions: about 1e-5 on logits of a few units, and flips exact ties alone.
+# Bounds of 1 point take 368 golden rows when nothing changes. What was measured has limits of its
+# own. FP32 differs from FP32 by the order of additions: about 1e-5 on logits of a few units; it
+# flips exact ties alone.
 _FP32 = Limits(0.0005, 0.01, 0.01, 0.002, 1e-2, 1e-3)
 # Half precision keeps 11 bits: flips only where two classes are almost equal.
 _FP16 = Limits(0.005, 0.01, 0.01, 0.005, None, 0.02)
-# 8-bit weights and activations may cost 1 point of accuracy, proven. One scale for a whole batch makes neighbours matter.
+# 8-bit weights and activations may cost 1 point of accuracy, proven. Neighbours in a batch share
+# one scale.
 _INT8 = Limits(0.02, 0.03, 0.01, 0.015, None, 0.5)
 
 _CPU = ("CPUExecutionProvider",)
 _CUDA = ("CUDAExecutionProvider",)
 _ANY = ("CPUExecutionProvider", "CUDAExecutionProvider")
 
-# FP32 is FP32: by default the CUDA provider multiplies it in TF32, which keeps 11 bits, as FP16 does.
+# FP32 is FP32: by default the CUDA provider multiplies it in TF32, which keeps 11 bits, as FP16
+# does.
 PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 
 VARIANTS = {

@@ -1,6 +1,7 @@
-"""Check a run from the bundle to the last verdict: every hash, every chain, every comparison. Names what differs.
+"""Check a run from the bundle to the last verdict: every hash, every chain, every comparison.
 
-Exits 0 when all holds, 1 with a line for each thing that does not. Runs in seconds: nothing is computed but hashes.
+Exits 0 when all holds, 1 with a line for each thing that does not. Takes seconds: nothing is
+computed but hashes.
 
     python -m export.verify runs/demo
 """
@@ -22,29 +23,28 @@ from train.errors import ManifestError, SlipwayError
 _T = TypeVar("_T")
 
 
-def main() -> int:
-    run = _parse().run
+def check() -> int:
+    run = _parse_check().run
     problems: list[SlipwayError] = []
-    bundle_sha256 = _checked(problems, lambda: bundle.load(run / "bundle").sha256)
-    bundle_sha256 = bundle_sha256 or ""
+    source = _checked(problems, partial(bundle.load, run / "bundle"))
     table = terminal.table(str(run), "what", "made from", "holds", left=("what", "made from", "holds"))
-    table.add_row("bundle", "", terminal.verdict(bool(bundle_sha256)))
+    table.add_row("bundle", "", terminal.verdict(source is not None))
     exported = _checked(problems, partial(artifact.exported, run)) or []
     for name in [name for name in VARIANTS if name in exported or (run / "artifacts" / name).is_dir()]:
-        variant, directory = VARIANTS[name], run / "artifacts" / name
         before = len(problems)
-        one = _checked(problems, partial(artifact.load, directory))
-        if one:
-            _checked(problems, partial(_check_chain, one, run, bundle_sha256))
-            _checked(problems, partial(artifact.verdict, one, bundle_sha256))
-        table.add_row(name, variant.made_from, terminal.verdict(len(problems) == before))
+        candidate = _checked(problems, partial(artifact.load, run / "artifacts" / name))
+        if candidate:
+            bundle_sha256 = source.sha256 if source else ""
+            _checked(problems, partial(_check_chain, candidate, run, bundle_sha256))
+            _checked(problems, partial(artifact.verdict, candidate, bundle_sha256))
+        table.add_row(name, VARIANTS[name].made_from, terminal.verdict(len(problems) == before))
     terminal.console().print(table)
     for problem in problems:
         print(f"\n{problem}")
     return 1 if problems else 0
 
 
-def _parse() -> argparse.Namespace:
+def _parse_check() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="the run's directory, for example runs/demo")
     return parser.parse_args()
@@ -58,20 +58,20 @@ def _checked(problems: list[SlipwayError], check: Callable[[], _T]) -> _T | None
         return None
 
 
-def _check_chain(one: Artifact, run: Path, bundle_sha256: str) -> None:
-    """The artifact was made from what lies upstream of it now. Raises ManifestError."""
-    origin = one.variant.made_from
+def _check_chain(candidate: Artifact, run: Path, bundle_sha256: str) -> None:
+    """Raise ManifestError unless the artifact was made from what lies upstream of it now."""
+    origin = candidate.variant.made_from
     upstream = bundle_sha256 if origin == "bundle" else artifact.load(run / "artifacts" / origin).sha256
-    recorded = one.facts["made_from"]["sha256"]
+    recorded = candidate.facts["made_from"]["sha256"]
     if recorded != upstream:
         raise ManifestError(
-            f"{one.variant.name} was made from another {origin}",
+            f"{candidate.variant.name} was made from another {origin}",
             expected=f"made from sha256 {upstream}",
             found=f"made from sha256 {recorded}",
-            where=str(one.directory / artifact.MANIFEST),
-            fix=f"make export RUN={run}",
+            where=str(candidate.directory / artifact.MANIFEST),
+            fix=errors.command("export", run),
         )
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(check)

@@ -1,4 +1,4 @@
-"""What was done to a published repository, by whom, and how it ended: one line of JSON each time, kept for ever.
+"""The audit of a registry: who did what, and how it ended; a line of JSON each time, kept for ever.
 
 tail -n 1 runs/published/model_repository/publishing.jsonl | jq .
 """
@@ -16,54 +16,59 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving.publication import Place, now
+from serving.publication import Registry, now
 from train import provenance
 from train.errors import SlipwayError
 
-FILE = "publishing.jsonl"  # in the place's state
+AUDIT_FILE = "publishing.jsonl"  # in the registry's state
+AuditEntry = dict[str, Any]  # one line of it
 
 
 @contextmanager
-def line(place: Place, action: str) -> Iterator[dict[str, Any]]:
-    """A line about the block: what it adds to the dict, and why it failed, if it did. Also written when it is interrupted."""
-    facts: dict[str, Any] = {
+def audited(registry: Registry, action: str) -> Iterator[AuditEntry]:
+    """Append an entry about the block: its own additions, and why it failed, if it did.
+
+    The entry is written also when the block is interrupted.
+    """
+    entry: AuditEntry = {
         "time": now(),
         "action": action,
-        "by": _who(),
+        "by": _user(),
         "command": shlex.join(sys.orig_argv),
         "commit": provenance.commit(),
         "result": "interrupted",
     }
     started = time.monotonic()
     try:
-        yield facts
-        facts["result"] = "done"
+        yield entry
+        entry["result"] = "done"
     except SlipwayError as error:
-        facts |= {"result": "refused", "why": error.summary, "expected": error.expected, "found": error.found, "where": error.where}
+        entry |= {"result": "refused", "why": error.summary, "expected": error.expected, "found": error.found, "where": error.where}
         raise
     finally:
-        facts["seconds"] = round(time.monotonic() - started, 1)
-        _append(place.state / FILE, facts)
+        entry["seconds"] = round(time.monotonic() - started, 1)
+        _append_entry(registry.state / AUDIT_FILE, entry)
 
 
-def _who() -> str:
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no name in this container
         return str(os.getuid())
 
 
-def _append(path: Path, facts: dict[str, Any]) -> None:
+def _append_entry(path: Path, entry: AuditEntry) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, (json.dumps(facts, ensure_ascii=False) + "\n").encode())  # in one piece: others may be writing too
+        os.write(descriptor, (json.dumps(entry, ensure_ascii=False) + "\n").encode())  # in one piece: others may write too
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def last(place: Place, lines: int) -> list[dict[str, Any]]:
-    path = place.state / FILE
-    found = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(one) for one in found[-lines:]]
+def last_entries(registry: Registry, count: int) -> list[AuditEntry]:
+    """Return the last `count` entries, the oldest first."""
+    path = registry.state / AUDIT_FILE
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines[-count:]]

@@ -1,4 +1,7 @@
-"""What can be wrong in how a config.pbtxt batches: sizes, priorities, ragged inputs, batch inputs, instance groups, profiles."""
+"""Rules on how a config.pbtxt batches.
+
+Sizes, priorities, ragged inputs, batch inputs, instance groups and profiles.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import Any
 from tritonclient.grpc import model_config_pb2 as pb
 
 from serving.findings import Finding
-from serving.repository_models import Model, listed, type_name
+from serving.repository_models import ModelDirectory, listed, names_of, type_name
 
 _CONCATENATES = ("onnxruntime", "pytorch", "tensorflow", "tensorrt")  # a ragged input reaches the model as one long row
 _PROFILE = re.compile(r".+:[0-9]+(x[0-9]+)*")
 
 
-def check(model: Model) -> Iterator[Finding]:
+def check_batching(model: ModelDirectory) -> Iterator[Finding]:
     yield from _batching(model)
     yield from _ragged(model)
     yield from _batch_inputs(model)
@@ -24,7 +27,7 @@ def check(model: Model) -> Iterator[Finding]:
         yield from _provider_profile(model, dict(accelerator.parameters))
 
 
-def _batching(model: Model) -> Iterator[Finding]:
+def _batching(model: ModelDirectory) -> Iterator[Finding]:
     config, most = model.config, model.config.max_batch_size
     if most < 0:
         yield model.error("max-batch-size", "max_batch_size", "0, or the largest batch", str(most))
@@ -41,63 +44,67 @@ def _batching(model: Model) -> Iterator[Finding]:
         yield from _preferred(model, "sequence_batching.oldest", config.sequence_batching.oldest.preferred_batch_size)
 
 
-def _preferred(model: Model, at: str, sizes: Any) -> Iterator[Finding]:
+def _preferred(model: ModelDirectory, at: str, sizes: Any) -> Iterator[Finding]:
     wrong = [size for size in sizes if not 1 <= size <= model.config.max_batch_size]
     if wrong:
         expected = f"sizes from 1 to max_batch_size, {model.config.max_batch_size}"
         yield model.error("preferred-batch-size", f"{at}.preferred_batch_size", expected, listed(wrong))
 
 
-def _ragged(model: Model) -> Iterator[Finding]:
+def _ragged(model: ModelDirectory) -> Iterator[Finding]:
     config = model.config
-    for tensor in config.input:
-        if not tensor.allow_ragged_batch:
-            continue
+    batches = config.HasField("dynamic_batching") or config.HasField("sequence_batching")
+    described = {name for entry in (*config.batch_input, *config.batch_output) for name in entry.source_input}
+    ragged = [tensor for tensor in config.input if tensor.allow_ragged_batch]
+    for tensor in ragged:
         at = f"input[{tensor.name}].allow_ragged_batch"
-        batches = config.HasField("dynamic_batching") or config.HasField("sequence_batching")
         if config.max_batch_size == 0 or not batches:
             expected = "max_batch_size of at least 1 and dynamic_batching, without which requests never share a batch"
-            found = f"max_batch_size {config.max_batch_size}, {'a' if batches else 'no'} batcher"
-            yield model.warning("ragged", at, expected, found)
+            batcher = "a batcher" if batches else "no batcher"
+            yield model.warning("ragged", at, expected, f"max_batch_size {config.max_batch_size}, {batcher}")
         if -1 not in tensor.dims:
             expected = "a dimension of −1, without which no two requests differ in shape"
             yield model.warning("ragged", at, expected, f"dims {list(tensor.dims)}")
-        described = {name for one in (*config.batch_input, *config.batch_output) for name in one.source_input}
-        # One description may do for several inputs: a row's ids and its segment ids are as long as each other.
-        if model.backend in _CONCATENATES and not described & {one.name for one in config.input if one.allow_ragged_batch}:
+        # One description may do for several inputs: ids and segment ids have the same length.
+        if model.backend in _CONCATENATES and not described & names_of(ragged):
             expected = f"a batch_input with source_input {tensor.name}: {model.backend} joins the requests into one row"
             yield model.error("ragged", at, expected, "nothing tells the model where one request ends and the next begins")
 
 
-def _batch_inputs(model: Model) -> Iterator[Finding]:
-    """Triton's ValidateBatchIO."""
-    config = model.config
-    inputs, outputs = {one.name for one in config.input}, {one.name for one in config.output}
-    for kind in ("batch_input", "batch_output"):
-        for number, one in enumerate(getattr(config, kind)):
-            at = f"{kind}[{number}]"
-            if len(one.source_input) != 1 or not set(one.source_input) <= inputs:
-                expected = f"one of the inputs: {listed(sorted(inputs))}"
-                yield model.error("batch-input", f"{at}.source_input", expected, listed(one.source_input))
-            if not one.target_name or (kind == "batch_output" and not set(one.target_name) <= outputs):
-                expected = f"outputs: {listed(sorted(outputs))}" if kind == "batch_output" else "the model's input that is filled"
-                yield model.error("batch-input", f"{at}.target_name", expected, listed(one.target_name))
-            if kind == "batch_input" and type_name(one.data_type) not in ("INT32", "FP32"):
-                yield model.error("batch-input", f"{at}.data_type", "TYPE_INT32 or TYPE_FP32", f"TYPE_{type_name(one.data_type)}")
+def _batch_inputs(model: ModelDirectory) -> Iterator[Finding]:
+    """Check batch inputs and outputs as Triton's ValidateBatchIO does."""
+    for number, entry in enumerate(model.config.batch_input):
+        at = f"batch_input[{number}]"
+        yield from _batch_entry(model, at, entry, bool(entry.target_name), "the model's input that is filled")
+        if (dtype := type_name(entry.data_type)) not in ("INT32", "FP32"):
+            yield model.error("batch-input", f"{at}.data_type", "TYPE_INT32 or TYPE_FP32", f"TYPE_{dtype}")
+    outputs = names_of(model.config.output)
+    for number, entry in enumerate(model.config.batch_output):
+        targets_fit = bool(entry.target_name) and set(entry.target_name) <= outputs
+        yield from _batch_entry(model, f"batch_output[{number}]", entry, targets_fit, f"outputs: {listed(outputs)}")
 
 
-def _instances(model: Model) -> Iterator[Finding]:
+def _batch_entry(model: ModelDirectory, at: str, entry: Any, targets_fit: bool, expected: str) -> Iterator[Finding]:
+    inputs = names_of(model.config.input)
+    if len(entry.source_input) != 1 or not set(entry.source_input) <= inputs:
+        yield model.error("batch-input", f"{at}.source_input", f"one of the inputs: {listed(inputs)}", listed(entry.source_input))
+    if not targets_fit:
+        yield model.error("batch-input", f"{at}.target_name", expected, listed(entry.target_name))
+
+
+def _instances(model: ModelDirectory) -> Iterator[Finding]:
     for number, group in enumerate(model.config.instance_group):
         at = f"instance_group[{number}]"
-        if group.profile and (model.backend != "tensorrt" or not all(re.fullmatch(r"[0-9]+", one) for one in group.profile)):
+        numbers = all(re.fullmatch(r"[0-9]+", profile) for profile in group.profile)
+        if group.profile and not (numbers and model.backend == "tensorrt"):
             expected = "numbers of optimization profiles, and only of a TensorRT plan"
             yield model.error("profile", f"{at}.profile", expected, f"{listed(group.profile)}, backend {model.backend}")
         if group.gpus and group.kind in (pb.ModelInstanceGroup.KIND_CPU, pb.ModelInstanceGroup.KIND_MODEL):
             yield model.error("instance-group", f"{at}.gpus", "no GPUs beside KIND_CPU or KIND_MODEL", listed(group.gpus))
 
 
-def _provider_profile(model: Model, parameters: dict[str, str]) -> Iterator[Finding]:
-    """The shapes for which ONNX Runtime's TensorRT provider builds its engine, against max_batch_size."""
+def _provider_profile(model: ModelDirectory, parameters: dict[str, str]) -> Iterator[Finding]:
+    """Check the shapes of ONNX Runtime's TensorRT provider against max_batch_size."""
     most = model.config.max_batch_size
     for key, outermost, wanted in (("trt_profile_min_shapes", min, 1), ("trt_profile_max_shapes", max, most)):
         at = f"optimization.execution_accelerators.gpu_execution_accelerator.parameters[{key}]"
@@ -112,9 +119,9 @@ def _provider_profile(model: Model, parameters: dict[str, str]) -> Iterator[Find
 
 
 def _batch_sizes(entries: list[str]) -> dict[str, list[int]]:
-    """input → first dimensions: an input has an entry for every profile."""
-    found: dict[str, list[int]] = {}
+    """Return input → first dimensions: an input has an entry for every profile."""
+    sizes: dict[str, list[int]] = {}
     for entry in entries:
         name, _, shape = entry.rpartition(":")
-        found.setdefault(name, []).append(int(shape.split("x")[0]))
-    return found
+        sizes.setdefault(name, []).append(int(shape.split("x")[0]))
+    return sizes

@@ -1,6 +1,7 @@
-"""What a benchmark has measured so far, a line each in RUN/benchmark.partial.jsonl, so that one that was ended can go on.
+"""The journal of a benchmark, RUN/benchmark.partial.jsonl: its measurements, a line each.
 
-Its first line says what was measured how; measurements of anything else are not taken over. Removed when the record is written.
+A benchmark that was ended goes on from it. Its first line says what was measured and how;
+measurements of anything else are not taken over. It is removed when the record is written.
 """
 
 from __future__ import annotations
@@ -10,17 +11,52 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+
+from serving.benchmark_record import EngineRound, from_json
+from serving.gpu_watch import GpuUse
+from serving.perf_analyzer import LoadResult
+from serving.stages import Counters
 from train.errors import ServerError
 
 PARTIAL = "benchmark.partial.jsonl"
 
 
+@dataclass(frozen=True)
+class Pace:
+    """The throughput of a subject while it warmed up: slow ones get longer windows."""
+
+    texts_per_second: float
+
+
+@dataclass(frozen=True)
+class LoadRound:
+    """One round of one load, as it was measured."""
+
+    result: LoadResult
+    rate: float | None  # texts/s offered at random; None: a closed loop, or unknown
+    others_share: float = 0.0  # this and the next two: as busy_machine.between has them
+    steal_share: float = 0.0
+    mhz: float | None = None
+    counted: Counters | None = None  # by the server, during the load; None: it did not answer
+    gpu: GpuUse | None = None
+    tries: int = 0  # how often it was measured; 0: never, its rate is unknown
+
+
+Entry = TypeVar("Entry", Pace, LoadRound, EngineRound)
+_KINDS = {kind.__name__: kind for kind in (Pace, LoadRound, EngineRound)}
+
+
 @contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """No other benchmark of this run for the block. Raises ServerError while there is one; a killed one does not count."""
+def only_benchmark(run: Path) -> Iterator[None]:
+    """Keep other benchmarks of this run out for the block. Raises ServerError while there is one.
+
+    One that was killed does not count.
+    """
     directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -39,36 +75,42 @@ def alone(run: Path) -> Iterator[None]:
 
 
 class Journal:
-    """Entries by kind, round and name: ("load", 2, "text_classifier/grpc/network/own/16") → what was measured."""
+    """Entries by type, round and name of a load or subject: (LoadRound, 2, "text_classifier/…")."""
 
     def __init__(self, run: Path, key: dict[str, Any]) -> None:
-        """Takes over what an earlier benchmark of the same `key` left, and forgets what another one did."""
+        """Take over what an earlier benchmark of the same `key` left; forget any other's."""
         self._path = run / PARTIAL
-        self._entries: dict[tuple[str, int, str], dict[str, Any]] = {}
+        self._entries: dict[tuple[type, int, str], Any] = {}
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
         whole = [line for line in lines if line.endswith(b"\n")]  # the last may have been cut
         if whole and json.loads(whole[0]) == key:
-            self._entries = {(one["kind"], one["round"], one["name"]): one["found"] for one in map(json.loads, whole[1:])}
+            for line in map(json.loads, whole[1:]):
+                kind = _KINDS[line["kind"]]
+                self._entries[kind, line["round"], line["name"]] = from_json(kind, line["entry"])
             self._path.write_bytes(b"".join(whole))
         else:
             self._path.write_text(json.dumps(key) + "\n", "utf-8")
-        self.taken_over = self.count("load")
+        self.taken_over = self.loads
 
-    def count(self, kind: str) -> int:
-        return sum(one == kind for one, _, _ in self._entries)
+    @property
+    def loads(self) -> int:
+        """Number of rounds of loads that are measured."""
+        return sum(kind is LoadRound for kind, _, _ in self._entries)
 
-    def add(self, kind: str, number: int, name: str, found: dict[str, Any]) -> None:
-        self._entries[kind, number, name] = found
+    def add(self, number: int, name: str, entry: Pace | LoadRound | EngineRound) -> None:
+        self._entries[type(entry), number, name] = entry
+        line = {"kind": type(entry).__name__, "round": number, "name": name, "entry": asdict(entry)}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, "round": number, "name": name, "found": found}) + "\n")
+            file.write(json.dumps(line, default=np.ndarray.tolist) + "\n")
 
-    def get(self, kind: str, number: int, name: str) -> dict[str, Any] | None:
-        return self._entries.get((kind, number, name))
+    def get(self, kind: type[Entry], number: int, name: str) -> Entry | None:
+        entry: Entry | None = self._entries.get((kind, number, name))
+        return entry
 
-    def rounds(self, kind: str, name: str) -> list[dict[str, Any]]:
-        """What was found in every round that has it, in their order."""
-        found = sorted((number, one) for (what, number, of), one in self._entries.items() if (what, of) == (kind, name))
-        return [one for _, one in found]
+    def rounds(self, kind: type[Entry], name: str) -> list[Entry]:
+        """Return the entries of every round that has one, in the rounds' order."""
+        numbers = sorted(number for other, number, of in self._entries if (other, of) == (kind, name))
+        return [self._entries[kind, number, name] for number in numbers]
 
     def remove(self) -> None:
         self._path.unlink()

@@ -1,4 +1,4 @@
-"""The server of a benchmark: it opens what shared memory needs, and what a load broke is fixed before the next."""
+"""The server of a benchmark: open for shared memory, and fixed after a load that broke it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from serving import busy_machine, control, loopback, supervisor, triton
 from serving.triton import Server
 
 _RELOADED_WITHIN = 60  # s
-# `make serve` keeps this API closed: a client could read any region. This server is up for a benchmark, on loopback.
-_CLOSED = tuple(one for one in control.CLOSED if one != "shared-memory")
+# `slipway serve` keeps this API closed, because a client could read any region. The server of a
+# benchmark is on loopback, and up for the benchmark alone.
+_CLOSED = tuple(api for api in control.CLOSED if api != "shared-memory")
 
 
 @dataclass
@@ -36,15 +37,15 @@ class Clock:
 
 @dataclass
 class BenchServer:
-    """`server` is another one after a `fix`."""
+    """A running server of the benchmark's repository; `fix` may replace `server` by another."""
 
     repository: Path
     server: Server
     clock: Clock
-    processes: list[psutil.Process]  # all of the server's
+    processes: list[psutil.Process]  # of the server
 
     def fix(self) -> None:
-        """After a failure: a server that is gone is started again, a model whose Python process is gone loaded anew.
+        """Start a server again that is gone, or load the models again whose Python process is gone.
 
         Raises ServerError when the server does not start.
         """
@@ -60,8 +61,11 @@ class BenchServer:
 
 
 @contextmanager
-def running(repository: Path, clock: Clock) -> Iterator[BenchServer]:
-    """A server of the repository for the block; its log lies beside the repository. Raises as triton.start."""
+def bench_server(repository: Path, clock: Clock) -> Iterator[BenchServer]:
+    """Run a server of the repository for the block; its log lies beside the repository.
+
+    Raises as triton.start.
+    """
     with clock.stopped():
         server = _start(repository)
     bench = BenchServer(repository, server, clock, busy_machine.tree(server.process.pid))

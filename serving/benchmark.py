@@ -1,10 +1,11 @@
-"""Measure a run with perf_analyzer: what it serves, its other variants and two usual baselines, on golden texts, in one server.
+"""Measure a run with perf_analyzer: what it serves, its other variants, and two baselines.
 
-Every load is run once a round, in another order each, and the engine alone beside them. What was measured is kept at once, so that
-the same command goes on after Ctrl-C. Writes benchmark.json (docs/benchmark.schema.json); exits 1 when a load FAILED.
+All are in one server. Every load is run once a round, in another order each, and the engine alone
+beside them. Measurements are kept at once, so that the same command goes on after Ctrl-C. Writes
+benchmark.json (docs/benchmark.schema.json); exits 1 when a load FAILED.
 
-    python -m serving.benchmark --run runs/demo                     four minutes on 2 cores
-    python -m serving.benchmark --run runs/demo --setting full      half an hour
+    slipway bench runs/demo                     four minutes on 2 cores
+    slipway bench runs/demo --setting full      half an hour
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ from serving import (
     busy_machine,
     choice,
     embedded_models,
-    energy,
     flags,
+    usual_models,
 )
-from serving.bench_journal import PARTIAL, Journal, alone
-from serving.bench_plan import SETTINGS, Planned, Setting
-from serving.bench_repository import Origin, Subject
-from serving.bench_rounds import Bench
+from serving.bench_journal import PARTIAL, Journal, only_benchmark
+from serving.bench_plan import SETTINGS, BenchSetting, Planned
+from serving.bench_repository import CheckedRun
+from serving.bench_rounds import BenchSetup
 from serving.bench_server import Clock
+from serving.benchmark_record import BenchmarkRecord, EngineLimit, EngineRound, MeasuredModel, Padding
 from serving.gpu_watch import GpuWatch
 from serving.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
 from train import bundle, errors, manifest, provenance
@@ -46,27 +48,28 @@ from train.errors import Interrupted
 
 def main() -> int:
     arguments, started = _parse(), time.monotonic()
-    of = bench_repository.origin(arguments.run)
-    with alone(of.run):
-        return _benchmark(arguments, of, started)
+    checked = bench_repository.check_run(arguments.run)
+    with only_benchmark(checked.run):
+        return _benchmark(arguments, checked, started)
 
 
-def _benchmark(arguments: argparse.Namespace, of: Origin, started: float) -> int:
-    clock, setting, no_cuda = Clock(), _setting(arguments), bench_repository.no_cuda()
-    every = bench_repository.subjects(of, not no_cuda)
-    wanted, skipped = bench_repository.chosen(every, arguments.subjects, arguments.run)
-    subjects, unmeasured = bench_plan.with_loads(setting, wanted)
-    skipped |= unmeasured | bench_repository.left_out(of, every, no_cuda)
+def _benchmark(arguments: argparse.Namespace, checked: CheckedRun, started: float) -> int:
+    clock, setting, no_cuda = Clock(), _setting(arguments), bench_repository.why_no_cuda()
+    every = bench_repository.all_subjects(checked, not no_cuda)
+    wanted, skipped = bench_repository.choose_subjects(every, arguments.subjects, arguments.run)
+    subjects, without_load = bench_plan.with_loads(setting, wanted)
+    skipped |= without_load | bench_repository.variants_left_out(checked, every, no_cuda)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
-        planned, journal = _measure(Path(scratch), of, setting, subjects, gpu, clock)
-        skipped |= _gpu_skipped(gpu, no_cuda) | bench_inputs.left_out(setting.lengths, {one.lengths for one in planned}, of.source)
-    record = _record(arguments, setting, of, subjects, skipped, planned, journal)
+        planned, journal = _measure(Path(scratch), checked, setting, subjects, gpu, clock)
+        skipped |= _gpu_skipped(gpu, no_cuda)
+        skipped |= bench_inputs.lengths_left_out(setting.lengths, {load.lengths for load in planned}, checked.source)
+    record = _record(arguments, setting, checked, subjects, skipped, planned, journal)
     seconds = time.monotonic() - started
-    record |= {"seconds": seconds, "harness_share": max(0.0, 1 - clock.seconds / seconds)}
-    manifest.write_json(arguments.run / BENCHMARK, record)
+    record = dataclasses.replace(record, seconds=seconds, harness_share=max(0.0, 1 - clock.seconds / seconds))
+    manifest.write_json(arguments.run / BENCHMARK, record.to_json())
     journal.remove()
-    bench_table.show(record)
-    return int(any(row["status"] == "FAILED" for row in record["rows"]))
+    bench_table.show_record(record)
+    return int(any(row.status == "FAILED" for row in record.rows))
 
 
 def _parse() -> argparse.Namespace:
@@ -84,8 +87,8 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _setting(arguments: argparse.Namespace) -> Setting:
-    """The one named, or one's own where a flag changes it."""
+def _setting(arguments: argparse.Namespace) -> BenchSetting:
+    """Return the setting that was named, called own where an option changes it."""
     changes: dict[str, Any] = {
         name: getattr(arguments, name) for name in ("rounds", "window_ms", "texts") if getattr(arguments, name)
     }
@@ -97,101 +100,102 @@ def _setting(arguments: argparse.Namespace) -> Setting:
 
 
 def _measure(
-    scratch: Path, of: Origin, setting: Setting, subjects: list[Subject], gpu: GpuWatch, clock: Clock
+    scratch: Path, checked: CheckedRun, setting: BenchSetting, subjects: list[MeasuredModel], gpu: GpuWatch, clock: Clock
 ) -> tuple[list[Planned], Journal]:
-    """All loads in all rounds, or those that are missing. Raises Interrupted after Ctrl-C."""
-    inputs = bench_inputs.write(
-        scratch, of.source, bundle.load_golden(of.source), setting.texts, set(setting.lengths), setting.rounds
-    )
-    every = bench_plan.plan(setting, subjects, of.source.max_seq_len, gpu.there)
-    planned = [one for one in every if (one.kind, one.lengths) in inputs]
+    """Measure all loads in all rounds, or what is missing. Raises Interrupted after Ctrl-C."""
+    source, golden = checked.source, bundle.load_golden(checked.source)
+    inputs = bench_inputs.write_inputs(scratch, source, golden, setting.texts, set(setting.lengths), setting.rounds)
+    every = bench_plan.plan_loads(setting, subjects, source.max_seq_len, gpu.there)
+    planned = [load for load in every if (load.kind, load.lengths) in inputs]
     print(bench_plan.cost_card(setting, planned, subjects), flush=True)
     repository = scratch / "model_repository"
     with clock.stopped():  # tf2onnx takes half a minute, once
-        bench_repository.write(repository, of, subjects)
-    journal = Journal(of.run, bench_plan.key(setting, planned, manifest.sha256(repository / REPOSITORY)))
+        bench_repository.write_subjects(repository, checked, subjects)
+    journal = Journal(checked.run, bench_plan.journal_key(setting, planned, manifest.sha256(repository / REPOSITORY)))
     if journal.taken_over:
         print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
     try:
-        with bench_server.running(repository, clock) as served:
-            bench_rounds.measure(Bench(of.run, setting, planned, subjects, inputs, journal, served, gpu, clock))
+        with bench_server.bench_server(repository, clock) as served:
+            bench_rounds.measure_rounds(BenchSetup(checked.run, setting, planned, subjects, inputs, journal, served, gpu))
     except KeyboardInterrupt:
-        raise _interrupted(of.run, journal, planned, setting) from None
+        raise Interrupted(
+            "the benchmark was interrupted",
+            expected=f"{len(planned) * setting.rounds} measurements",
+            found=f"{journal.loads}, which are kept",
+            where=str(checked.run / PARTIAL),
+            fix="the same command again: it goes on with the next",
+        ) from None
     return planned, journal
 
 
-def _interrupted(run: Path, journal: Journal, planned: list[Planned], setting: Setting) -> Interrupted:
-    done, all_ = journal.count("load"), len(planned) * setting.rounds
-    return Interrupted(
-        "the benchmark was interrupted",
-        expected=f"{all_} measurements",
-        found=f"{done}, which are kept",
-        where=str(run / PARTIAL),
-        fix="the same command again: it goes on with the next",
-    )
-
-
 def _gpu_skipped(gpu: GpuWatch, no_cuda: str) -> dict[str, str]:
-    """Of what a machine with a GPU measures more."""
+    """Return what is measured only on a machine with a GPU → why not here."""
     skipped = {} if gpu.there else {bench_plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
     return skipped | ({"text_<variant>_cuda": no_cuda} if no_cuda else {})
 
 
 def _record(
     arguments: argparse.Namespace,
-    setting: Setting,
-    of: Origin,
-    subjects: list[Subject],
+    setting: BenchSetting,
+    checked: CheckedRun,
+    subjects: list[MeasuredModel],
     skipped: dict[str, str],
     planned: list[Planned],
     journal: Journal,
-) -> dict[str, Any]:
-    found = [bench_rows.measured(one, journal) for one in planned]
-    rows = [bench_rows.row(one, bench_rows.capacity(found, one.planned.subject)) for one in found]
-    facts = {one.name: one.facts() for one in subjects}
-    limits = journal.rounds("limit", TEXT_MODEL)
-    return {
-        "schema": BENCHMARK_SCHEMA,
-        "setting": setting.name,
-        "rounds": setting.rounds,
-        "texts": setting.texts,
-        "window_ms": setting.window_ms,
-        "bundle_sha256": of.source.sha256,
-        "repository_sha256": manifest.sha256(of.run / "model_repository" / REPOSITORY),
-        "model": TEXT_MODEL,
-        "variant": of.served[TEXT_MODEL],
-        "subjects": facts,
-        "skipped": skipped,
-        "rows": rows,
-        "comparisons": bench_rows.comparisons(found),
-        "engine_limit": {
-            "texts_per_second": _median(limits),
-            "rounds": limits,
-            "by_variant": {
-                str(one.variant): _median(each)
-                for one in subjects
-                if one.provider == embedded_models.PROVIDER and (each := journal.rounds("limit", one.name))
-            },
-        },
-        "padding": {"waste": limits[0]["padding_waste"], "by_length": limits[0]["by_length"]},
-        "choice": choice.choice(rows, facts, _losses(of, subjects), arguments.p99_ms, arguments.price_per_hour, arguments.currency),
-        "energy": energy.readable(),
-        "resumed_loads": journal.taken_over,
+) -> BenchmarkRecord:
+    """Return the record, but for the time that the benchmark took."""
+    loads = [bench_rows.load_rounds(load, journal) for load in planned]
+    rows = tuple(bench_rows.result_row(load, bench_rows.capacity(loads, load.planned.subject)) for load in loads)
+    by_name = {subject.name: subject for subject in subjects}
+    limits = journal.rounds(EngineRound, TEXT_MODEL)
+    slo = (arguments.p99_ms, arguments.price_per_hour, arguments.currency)
+    return BenchmarkRecord(
+        schema=BENCHMARK_SCHEMA,
+        setting=setting.name,
+        rounds=setting.rounds,
+        texts=setting.texts,
+        window_ms=setting.window_ms,
+        bundle_sha256=checked.source.sha256,
+        repository_sha256=manifest.sha256(checked.run / "model_repository" / REPOSITORY),
+        model=TEXT_MODEL,
+        variant=checked.served[TEXT_MODEL],
+        subjects=by_name,
+        skipped=skipped,
+        rows=rows,
+        comparisons=tuple(bench_rows.compare_loads(loads)),
+        engine_limit=EngineLimit(_median_limit(limits), tuple(limits), _limits_by_variant(subjects, journal)),
+        padding=Padding(limits[0].padding_waste, limits[0].by_length),
+        choice=choice.choose_row(rows, by_name, _losses(checked, subjects), *slo),
+        seconds=0.0,
+        harness_share=0.0,
+        resumed_loads=journal.taken_over,
         **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy", "tensorflow"),
+    )
+
+
+def _median_limit(limits: list[EngineRound]) -> float:
+    """Return the median texts/s of the undisturbed rounds, or of all if every one was disturbed."""
+    reasons = busy_machine.disturbed([vars(limit) for limit in limits])
+    undisturbed = [limit for limit, why in zip(limits, reasons, strict=True) if not why]
+    return float(np.median([limit.texts_per_second for limit in undisturbed or limits]))
+
+
+def _limits_by_variant(subjects: list[MeasuredModel], journal: Journal) -> dict[str, float]:
+    """Return variant → texts/s of its engine alone, on the CPU."""
+    limits = {
+        str(subject.variant): journal.rounds(EngineRound, subject.name)
+        for subject in subjects
+        if subject.kind == "text" and subject.provider == embedded_models.PROVIDER
     }
+    return {variant: _median_limit(rounds) for variant, rounds in limits.items() if rounds}
 
 
-def _median(limits: list[dict[str, Any]]) -> float:
-    """Of those that nothing disturbed, where there are any."""
-    counting = [one for one, why in zip(limits, busy_machine.disturbed(limits), strict=True) if not why]
-    return float(np.median([one["texts_per_second"] for one in counting or limits]))
-
-
-def _losses(of: Origin, subjects: list[Subject]) -> dict[str, float]:
-    """Subject → upper bound of the accuracy it loses against the SavedModel, as its gate found it; the SavedModel loses none."""
-    bounds = {name: artifact.verdict(one, of.source.sha256)["accuracy_loss_bound"] for name, one in of.artifacts.items()}
-    known = {one.name: bounds[one.variant] for one in subjects if one.variant in bounds}
-    return known | {one.name: 0.0 for one in subjects if one.name == bench_repository.REFERENCE}
+def _losses(checked: CheckedRun, subjects: list[MeasuredModel]) -> dict[str, float]:
+    """Return subject → upper bound of the accuracy it loses against the SavedModel (its gate's)."""
+    source_sha256 = checked.source.sha256
+    bounds = {name: artifact.verdict(variant, source_sha256)["accuracy_loss_bound"] for name, variant in checked.artifacts.items()}
+    losses = {subject.name: bounds[subject.variant] for subject in subjects if subject.variant in bounds}
+    return losses | {subject.name: 0.0 for subject in subjects if subject.name == usual_models.SAVED_MODEL}
 
 
 if __name__ == "__main__":

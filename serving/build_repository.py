@@ -1,13 +1,13 @@
 """Compile verified artifacts into a Triton model repository. No server and no GPU is needed.
 
-Reads bundle/ and artifacts/. For the target `embedded`, the Triton of `make serve`, writes model_repository/:
-`text_classifier` (text → label; of a tagger, words → a label each) and `bert_<variant>` (ids → logits), all of them Python
-models. For `ngc`, NVIDIA's container, writes model_repository_ngc/: `text_classifier` as an ensemble of a tokenizer, an
-engine of Triton's own, and post-processing.
-An artifact without a passing parity verdict for exactly its hash is refused.
+Reads bundle/ and artifacts/. For the target `embedded`, the Triton of `slipway serve`, writes
+model_repository/: `text_classifier` (text → label; tagger: words → a label each) and
+`bert_<variant>` (ids → logits), all of them Python models. For `ngc`, NVIDIA's container, writes
+model_repository_ngc/: `text_classifier` as an ensemble of a tokenizer, an engine of Triton's own,
+and post-processing. An artifact without a passing parity verdict for exactly its hash is refused.
 
-    python -m serving.build_repository --run runs/demo
-    python -m serving.build_repository --run runs/demo --target ngc
+    slipway build runs/demo
+    slipway build runs/demo --target ngc
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> int:
             "bundle_sha256": source.sha256,
             "target": arguments.target,
             TEXT_MODEL: chosen.variant.name,
-            "models": {f"bert_{one.variant.name}": one.sha256 for one in models},
+            "models": {f"bert_{model.variant.name}": model.sha256 for model in models},
         }
         repository_rules.refuse_errors(building, "a fault of this project: please report it, with the command")
         manifest.seal(building, REPOSITORY, facts)
@@ -58,7 +58,7 @@ def _parse() -> argparse.Namespace:
         "--instances",
         type=flags.count(1024),
         default=0,
-        help="processes of text_classifier; default: one a core, up to 4; serving.tune finds them",
+        help="processes of text_classifier; default: one a core, up to 4; `slipway tune` finds them",
     )
     parser.add_argument("--threads", type=flags.count(1024), default=0, help="of each; default: all cores, divided among them")
     parser.add_argument("--priorities", type=flags.count(1024), default=0, help="levels a request may name, 1 first; default: none")
@@ -68,36 +68,37 @@ def _parse() -> argparse.Namespace:
     return arguments
 
 
-def _embedded(
-    building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace
-) -> tuple[Artifact, list[Artifact]]:
-    usable = [one for one in passed if embedded_models.PROVIDER in one.variant.providers]
+_Written = tuple[Artifact, list[Artifact]]  # behind text_classifier, and all
+
+
+def _embedded(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> _Written:
+    usable = [converted for converted in passed if embedded_models.PROVIDER in converted.variant.providers]
     chosen = _choose(usable, arguments)
-    for one in usable:
-        embedded_models.write_ids_model(building, one, source)
+    for converted in usable:
+        embedded_models.write_ids_model(building, converted, source)
     share = Share(arguments.instances, arguments.threads)
     embedded_models.write_text_model(building, chosen, source, share, arguments.priorities)
     return chosen, usable
 
 
-def _ngc(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> tuple[Artifact, list[Artifact]]:
-    chosen = _choose([one for one in passed if one.variant.name in ngc_models.ENGINES], arguments)
+def _ngc(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> _Written:
+    chosen = _choose([converted for converted in passed if converted.variant.name in ngc_models.ENGINES], arguments)
     ngc_models.write(building, chosen, source, arguments.priorities)
     return chosen, [chosen]
 
 
 def _choose(passed: list[Artifact], arguments: argparse.Namespace) -> Artifact:
-    names = {one.variant.name: one for one in passed}
+    by_name = {converted.variant.name: converted for converted in passed}
     wanted = (arguments.engine,) if arguments.engine else _FASTEST_FIRST[arguments.target]
     for name in wanted:
-        if name in names:
-            return names[name]
+        if name in by_name:
+            return by_name[name]
     raise ParityError(
         f"no engine for {TEXT_MODEL} on the target {arguments.target}",
         expected=" or ".join(wanted),
-        found=f"passing artifacts that it can serve: {', '.join(names) or 'none'}",
+        found=f"passing artifacts that it can serve: {', '.join(by_name) or 'none'}",
         where=str(arguments.run / "artifacts"),
-        fix=f"make export RUN={arguments.run}",
+        fix=errors.command("export", arguments.run),
     )
 
 

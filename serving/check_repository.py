@@ -1,10 +1,12 @@
-"""Find what is wrong in a Triton model repository before a server sees it: any repository, also one that was not made here.
+"""Find what is wrong in a Triton model repository before a server loads it.
 
-Reads config.pbtxt, version directories, labels, warm-up data, and the signatures of ONNX files and SavedModels; compares them as
-Triton and its backends would. Neither a server nor a GPU is needed, and no model is run. What could not be looked at is said.
-Exits 0 without errors (warnings do not count), 6 with errors or where DIR is no repository, 2 on a wrong command line.
+Any repository will do, also one that was not made here. config.pbtxt, version directories, labels,
+warm-up data, and the signatures of ONNX files and SavedModels are compared as Triton and its
+backends would. No server, no GPU, and no model is run; what could not be checked is listed. Exits 0
+without errors (warnings do not count), 6 with errors or where DIR is no repository, 2 on a wrong
+command line.
 
-    python -m serving.check_repository runs/demo/model_repository
+    slipway lint runs/demo/model_repository
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ def main() -> int:
     arguments = _parse()
     report = repository_rules.check(arguments.directory)
     if arguments.json:
-        print(json.dumps(report.record(), indent=1, ensure_ascii=False))
+        print(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
     else:
-        _show(report)
+        _show_report(report)
     return ManifestError.exit_code if report.count("error") else 0
 
 
@@ -36,7 +38,7 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _show(report: Report) -> None:
+def _show_report(report: Report) -> None:
     for finding in report.findings:
         print(f"{finding}\n")
     for unchecked in report.unchecked:

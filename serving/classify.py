@@ -1,10 +1,11 @@
-"""Classify every line of a file or of standard input on a running server: JSONL out, a line for each line in, in their order.
+"""Classify every line of a file or of standard input on a running server: JSONL out, in order.
 
-    python -m serving.classify news.txt > answers.jsonl            # a text a line; a pair's second text after a tab
-    python -m serving.classify --jsonl < rows.jsonl                # {"text": …}, {"text": …, "text_b": …} or {"words": […]}
+    slipway classify news.txt > answers.jsonl  # a text a line; a pair's second text after a tab
+    slipway classify --jsonl < rows.jsonl      # {"text": …}, with a "text_b" too, or {"words": […]}
 
-A line out has the line's number, what the line in held, and `answer`, or `error` where it could not be read or the model refused
-it: it fails alone, and the exit code is 1. Without a server the exit code is 8, and what was written until then holds.
+A line out has the line's number, the fields of the line in, and `answer`; or `error`, where the
+line could not be read or the model refused it: it fails alone, and the exit code is 1. Without a
+server the exit code is 8, and what was written until then holds.
 """
 
 from __future__ import annotations
@@ -25,26 +26,27 @@ from typing import Any, BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from serving import client, lines
-from serving.client import Answer, AsyncClient, Client, Options, Refused, Tagged, Tls
-from serving.lines import Line
-from serving.loopback import HOST, Ports
+from serving.client import AsyncClient, Classification, Client, Options, RequestRefused, Tagging, Tls
+from serving.connection import LOCAL_HOST, LOCAL_PORTS, PROTOCOLS
+from serving.lines import Fields, InputLine, read_line
 from serving.records import MAX_BATCH
 from train import errors
 from train.errors import ServerError
 
-Answered = list[tuple[Line, Answer | Tagged | str]]  # str: why there is no answer
+LineAnswer = Classification | Tagging | str  # str: why there is no answer
+Answered = list[tuple[InputLine, LineAnswer]]
 
 
 def main() -> int:
     arguments = _parse()
-    address = arguments.address or f"{HOST}:{getattr(Ports, arguments.protocol)}"
+    protocol = arguments.protocol
+    address = f"{protocol}://{arguments.address or f'{LOCAL_HOST}:{LOCAL_PORTS[protocol]}'}"
     written = failed = 0
-    with _opened(arguments.file) as source, client.connect(address, arguments.protocol, _options(arguments)) as server:
+    with _opened(arguments.file) as source, Client(address, _options(arguments)) as server:
         task = server.task()
-        asked = (lines.read(number, raw, task, arguments.jsonl) for number, raw in enumerate(source, 1))
+        questions = (read_line(number, raw, task, arguments.jsonl) for number, raw in enumerate(source, 1))
         with _progress(source) as show, _until_nobody_reads():
-            for answered in _classified(server, task, asked, arguments.batch, arguments.in_flight):
+            for answered in _answers(server, task, questions, arguments.batch, arguments.in_flight):
                 for line, answer in answered:
                     sys.stdout.write(json.dumps(_row(line, answer)) + "\n")
                 sys.stdout.flush()
@@ -59,8 +61,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("file", nargs="?", default="-", help="one text a line, as UTF-8; - or nothing: standard input")
     parser.add_argument("--jsonl", action="store_true", help="the lines are JSON objects")
-    parser.add_argument("--protocol", choices=client.PROTOCOLS, default="http")
-    parser.add_argument("--address", help="host:port; default: where `make serve` listens")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="http")
+    parser.add_argument("--address", help="host:port; default: where `slipway serve` listens")
     parser.add_argument(
         "--batch", type=int, choices=range(1, MAX_BATCH + 1), default=MAX_BATCH, metavar="N", help="texts a request"
     )
@@ -76,8 +78,8 @@ def _parse() -> argparse.Namespace:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    files = Tls(arguments.authorities, arguments.certificate, arguments.key)
-    tls = files if arguments.tls or any(vars(files).values()) else None
+    files = (arguments.authorities, arguments.certificate, arguments.key)
+    tls = Tls(*files) if arguments.tls or any(files) else None
     return Options(arguments.deadline, arguments.retries, _headers(arguments.headers) if arguments.headers else {}, tls)
 
 
@@ -105,7 +107,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        file = Path(name).open("rb")  # noqa: SIM115 – closed below; an error inside of the block is not one of opening
+        file = Path(name).open("rb")  # noqa: SIM115 – closed below; an error of the block is not one of opening
     except OSError as error:
         raise ServerError(
             "the file cannot be read", expected="a file", found=error.strerror or str(error), where=name, fix="name another"
@@ -114,45 +116,49 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _classified(server: Client, task: str, asked: Iterable[Line], batch: int, in_flight: int) -> Iterator[Answered]:
-    """The lines' answers in their order, while the next requests are under way: memory holds these and no more."""
-    remaining, waiting = iter(asked), deque[Future[Answered]]()
+def _answers(server: Client, task: str, questions: Iterable[InputLine], batch: int, in_flight: int) -> Iterator[Answered]:
+    """Yield the lines' answers in order, while the next requests are under way.
+
+    Memory holds `in_flight` requests of `batch` lines, and no more.
+    """
+    remaining, waiting = iter(questions), deque[Future[Answered]]()
     while chunk := list(itertools.islice(remaining, batch)):
         if len(waiting) == in_flight:
             yield waiting.popleft().result()
-        waiting.append(server.start(_answered(server.aio, task, chunk)))
+        waiting.append(server.start(_answer_lines(server.aio, task, chunk)))
     while waiting:
         yield waiting.popleft().result()
 
 
-async def _answered(server: AsyncClient, task: str, chunk: list[Line]) -> Answered:
-    answers = iter(await _ask(server, task, [line.question for line in chunk if not line.error]))
+async def _answer_lines(server: AsyncClient, task: str, chunk: list[InputLine]) -> Answered:
+    answers = iter(await _answer_questions(server, task, [line.question for line in chunk if not line.error]))
     return [(line, line.error or next(answers)) for line in chunk]
 
 
-async def _ask(server: AsyncClient, task: str, questions: list[Any]) -> list[Answer | Tagged | str]:
-    """A refused question is answered with the refusal; it is found by halving."""
+async def _answer_questions(server: AsyncClient, task: str, questions: list[Any]) -> list[LineAnswer]:
+    """Return the answers; a refused question, which is found by halving, gets the refusal."""
     if not questions:
         return []
     try:
         return [*(await server.tag(questions) if task == "tagging" else await server.classify(questions))]
-    except Refused as refused:
+    except RequestRefused as refused:
         if len(questions) == 1:
             return [refused.found]
     middle = len(questions) // 2
-    return await _ask(server, task, questions[:middle]) + await _ask(server, task, questions[middle:])
+    first = await _answer_questions(server, task, questions[:middle])
+    return first + await _answer_questions(server, task, questions[middle:])
 
 
-def _row(line: Line, answer: Answer | Tagged | str) -> dict[str, Any]:
+def _row(line: InputLine, answer: LineAnswer) -> Fields:
     if isinstance(answer, str):
         return {**line.fields, "line": line.number, "error": answer}
-    logits = answer.logits.tolist() if isinstance(answer, Tagged) else answer.logits
+    logits = answer.logits.tolist() if isinstance(answer, Tagging) else answer.logits
     return {**line.fields, "line": line.number, "answer": {**vars(answer), "logits": logits}}
 
 
 @contextmanager
 def _until_nobody_reads() -> Iterator[None]:
-    """`| head` ends the block, and nothing more is written at exit."""
+    """End the block when a pipe's reader has gone (`| head`), and write nothing more at exit."""
     try:
         yield
     except BrokenPipeError:
@@ -161,12 +167,12 @@ def _until_nobody_reads() -> Iterator[None]:
 
 @contextmanager
 def _progress(source: BinaryIO) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, when that is a terminal, by the bytes of the file; of a pipe, whose end nobody knows, the count alone."""
-    found = os.fstat(source.fileno())
+    """Show on a terminal a bar by the bytes of a file; of a pipe, the count alone."""
+    status = os.fstat(source.fileno())
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=found.st_size if stat.S_ISREG(found.st_mode) else None)
+        bar = progress.add_task("", total=status.st_size if stat.S_ISREG(status.st_mode) else None)
         yield lambda size, texts: progress.update(bar, advance=size, description=f"{texts} texts")
 
 

@@ -1,23 +1,32 @@
-"""Two runs of one corpus side by side on one self-contained page, differences marked. Nothing is measured here.
+"""Show two runs of one corpus side by side on one page, with what differs marked.
 
-Reads of each run what serving.report reads; writes compare.html into B.
+Reads the records of both runs, as `slipway report` does, and writes B/compare.html.
 
-    python -m serving.compare runs/a runs/b
+    slipway compare runs/a runs/b
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from serving import page, run_difference, run_records, run_view, training_section
+from serving.page import render_page, write_page
+from serving.run_difference import (
+    ComparedFact,
+    check_comparable,
+    compare_answers,
+    compared_facts,
+    provenance_differences,
+)
+from serving.run_records import RunRecords, read_run
+from serving.run_view import page_head, provenance, run_figures
+from serving.training_section import TASK_NOUNS, text_reader
 from train import errors, terminal
 
-_PLOTS = {
+_TITLES = {  # of figures, by their names
     "latency": "Latency against throughput",
     "open_loop": "When they come at random",
     "stages": "Where the time goes",
@@ -27,17 +36,16 @@ _PLOTS = {
     "confusion": "Which labels are mixed up",
     "training": "Training",
 }
-_LINEAR = {"latency": "x", "front": "xy", "parity": "x"}  # axes that both runs share, besides every logarithmic one
+_LINEAR = {"latency": "x", "front": "xy", "parity": "x"}  # linear axes that both runs share; all logarithmic ones are shared
 
 
 def main() -> int:
     arguments = _parse()
-    first, second = run_records.gather(arguments.a), run_records.gather(arguments.b)
-    run_difference.check(first, second)
-    written = arguments.b / "compare.html"
-    page.write(written, render(first, second))
-    _print_lines(run_difference.lines(first, second))
-    print(f"comparison  {written}")
+    a, b = read_run(arguments.a), read_run(arguments.b)
+    path = arguments.b / "compare.html"
+    write_page(path, render_comparison(a, b))
+    _print_facts(compared_facts(a, b))
+    print(f"comparison  {path}")
     return 0
 
 
@@ -48,39 +56,35 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def render(a: dict[str, Any], b: dict[str, Any]) -> str:
-    """The page of two runs' records. Raises ManifestError when they are of different corpora."""
-    run_difference.check(a, b)
-    _, several = training_section.nouns(a["bundle"]["task"])
-    compared = run_difference.answers(a, b)
-    drawn = [run_view.figures(one) for one in (a, b)]
-    figures = {name: (drawn[0][name], drawn[1][name]) for name in _PLOTS}
-    for name, pair in figures.items():
-        _share_axes(name, *pair)
-    sides = [{"letter": letter, "run": one["run"], **run_view.summary(one)} for letter, one in zip("AB", (a, b), strict=True)]
-    return page.render(
+def render_comparison(a: RunRecords, b: RunRecords) -> str:
+    """Return the page of two runs. Raises ManifestError unless `check_comparable` allows it."""
+    check_comparable(a, b)
+    facts = compared_facts(a, b)
+    figures = {"A": run_figures(a), "B": run_figures(b)}
+    for name in _TITLES:
+        _share_axes(name, figures["A"][name], figures["B"][name])
+    return render_page(
         "compare.html.jinja",
-        {f"{name}_{letter}": one for name, pair in figures.items() for letter, one in zip("AB", pair, strict=True)},
-        sides=sides,
-        several=several,
-        task=a["bundle"]["task"],
-        labels=a["labels"],
-        verdict=run_difference.verdict(compared, several),
-        compared=compared,
-        text_of=training_section.texts(a["golden"]),
-        lines=run_difference.lines(a, b),
-        made_otherwise=run_difference.made_otherwise(a, b),
-        titles=_PLOTS,
-        provenance=[run_view.provenance(one) for one in (a, b)],
+        {f"{name}_{letter}": drawn[name] for name in _TITLES for letter, drawn in figures.items()},
+        sides=[(letter, run.run, page_head(run), provenance(run)) for letter, run in (("A", a), ("B", b))],
+        several=TASK_NOUNS[a.bundle.task][1],
+        task=a.bundle.task,
+        labels=a.labels,
+        verdict=facts[0].verdict,
+        answers=compare_answers(a, b),
+        text_of=text_reader(a.golden),
+        facts=facts,
+        provenance_differences=provenance_differences(a, b),
+        titles=_TITLES,
     )
 
 
 def _share_axes(name: str, a: go.Figure, b: go.Figure) -> None:
-    """Give both figures ranges that hold the data of both, so that the eye may compare heights."""
+    """Give both figures axes that hold the data of both, so that heights can be compared by eye."""
     for axis in ("x", "y"):
-        both = [figure.layout[f"{axis}axis"] for figure in (a, b)]
-        if all(one.type == "log" for one in both):
-            span = [min(one.range[0] for one in both), max(one.range[1] for one in both)]
+        layouts = [figure.layout[f"{axis}axis"] for figure in (a, b)]
+        if all(layout.type == "log" for layout in layouts):
+            span = [min(layout.range[0] for layout in layouts), max(layout.range[1] for layout in layouts)]
         elif axis in _LINEAR.get(name, ""):
             values = [0.0, *(value for figure in (a, b) for trace in figure.data for value in _reach(trace, axis))]
             span = [min(values), 1.1 * max(values)]
@@ -91,15 +95,15 @@ def _share_axes(name: str, a: go.Figure, b: go.Figure) -> None:
 
 
 def _reach(trace: go.Scatter, axis: str) -> list[float]:
-    """Where a line's points and their error bars reach along an axis."""
+    """Return how far a trace's points and their error bars reach along an axis."""
     values, more = trace[axis], trace[f"error_{axis}"].array
     return [*values, *(np.add(values, more) if more is not None else ())]
 
 
-def _print_lines(lines: list[run_difference.Line]) -> None:
+def _print_facts(facts: list[ComparedFact]) -> None:
     table = terminal.table("A against B", "", "A", "B", "", left=("",))
-    for line in lines:
-        table.add_row(line.what, *line.sides, line.says)
+    for fact in facts:
+        table.add_row(fact.name, *fact.sides, fact.verdict.text)
     terminal.console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong in a config.pbtxt without a look at the model file: its name, backend, inputs, outputs and labels."""
+"""Rules on a config.pbtxt alone: its name, backend, inputs, outputs and labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from serving.findings import Finding, Found
-from serving.repository_models import BACKEND_OF_PLATFORM, CONFIG, ENSEMBLE, Model, type_name
+from serving.findings import Finding, RuleResult
+from serving.repository_models import BACKEND_OF_PLATFORM, CONFIG, ENSEMBLE, ModelDirectory, type_name
 
 
-def check(model: Model) -> Iterator[Found]:
+def check_config(model: ModelDirectory) -> Iterator[RuleResult]:
     yield from _name_and_backend(model)
     for kind in ("input", "output"):
         tensors = getattr(model.config, kind)
@@ -20,38 +20,42 @@ def check(model: Model) -> Iterator[Found]:
         for name, times in Counter(tensor.name for tensor in tensors).items():
             if times > 1:
                 yield model.error("name-twice", kind, f"one {kind} of each name", f"{name} {times} times")
-    yield from _shape_tensors(model)
     yield from _labels(model)
 
 
-def _name_and_backend(model: Model) -> Iterator[Finding]:
+def _name_and_backend(model: ModelDirectory) -> Iterator[Finding]:
     config = model.config
     if config.name and config.name != model.name:
         yield model.error("name", "name", f"{model.name}, the name of the directory", config.name)
-    meant = BACKEND_OF_PLATFORM.get(config.platform)
+    implied = BACKEND_OF_PLATFORM.get(config.platform)
     if not model.backend:
         expected = "a backend, a platform that Triton knows, or a model file of a default name"
         yield model.error("backend", "backend", expected, f'backend: "{config.backend}", platform: "{config.platform}"')
-    elif config.backend and meant not in (None, config.backend):
-        expected = f"{meant}, the backend of platform {config.platform}" if meant != ENSEMBLE else "no backend: this is an ensemble"
+    elif config.backend and implied not in (None, config.backend):
+        expected = f"{implied}, the backend of platform {config.platform}"
+        if implied == ENSEMBLE:
+            expected = "no backend: this is an ensemble"
         yield model.error("backend", "backend", expected, config.backend)
 
 
-def _tensor(model: Model, at: str, tensor: Any) -> Iterator[Finding]:
-    """Triton's ValidateIOShape."""
+def _tensor(model: ModelDirectory, at: str, tensor: Any) -> Iterator[Finding]:
+    """Check a tensor as Triton's ValidateIOShape does."""
     if not tensor.name:
         yield model.error("name", f"{at}.name", "a name", "none")
     if type_name(tensor.data_type) == "INVALID":
         yield model.error("dtype", f"{at}.data_type", "a data_type", "none that Triton knows")
     if not tensor.dims or any(dim < 1 and dim != -1 for dim in tensor.dims):
         yield model.error("dims", f"{at}.dims", "at least one dimension, each −1 or at least 1", str(list(tensor.dims)))
+    if tensor.is_shape_tensor and model.backend != "tensorrt":
+        expected = "false: only TensorRT has shape tensors"
+        yield model.error("shape-tensor", f"{at}.is_shape_tensor", expected, f"true, backend {model.backend}")
     if tensor.HasField("reshape"):
         yield from _reshape(model, at, list(tensor.dims), list(tensor.reshape.shape))
     if at.startswith("input") and tensor.format and len(tensor.dims) != 3:
         yield model.error("dims", f"{at}.dims", "three dimensions, as format NHWC or NCHW has", str(list(tensor.dims)))
 
 
-def _reshape(model: Model, at: str, dims: list[int], shape: list[int]) -> Iterator[Finding]:
+def _reshape(model: ModelDirectory, at: str, dims: list[int], shape: list[int]) -> Iterator[Finding]:
     if not shape and model.config.max_batch_size == 0:
         yield model.error("reshape", f"{at}.reshape", "a shape, as the model does not batch", "an empty one")
     if any(dim < 1 and dim != -1 for dim in shape) or _runs(dims) != _runs(shape):
@@ -60,7 +64,10 @@ def _reshape(model: Model, at: str, dims: list[int], shape: list[int]) -> Iterat
 
 
 def _runs(dims: list[int]) -> list[int]:
-    """Elements before, between and behind the dimensions of −1: a reshape keeps each of these numbers."""
+    """Return the elements before, between and behind the dimensions of −1.
+
+    A reshape keeps each of these numbers.
+    """
     counts = [1]
     for dim in dims:
         if dim == -1:
@@ -70,15 +77,7 @@ def _runs(dims: list[int]) -> list[int]:
     return counts
 
 
-def _shape_tensors(model: Model) -> Iterator[Finding]:
-    for kind in ("input", "output"):
-        for tensor in getattr(model.config, kind):
-            if tensor.is_shape_tensor and model.backend != "tensorrt":
-                at = f"{kind}[{tensor.name}].is_shape_tensor"
-                yield model.error("shape-tensor", at, "false: only TensorRT has shape tensors", f"true, backend {model.backend}")
-
-
-def _labels(model: Model) -> Iterator[Found]:
+def _labels(model: ModelDirectory) -> Iterator[RuleResult]:
     for tensor in model.config.output:
         if not tensor.label_filename:
             continue

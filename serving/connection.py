@@ -1,6 +1,7 @@
-"""One server over HTTP or gRPC: arrays in, arrays out, and every failure one of two kinds. Lives in a running event loop.
+"""One Triton over HTTP or gRPC: arrays in, arrays out. A Connection lives in a running event loop.
 
-`Unavailable`: nobody answered, or asked to come again, so that asking again may help. `Refused`: it would not.
+A request fails in one of two ways. `Unavailable`: nobody answered, or the server asked to come
+again, so asking again may help. `RequestRefused`: asking again would not help.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ import aiohttp
 from tritonclient.utils import InferenceServerException
 
 from serving.answers import Tensors
+from train import errors
 from train.errors import ServerError
 
 PROTOCOLS = ("http", "grpc")
+LOCAL_HOST = "127.0.0.1"
+LOCAL_PORTS = {"http": 8000, "grpc": 8001}  # where `slipway serve` listens
+_SCHEMES = ("", "http", "https", "grpc", "grpcs")  # "": http; s: over TLS
 _COME_AGAIN = ("503", "StatusCode.UNAVAILABLE")
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
-_LARGEST = 2**31 - 1  # bytes of a gRPC message; its own limit is 4 MiB
-# aiohttp would ask for compressed answers, and Triton would compress every single one: a tenth of the CPU time of the client alone.
-_PLAIN = {"http": {"accept-encoding": "identity"}, "grpc": {}}
-# gRPC waits a second and more before it connects anew, and answers "unavailable" meanwhile: our retries would all fall into that.
-# Its least pause is left alone, since that is also how long it waits for a connection to be made.
+_MESSAGE_LIMIT = 2**31 - 1  # bytes of a gRPC message; its own limit is 4 MiB
+# aiohttp would ask for compressed answers, and compressing every single answer costs Triton a tenth
+# of the CPU time of the client alone.
+_UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
+# gRPC waits a second and more before it connects anew, and answers "unavailable" meanwhile: our
+# retries would all fall into that time. Its least pause is left alone, since that is also how long
+# it waits for a connection to be made.
 _RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 
 
-class Refused(ServerError):
+class RequestRefused(ServerError):
     """The server was there and would not answer this request."""
 
 
@@ -38,51 +45,63 @@ class Unavailable(ServerError):
     """No connection, a lost one, or HTTP's 503 or gRPC's UNAVAILABLE."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tls:
-    authorities: Path | None = None  # PEM: who may have signed the server's certificate; None: whom HTTP's or gRPC's library trusts
-    certificate: Path | None = None  # PEM: the client's own, where the server asks for one
-    key: Path | None = None  # of that certificate
+    """PEM files for a connection over TLS."""
+
+    authorities: Path | None = None  # who may sign the server's certificate; None: the library's own
+    certificate: Path | None = None  # the client's own, where the server asks for one
+    key: Path | None = None  # of the client's certificate
 
 
 @dataclass(frozen=True)
 class Options:
-    deadline: float = 60.0  # seconds for a whole call, with all its requests, retries and pauses
+    """Deadline, retries, headers and TLS of all calls of a client."""
+
+    deadline: float = 60.0  # seconds for a whole call: all its requests, retries and pauses
     retries: int = 3  # of each request, and only when the server is unavailable
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # sent with every request; of gRPC its metadata
-    tls: Tls | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # gRPC: its metadata
+    tls: Tls | None = None  # https:// and grpcs:// need none: they default to Tls()
 
 
 class Connection:
-    def __init__(self, address: str, protocol: str, options: Options) -> None:
-        self._where, self._protocol = f"{protocol}://{address}", protocol
-        self._headers = _PLAIN[protocol] | {name.lower(): value for name, value in options.headers.items()}  # gRPC takes no other
-        self._api: Any = importlib.import_module(f"tritonclient.{protocol}.aio")
-        settings = _http_settings(options.tls) if protocol == "http" else _grpc_settings(options.tls)
-        self._server = self._api.InferenceServerClient(address, **settings)
+    """A connection to one server, for any number of requests at a time.
+
+    Raises ServerError for an address or TLS files that cannot be used.
+    """
+
+    def __init__(self, address: str, options: Options) -> None:
+        self._address = address
+        self._protocol, host, secure = _parse_address(address)
+        own_headers = {name.lower(): value for name, value in options.headers.items()}  # gRPC takes no capitals
+        self._headers = _UNCOMPRESSED[self._protocol] | own_headers
+        tls = options.tls or (Tls() if secure else None)
+        settings = _http_settings(tls) if self._protocol == "http" else _grpc_settings(tls)
+        self._api: Any = importlib.import_module(f"tritonclient.{self._protocol}.aio")
+        self._server = self._api.InferenceServerClient(host, **settings)
 
     async def infer(self, model: str, inputs: Tensors, call: str) -> Tensors:
-        """All outputs of one request, whose id is `call`. Raises Refused, Unavailable."""
+        """Return all outputs of the request `call`. Raise RequestRefused, Unavailable."""
         tensors = []
         for name, values in inputs.items():
-            tensors.append(self._api.InferInput(name, list(values.shape), "BYTES" if values.dtype == object else "INT32"))
+            kind = "BYTES" if values.dtype == object else "INT32"
+            tensors.append(self._api.InferInput(name, list(values.shape), kind))
             tensors[-1].set_data_from_numpy(values)
         with self._failures(model, call):
             result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
-            response = result.get_response()
-            names = [one["name"] for one in response["outputs"]] if self._protocol == "http" else [o.name for o in response.outputs]
-            return {name: result.as_numpy(name) for name in names}
+            return {name: result.as_numpy(name) for name in self._names(result.get_response(), "outputs")}
 
     async def inputs(self, model: str) -> set[str]:
-        """The names of a model's inputs. Raises as `infer`."""
+        """Return the names of a model's inputs. Raise as `infer`."""
         with self._failures(model):
-            found = await self._server.get_model_metadata(model, headers=dict(self._headers))
-            return {one["name"] for one in found["inputs"]} if self._protocol == "http" else {one.name for one in found.inputs}
+            metadata = await self._server.get_model_metadata(model, headers=dict(self._headers))
+            return set(self._names(metadata, "inputs"))
 
     async def close(self) -> None:
         await self._server.close()
 
     def late(self, seconds: float, call: str) -> ServerError:
+        """Return the error of a call that had no answer within its deadline of `seconds`."""
         return ServerError(
             "no answer in time",
             expected=f"the whole answer within {seconds:g} s",
@@ -91,53 +110,65 @@ class Connection:
             fix="a longer deadline or fewer texts at once, or more of the server",
         )
 
+    def _names(self, message: Any, kind: str) -> list[str]:
+        """Return the names of a message's inputs or outputs: HTTP's are JSON, gRPC's protobuf."""
+        if self._protocol == "http":
+            return [tensor["name"] for tensor in message[kind]]
+        return [tensor.name for tensor in getattr(message, kind)]
+
     @contextmanager
     def _failures(self, model: str, call: str = "") -> Iterator[None]:
         try:
             yield
-        except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: an answer of no JSON
+        except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no JSON
             raise self._failure(error, model, call) from error
 
     def _failure(self, error: Exception, model: str, call: str) -> ServerError:
         if isinstance(error, InferenceServerException):
-            found, again = error.message(), error.status() in _COME_AGAIN
+            message, again = error.message(), error.status() in _COME_AGAIN
         else:
-            found, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
-        found = found.strip() or type(error).__name__
-        where = self._place(call)
+            message, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
+        facts = {"expected": "an answer", "found": message.strip() or type(error).__name__, "where": self._place(call)}
         if again:
-            return Unavailable(
-                "no answer from the server", expected="an answer", found=found, where=where, fix="make serve, in another terminal"
-            )
-        return Refused(
-            f"the server refused the request to {model}",
-            expected="an answer",
-            found=found,
-            where=where,
-            fix="correct the input and ask again",
-        )
+            fix = f"{errors.command('serve', 'RUN')}, in another terminal"
+            return Unavailable("no answer from the server", **facts, fix=fix)
+        return RequestRefused(f"the server refused the request to {model}", **facts, fix="correct the input and ask again")
 
     def _place(self, call: str) -> str:
-        return f"{self._where}, request {call}" if call else self._where
+        return f"{self._address}, request {call}" if call else self._address
+
+
+def _parse_address(address: str) -> tuple[str, str, bool]:
+    """Return protocol, host:port, and whether TLS is asked for."""
+    scheme, _, host = address.rpartition("://")
+    if scheme not in _SCHEMES or not host:
+        raise ServerError(
+            "this is no server's address",
+            expected="host:port, http://host:port or grpc://host:port; over TLS https:// or grpcs://",
+            found=repr(address),
+            where="the client's address",
+            fix=f"{LOCAL_HOST}:{LOCAL_PORTS['http']} is where `slipway serve` listens",
+        )
+    return scheme.removesuffix("s") or "http", host.rstrip("/"), scheme.endswith("s")
 
 
 def _http_settings(tls: Tls | None) -> dict[str, Any]:
-    # The deadline is the call's, and how many connections there are is up to who calls.
+    # The deadline is the call's, and who calls decides how many connections there are.
     settings: dict[str, Any] = {"conn_timeout": None, "conn_limit": 0, "ssl": tls is not None}
-    return settings | ({"ssl_context": _context(tls)} if tls else {})
+    return settings | ({"ssl_context": _ssl_context(tls)} if tls else {})
 
 
 def _grpc_settings(tls: Tls | None) -> dict[str, Any]:
-    limits = {"grpc.max_send_message_length": _LARGEST, "grpc.max_receive_message_length": _LARGEST}
+    limits = {f"grpc.max_{way}_message_length": _MESSAGE_LIMIT for way in ("send", "receive")}
     settings: dict[str, Any] = {"channel_args": list((limits | _RECONNECT).items()), "ssl": tls is not None}
     if tls:
-        _context(tls)  # gRPC itself would only write to stderr that it cannot read a file
+        _ssl_context(tls)  # gRPC itself would only write to stderr that it cannot read a file
         settings |= {"root_certificates": tls.authorities, "certificate_chain": tls.certificate, "private_key": tls.key}
     return settings
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
-    """Raises ServerError for files that cannot be used."""
+def _ssl_context(tls: Tls) -> ssl.SSLContext:
+    """Return the context of these files. Raise ServerError for files that cannot be used."""
     try:
         context = ssl.create_default_context(cafile=tls.authorities)
         if tls.certificate:

@@ -1,6 +1,7 @@
-"""Triton's closed APIs, opened with the server's key: which models are ready, and loading one anew.
+"""Triton's closed APIs, opened with the server's key: which models are ready, and reloading one.
 
-`make serve` leaves address and key in RUN/serving.json, which its owner alone can read, for commands that change a running server.
+`slipway serve` leaves address and key in RUN/serving.json, which only its owner can read, for
+commands that change a running server.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
+from train import errors
 from train.errors import ManifestError, ServerError
 
 HEADER = "slipway-key"  # over gRPC it is triton-grpc-protocol-slipway-key
@@ -31,13 +32,15 @@ def new_key() -> str:
 
 
 def ready(http: str, key: str) -> set[tuple[str, str]]:
-    """Model and version of all that Triton calls ready. Raises OSError when it does not answer, or the key is not its key."""
-    models = _ask(http, key, "index", within=5)
-    return {(one["name"], one["version"]) for one in models if one.get("state") == "READY"}
+    """Return the ready (model, version) pairs. Raises OSError for no answer or a wrong key."""
+    request = urllib.request.Request(f"http://{http}/v2/repository/index", data=b"{}", headers={HEADER: key})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        models = json.loads(answer.read())
+    return {(model["name"], model["version"]) for model in models if model.get("state") == "READY"}
 
 
 def instances(http: str, model: str, version: str) -> int:
-    """How many instances the version is configured to have; 0 when it is not served. Raises OSError when nobody answers."""
+    """Return the version's configured instances; 0 if it is not served. Raises OSError."""
     try:
         with urllib.request.urlopen(f"http://{http}/v2/models/{model}/versions/{version}/config", timeout=5) as answer:
             groups = json.loads(answer.read()).get("instance_group", [])
@@ -47,9 +50,9 @@ def instances(http: str, model: str, version: str) -> int:
 
 
 def load(grpc: str, key: str, model: str, within: float, config: str | None = None) -> None:
-    """Load a model, with this `config` (JSON) instead of the one on disk; what is served of it stays until the new is ready.
+    """Load a model, by `config` (JSON) or the one on disk; its served versions stay until then.
 
-    Over gRPC: a load that is asked for over HTTP holds up other HTTP clients for as long as it takes (docs/log.md).
+    Over gRPC: a load over HTTP holds up other HTTP clients for as long as it takes (docs/log.md).
     Raises OSError when that is refused, or takes more than `within` seconds.
     """
     with _changing(grpc, key) as (server, headers):
@@ -57,39 +60,37 @@ def load(grpc: str, key: str, model: str, within: float, config: str | None = No
 
 
 def unload(grpc: str, key: str, model: str, within: float) -> None:
-    """Requests in flight are answered. Raises OSError as `load`."""
+    """Unload a model once its requests in flight are answered. Raises OSError as `load` does."""
     with _changing(grpc, key) as (server, headers):
         server.unload_model(model, headers=headers, client_timeout=within)
 
 
 def reload(grpc: str, key: str, model: str, within: float) -> None:
-    """Unload the model and load it anew, which is what starts its Python process again: `load` alone does nothing.
-
-    Raises OSError as `load`.
-    """
+    """Restart a model's Python processes; `load` alone does not. Raises OSError as `load` does."""
     unload(grpc, key, model, within)
     load(grpc, key, model, within)
 
 
-def serving(run: Path) -> dict[str, Any] | None:
-    """What `record` of a living process says; None where nobody serves this run."""
+def serving(run: Path) -> dict[str, str] | None:
+    """Return the `record` of the living process that serves this run; None if there is none."""
+    path = run / RECORD
     try:
-        with (run / RECORD).open("r", encoding="utf-8") as file:
+        with path.open("r", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
     except OSError:  # locked
-        facts: dict[str, Any] | None = json.loads((run / RECORD).read_text("utf-8") or "null")  # empty for a moment at its start
+        facts: dict[str, str] | None = json.loads(path.read_text("utf-8") or "null")  # empty for a moment at its start
         return facts
     return None
 
 
 @contextmanager
-def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
-    """RUN/serving.json for the block: where this run is served, and the key; readable by its owner alone.
+def record(run: Path, facts: dict[str, str]) -> Iterator[None]:
+    """Keep RUN/serving.json for the block: address and key of the server, for the owner alone.
 
-    Raises ServerError while another process is in such a block. One that was killed does not count: the lock went with it.
-    Raises ManifestError where there is no such run.
+    Raises ServerError while another process is in such a block; a killed one has lost its lock.
+    Raises ManifestError if there is no such run.
     """
     if not run.is_dir():
         raise ManifestError(
@@ -97,7 +98,7 @@ def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
             expected="a directory with a model_repository",
             found="no such directory",
             where=str(run),
-            fix=f"make repository RUN={run}",
+            fix=errors.command("build", run),
         )
     path = run / RECORD
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
@@ -122,16 +123,10 @@ def record(run: Path, facts: dict[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _changing(grpc: str, key: str) -> Iterator[tuple[Any, dict[str, str]]]:
-    """A connection, and the headers that open it. What Triton says of a failure has this machine's paths, which the log has too."""
+def _changing(grpc: str, key: str) -> Iterator[tuple[tritonclient.grpc.InferenceServerClient, dict[str, str]]]:
+    """Connect to the server, with the headers that open it; failures become OSErrors."""
     try:
         with tritonclient.grpc.InferenceServerClient(grpc) as server:
             yield server, {f"triton-grpc-protocol-{HEADER}": key}
     except InferenceServerException as error:
-        raise OSError(error.message()) from error
-
-
-def _ask(http: str, key: str, path: str, within: float) -> Any:
-    request = urllib.request.Request(f"http://{http}/v2/repository/{path}", data=b"{}", headers={HEADER: key})
-    with urllib.request.urlopen(request, timeout=within) as answer:
-        return json.loads(answer.read() or b"{}")
+        raise OSError(error.message()) from error  # the message without this machine's paths

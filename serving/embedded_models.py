@@ -1,7 +1,8 @@
-"""Models for the embedded Triton, which has the Python backend alone: `text_classifier` and `bert_<variant>`.
+"""Models for the embedded Triton, which has only the Python backend.
 
-Each is complete in its version directory, but for numpy, onnxruntime and tokenizers. They answer golden rows before they are ready,
-by themselves: a warm-up sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
+`text_classifier` and `bert_<variant>` are complete in their version directories, but for numpy,
+onnxruntime and tokenizers. They answer golden rows themselves before they are ready: a warm-up
+sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export import artifact
 from export.artifact import Artifact
 from serving.model_config import Instances, ModelConfig, Tensor
@@ -19,30 +22,34 @@ from serving.records import MAX_BATCH, TEXT_MODEL
 from train import bundle, manifest
 from train.bundle import Bundle
 
-PROVIDER = "CPUExecutionProvider"  # what the embedded server's Python models run on
-CUDA = "CUDAExecutionProvider"  # and can run on, as the benchmark has them do where there is a GPU
-# What may stand behind text_classifier: each has passed the gate. How much faster INT8 is: benchmarks/README.md.
+PROVIDER = "CPUExecutionProvider"  # of the embedded server's Python models
+CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
+# Variants that may stand behind text_classifier. How much faster INT8 is: benchmarks/README.md.
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
-# Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; one text alone takes as long in
-# INT8, in FP32 1.6 times (docs/log.md). Each holds the model, hence not more:
+# Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
+# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log.md). Each holds the model, so
+# there are not more:
 _MOST_INSTANCES = 4
 
 BACKEND = Path(__file__).parent / "backend"
 TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
-BESIDE_TEXT = ("microbatches.py", "metrics.py", "golden.py", "journal.py", "inputs.py", "texts.py", "labels.py")
+_WITH_ENGINE = ("engine.py", "metrics.py", "inputs.py", "outputs.py")
 _BESIDE = {
-    "text_model.py": BESIDE_TEXT,
-    "ids_model.py": ("microbatches.py", "metrics.py", "golden.py", "journal.py", "inputs.py"),
+    "text_model.py": _WITH_ENGINE,
+    "ids_model.py": _WITH_ENGINE,
+    "tokenize_model.py": ("inputs.py", "outputs.py"),
+    "answer_model.py": ("outputs.py",),
 }
+COUNTS = (Tensor("truncated", "BOOL", (1,)), Tensor("tokens", "INT32", (1,)))
 
 
 @dataclass(frozen=True)
 class Share:
-    """How text_classifier uses the machine: Python processes with an engine each, and the threads of each engine."""
+    """text_classifier's share of the machine: processes with an engine each, and their threads."""
 
     instances: int = 0  # 0: one a core, up to _MOST_INSTANCES
-    threads: int = 0  # 0: all cores, divided among the instances
+    threads: int = 0  # of each engine; 0: all cores, divided among the instances
 
     @property
     def processes(self) -> int:
@@ -59,27 +66,23 @@ def cores() -> int:
 
 def write_text_model(
     repository: Path,
-    one: Artifact,
+    converted: Artifact,
     source: Bundle,
     share: Share,
     priorities: int = 0,
     name: str = TEXT_MODEL,
     provider: str = PROVIDER,
 ) -> None:
-    """text_classifier, or one of another name, on that artifact."""
+    """Write text_classifier, or a model of another name, on that artifact."""
     config = text_config(source)
-    config = replace(
-        config,
-        name=name,
-        instances=Instances(count=share.processes),
-        batching=replace(config.batching, priorities=priorities),
-    )
-    write_model(repository, config, "text_model.py", one, source, provider, share.threads_each)
+    batching = replace(config.batching, priorities=priorities)
+    config = replace(config, name=name, instances=Instances(count=share.processes), batching=batching)
+    write_model(repository, config, "text_model.py", converted, source, provider, share.threads_each)
 
 
-def write_ids_model(repository: Path, one: Artifact, source: Bundle) -> None:
-    """bert_<variant> on that artifact. One process: it is for parity and for clients that tokenize."""
-    write_model(repository, ids_config(one, source), "ids_model.py", one, source, PROVIDER)
+def write_ids_model(repository: Path, converted: Artifact, source: Bundle) -> None:
+    """Write bert_<variant>. It has one process: it is for parity and for clients that tokenize."""
+    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, PROVIDER)
 
 
 def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
@@ -89,16 +92,13 @@ def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
 
 
 def answer_outputs(source: Bundle) -> tuple[Tensor, ...]:
-    """One answer a text, of a tagger one a word."""
+    """Return the outputs of the answers. Classifier: one a text; tagger: one a word."""
     dims = (-1,) if source.task == "tagging" else (1,)
     return (Tensor("label", "STRING", dims), Tensor("probability", "FP32", dims), Tensor("logits", "FP32", logits_dims(source)))
 
 
-COUNTS = (Tensor("truncated", "BOOL", (1,)), Tensor("tokens", "INT32", (1,)))
-
-
 def text_config(source: Bundle) -> ModelConfig:
-    """What backend/text_model.py reads and answers."""
+    """Describe the inputs and outputs of backend/text_model.py."""
     return ModelConfig(TEXT_MODEL, text_inputs(source), (*answer_outputs(source), *COUNTS), MAX_BATCH)
 
 
@@ -107,9 +107,10 @@ def ids_inputs(source: Bundle) -> tuple[Tensor, ...]:
     return tuple(Tensor(name, "INT32", (-1,), ragged=True) for name in names)
 
 
-def ids_config(one: Artifact, source: Bundle) -> ModelConfig:
-    """What backend/ids_model.py reads and answers; one answer a row, of a tagger one a token."""
-    return ModelConfig(f"bert_{one.variant.name}", ids_inputs(source), (Tensor("logits", "FP32", logits_dims(source)),), MAX_BATCH)
+def ids_config(converted: Artifact, source: Bundle) -> ModelConfig:
+    """Describe the inputs and outputs of backend/ids_model.py."""
+    outputs = (Tensor("logits", "FP32", logits_dims(source)),)
+    return ModelConfig(f"bert_{converted.variant.name}", ids_inputs(source), outputs, MAX_BATCH)
 
 
 def logits_dims(source: Bundle) -> tuple[int, ...]:
@@ -118,25 +119,25 @@ def logits_dims(source: Bundle) -> tuple[int, ...]:
 
 
 def warmup_rows(source: Bundle) -> dict[str, int]:
-    """The golden rows that a version is tried with: the shortest and the longest."""
+    """Choose the golden rows that a version is tried with: the shortest and the longest."""
     lengths = bundle.load_golden(source).ids.lengths
     return {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
 
 
 def write_model(
-    repository: Path, config: ModelConfig, model: str, one: Artifact, source: Bundle, provider: str, threads: int = 0
+    repository: Path, config: ModelConfig, model: str, converted: Artifact, source: Bundle, provider: str, threads: int = 0
 ) -> None:
-    """<repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
+    """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
     version = config.write(repository)
-    copy_modules(version, model, *_BESIDE[model], engine="engine.py")
+    copy_modules(version, model)
     copy_vocabulary(version, source)
-    manifest.link(one.model, version / "model.onnx")
+    manifest.link(converted.model, version / "model.onnx")
     settings = {
-        "variant": one.variant.name,
+        "variant": converted.variant.name,
         "provider": provider,
-        "artifact_sha256": one.sha256,
+        "artifact_sha256": converted.sha256,
         "threads": threads or cores(),
-        "cost": artifact.verdict(one, source.sha256)["cost"],
+        "cost": artifact.verdict(converted, source.sha256)["cost"],
         "golden": golden_ids(source),
         **text_settings(source),
     }
@@ -145,21 +146,20 @@ def write_model(
 
 def golden_ids(source: Bundle) -> list[dict[str, list[int]]]:
     golden = bundle.load_golden(source).ids
-    rows = [slice(*golden.offsets[row : row + 2]) for row in warmup_rows(source).values()]
-    return [{"ids": golden.ids[row].tolist(), "types": golden.types[row].tolist()} for row in rows]
+    rows = [golden.take(np.array([row])) for row in warmup_rows(source).values()]
+    return [{"ids": row.ids.tolist(), "types": row.types.tolist()} for row in rows]
 
 
-def copy_modules(version: Path, model: str, *beside: str, engine: str = "") -> None:
-    """backend/<model> as model.py, the modules it imports, and an `engine` as engine.py."""
-    engines = [(engine, "engine.py")] if engine else []
-    for name, target in ((model, "model.py"), *engines, *((name, name) for name in beside)):
-        shutil.copyfile(BACKEND / name, version / target)
+def copy_modules(version: Path, model: str, *more: str) -> None:
+    """Copy backend/<model> as model.py, the modules that it imports, and `more`."""
+    shutil.copyfile(BACKEND / model, version / "model.py")
+    for name in (*_BESIDE[model], *more):
+        shutil.copyfile(BACKEND / name, version / name)
 
 
 def copy_vocabulary(version: Path, source: Bundle) -> None:
-    """What turns texts into ids, and answers into labels."""
-    shutil.copyfile(TOKENIZER, version / "tokenizer.py")
-    for path in (source.vocabulary, source.directory / "labels.txt"):
+    """Copy the files that turn texts into ids, and answers into labels."""
+    for path in (TOKENIZER, source.vocabulary, source.directory / "labels.txt"):
         shutil.copyfile(path, version / path.name)
 
 

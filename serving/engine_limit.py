@@ -1,8 +1,9 @@
-"""What the served engines do without a server: the version directory's own code on the same texts, in as many processes.
+"""Measure a served engine without a server: the same code, texts and number of processes.
 
-Prints JSON. They are processes of their own also because a version directory's modules are imported by their bare names.
+Prints JSON, `benchmark_record.EngineRound` without what disturbed it. Each process has one version
+directory on its path, because that directory's modules are imported by their bare names.
 
-    python -m serving.engine_limit runs/demo/model_repository/text_classifier/1 runs/demo/bundle/golden.jsonl --texts 1000
+    python -m serving.engine_limit VERSION_DIRECTORY runs/demo/bundle/golden.jsonl --texts 1000
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving import model_config
 from serving.records import MAX_BATCH
@@ -31,7 +32,7 @@ def main() -> int:
     arguments = _parse()
     with arguments.texts_file.open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file][: arguments.texts]
-    print(json.dumps(_together(arguments.version, texts)))
+    print(json.dumps(_measure(arguments.version, texts)))
     return 0
 
 
@@ -43,30 +44,29 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _together(version: Path, texts: list[Any]) -> dict[str, Any]:
-    """Every process runs all texts, beginning at the same moment; the rate is that of all until the last has ended."""
+def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
+    """Run all texts in every process at the same time. The rate counts until the last has ended."""
     config = model_config.read((version.parent / CONFIG).read_text("utf-8"))
     processes, context = config.instance_group[0].count, get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _begin, (context.Barrier(processes),)) as pool:
-        found = list(pool.map(_measure, [version] * processes, [texts] * processes))
-    slowest = max(found, key=lambda one: one["engine_seconds"])
+    with ProcessPoolExecutor(processes, context, _keep_barrier, (context.Barrier(processes),)) as pool:
+        measured = list(pool.map(_measure_process, [version] * processes, [texts] * processes))
+    slowest = max(measured, key=lambda process: process["engine_seconds"])
     rate = processes * len(texts) / slowest["engine_seconds"]
     return {"processes": processes, "texts_per_second": rate, **slowest}
 
 
-_ready: list[Any] = []  # of a process: the barrier that it shares with the others
+_barriers: list[Any] = []  # of a process: the one that it shares with the others
 
 
-def _begin(barrier: Any) -> None:
-    _ready.append(barrier)
+def _keep_barrier(barrier: Any) -> None:
+    _barriers.append(barrier)
 
 
-def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
-    """In one of the processes. It waits for the others, so that none does another's share."""
+def _measure_process(version: Path, texts: list[Any]) -> dict[str, Any]:
+    """Measure in one process. It waits for the others, so that none does another's share."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(version))
-    from engine import Engine  # type: ignore[import-not-found]
-    from microbatches import CostModel, plan  # type: ignore[import-not-found]
+    from engine import CostModel, Engine, plan  # type: ignore[import-not-found]
     from tokenizer import Tokenizer  # type: ignore[import-not-found]
 
     settings = json.loads((version / "settings.json").read_text("utf-8"))
@@ -76,42 +76,47 @@ def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
     pairs = settings["task"] == "text_pair"
     texts = [tuple(text) for text in texts] if pairs else texts
     started = time.perf_counter()
-    found = tokenize.of_words(texts) if settings["task"] == "tagging" else tokenize(texts)
-    rows = [np.array(tokens.ids, np.int32) for tokens in found]
-    types = [np.array(tokens.types, np.int32) for tokens in found] if pairs else None
-    tokenized = time.perf_counter()
-    _ready[0].wait(_LOADED_WITHIN)
-    begun = time.perf_counter()
+    tokenized = tokenize.of_words(texts) if settings["task"] == "tagging" else tokenize(texts)
+    rows = [np.array(tokens.ids, np.int32) for tokens in tokenized]
+    types = [np.array(tokens.types, np.int32) for tokens in tokenized] if pairs else None
+    tokenizing = time.perf_counter() - started
+    _barriers[0].wait(_LOADED_WITHIN)
     batches = [slice(start, start + MAX_BATCH) for start in range(0, len(rows), MAX_BATCH)]
+    begun = time.perf_counter()
     results = [engine.run(rows[batch], types and types[batch]) for batch in batches]
-    ended = time.perf_counter()
+    seconds = time.perf_counter() - begun
     tokens, padding = sum(result.tokens for result in results), sum(result.padding for result in results)
+    lengths = np.array([len(row) for row in rows])
+    widths = np.concatenate([_widths(lengths[batch], plan(lengths[batch], cost)) for batch in batches])
     return {
         "texts": len(texts),
-        "engine_seconds": ended - begun,
-        "tokenizing_share": (tokenized - started) / (tokenized - started + ended - begun),
+        "engine_seconds": seconds,
+        "tokenizing_share": tokenizing / (tokenizing + seconds),
         "padding_waste": padding / (tokens + padding),
         "mean_tokens": tokens / len(texts),
-        "by_length": _by_length([np.array([len(row) for row in rows[batch]]) for batch in batches], lambda one: plan(one, cost)),
+        "by_length": _padding_by_length(lengths, widths),
     }
 
 
-def _by_length(batches: list[Any], plan: Callable[[Any], list[Any]]) -> list[dict[str, Any]]:
-    """Padding waste of the texts of each length, in steps of _STEP tokens: a row is as wide as its micro-batch's longest."""
-    lengths, widths = np.concatenate(batches), []
-    for batch in batches:
-        width = np.empty_like(batch)
-        for rows in plan(batch):
-            width[rows] = batch[rows].max()
-        widths.append(width)
+def _widths(lengths: NDArray[np.int64], micro_batches: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the tokens computed for each row: those of its micro-batch's longest row."""
+    widths = np.empty_like(lengths)
+    for rows in micro_batches:
+        widths[rows] = lengths[rows].max()
+    return widths
+
+
+def _padding_by_length(lengths: NDArray[np.int64], widths: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the padding waste of the texts of each length, in steps of _STEP tokens."""
     bins = (lengths - 1) // _STEP
-    found = []
-    for one in np.unique(bins):
-        of = bins == one
-        computed = int(np.concatenate(widths)[of].sum())
-        waste = 1 - int(lengths[of].sum()) / computed
-        found.append({"tokens": f"{one * _STEP + 1}–{(one + 1) * _STEP}", "texts": int(of.sum()), "waste": waste})
-    return found
+    return [
+        {
+            "tokens": f"{step * _STEP + 1}–{(step + 1) * _STEP}",
+            "texts": int((bins == step).sum()),
+            "waste": 1 - int(lengths[bins == step].sum()) / int(widths[bins == step].sum()),
+        }
+        for step in np.unique(bins)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
-"""What serving.check_repository says: findings, each with what was expected, found, and where; and what was not checked."""
+"""Findings of the linter, each with expected, found and where; and what it did not check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+Severity = Literal["error", "warning"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """`error`: Triton refuses the model, stalls, or answers wrongly. `warning`: it loads, but does not do what the file says."""
+    """A fault of a repository.
 
-    severity: Literal["error", "warning"]
+    `error`: Triton refuses the model, stalls, or answers wrongly. `warning`: Triton loads the
+    model, which then does not do what its file says.
+    """
+
+    severity: Severity
     model: str  # its directory's name; "" for the repository itself
-    where: str  # file:field, relative to the repository; of a file that cannot be parsed file:line
+    where: str  # file:field, relative to the repository; file:line, if it cannot be parsed
     rule: str
     expected: str
     found: str
@@ -22,7 +28,7 @@ class Finding:
         return f"{self.severity}: {about}\n  expected  {self.expected}\n  found     {self.found}\n  where     {self.where}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unchecked:
     """Something that could be wrong and was not looked at."""
 
@@ -34,4 +40,4 @@ class Unchecked:
         return f"not checked: {self.model}: {self.what}: {self.why}"
 
 
-Found = Finding | Unchecked
+RuleResult = Finding | Unchecked

@@ -1,4 +1,4 @@
-"""What the values of command-line flags have to be: types for argparse, which say what was expected and found."""
+"""The values that command-line flags may have: types for argparse that say what they expected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def count(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to `most`."""
+    """Return argparse's type of a whole number from 1 to `most`."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or not 1 <= int(text) <= most:

@@ -1,4 +1,4 @@
-"""How busy a GPU was, and its memory and power, five times a second while the block runs; nothing where there is none."""
+"""A GPU's utilisation, memory and power, read five times a second."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
@@ -14,8 +15,20 @@ import numpy as np
 _QUERY = "utilization.gpu,memory.used,power.draw"  # %, MiB, W
 
 
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """Means over some time; None where the GPU does not tell."""
+
+    utilisation: float | None  # %
+    memory_mib: float | None
+    watts: float | None = None
+
+
 class GpuWatch:
-    """`with GpuWatch() as gpu: … gpu.since(time.monotonic() − 1)`. Of several GPUs the first."""
+    """The first GPU, watched with nvidia-smi: `with GpuWatch() as gpu: … gpu.since(moment)`.
+
+    On a machine without nvidia-smi nothing is seen.
+    """
 
     def __init__(self) -> None:
         self.there = shutil.which("nvidia-smi") is not None
@@ -39,15 +52,14 @@ class GpuWatch:
     def _read(self, output: IO[str]) -> None:
         with output:
             for line in output:
-                self._seen.append((time.monotonic(), [_number(one) for one in line.split(",")]))
+                self._seen.append((time.monotonic(), [_number(text) for text in line.split(",")]))
 
-    def since(self, moment: float) -> dict[str, float | None] | None:
-        """Means since then; what this GPU does not tell is None."""
-        rows = [values for at, values in list(self._seen) if at >= moment]
-        if not rows:
+    def since(self, moment: float) -> GpuUse | None:
+        """Return the means since `moment` (time.monotonic); None where nothing was seen."""
+        samples = [values for at, values in list(self._seen) if at >= moment]
+        if not samples:
             return None
-        means = [float(one) if np.isfinite(one) else None for one in np.mean(rows, axis=0)]
-        return dict(zip(("utilisation", "memory_mib", "watts"), means, strict=True))
+        return GpuUse(*(float(mean) if np.isfinite(mean) else None for mean in np.mean(samples, axis=0)))
 
 
 def _number(text: str) -> float:

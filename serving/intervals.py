@@ -1,71 +1,89 @@
-"""Figures with their 95 % intervals, drawn from rounds first and from requests second: what disturbs a round disturbs all of it.
+"""Figures with their 95 % intervals, from rounds of a measurement.
 
-Pure functions of numpy arrays; a round of a load is the array of its latencies, or its throughput.
+Rounds are drawn first and requests second, because what disturbs a round disturbs all of its
+requests. A round of a load is the array of its latencies (ms), or its throughput.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Interval = tuple[float, float]  # lower and upper end, 95 %
 PERCENTILES = (50, 95, 99)
-# Of two loads within so much of each other "no difference" is said, however narrow the interval: the same program loaded twice
-# differs by as much (docs/log.md).
+# Two loads that differ by less are called equal, however narrow the interval: the same program
+# loaded twice differs by as much (docs/log.md).
 _LEAST_DIFFERENCE = 0.03
 _DRAWS = 1000
 _TAILS = (2.5, 97.5)  # %
 
 
-def needed(percentile: float) -> int:
-    """Requests from which a percentile has an upper end at all: n with percentile^n ≤ 2.5 %, whatever the distribution.
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its interval."""
 
-    The largest of n requests is below the percentile q with the probability q^n. For p99: 0.99^368 = 2.48 %.
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile(Figure):
+    """A percentile of the latency, ms."""
+
+    needs: int = 0  # requests for an interval of this percentile
+    enough: bool = True  # whether there are as many
+
+
+def needed(percentile: float) -> int:
+    """Return from how many requests on the interval of a percentile has an upper end.
+
+    The largest of n requests is below the percentile q with the probability q^n, whatever the
+    distribution, so n is the least with q^n ≤ 2.5 %. For p99: 0.99^368 = 2.48 %.
     """
     return math.ceil(math.log(0.025) / math.log(percentile / 100))
 
 
-def throughput(rounds: Sequence[float]) -> dict[str, Any]:
-    """The median round. Of five, its interval is nearly from the least to the most."""
+def throughput(rounds: Sequence[float]) -> Figure:
+    """Return the median round. The interval of five rounds is nearly from the least to the most."""
     values = np.array(rounds)
-    return _figure(float(np.median(values)), np.median(values[_picked(len(values))], axis=1))
+    return _figure(float(np.median(values)), np.median(values[_draws(len(values))], axis=1))
 
 
-def percentiles(rounds: Sequence[Floats]) -> dict[str, dict[str, Any]]:
-    """p50_ms, p95_ms, p99_ms over the requests of all rounds; `enough` says whether there are as many requests as it `needs`."""
-    pooled = np.concatenate(rounds)
-    drawn = _drawn(rounds, _picked(len(rounds)), seed=1)
+def percentiles(rounds: Sequence[Floats]) -> dict[str, Percentile]:
+    """Return p50_ms, p95_ms and p99_ms over the requests of all rounds."""
+    pooled = np.sort(np.concatenate(rounds))
+    drawn = _drawn_percentiles(rounds, _draws(len(rounds)), seed=1)
+    figures = {}
+    for column, percentile in enumerate(PERCENTILES):
+        figure, needs = _figure(_quantile(pooled, percentile), drawn[:, column]), needed(percentile)
+        figures[f"p{percentile}_ms"] = Percentile(figure.value, figure.interval, needs, len(pooled) >= needs)
+    return figures
+
+
+def throughput_ratio(a: Sequence[float], b: Sequence[float]) -> Figure:
+    """Return a ÷ b, the median of the rounds' ratios. Both were measured in each of the rounds."""
+    return throughput(np.array(a) / np.array(b))
+
+
+def percentile_ratios(a: Sequence[Floats], b: Sequence[Floats]) -> dict[int, Figure]:
+    """Return a ÷ b for each of PERCENTILES. Each draw takes the same rounds of both."""
+    draws = _draws(len(a))
+    ratios = _drawn_percentiles(a, draws, seed=1) / _drawn_percentiles(b, draws, seed=2)
+    pooled_a, pooled_b = (np.sort(np.concatenate(rounds)) for rounds in (a, b))
     return {
-        f"p{one}_ms": {
-            **_figure(_quantile(np.sort(pooled), one), drawn[:, at]),
-            "needs": needed(one),
-            "enough": len(pooled) >= needed(one),
-        }
-        for at, one in enumerate(PERCENTILES)
+        percentile: _figure(_quantile(pooled_a, percentile) / _quantile(pooled_b, percentile), ratios[:, column])
+        for column, percentile in enumerate(PERCENTILES)
     }
 
 
-def throughput_ratio(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    """a ÷ b, the median of the rounds' ratios: both were run in each of the rounds."""
-    ratios = np.array(a) / np.array(b)
-    return _figure(float(np.median(ratios)), np.median(ratios[_picked(len(ratios))], axis=1))
-
-
-def percentile_ratios(a: Sequence[Floats], b: Sequence[Floats]) -> dict[int, dict[str, Any]]:
-    """a ÷ b of each of PERCENTILES; the same rounds are drawn of both."""
-    picked = _picked(len(a))
-    ratios = _drawn(a, picked, seed=1) / _drawn(b, picked, seed=2)
-    ours, theirs = (np.sort(np.concatenate(rounds)) for rounds in (a, b))
-    return {one: _figure(_quantile(ours, one) / _quantile(theirs, one), ratios[:, at]) for at, one in enumerate(PERCENTILES)}
-
-
 def verdict(ratio: float, interval: Sequence[float], *, more_is_faster: bool) -> tuple[str, str]:
-    """Of a, by a ÷ b: faster, slower, or no difference and why."""
+    """Return from a ÷ b whether a is faster, slower, or "no difference" and why."""
     low, high = interval
     if low <= 1 <= high:
         return "no difference", "the interval holds 1"
@@ -74,34 +92,34 @@ def verdict(ratio: float, interval: Sequence[float], *, more_is_faster: bool) ->
     return ("faster" if (ratio > 1) == more_is_faster else "slower"), ""
 
 
-def _figure(value: float, drawn: Floats) -> dict[str, Any]:
+def _figure(value: float, drawn: Floats) -> Figure:
     low, high = np.percentile(drawn, _TAILS)
-    return {"value": value, "interval": [float(low), float(high)]}
+    return Figure(value, (float(low), float(high)))
 
 
 @cache
-def _picked(rounds: int) -> NDArray[np.int64]:
-    """[draws, rounds]: which rounds each draw takes, sorted, so that equal draws are seen to be equal."""
+def _draws(rounds: int) -> NDArray[np.int64]:
+    """Return the rounds each draw takes, [draws, rounds]; sorted, so equal draws look equal."""
     return np.sort(np.random.default_rng(0).integers(0, rounds, (_DRAWS, rounds)), axis=1)
 
 
-def _drawn(rounds: Sequence[Floats], picked: NDArray[np.int64], seed: int) -> Floats:
-    """[draws, percentiles] of the resampled requests of the picked rounds.
+def _drawn_percentiles(rounds: Sequence[Floats], draws: NDArray[np.int64], seed: int) -> Floats:
+    """Return PERCENTILES of the requests resampled from the picked rounds, [draws, percentiles].
 
-    Nothing is resampled for it: of n requests drawn with replacement, the k-th smallest is where the distribution function of those
-    there are reaches a value that is distributed as Beta(k, n − k + 1).
+    Requests need not be drawn one by one: of n drawn with replacement, the k-th smallest is where
+    the distribution function of the originals reaches a value distributed as Beta(k, n − k + 1).
     """
     random = np.random.default_rng(seed)
-    found = np.empty((len(picked), len(PERCENTILES)))
-    draws, which = np.unique(picked, axis=0, return_inverse=True)
-    for number, draw in enumerate(draws):
-        pooled = np.sort(np.concatenate([rounds[one] for one in draw]))
-        rows = np.flatnonzero(which == number)
-        for at, percentile in enumerate(PERCENTILES):
+    drawn = np.empty((len(draws), len(PERCENTILES)))
+    different, which = np.unique(draws, axis=0, return_inverse=True)
+    for number, numbers in enumerate(different):
+        pooled = np.sort(np.concatenate([rounds[index] for index in numbers]))
+        equal = np.flatnonzero(which == number)
+        for column, percentile in enumerate(PERCENTILES):
             k = _rank(len(pooled), percentile)
-            reached = random.beta(k, len(pooled) - k + 1, len(rows))
-            found[rows, at] = pooled[np.minimum((reached * len(pooled)).astype(int), len(pooled) - 1)]
-    return found
+            reached = random.beta(k, len(pooled) - k + 1, len(equal))
+            drawn[equal, column] = pooled[np.minimum((reached * len(pooled)).astype(int), len(pooled) - 1)]
+    return drawn
 
 
 def _rank(count: int, percentile: int) -> int:

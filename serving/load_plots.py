@@ -1,144 +1,141 @@
-"""The report's plots of latency under load, closed and open: benchmark.json (docs/benchmark.schema.json) → Plotly figures.
+"""Figures of latency under load, closed and open, out of a benchmark's record.
 
-Without data, a figure is empty.
+A figure whose data the record does not have is empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from serving import speed_section
-from serving.plots import COLOURS, GREY, Choice, figure, logarithmic, offer
-from serving.speed_section import Record, Row
+from serving.benchmark_record import BenchmarkRecord, Figure, Row
+from serving.plots import COLOURS, GREY, Attributes, Button, empty_figure, logarithmic, offer_buttons
+from serving.speed_section import figure_of, load_text, measured_rows, throughput_of, transport_text
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 _MAIN_WAY = ("grpc", "network")
 _DASHES = {_MAIN_WAY: "solid", ("http", "network"): "dot"}  # any shared memory: dashes
-_MOST_LINES = 8  # shown at first; other ways wait in the legend for a tap, or, of other models, in the table
+_MOST_LINES = 8  # more are not all shown at first: the legend offers the others, or the table has them
 
 
-def latency(record: Record) -> go.Figure:
-    """Latency against throughput, a point for each number of clients, with both intervals; a choice of percentiles."""
-    rows = [row for row in speed_section.measured(record) if row["load"] == "closed" and row["lengths"] == "own"]
-    if len(list(lines_of(record, rows))) > _MOST_LINES:
+def latency_figure(record: BenchmarkRecord) -> go.Figure:
+    """Draw latency against throughput, a point for each number of clients, both with intervals."""
+    rows = measured_rows(record, "closed")
+    if len(lines_of(record, rows)) > _MOST_LINES:
         rows = main_ways(record, rows)
-    drawn = figure(460, "texts per second", "p99 latency (ms)")
-    drawn.update_xaxes(rangemode="tozero")
+    figure = empty_figure(460, "texts per second", "p99 latency (ms)")
+    figure.update_xaxes(rangemode="tozero")
     if rows:
-        _mark(drawn, record["engine_limit"]["texts_per_second"], "the engine alone")
-    return _draw(drawn, record, rows, _throughput, _answered)
+        _mark(figure, record.engine_limit.texts_per_second, "the engine alone")
+    _draw_lines(figure, record, rows, _throughputs, lambda row: f"{load_text(row)}: {throughput_of(row):.0f} texts/s")
+    return figure
 
 
-def _throughput(mine: list[Row]) -> dict[str, Any]:
-    values, intervals = _spread(mine, "throughput")
-    return {"x": values, "error_x": error(values, intervals)}
+def open_loop_figure(record: BenchmarkRecord) -> go.Figure:
+    """Draw latency against the rate of texts that arrive at random.
 
-
-def _answered(row: Row) -> str:
-    return f"{speed_section.load(row)}: {row['throughput']['value']:.0f} texts/s"
-
-
-def open_loop(record: Record) -> go.Figure:
-    """Latency against the rate at which texts arrive at random, as a share of the model's capacity, where that is known."""
-    rows = [row for row in speed_section.measured(record) if row["load"] == "poisson" and row["lengths"] == "own"]
-    known = all(row["offered_share"] is not None for row in rows)
-    drawn = figure(420, "texts that arrive" + (", % of the model's capacity" if known else " a second"), "p99 latency (ms)")
+    The rate is a share of the model's capacity where that is known, else texts a second.
+    """
+    rows = measured_rows(record, "poisson")
+    known = all(row.offered_share is not None for row in rows)
+    unit = ", % of the model's capacity" if known else " a second"
+    figure = empty_figure(420, f"texts that arrive{unit}", "p99 latency (ms)")
     if rows and known:
-        _mark(drawn, 100, "capacity")
-    return _draw(drawn, record, rows, _shares if known else _rates, _offered)
+        _mark(figure, 100, "capacity")
+    _draw_lines(figure, record, rows, _shares if known else _rates, _offered_text)
+    return figure
 
 
-def _shares(mine: list[Row]) -> dict[str, Any]:
-    return {"x": [100 * row["offered_share"] for row in mine]}
+def _throughputs(rows: list[Row]) -> Attributes:
+    figures = [figure_of(row, "throughput") for row in rows]
+    return {"x": [figure.value for figure in figures], "error_x": error_bars(figures)}
 
 
-def _rates(mine: list[Row]) -> dict[str, Any]:
-    return {"x": [row["rate"] for row in mine]}
+def _shares(rows: list[Row]) -> Attributes:
+    return {"x": [100 * (row.offered_share or 0) for row in rows]}
 
 
-def _offered(row: Row) -> str:
-    return f"{row['sent']:.0f} texts/s sent, {row['throughput']['value']:.0f} answered, {row['rejected']} rejected"
+def _rates(rows: list[Row]) -> Attributes:
+    return {"x": [row.rate for row in rows]}
 
 
-def _mark(drawn: go.Figure, x: float, words: str) -> None:
-    drawn.add_vline(x=x, line={"color": GREY, "dash": "dash"}, annotation_text=words, annotation_position="top left")
+def _offered_text(row: Row) -> str:
+    return f"{row.sent:.0f} texts/s sent, {throughput_of(row):.0f} answered, {row.rejected} rejected"
 
 
-def _draw(
-    drawn: go.Figure, record: Record, rows: list[Row], along: Callable[[list[Row]], dict[str, Any]], said: Callable[[Row], str]
-) -> go.Figure:
-    """A line of latencies for each subject and way to it. `along`: where its points are on the x axis; `said`: what a point is."""
-    lines = list(lines_of(record, rows))
-    for subject, colour, mine in lines:
-        way = (mine[0]["protocol"], mine[0]["transport"])
-        drawn.add_scatter(
-            **along(mine),
-            **_percentile(mine, "p99_ms"),
+def _mark(figure: go.Figure, x: float, words: str) -> None:
+    figure.add_vline(x=x, line={"color": GREY, "dash": "dash"}, annotation_text=words, annotation_position="top left")
+
+
+def _draw_lines(
+    figure: go.Figure,
+    record: BenchmarkRecord,
+    rows: list[Row],
+    x_of: Callable[[list[Row]], Attributes],
+    hover: Callable[[Row], str],
+) -> None:
+    """Draw the latencies of each line of `lines_of`, and offer buttons for the percentiles.
+
+    `x_of` gives a line's points along the x axis, `hover` what is shown when a point is pointed at.
+    """
+    lines = lines_of(record, rows)
+    for colour, points in lines:
+        first, way = points[0], (points[0].protocol, points[0].transport)
+        figure.add_scatter(
+            **x_of(points),
+            **_latencies(points, "p99_ms"),
             mode="lines+markers",
-            name=f"{subject}, {speed_section.over(mine[0])}",
+            name=f"{first.subject}, {transport_text(first)}",
             line={"color": colour, "dash": _DASHES.get(way, "dash")},
-            marker={"size": 8, "symbol": ["circle" if row["status"] == "ok" else "x-open" for row in mine]},
+            marker={"size": 8, "symbol": ["circle" if row.status == "ok" else "x-open" for row in points]},
             visible=True if len(lines) <= _MOST_LINES or way == _MAIN_WAY else "legendonly",
-            customdata=[said(row) + ("" if row["status"] == "ok" else ", invalid run") for row in mine],
+            customdata=[hover(row) + ("" if row.status == "ok" else ", invalid run") for row in points],
             hovertemplate="%{customdata}<br>%{y:.1f} ms<extra>%{fullData.name}</extra>",
         )
     if lines:
-        _offer_percentiles(drawn, [mine for _, _, mine in lines])
-    drawn.update_yaxes(**_every_percentile(rows))
-    return drawn
+        buttons = [_percentile_button([points for _, points in lines], measure) for measure in _PERCENTILES]
+        offer_buttons(figure, buttons, len(buttons) - 1)
+    ends = [end for row in rows for measure in _PERCENTILES for end in figure_of(row, measure).interval]
+    figure.update_yaxes(**logarithmic(min(ends, default=1.0), max(ends, default=1.0)))
 
 
-def main_ways(record: Record, rows: list[Row]) -> list[Row]:
-    """Every way to the published model, to the others gRPC alone: what a plot of many can hold."""
-    return [row for row in rows if row["subject"] == record["model"] or (row["protocol"], row["transport"]) == _MAIN_WAY]
+def main_ways(record: BenchmarkRecord, rows: list[Row]) -> list[Row]:
+    """Return the published model's rows and the others' over gRPC: as many lines as fit."""
+    return [row for row in rows if row.subject == record.model or (row.protocol, row.transport) == _MAIN_WAY]
 
 
-def lines_of(record: Record, rows: list[Row]) -> Iterator[tuple[str, str, list[Row]]]:
-    """Rows of one subject and one way to it, by their load, with the subject's colour, which all plots share."""
-    ways = dict.fromkeys((row["subject"], row["protocol"], row["transport"]) for row in rows)
-    for way in ways:
-        mine = [row for row in rows if (row["subject"], row["protocol"], row["transport"]) == way]
-        mine.sort(key=lambda row: row["concurrency"] or row["rate"])
-        yield way[0], _colour(record, way[0]), mine
+def lines_of(record: BenchmarkRecord, rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Return (colour, rows) of each model and way to it, rows by their load.
+
+    A model has one colour in all figures.
+    """
+    lines: dict[tuple[str, str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.concurrency or row.rate or 0):
+        lines.setdefault((row.subject, row.protocol, row.transport), []).append(row)
+    ways = dict.fromkeys((row.subject, row.protocol, row.transport) for row in rows)
+    subjects = list(record.subjects)
+    return [(COLOURS[subjects.index(way[0]) % len(COLOURS)], lines[way]) for way in ways]
 
 
-def _colour(record: Record, subject: str) -> str:
-    return COLOURS[list(record["subjects"]).index(subject) % len(COLOURS)]
+def _latencies(rows: list[Row], measure: str) -> Attributes:
+    figures = [figure_of(row, measure) for row in rows]
+    return {"y": [figure.value for figure in figures], "error_y": error_bars(figures)}
 
 
-def _percentile(rows: list[Row], measure: str) -> dict[str, Any]:
-    values, intervals = _spread(rows, measure)
-    return {"y": values, "error_y": error(values, intervals)}
-
-
-def _spread(rows: list[Row], measure: str) -> tuple[list[float], list[tuple[float, float]]]:
-    return [row[measure]["value"] for row in rows], [row[measure]["interval"] for row in rows]
-
-
-def error(values: list[float], intervals: list[tuple[float, float]]) -> dict[str, Any]:
-    pairs = list(zip(values, intervals, strict=True))
+def error_bars(figures: list[Figure]) -> Attributes:
+    """Return the intervals as Plotly's error bars."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": [max(high - value, 0.0) for value, (_, high) in pairs],
-        "arrayminus": [max(value - low, 0.0) for value, (low, _) in pairs],
+        "array": [max(figure.interval[1] - figure.value, 0.0) for figure in figures],
+        "arrayminus": [max(figure.value - figure.interval[0], 0.0) for figure in figures],
         "thickness": 1,
     }
 
 
-def _every_percentile(rows: list[Row]) -> dict[str, Any]:
-    ends = [end for row in rows for measure in _PERCENTILES for end in row[measure]["interval"]]
-    return logarithmic(min(ends, default=1.0), max(ends, default=1.0))
-
-
-def _offer_percentiles(drawn: go.Figure, lines: list[list[Row]]) -> None:
-    choices: list[Choice] = []
-    for measure in _PERCENTILES:
-        found = [_percentile(mine, measure) for mine in lines]
-        short = measure.removesuffix("_ms")
-        change = {"y": [one["y"] for one in found], "error_y": [one["error_y"] for one in found]}
-        choices.append((short, change, {"yaxis.title.text": f"{short} latency (ms)"}))
-    offer(drawn, choices, len(choices) - 1)
+def _percentile_button(lines: list[list[Row]], measure: str) -> Button:
+    latencies = [_latencies(points, measure) for points in lines]
+    label = measure.removesuffix("_ms")
+    traces = {name: [line[name] for line in latencies] for name in ("y", "error_y")}
+    return label, traces, {"yaxis.title.text": f"{label} latency (ms)"}

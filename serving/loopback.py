@@ -1,4 +1,4 @@
-"""Where the embedded Triton listens: three ports of this machine, seen by nobody else."""
+"""Where the embedded Triton listens: three ports of this machine, reachable from nowhere else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ports:
 
 
 def free_ports() -> Ports:
-    """Three in a row that nobody has now, below those that Linux gives to connections: one could have them before Triton does."""
+    """Find three free ports in a row, below those that Linux gives to connections."""
     while True:
         first = 10_000 + secrets.randbelow(20_000)
         ports = Ports(first, first + 1, first + 2)
@@ -30,21 +30,17 @@ def free_ports() -> Ports:
 
 
 def check_ports(ports: Ports) -> None:
-    """Raises ServerError that names the first one taken."""
-    for what, port in vars(ports).items():
-        _check_port(what, port)
-
-
-def _check_port(what: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ServerError(
-                f"the {what} port is taken",
-                expected=f"{HOST}:{port} free",
-                found=error.strerror or str(error),
-                where=f"{HOST}:{port}",
-                fix=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose other ports: make serve PORT=9000",
-            ) from error
+    """Raise a ServerError that names the first port that is taken."""
+    for name, port in vars(ports).items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise ServerError(
+                    f"the {name} port is taken",
+                    expected=f"{HOST}:{port} free",
+                    found=error.strerror or str(error),
+                    where=f"{HOST}:{port}",
+                    fix=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with --port",
+                ) from error

@@ -1,7 +1,7 @@
-"""A Triton model's configuration: frozen dataclasses → Triton's ModelConfig protobuf → config.pbtxt.
+"""A Triton model's configuration: dataclasses → Triton's ModelConfig protobuf → config.pbtxt.
 
-Going through the protobuf, a wrong field fails here and not when a server loads the model. What each number is for stands in
-docs/configuration.md.
+Through the protobuf, a wrong field fails here and not when a server loads the model.
+docs/configuration.md says what each number is for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output; `dims` without the batch dimension, −1 for any length."""
+    """An input or output; `dims` are without the batch dimension, −1 for any length."""
 
     name: str
     type: str  # STRING, FP32, INT32, BOOL
@@ -29,9 +29,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Queue:
-    """Who may wait. Not for the embedded Triton: with a queue policy its batcher misses wake-ups, 500 ms each (docs/log.md)."""
+    """A queue's limits. Not for the embedded Triton: its batcher stalls with them (docs/log.md)."""
 
-    size: int  # requests; another one is refused at once, as unavailable
+    size: int  # requests; the next one is refused at once, as unavailable
     timeout: int  # µs; a request that has waited longer is refused. It may ask for less itself
 
 
@@ -50,27 +50,51 @@ class Instances:
 
 @dataclass(frozen=True)
 class RowLengths:
-    """What tells an engine where each row of its ragged inputs ends: `target`, int32 [rows, 1], the lengths of `source`'s rows."""
+    """The input that tells an engine where each row of its ragged inputs ends."""
 
-    target: str
-    source: str
+    target: str  # the input, int32 [rows, 1]
+    source: str  # the ragged input whose lengths it has
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """Requests that are run before a version is called ready; one that fails refuses the version."""
+    """Requests that are run before a version is ready; one that fails refuses the version."""
 
     name: str
-    inputs: dict[str, NDArray[Any]]  # without the batch dimension, all in one piece; bytes for STRING
-    rows: int = 1  # so many requests of it in one batch
+    inputs: dict[str, NDArray[Any]]  # without the batch dimension; bytes for STRING
+    rows: int = 1  # copies of it in one batch
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class _Config:
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int
+
+    def protobuf(self) -> pb.ModelConfig:
+        config = pb.ModelConfig(name=self.name, max_batch_size=self.max_batch_size)
+        config.version_policy.latest.num_versions = 1
+        for tensor in self.inputs:
+            kind = f"TYPE_{tensor.type}"
+            config.input.add(name=tensor.name, data_type=kind, dims=tensor.dims, allow_ragged_batch=tensor.ragged)
+        for tensor in self.outputs:
+            config.output.add(name=tensor.name, data_type=f"TYPE_{tensor.type}", dims=tensor.dims)
+        return config
+
+    def text(self) -> str:
+        return str(text_format.MessageToString(self.protobuf()))
+
+    def write(self, repository: Path) -> Path:
+        """Write <repository>/<name>/config.pbtxt and an empty 1/, which is returned."""
+        version = repository / self.name / "1"
+        version.mkdir(parents=True)
+        (version.parent / "config.pbtxt").write_text(self.text(), "utf-8")
+        return version
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Config):
     backend: str = "python"
     batching: Batching = field(default_factory=Batching)
     instances: Instances = field(default_factory=Instances)
@@ -80,7 +104,7 @@ class ModelConfig:
     cuda: dict[str, str] = field(default_factory=dict)  # options of ONNX Runtime's CUDA provider
 
     def protobuf(self) -> pb.ModelConfig:
-        config = _begun(self.name, self.inputs, self.outputs, self.max_batch_size)
+        config = super().protobuf()
         config.backend = self.backend
         config.instance_group.add(kind=self.instances.kind, count=self.instances.count)
         _add_batching(config.dynamic_batching, self.batching)
@@ -98,17 +122,19 @@ class ModelConfig:
             config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda", parameters=self.cuda)
         return config
 
-    def text(self) -> str:
-        return str(text_format.MessageToString(self.protobuf()))
-
     def write(self, repository: Path) -> Path:
-        """<repository>/<name>/config.pbtxt, warmup/ beside it, and an empty 1/, which is returned."""
-        files = {_file(one, name): _raw(values) for one in self.warmup for name, values in one.inputs.items()}
-        return _written(repository / self.name, self.text(), files)
+        """Write <repository>/<name>/config.pbtxt, warmup/ and an empty 1/, which is returned."""
+        version = super().write(repository)
+        for sample in self.warmup:
+            for name, values in sample.inputs.items():
+                path = version.with_name("warmup") / _file_name(sample, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(_raw(values))
+        return version
 
 
 @dataclass(frozen=True)
-class Step:
+class EnsembleStep:
     """One model of an ensemble: its inputs and outputs → the ensemble's tensors."""
 
     model: str
@@ -117,45 +143,23 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Models wired together: it passes tensors on, and has neither instances nor a queue of its own."""
+class Ensemble(_Config):
+    """Models wired together; it has neither instances nor a queue of its own."""
 
-    name: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    max_batch_size: int
-    steps: tuple[Step, ...]
+    steps: tuple[EnsembleStep, ...]
 
     def protobuf(self) -> pb.ModelConfig:
-        config = _begun(self.name, self.inputs, self.outputs, self.max_batch_size)
+        config = super().protobuf()
         config.platform = "ensemble"
         for step in self.steps:
-            config.ensemble_scheduling.step.add(
-                model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
-            )
+            maps = {"input_map": step.inputs, "output_map": step.outputs}
+            config.ensemble_scheduling.step.add(model_name=step.model, model_version=-1, **maps)
         return config
-
-    def text(self) -> str:
-        return str(text_format.MessageToString(self.protobuf()))
-
-    def write(self, repository: Path) -> Path:
-        """<repository>/<name>/config.pbtxt and 1/, which is empty by design and returned."""
-        return _written(repository / self.name, self.text(), {})
 
 
 def read(text: str) -> pb.ModelConfig:
     """Parse a config.pbtxt. Raises google.protobuf.text_format.ParseError."""
     return text_format.Parse(text, pb.ModelConfig())
-
-
-def _begun(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], max_batch_size: int) -> pb.ModelConfig:
-    config = pb.ModelConfig(name=name, max_batch_size=max_batch_size)
-    config.version_policy.latest.num_versions = 1
-    for one in inputs:
-        config.input.add(name=one.name, data_type=f"TYPE_{one.type}", dims=one.dims, allow_ragged_batch=one.ragged)
-    for one in outputs:
-        config.output.add(name=one.name, data_type=f"TYPE_{one.type}", dims=one.dims)
-    return config
 
 
 def _add_batching(config: Any, batching: Batching) -> None:
@@ -171,30 +175,20 @@ def _add_batching(config: Any, batching: Batching) -> None:
 
 
 def _add_warmup(config: Any, sample: Warmup) -> None:
-    types = {one.name: one.data_type for one in config.input}
+    types = {tensor.name: tensor.data_type for tensor in config.input}
     added = config.model_warmup.add(name=sample.name, batch_size=sample.rows)
     for name, values in sample.inputs.items():
-        of = added.inputs[name]
-        of.data_type, of.input_data_file = types[name], _file(sample, name)
-        of.dims.extend(values.shape)
+        sent = added.inputs[name]
+        sent.data_type, sent.input_data_file = types[name], _file_name(sample, name)
+        sent.dims.extend(values.shape)
 
 
-def _file(sample: Warmup, name: str) -> str:
+def _file_name(sample: Warmup, name: str) -> str:
     return f"{sample.name}-{name}"
 
 
 def _raw(values: NDArray[Any]) -> bytes:
-    """As Triton reads them from a file: strings each after their length in 4 bytes, anything else as it lies in memory."""
+    """Encode a sample: strings each after their length in 4 bytes, others as they lie in memory."""
     if values.dtype == object:
-        return b"".join(struct.pack("<I", len(one)) + one for one in values.reshape(-1))
+        return b"".join(struct.pack("<I", len(value)) + value for value in values.reshape(-1))
     return np.ascontiguousarray(values).tobytes()
-
-
-def _written(directory: Path, config: str, warmup: dict[str, bytes]) -> Path:
-    version = directory / "1"
-    version.mkdir(parents=True)
-    (directory / "config.pbtxt").write_text(config, "utf-8")
-    for name, data in warmup.items():
-        (directory / "warmup").mkdir(exist_ok=True)
-        (directory / "warmup" / name).write_bytes(data)
-    return version

@@ -1,6 +1,7 @@
-"""The versions of one model in a published repository: its directory, <N>/, configs/<N>.pbtxt, warmup/<N>/, and which is served.
+"""The versions of a model in a registry, each <N>/, configs/<N>.pbtxt and warmup/<N>/.
 
-Files are never written in place: they are links to those of other versions of the repository, one of which may be served.
+Files are never written in place: they are links to those of other versions of the repository, and
+one of those versions may be served.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _WARMUP = "warmup"
 
 
 def add(compiled: Path, model: Path, number: int) -> None:
-    """Version 1 of the `compiled` model as version `number` of `model`."""
+    """Add version 1 of the `compiled` model as version `number` of `model`."""
     link_tree(compiled / "1", model / str(number))
     (model / _CONFIGS).mkdir(exist_ok=True)
     manifest.link(compiled / CONFIG, model / _CONFIGS / f"{number}.pbtxt")
@@ -30,6 +31,7 @@ def add(compiled: Path, model: Path, number: int) -> None:
 
 
 def drop(model: Path, number: int) -> None:
+    """Delete a version with its config and its warm-up data."""
     shutil.rmtree(model / str(number))
     (model / _CONFIGS / f"{number}.pbtxt").unlink()
     if (model / _WARMUP / str(number)).is_dir():
@@ -42,33 +44,37 @@ def activate(model: Path, number: int) -> None:
 
 
 def config(model: Path, number: int) -> Any:
-    """That config, a ModelConfig: the one the version came with, and a version policy."""
-    found = model_config.read((model / _CONFIGS / f"{number}.pbtxt").read_text("utf-8"))
-    found.ClearField("version_policy")
-    found.version_policy.specific.versions.append(number)
-    for sample in found.model_warmup:
-        for given in sample.inputs.values():
-            if given.input_data_file:
-                given.input_data_file = f"{number}/{given.input_data_file}"
-    return found
+    """Return the version's own ModelConfig, with a policy that names this version alone."""
+    versioned = model_config.read((model / _CONFIGS / f"{number}.pbtxt").read_text("utf-8"))
+    versioned.ClearField("version_policy")
+    versioned.version_policy.specific.versions.append(number)
+    for sample in versioned.model_warmup:
+        for tensor in sample.inputs.values():
+            if tensor.input_data_file:
+                tensor.input_data_file = f"{number}/{tensor.input_data_file}"
+    return versioned
 
 
 def stage(model: Path, number: int, name: str, target: Path) -> None:
-    """A model of another `name` with this version alone, in the new directory `target`."""
-    named = config(model, number)
-    named.name = name
+    """Write a model called `name` with this version alone into the new directory `target`."""
+    staged = config(model, number)
+    staged.name = name
     link_tree(model / str(number), target / str(number))
     if (model / _WARMUP / str(number)).is_dir():
         link_tree(model / _WARMUP / str(number), target / _WARMUP / str(number))
-    write_config(target, named)
+    write_config(target, staged)
 
 
-def write_config(model: Path, wanted: Any) -> None:
+def write_config(model: Path, config: Any) -> None:
+    """Write a ModelConfig as the model's config.pbtxt, in place of a link."""
     (model / CONFIG).unlink(missing_ok=True)
-    (model / CONFIG).write_text(text_format.MessageToString(wanted), "utf-8")
+    (model / CONFIG).write_text(text_format.MessageToString(config), "utf-8")
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """`target` like `source`, of the same files if the file system can link; without the manifest, and what Python wrote there."""
+    """Make `target` a copy of `source`, of links if the file system has them.
+
+    The manifest is left out, and what Python wrote there.
+    """
     ignored = shutil.ignore_patterns("__pycache__", REPOSITORY)
     shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)

@@ -1,4 +1,7 @@
-"""One self-contained HTML page out of a template, figures and facts: no script, style, font or picture comes from elsewhere."""
+"""Make one self-contained HTML page out of a template, figures and facts.
+
+Its script, its styles and its figures are inside the page; nothing is loaded from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ from serving import speed_section
 _SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
-def render(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
-    """The page. `figures` by the id each gets on it: `plots` in the template, where one without data is empty."""
+def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
+    """Return the HTML of `template` (*.html.jinja) with `facts` as its variables.
+
+    The template finds each figure as HTML in `plots`, by its name, which is also its id on the
+    page. A figure without data is empty there, and so false.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {
-        "percent": _percent,
-        "short": speed_section.short,
-        "count": "{:,d}".format,
-    }
-    drawn = {name: _embed(name, one) if one.data else Markup() for name, one in figures.items()}
+    environment.filters |= {"percent": _percent, "short": speed_section.short, "count": "{:,d}".format}
+    drawn = {name: _embed(name, figure) if figure.data else Markup() for name, figure in figures.items()}
     library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
     return environment.get_template(template).render(**facts, plots=drawn, plotly=library)
 
@@ -40,8 +43,8 @@ def _embed(name: str, figure: go.Figure) -> Markup:
     return Markup(html)  # noqa: S704 (Plotly's own output)
 
 
-def write(path: Path, html: str) -> None:
-    """In place of what was there, whole or not at all."""
+def write_page(path: Path, html: str) -> None:
+    """Replace `path` in one step, so that a reader never sees half a page."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(html, "utf-8")
     beside.replace(path)

@@ -1,20 +1,27 @@
-"""How the report's plots look, transparent and in mid-tones so that they stand on light and dark pages alike; and parity's."""
+"""Style of the report's figures, and the figure of parity.
+
+Backgrounds are transparent and colours mid-tones, so that figures stand on light and dark pages.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from serving.run_records import OfflineCheck
+
 COLOURS = ("#2f7ed8", "#e07b39", "#3aa76d", "#a05fc0", "#c94f6d", "#c9a227", "#2ba5b5", "#8d6e52")
 GREY = "#8a8f98"
-Choice = tuple[str, dict[str, Any], dict[str, Any]]  # label of a button, what it changes of the traces, and of the layout
+Attributes = dict[str, Any]  # of a Plotly trace, axis or layout, by Plotly's own names
+Button = tuple[str, Attributes, Attributes]  # label, and what it changes: of the traces, of the layout
 _GRID = "rgba(138,143,152,0.25)"
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
-    """The figure in the page's own colours, `height` pixels high, as wide as the page."""
+    """Return the figure in the page's own colours, `height` pixels high and as wide as the page."""
     figure.update_layout(
         height=height,
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
@@ -30,16 +37,19 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def figure(height: int, x: str, y: str) -> go.Figure:
-    """An empty one, `height` pixels high, with the titles of its axes."""
-    drawn = styled(go.Figure(), height)
-    drawn.update_xaxes(title_text=x)
-    drawn.update_yaxes(title_text=y)
-    return drawn
+def empty_figure(height: int, x: str, y: str) -> go.Figure:
+    """Return a figure without data, `height` pixels high, with the titles of its axes."""
+    figure = styled(go.Figure(), height)
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return figure
 
 
-def logarithmic(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis that holds these figures, its ticks written out: 1, 2, 5, 10, …, or closer of a short one."""
+def logarithmic(low: float, high: float) -> Attributes:
+    """Return a logarithmic axis that holds `low` to `high`.
+
+    Its ticks are written out: 1, 2, 5, 10, … and, where the axis is short, numbers between them.
+    """
     digits = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 7)
     ticks = [digit * 10.0**power for power in range(-4, 7) for digit in digits]
     shown = [tick for tick in ticks if low / 3 <= tick <= high * 3]
@@ -48,27 +58,26 @@ def logarithmic(low: float, high: float) -> dict[str, Any]:
 
 
 def small(words: str) -> str:
-    """A second line below a name on an axis."""
+    """Return HTML for a second line, in small print, below a name on an axis."""
     return f'<br><span style="font-size:11px">{words}</span>'
 
 
-def offer(drawn: go.Figure, choices: list[Choice], active: int) -> None:
-    """Buttons beside the figure, of which number `active` is what is drawn.
+def offer_buttons(figure: go.Figure, buttons: list[Button], active: int) -> None:
+    """Put buttons beside the figure, which is drawn as button number `active` has it.
 
-    The page makes them (`page.html.jinja`), not Plotly, whose buttons lie over the axes of a small screen.
+    The page makes the buttons (page.html.jinja): Plotly's own lie over the axes of a small screen.
     """
-    made = [{"label": label, "traces": traces, "layout": layout} for label, traces, layout in choices]
-    drawn.update_layout(meta={"choices": made, "active": active})
+    choices = [{"label": label, "traces": traces, "layout": layout} for label, traces, layout in buttons]
+    figure.update_layout(meta={"choices": choices, "active": active})
 
 
-def parity(records: list[dict[str, Any]]) -> go.Figure:
-    """Accuracy loss by variant with its upper bound, against the limit."""
-    drawn = figure(110 + 60 * len(records), "accuracy lost against the FP32 SavedModel (points)", "")
-    names = [record["variant"] for record in records]
-    losses = [100 * record["accuracy_loss"] for record in records]
-    bounds = [100 * record["accuracy_loss_bound"] for record in records]
-    limits = [100 * record["limits"]["accuracy_loss_bound"] for record in records]
-    drawn.add_scatter(
+def parity_figure(results: Sequence[OfflineCheck]) -> go.Figure:
+    """Draw each variant's accuracy loss with its upper bound, and the limit for that bound."""
+    figure = empty_figure(110 + 60 * len(results), "accuracy lost against the FP32 SavedModel (points)", "")
+    names = [result.variant for result in results]
+    losses = [100 * result.accuracy_loss for result in results]
+    bounds = [100 * result.accuracy_loss_bound for result in results]
+    figure.add_scatter(
         x=losses,
         y=names,
         mode="markers",
@@ -76,7 +85,12 @@ def parity(records: list[dict[str, Any]]) -> go.Figure:
         name="measured, with its 95 % upper bound",
         error_x={"type": "data", "symmetric": False, "array": np.subtract(bounds, losses), "arrayminus": [0] * len(names)},
     )
-    marker = {"symbol": "line-ns-open", "size": 26, "color": COLOURS[4], "line": {"width": 3}}
-    drawn.add_scatter(x=limits, y=names, mode="markers", name="limit for the bound", marker=marker)
-    drawn.update_yaxes(autorange="reversed", automargin=True)
-    return drawn
+    figure.add_scatter(
+        x=[100 * result.limits.accuracy_loss_bound for result in results],
+        y=names,
+        mode="markers",
+        name="limit for the bound",
+        marker={"symbol": "line-ns-open", "size": 26, "color": COLOURS[4], "line": {"width": 3}},
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure

@@ -1,12 +1,14 @@
-"""The published repository: what the top-level model_repository/ holds, version by version, and who may change it.
+"""The registry: the published versions of a model repository, and who may change them.
 
-model_repository/<model>/config.pbtxt      Triton serves the active version alone: its policy names it
+model_repository/<model>/config.pbtxt      its policy names the active version, the only one served
                          configs/<N>.pbtxt the config that version N came with
-                         <N>/              as it was compiled
-                 repository.json           the manifest: versions, which is active, which were before it
-runs/published/model_repository/           beside it: publishing.jsonl, lock, candidate/, and of `make serve` log and serving.json
+                         <N>/              the model as it was compiled
+                 repository.json           the manifest: versions, which is active, which were
+runs/published/model_repository/           publishing.jsonl, lock, candidate/, and of `slipway
+                                           serve --published` log and serving.json
 
-A change is built beside and takes the place of the whole directory in one rename; until then there is the old state.
+A change is built beside the repository, and takes its place in one rename; until then the old state
+is there.
 """
 
 from __future__ import annotations
@@ -19,93 +21,114 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serving import model_versions, repository_rules
-from serving.compiled_repository import Compiled
+from serving.compiled_repository import Compiled, Origin
 from serving.records import README, REPOSITORY
 from serving.repository_models import type_name
-from train import manifest
+from train import errors, manifest
 from train.errors import ManifestError, PublishingError
 
-DEFAULT = Path("model_repository")
+DEFAULT_REPOSITORY = Path("model_repository")
 _KEPT = 5  # newest versions; the active one and the one before it are kept in any case
-_ROLLED_BACK = "rolled_back"  # when, of a version
-_FIX = "make publish RUN=runs/<name>"
 
 
 @dataclass(frozen=True)
-class Place:
-    repository: Path  # what Triton is pointed at
+class Registry:
+    """A published repository, which is what Triton is pointed at, and the state beside it."""
+
+    repository: Path
 
     @property
     def state(self) -> Path:
-        """Where what is no part of the repository lies: Triton takes every directory for a model, the manifest lists every file."""
+        """The directory of everything else.
+
+        Triton takes every directory in a repository for a model, and the manifest lists every file.
+        """
         return self.repository.parent / "runs" / "published" / self.repository.name
 
     @property
     def candidates(self) -> Path:
-        """Where a version lies that is being tried: the server's second repository."""
+        """The server's second repository: a version lies in it during its canary."""
         return self.state / "candidate"
+
+    def command(self, *words: object) -> str:
+        """Return the `slipway` command for this registry."""
+        option = () if self.repository == DEFAULT_REPOSITORY else ("--repository", self.repository)
+        return errors.command(*words, *option)
+
+
+@dataclass(frozen=True)
+class PublishedVersion(Origin):
+    """One version: what it was compiled from, and when (ISO 8601) it was published."""
+
+    published: str
+    rolled_back: str = ""  # when, if it was
+
+    def to_json(self) -> dict[str, Any]:
+        facts = asdict(self)
+        return facts if self.rolled_back else {name: value for name, value in facts.items() if name != "rolled_back"}
 
 
 @dataclass(frozen=True)
 class Published:
+    """The manifest of a registry."""
+
     active: int
     history: tuple[int, ...]  # versions that were active, one after the other; the last is `active`
-    versions: dict[int, dict[str, Any]]  # number → where it came from
+    versions: dict[int, PublishedVersion]
     models: tuple[str, ...]
 
     @property
     def newest(self) -> int:
         return max(self.versions)
 
-    def why_not(self, number: int) -> str:
-        """Why this version cannot be promoted; "" where it can."""
-        if number not in self.versions:
-            return f"there is no version {number}"
-        return f"version {number} is the active one" if number == self.active else ""
+    @property
+    def previous(self) -> int | None:
+        """The version that was active before, if there was one."""
+        return self.history[-2] if len(self.history) > 1 else None
 
-    def rolled_back(self, number: int) -> str:
-        """When; "" where it was not."""
-        return str(self.versions[number].get(_ROLLED_BACK, ""))
-
-    def facts(self) -> dict[str, Any]:
-        versions = {str(number): facts for number, facts in sorted(self.versions.items())}
+    def to_json(self) -> dict[str, Any]:
+        versions = {str(number): version.to_json() for number, version in sorted(self.versions.items())}
         return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": versions}
 
 
-def read(place: Place) -> Published:
-    """Raises ManifestError when nothing is published, or files were changed since."""
-    facts = manifest.read(place.repository, REPOSITORY, _FIX, beside=(README,))
+def read_published(registry: Registry) -> Published:
+    """Return what is published. Raise ManifestError if nothing is, or files were changed since."""
+    fix = registry.command("publish", "RUN")
+    facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
     try:
-        versions = {int(number): one for number, one in facts["versions"].items()}
+        versions = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
         return Published(int(facts["active"]), tuple(facts["history"]), versions, tuple(facts["models"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
-            f"{place.repository} was not published",
-            expected="a manifest with versions, as serving.publish writes it",
+            f"{registry.repository} was not published",
+            expected="a manifest with versions, as `slipway publish` writes it",
             found=f"{error!r}: a run's own repository?",
-            where=str(place.repository / REPOSITORY),
-            fix=_FIX,
+            where=str(registry.repository / REPOSITORY),
+            fix=fix,
         ) from error
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[None]:
-    """One publisher at a time. Raises PublishingError that names the other one; a killed one holds nothing."""
-    place.state.mkdir(parents=True, exist_ok=True)
-    path = place.state / "lock"
+def publishing_lock(registry: Registry) -> Iterator[None]:
+    """Keep other publishers out for the block. Raise PublishingError that names one who is in it.
+
+    A killed publisher holds nothing.
+    """
+    registry.state.mkdir(parents=True, exist_ok=True)
+    path = registry.state / "lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise PublishingError(
                 "somebody else is publishing",
-                expected=f"one publisher of {place.repository} at a time",
+                expected=f"one publisher of {registry.repository} at a time",
                 found=_holder(file.read()),
                 where=str(path),
                 fix="wait until it has ended, then the same command again",
@@ -116,54 +139,57 @@ def locked(place: Place) -> Iterator[None]:
         yield
 
 
-def _holder(said: str) -> str:
+def _holder(lock: str) -> str:
     with contextlib.suppress(ValueError, KeyError):
-        one = json.loads(said)
-        return f"process {one['pid']} since {one['since']}: {one['command']}"
+        holder = json.loads(lock)
+        return f"process {holder['pid']} since {holder['since']}: {holder['command']}"
     return "a process that has just begun"
 
 
-def add(place: Place, compiled: Compiled) -> int:
-    """The compiled repository as the next version; its number. The first one is active at once: there is none to keep.
+def add_version(registry: Registry, compiled: Compiled) -> int:
+    """Publish a compiled repository as the next version, and return its number.
 
-    Raises PublishingError when clients of the active version could not ask this one in the same words.
+    The first version is active at once: there is none to keep. Raises PublishingError when clients
+    of the active version could not ask this one in the same words.
     """
-    facts = {**compiled.facts, "published": now()}
-    if not (place.repository / REPOSITORY).exists():
-        before, number = None, 1
-        after = Published(number, (number,), {number: facts}, tuple(compiled.models))
+    added = PublishedVersion(**asdict(compiled.origin), published=now())
+    dropped: set[int] = set()
+    if not (registry.repository / REPOSITORY).exists():
+        number = 1
+        after = Published(number, (number,), {number: added}, tuple(compiled.models))
     else:
-        before = read(place)
-        _refuse_other_interface(place, compiled, before)
+        before = read_published(registry)
+        _refuse_other_interface(registry, compiled, before)
         number = before.newest + 1
         kept = {*sorted(before.versions)[1 - _KEPT :], *before.history[-2:]}
-        versions = {one: before.versions[one] for one in sorted(kept)} | {number: facts}
-        after = replace(before, history=tuple(one for one in before.history if one in kept), versions=versions)
-    with _changed(place, after) as building:
+        dropped = before.versions.keys() - kept
+        entries = {version: before.versions[version] for version in sorted(kept)} | {number: added}
+        history = tuple(version for version in before.history if version in kept)
+        after = replace(before, history=history, versions=entries)
+    with _changed(registry, after) as building:
         for model in after.models:
-            for old in sorted(before.versions.keys() - after.versions.keys() if before else ()):
-                model_versions.drop(building / model, old)
+            for version in dropped:
+                model_versions.drop(building / model, version)
             model_versions.add(compiled.directory / model, building / model, number)
     return number
 
 
-def promote(place: Place, number: int) -> None:
-    """Make it the version that Triton serves, from its next start on."""
-    before = read(place)
-    facts = {name: value for name, value in before.versions[number].items() if name != _ROLLED_BACK}
-    _activate(place, replace(before, active=number, history=(*before.history, number), versions={**before.versions, number: facts}))
+def promote_version(registry: Registry, number: int) -> None:
+    """Make `number` the version that Triton serves, from its next start on."""
+    before = read_published(registry)
+    versions = {**before.versions, number: replace(before.versions[number], rolled_back="")}
+    _activate(registry, replace(before, active=number, history=(*before.history, number), versions=versions))
 
 
-def roll_back(place: Place) -> None:
-    """Make the version before the active one that which Triton serves, from its next start on."""
-    before = read(place)
-    facts = {**before.versions[before.active], _ROLLED_BACK: now()}
-    versions = {**before.versions, before.active: facts}
-    _activate(place, replace(before, active=before.history[-2], history=before.history[:-1], versions=versions))
+def roll_back_version(registry: Registry) -> None:
+    """Make the previous version the one that Triton serves, from its next start on."""
+    before = read_published(registry)
+    versions = {**before.versions, before.active: replace(before.versions[before.active], rolled_back=now())}
+    _activate(registry, replace(before, active=before.history[-2], history=before.history[:-1], versions=versions))
 
 
-def _activate(place: Place, after: Published) -> None:
-    with _changed(place, after):
+def _activate(registry: Registry, after: Published) -> None:
+    with _changed(registry, after):
         pass
 
 
@@ -172,26 +198,25 @@ def now() -> str:
 
 
 @contextmanager
-def _changed(place: Place, after: Published) -> Iterator[Path]:
-    """A copy of the repository, made of links, that becomes `after` and takes its place when the block ends well."""
-    with manifest.atomic_directory(place.repository) as building:
-        if place.repository.exists():
-            model_versions.link_tree(place.repository, building)
+def _changed(registry: Registry, after: Published) -> Iterator[Path]:
+    """Yield a copy of the repository, made of links, that replaces it when the block ends well."""
+    with manifest.atomic_directory(registry.repository) as building:
+        if registry.repository.exists():
+            model_versions.link_tree(registry.repository, building)
         yield building
         for model in after.models:
             model_versions.activate(building / model, after.active)
-        repository_rules.refuse_errors(building, "make repository, then the same command again")
-        manifest.seal(building, REPOSITORY, after.facts(), beside=(README,))
+        repository_rules.refuse_errors(building, f"{errors.command('build', 'RUN')}, then the same command again")
+        manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))
 
 
-def _refuse_other_interface(place: Place, compiled: Compiled, before: Published) -> None:
-    expected = {model: _interface(model_versions.config(place.repository / model, before.active)) for model in before.models}
-    found = {model: _interface(compiled.config(model)) for model in compiled.models}
-    labels = before.versions[before.active]["labels"]
+def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Published) -> None:
+    served = {model: _interface(model_versions.config(registry.repository / model, before.active)) for model in before.models}
+    offered = {model: _interface(compiled.config(model)) for model in compiled.models}
     for what, old, new in (
-        ("models", sorted(expected), sorted(found)),
-        ("labels", labels, compiled.facts["labels"]),
-        *((f"inputs and outputs of {model}", expected[model], found.get(model)) for model in sorted(expected)),
+        ("models", sorted(served), sorted(offered)),
+        ("labels", before.versions[before.active].labels, compiled.origin.labels),
+        *((f"inputs and outputs of {model}", served[model], offered.get(model)) for model in sorted(served)),
     ):
         if old != new:
             raise PublishingError(
@@ -204,9 +229,6 @@ def _refuse_other_interface(place: Place, compiled: Compiled, before: Published)
 
 
 def _interface(config: Any) -> list[str]:
-    """What a client has to know of a model."""
-    tensors = [*config.input, *config.output]
-    return [
-        f"max_batch_size {config.max_batch_size}",
-        *(f"{one.name}: {type_name(one.data_type)} {list(one.dims)}" for one in tensors),
-    ]
+    """Return what a client has to know of a model, from its ModelConfig."""
+    tensors = [f"{tensor.name}: {type_name(tensor.data_type)} {list(tensor.dims)}" for tensor in (*config.input, *config.output)]
+    return [f"max_batch_size {config.max_batch_size}", *tensors]

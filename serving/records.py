@@ -1,4 +1,4 @@
-"""Names that several files of serving agree on: records of a run, and what the text model is called."""
+"""Names that several files of serving agree on: records of a run, and the text model's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ BENCHMARK_SCHEMA = 2  # docs/benchmark.schema.json
 TUNING = "tuning.json"
 
 TEXT_MODEL = "text_classifier"
-# Texts in a batch of the embedded server, and in one request of our clients. A batch holds what arrived while the one before it
-# ran: 32 texts of 52 tokens keep a core busy for a tenth of a second. Larger ones no longer raise throughput, but others wait
-# behind them (docs/log.md). A TensorRT engine in NVIDIA's container takes no more, either (ngc_models).
+# Texts in a batch of the embedded server, and in one request of our clients. A batch holds the
+# texts that arrived while the one before it ran: 32 texts of 52 tokens keep a core busy for a tenth
+# of a second. Larger ones no longer raise throughput, but others wait behind them (docs/log.md).
+# A TensorRT engine in NVIDIA's container takes no more, either (ngc_models).
 MAX_BATCH = 32

@@ -1,8 +1,8 @@
-"""Render a run's records as one self-contained page, and print its summary. Nothing is measured or judged here.
+"""Show a run's records on one self-contained page, RUN/report.html, and print its summary.
 
-Reads bundle.json, history.json, parity.json, skipped.json, served.json, benchmark.json; writes report.html.
+It measures and judges nothing. It exits with 1 if a conversion changed the answers.
 
-    python -m serving.report --run runs/demo
+    slipway report runs/demo
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from serving import page, run_records, run_view, speed_section, training_section
+from serving import speed_section, training_section
+from serving.page import render_page, write_page
+from serving.run_records import LiveCheck, OfflineCheck, RunRecords, read_run
+from serving.run_view import not_run, page_head, provenance, run_figures
 from train import errors, terminal
 
 
 def main() -> int:
     arguments = _parse()
-    facts = run_records.gather(arguments.run)
-    written = arguments.run / "report.html"
-    page.write(written, render(facts))
-    _print_summary(facts, written)
-    return 0 if run_records.passed(facts) else 1
+    run = read_run(arguments.run)
+    path = arguments.run / "report.html"
+    write_page(path, render_report(run))
+    _print_summary(run)
+    print(f"report  {path}")
+    return 0 if run.passed else 1
 
 
 def _parse() -> argparse.Namespace:
@@ -31,72 +34,76 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def render(facts: dict[str, Any]) -> str:
-    """The page of a run's records, as `run_records.gather` finds them."""
-    return page.render("report.html.jinja", run_view.figures(facts), **facts, **run_view.summary(facts), **_sections(facts))
+def render_report(run: RunRecords) -> str:
+    """Return the page of a run."""
+    record, metrics = run.benchmark, run.bundle.metrics
+    single, several = training_section.TASK_NOUNS[run.bundle.task]
+    return render_page(
+        "report.html.jinja",
+        run_figures(run),
+        run=run,
+        bundle=run.bundle,
+        benchmark=record,
+        head=page_head(run),
+        single=single,
+        several=several,
+        comparisons=speed_section.comparison_texts(record),
+        main_comparisons=len({(comparison.a, comparison.b) for comparison in speed_section.main(record)}),
+        of_engine=partial(speed_section.of_engine, record),
+        transport=speed_section.transport_text,
+        load=speed_section.load_text,
+        machine_state=speed_section.machine_state(record),
+        padding=speed_section.padding_by_model(record),
+        offers=speed_section.offers(record),
+        best_offers=speed_section.best_offers(record),
+        price_command=errors.command("bench", run.run, "--price-per-hour", "PRICE"),
+        text_of=training_section.text_reader(run.golden),
+        precision=_precision,
+        accuracies=training_section.accuracy_table(metrics),
+        classes=training_section.worst_classes(metrics),
+        mix_ups=training_section.mix_ups(metrics.confusion, run.labels),
+        training=training_section.training_facts(metrics, run.training) if run.training else [],
+        not_run=not_run(run),
+        provenance=provenance(run),
+        commands=[(speed_section.row_name(row), row.command) for row in record.rows],
+    )
 
 
-def _sections(facts: dict[str, Any]) -> dict[str, Any]:
-    source, metrics, record = facts["bundle"], facts["bundle"]["metrics"], facts["benchmark"]
-    one, several = training_section.nouns(source["task"])
-    return {
-        "one": one,
-        "several": several,
-        "compared": speed_section.comparisons(record),
-        "first": len({(one["a"], one["b"]) for one in speed_section.main(record)}),
-        "of_engine": partial(speed_section.of_engine, record),
-        "over": speed_section.over,
-        "load": speed_section.load,
-        "machine_state": speed_section.machine_state(record),
-        "padding": speed_section.padding(record),
-        "offers": speed_section.offers(record),
-        "rows": facts["parity"][0]["rows"],
-        "text_of": training_section.texts(facts["golden"]),
-        "weights": _weights,
-        "accuracies": training_section.accuracies(source),
-        "classes": training_section.worst_classes(metrics),
-        "mix_ups": training_section.mix_ups(metrics, facts["labels"]),
-        "training": training_section.training(source, facts["history"]),
-        "not_run": run_view.not_run(facts),
-        "provenance": run_view.provenance(facts),
-        "commands": [(speed_section.name(row), row["command"]) for row in record["rows"]],
-    }
+def _precision(result: OfflineCheck) -> str:
+    """Return what a variant computes in, without precisions of less than 0.5 % of its weights."""
+    weights = result.precision.weights if result.precision else {}
+    return ", ".join(f"{share:.0%} {kind}" for kind, share in weights.items() if share > 0.005) or "–"
 
 
-def _weights(parity: dict[str, Any]) -> str:
-    """What a variant really computes in."""
-    return ", ".join(f"{share:.0%} {kind}" for kind, share in parity["precision"]["weights"].items() if share > 0.005)
-
-
-def _print_summary(facts: dict[str, Any], written: Path) -> None:
+def _print_summary(run: RunRecords) -> None:
     columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
     table = terminal.table("Summary", *columns, left=("variant", "verdict"))
-    for record in facts["parity"]:
-        checks = [check for check in facts["served"]["checks"] if check["variant"] == record["variant"]]
-        worst = max(checks, key=lambda check: check["flips"], default=None)
-        good = record["passed"] and all(check["passed"] for check in checks)
-        table.add_row(
-            record["variant"],
-            f"{record['flips']}/{record['rows']}",
-            f"{record['accuracy']:.2%}",
-            f"{record['accuracy_loss_bound']:.2%}",
-            f"{worst['flips']}/{worst['rows']}" if worst else "–",
-            f"{record['texts_per_second']:.0f}",
-            terminal.verdict(good) + ("" if record["as_meant"] else " *"),
-        )
-    for name in facts["skipped"]:
-        table.add_row(name, "–", "–", "–", "–", "–", terminal.VERDICTS["skipped"])
+    for result in run.parity:
+        table.add_row(*_summary_row(result, [check for check in run.served.checks if check.variant == result.variant]))
+    for variant in run.skipped:
+        table.add_row(variant, *["–"] * 5, terminal.VERDICTS["skipped"])
     console = terminal.console()
     console.print(table)
-    if not all(record["as_meant"] for record in facts["parity"]):
-        print("* compared on a CPU, but meant for a GPU, whose arithmetic is another")
-    metrics = facts["bundle"]["metrics"]
-    _, several = training_section.nouns(facts["bundle"]["task"])
-    console.print(f"test accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']} {several}")
-    console.print(
-        f"{facts['benchmark']['model']} on {facts['benchmark']['variant']}: {speed_section.headline(facts['benchmark'])[0]}"
-    )
-    print(f"report  {written}")
+    if not all(result.as_meant for result in run.parity):
+        print("* compared on a CPU, but meant for a GPU, which rounds differently")
+    metrics, record = run.bundle.metrics, run.benchmark
+    several = training_section.TASK_NOUNS[run.bundle.task][1]
+    console.print(f"test accuracy {metrics.test_accuracy:.2%} on {metrics.test_rows} {several}")
+    console.print(f"{record.model} on {record.variant}: {speed_section.speed_verdict(record).text}")
+
+
+def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str]:
+    worst = max(checks, key=lambda check: check.flips, default=None)
+    passed = result.passed and all(check.passed for check in checks)
+    return [
+        result.variant,
+        f"{result.flips}/{result.rows}",
+        f"{result.accuracy:.2%}",
+        f"{result.accuracy_loss_bound:.2%}",
+        f"{worst.flips}/{worst.rows}" if worst else "–",
+        f"{result.texts_per_second:.0f}",
+        terminal.verdict(passed) + ("" if result.as_meant else " *"),
+    ]
 
 
 if __name__ == "__main__":

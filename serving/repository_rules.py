@@ -1,4 +1,7 @@
-"""All rules on all models of a repository: those of one model are in its files, those between models here."""
+"""The linter of Triton repositories: all rules on all models.
+
+The rules on one model are in files of their own; those between models are here.
+"""
 
 from __future__ import annotations
 
@@ -7,76 +10,93 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serving import batching_rules, config_rules, ensemble_rules, repository_models, version_rules, warmup_rules
-from serving.findings import Finding, Found, Unchecked
-from serving.repository_models import CONFIG, Model
+from serving.batching_rules import check_batching
+from serving.config_rules import check_config
+from serving.ensemble_rules import check_ensemble, find_cycles
+from serving.findings import Finding, RuleResult, Severity, Unchecked
+from serving.repository_models import CONFIG, ModelDirectory, read_models
+from serving.version_rules import check_versions
+from serving.warmup_rules import check_warmup
 from train.errors import ManifestError
 
 
 @dataclass(frozen=True)
 class Report:
+    """The findings in a repository, and what was not checked."""
+
     directory: Path
     models: tuple[str, ...]
     findings: tuple[Finding, ...]
     unchecked: tuple[Unchecked, ...]
 
-    def count(self, severity: str) -> int:
-        return sum(one.severity == severity for one in self.findings)
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity == severity for finding in self.findings)
 
-    def record(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "directory": str(self.directory),
             "models": list(self.models),
             "errors": self.count("error"),
             "warnings": self.count("warning"),
-            "findings": [asdict(one) for one in self.findings],
-            "not_checked": [asdict(one) for one in self.unchecked],
+            "findings": [asdict(finding) for finding in self.findings],
+            "not_checked": [asdict(unchecked) for unchecked in self.unchecked],
         }
 
 
+def lint(directory: str | Path) -> list[Finding]:
+    """Return what is wrong in the Triton model repository `directory`, without a server or a GPU.
+
+    Each Finding has severity, model, where, rule, expected and found; `check` also tells what was
+    not looked at. Raises ManifestError when `directory` is no model repository.
+    """
+    return list(check(Path(directory)).findings)
+
+
 def check(repository: Path) -> Report:
-    """Every rule on every model of `repository`. Raises ManifestError when it is no repository."""
-    models = repository_models.read(repository)
-    found = [*_of_the_repository(repository, models), *(one for model in models.values() for one in _of(model, models))]
+    """Apply every rule to every model. Raise ManifestError when `repository` is none."""
+    models = read_models(repository)
+    results = [*_check_repository(repository, models)]
+    for model in models.values():
+        results.extend(_check_model(model, models))
     return Report(
         repository,
         tuple(models),
-        tuple(one for one in found if isinstance(one, Finding)),
-        tuple(dict.fromkeys(one for one in found if isinstance(one, Unchecked))),
+        tuple(result for result in results if isinstance(result, Finding)),
+        tuple(dict.fromkeys(result for result in results if isinstance(result, Unchecked))),
     )
 
 
 def refuse_errors(repository: Path, fix: str) -> None:
-    """Raises ManifestError for the first thing that a server would stumble over. `fix` is what to do about it."""
-    for one in check(repository).findings:
-        if one.severity == "error":
+    """Raise ManifestError for the first error in a repository just built; `fix` goes into it."""
+    for finding in lint(repository):
+        if finding.severity == "error":
             raise ManifestError(
-                f"the repository that was built is not sound: {one.model}: {one.rule}",
-                expected=one.expected,
-                found=one.found,
-                where=one.where,
+                f"the repository that was built is not sound: {finding.model}: {finding.rule}",
+                expected=finding.expected,
+                found=finding.found,
+                where=finding.where,
                 fix=fix,
             )
 
 
-def _of_the_repository(repository: Path, models: dict[str, Model]) -> Iterator[Finding]:
+def _check_repository(repository: Path, models: dict[str, ModelDirectory]) -> Iterator[RuleResult]:
     if not models:
         yield Finding("error", "", ".", "repository-empty", "at least one model's directory", "none")
     for path in sorted(repository.iterdir()):
         if path.is_dir() and path.name.startswith("."):
-            expected = "models only: Triton takes every directory here for one, and complains at every poll"
+            expected = "models only: Triton takes every directory here for a model, and complains at every poll"
             yield Finding("warning", "", path.name, "hidden-directory", expected, path.name)
     owners: dict[str, list[str]] = {}
     for model in models.values():
         owners.setdefault(model.config.name or model.name, []).append(model.name)
     for name, directories in owners.items():
         if len(directories) > 1:
-            found = f"{name}: {', '.join(directories)}"
-            yield models[directories[-1]].error("name-twice", "name", "one model of each name", found)
-    yield from ensemble_rules.cycles(models)
+            owner = models[directories[-1]]
+            yield owner.error("name-twice", "name", "one model of each name", f"{name}: {', '.join(directories)}")
+    yield from find_cycles(models)
 
 
-def _of(model: Model, models: dict[str, Model]) -> Iterator[Found]:
+def _check_model(model: ModelDirectory, models: dict[str, ModelDirectory]) -> Iterator[RuleResult]:
     if model.parse_error:
         yield model.parse_error
         yield model.unchecked("everything else", f"{CONFIG} cannot be read")
@@ -84,14 +104,14 @@ def _of(model: Model, models: dict[str, Model]) -> Iterator[Found]:
     if not model.has_config:
         yield from _without_config(model)
     else:
-        yield from config_rules.check(model)
-        yield from batching_rules.check(model)
-        yield from warmup_rules.check(model)
-        yield from ensemble_rules.check(model, models)
-    yield from version_rules.check(model)
+        yield from check_config(model)
+        yield from check_batching(model)
+        yield from check_warmup(model)
+        yield from check_ensemble(model, models)
+    yield from check_versions(model)
 
 
-def _without_config(model: Model) -> Iterator[Finding]:
+def _without_config(model: ModelDirectory) -> Iterator[Finding]:
     if model.backend:
         expected = f"a {CONFIG}; without one the backend {model.backend} guesses inputs, outputs and max_batch_size"
         yield model.finding("warning", "config-missing", CONFIG, expected, "no such file")

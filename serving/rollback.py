@@ -1,6 +1,6 @@
-"""Switch the published repository back to the version that was active before, without a dropped request, served or not.
+"""Switch the registry back to the previous version, without a dropped request if it is served.
 
-python -m serving.rollback
+slipway rollback
 """
 
 from __future__ import annotations
@@ -9,41 +9,43 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from serving import audit, live_server, publication
-from serving.publication import Place, Published
+from serving.audit import audited
+from serving.live_server import rolled_out, running_server
+from serving.publication import DEFAULT_REPOSITORY, Published, Registry, publishing_lock, read_published, roll_back_version
 from train import errors
 from train.errors import PublishingError
 
 
 def main() -> int:
     arguments = _parse()
-    place = Place(arguments.repository)
-    with audit.line(place, "rollback") as line, publication.locked(place), ExitStack() as stack:
-        before = publication.read(place)
-        number = _before(before, place)
-        line |= {"version": number, "instead_of": before.active}
-        if live := live_server.of(place):
-            line["server"] = live.http
-            stack.enter_context(live_server.switched(live, place, before.models, before.active, number))
-        publication.roll_back(place)
-    print(f"rolled back version {before.active}; version {number} is the active one" + ("" if live else ", and nobody serves it"))
+    registry = Registry(arguments.repository)
+    with audited(registry, "rollback") as entry, publishing_lock(registry), ExitStack() as stack:
+        before = read_published(registry)
+        number = _version_to_return_to(before, registry)
+        entry |= {"version": number, "instead_of": before.active}
+        if server := running_server(registry):
+            entry["server"] = server.http
+            stack.enter_context(rolled_out(server, registry, before.models, before.active, number))
+        roll_back_version(registry)
+    unserved = "" if server else ", and nobody serves it"
+    print(f"rolled back version {before.active}; version {number} is the active one{unserved}")
     return 0
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--repository", type=Path, default=publication.DEFAULT, help="where it was published; default: %(default)s")
+    parser.add_argument("--repository", type=Path, default=DEFAULT_REPOSITORY, help="where it was published; default: %(default)s")
     return parser.parse_args()
 
 
-def _before(published: Published, place: Place) -> int:
-    if len(published.history) > 1:
-        return published.history[-2]
+def _version_to_return_to(published: Published, registry: Registry) -> int:
+    if published.previous is not None:
+        return published.previous
     raise PublishingError(
         "nothing to roll back to",
         expected="a version that was active before",
         found=f"version {published.active} alone",
-        where=str(place.repository),
+        where=str(registry.repository),
         fix="publish and promote another version instead",
     )
 

@@ -1,151 +1,154 @@
-"""Two runs of one corpus against each other, out of their records: what differs, and whether it is a result.
+"""Two runs of one corpus against each other: what differs, and whether the difference is a result.
 
-Accuracy is compared on the same texts, row by row. Speed is not: the runs were measured at other times, perhaps on another
-machine, and only what was measured in turns can be compared. What can be carried over is each run's share of its own engine.
+Accuracy is compared on the same texts, row by row. Speed is not: the runs were measured at
+different times, perhaps on different machines, and only what was measured in turns can be compared.
+Each run's share of what its own engine does alone can be carried over.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from export import comparison
-from serving import speed_section, training_section
-from serving.run_view import Facts
+from export.comparison import CONFIDENCE, Comparison, compare
+from serving.benchmark_record import BenchmarkRecord
+from serving.run_records import OfflineCheck, RunRecords
+from serving.run_view import all_versions
+from serving.speed_section import VerdictText, best, best_single_client, figure_of, figure_text, of_engine
+from serving.training_section import TASK_NOUNS
+from train import errors
 from train.errors import ManifestError
 
-_SIGNIFICANT = 1 - comparison.CONFIDENCE  # of McNemar's exact p
-_WHERE = ("corpus",)  # hyper-parameters that say where, and not what
+_SIGNIFICANT = 1 - CONFIDENCE  # McNemar's exact p below which a difference is a result
+_WITHOUT_VERDICT = VerdictText("", "")
+_OTHER_TIMES = VerdictText("measured at different times: no verdict", "soft")
+_SPEED_FACTS = {
+    "most texts/s": _OTHER_TIMES,
+    "p99 of one client, ms": _OTHER_TIMES,
+    "padding, share of the tokens": _WITHOUT_VERDICT,
+    "of what the engine does alone": VerdictText("each against its engine in its own run", "soft"),
+}
 
 
-@dataclass(frozen=True)
-class Line:
-    """One fact of both runs."""
+@dataclass(frozen=True, slots=True)
+class ComparedFact:
+    """A fact of both runs, side by side."""
 
-    what: str
-    sides: tuple[str, ...]  # of A and of B
-    says: str = ""  # what follows from it
-    css: str = ""  # of that
+    name: str
+    sides: tuple[str, str]  # of A, of B
+    verdict: VerdictText = _WITHOUT_VERDICT
     differs: bool = False
 
 
-def check(a: Facts, b: Facts) -> None:
-    """Raises ManifestError unless both are of the same corpus, task and labels."""
-    for what, of in (("corpora", _corpus), ("tasks", _task), ("labels", _labels)):
-        if of(a) != of(b):
+def check_comparable(a: RunRecords, b: RunRecords) -> None:
+    """Raise ManifestError unless both runs have the same corpus, task and labels."""
+    sides = {
+        "corpora": (_corpus(a), _corpus(b)),
+        "tasks": (a.bundle.task, b.bundle.task),
+        "labels": (", ".join(a.labels), ", ".join(b.labels)),
+    }
+    for what, (first, second) in sides.items():
+        if first != second:
             raise ManifestError(
                 f"two runs of different {what} cannot be compared",
-                expected=f"{of(a)}, as {a['run']} has",
-                found=of(b),
-                where=b["run"],
-                fix=f"make compare A={a['run']} B=RUN, of a run trained on the same corpus",
+                expected=f"{first}, as {a.run} has",
+                found=second,
+                where=b.run,
+                fix=f"{errors.command('compare', a.run, 'RUN')}, where RUN was trained on the same corpus",
             )
 
 
-def _corpus(facts: Facts) -> str:
-    return f"sha256 {facts['bundle']['corpus']['sha256']} ({facts['bundle']['corpus']['where']})"
+def _corpus(run: RunRecords) -> str:
+    return f"sha256 {run.bundle.corpus.sha256} ({run.bundle.corpus.where})"
 
 
-def _task(facts: Facts) -> str:
-    return str(facts["bundle"]["task"])
-
-
-def _labels(facts: Facts) -> str:
-    return ", ".join(facts["labels"])
-
-
-def answers(a: Facts, b: Facts) -> dict[str, Any] | None:
-    """Both SavedModels on the same held-out rows: b's answers against a's, as `export.comparison` measures; None of other rows."""
-    first, second = a["golden"], b["golden"]
-    asked = (first.asked, second.asked)
-    if first.texts != second.texts or not np.array_equal(first.labels[asked[0]], second.labels[asked[1]]):
+def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
+    """Compare B's SavedModel with A's on their held-out rows; None if these rows differ."""
+    first, second = a.golden, b.golden
+    labels = first.labels[first.asked]
+    if first.texts != second.texts or not np.array_equal(labels, second.labels[second.asked]):
         return None
-    return comparison.compare(
-        first.logits[asked[0]], second.logits[asked[1]], first.labels[asked[0]], first.lengths[asked[0]], a["labels"]
+    return compare(first.logits[first.asked], second.logits[second.asked], labels, first.lengths[first.asked], a.labels)
+
+
+def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
+    """Return which model is significantly more accurate; `nouns` says what was answered."""
+    if answers is None:
+        return VerdictText(f"Their held-out {nouns} differ, so that their accuracies cannot be compared row by row.", "wait")
+    counts = (
+        f"of {answers.rows:,d} {nouns} only B has {answers.gained} right, only A {answers.lost}, McNemar p {answers.mcnemar_p:.2g}"
     )
+    if answers.mcnemar_p > _SIGNIFICANT:
+        return VerdictText(f"No difference in accuracy can be shown: {counts}.", "soft")
+    better, css = ("B", "good") if answers.gained > answers.lost else ("A", "bad")
+    return VerdictText(f"{better} is more accurate: {counts}.", css)
 
 
-def verdict(compared: dict[str, Any] | None, several: str) -> tuple[str, str]:
-    """Which model is better, in a sentence, and its CSS class."""
-    if compared is None:
-        return f"Their held-out {several} differ, so that their accuracies cannot be compared row by row.", "wait"
-    gained, lost, p = compared["gained"], compared["lost"], compared["mcnemar_p"]
-    counts = f"of {compared['rows']:,d} {several} only B has {gained} right, only A {lost}, McNemar p {p:.2g}"
-    if p > _SIGNIFICANT:
-        return f"No difference in accuracy can be shown: {counts}.", "soft"
-    better, css = ("B", "good") if gained > lost else ("A", "bad")
-    return f"{better} is more accurate: {counts}.", css
+def compared_facts(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return what a person would look at first."""
+    accuracy = accuracy_verdict(compare_answers(a, b), TASK_NOUNS[a.bundle.task][1])
+    accuracies = f"{a.bundle.metrics.test_accuracy:.2%}", f"{b.bundle.metrics.test_accuracy:.2%}"
+    first = ComparedFact("test accuracy, FP32 SavedModel", accuracies, accuracy, accuracy.css in ("good", "bad"))
+    return [first, *_compared_variants(a, b), *_compared_speed(a, b)]
 
 
-def lines(a: Facts, b: Facts) -> list[Line]:
-    """What a person would look at first, of both."""
-    return [_accuracy(a, b), *_variants(a, b), *_speed(a, b)]
+def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return flips and the bound on the accuracy loss, for every variant of either run."""
+    first, second = ({result.variant: result for result in run.parity} for run in (a, b))
+    facts = []
+    for variant in dict.fromkeys([*first, *second]):
+        results = {"A": first.get(variant), "B": second.get(variant)}
+        missing = [letter for letter, result in results.items() if result is None]
+        failed = [letter for letter, result in results.items() if result and not result.passed]
+        if missing:
+            verdict = VerdictText(f"{missing[0]} has none", "wait")
+        elif failed:
+            verdict = VerdictText(f"{' and '.join(failed)} FAILED", "bad")
+        else:
+            verdict = VerdictText("both passed", "good")
+        sides = _parity_text(results["A"]), _parity_text(results["B"])
+        facts.append(ComparedFact(f"{variant}: flips, loss below", sides, verdict, verdict.css != "good"))
+    return facts
 
 
-def _accuracy(a: Facts, b: Facts) -> Line:
-    _, several = training_section.nouns(a["bundle"]["task"])
-    said, css = verdict(answers(a, b), several)
-    values = [f"{one['bundle']['metrics']['test_accuracy']:.2%}" for one in (a, b)]
-    return Line("test accuracy, FP32 SavedModel", tuple(values), said, css, css in ("good", "bad"))
+def _parity_text(result: OfflineCheck | None) -> str:
+    return f"{result.flips} of {result.rows}, {result.accuracy_loss_bound:.2%}" if result else "–"
 
 
-def _variants(a: Facts, b: Facts) -> list[Line]:
-    """Of every variant that one of them has: flips, and what it may lose."""
-    of = [{record["variant"]: record for record in one["parity"]} for one in (a, b)]
-    found = []
-    for variant in dict.fromkeys([*of[0], *of[1]]):
-        records = [one.get(variant) for one in of]
-        shown = [_flips(record) for record in records]
-        missing = next((name for name, record in zip("AB", records, strict=True) if record is None), None)
-        failing = [name for name, record in zip("AB", records, strict=True) if record and not record["passed"]]
-        says = f"{missing} has none" if missing else f"{' and '.join(failing)} FAILED" if failing else "both passed"
-        css = "wait" if missing else "bad" if failing else "good"
-        found.append(Line(f"{variant}: flips, loss below", tuple(shown), says, css, css != "good"))
-    return found
+def _compared_speed(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    variants = a.benchmark.variant, b.benchmark.variant
+    pairs = zip(_SPEED_FACTS.items(), _speed_texts(a.benchmark), _speed_texts(b.benchmark), strict=True)
+    facts = [ComparedFact(name, (first, second), verdict) for (name, verdict), first, second in pairs]
+    return [ComparedFact("text_classifier runs on", variants, differs=variants[0] != variants[1]), *facts]
 
 
-def _flips(record: dict[str, Any] | None) -> str:
-    return "–" if record is None else f"{record['flips']} of {record['rows']}, {record['accuracy_loss_bound']:.2%}"
-
-
-def _speed(a: Facts, b: Facts) -> list[Line]:
-    records = [one["benchmark"] for one in (a, b)]
-    tops, singles = ([of(one) for one in records] for of in (speed_section.best, speed_section.alone))
-    engines = [one["variant"] for one in records]
-    other_times = "measured at different times: no verdict", "soft"
-    found = [
-        Line("text_classifier runs on", tuple(engines), differs=engines[0] != engines[1]),
-        Line("most texts/s", tuple(speed_section.figure(top["throughput"]) if top else "–" for top in tops), *other_times),
-        Line("p99 of one client, ms", tuple(speed_section.figure(one["p99_ms"]) if one else "–" for one in singles), *other_times),
-        Line("padding, share of the tokens", tuple(f"{one['padding']['waste']:.1%}" for one in records)),
+def _speed_texts(record: BenchmarkRecord) -> list[str]:
+    """Return the values of _SPEED_FACTS."""
+    top, single = best(record), best_single_client(record)
+    share = of_engine(record, top) if top else None
+    return [
+        figure_text(figure_of(top, "throughput")) if top else "–",
+        figure_text(figure_of(single, "p99_ms")) if single else "–",
+        f"{record.padding.waste:.1%}",
+        "–" if share is None else f"{share:.0%}",
     ]
-    shares = [speed_section.of_engine(record, top) if top else None for record, top in zip(records, tops, strict=True)]
-    of_engine = "each against its engine in its own run"
-    found.append(
-        Line("of what the engine does alone", tuple("–" if one is None else f"{one:.0%}" for one in shares), of_engine, "soft")
-    )
-    return found
 
 
-def made_otherwise(a: Facts, b: Facts) -> list[Line]:
-    """What is not the same in how the two were made and measured: hyper-parameters, encoder, versions, machine, commit."""
-    of = [_made(one) for one in (a, b)]
-    names = dict.fromkeys([*of[0], *of[1]])
-    found = [Line(name, tuple(one.get(name, "–") for one in of), differs=True) for name in names]
-    return [line for line in found if line.sides[0] != line.sides[1]]
+def provenance_differences(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return what differs in how the runs were made and measured."""
+    first, second = _provenance(a), _provenance(b)
+    sides = {name: (first.get(name, "–"), second.get(name, "–")) for name in dict.fromkeys([*first, *second])}
+    return [ComparedFact(name, pair, differs=True) for name, pair in sides.items() if pair[0] != pair[1]]
 
 
-def _made(facts: Facts) -> dict[str, str]:
-    source, measured = facts["bundle"], facts["benchmark"]
-    settings = {name: str(value) for name, value in source["hyper_parameters"].items() if name not in _WHERE}
-    versions = source["versions"] | facts["parity"][0]["versions"] | measured["versions"]
+def _provenance(run: RunRecords) -> dict[str, str]:
+    source, measured = run.bundle, run.benchmark
     return {
-        "encoder": source["encoder"]["made_from"] or source["encoder"]["handle"],
-        **settings,
-        "machine": f"{measured['machine']['cpu']}, {measured['machine']['cores']} cores",
-        "commit": measured["commit"],
-        "benchmark": f"{measured['setting']}, {measured['rounds']} rounds",
-        **versions,
+        "encoder": source.encoder.made_from or source.encoder.handle,
+        **{name: str(value) for name, value in source.hyper_parameters.items() if name != "corpus"},
+        "machine": f"{measured.machine['cpu']}, {measured.machine['cores']} cores",
+        "commit": measured.commit,
+        "benchmark": f"{measured.setting}, {measured.rounds} rounds",
+        **all_versions(run),
     }

@@ -1,100 +1,109 @@
-"""What a page shows of one run, out of its records (run_records.py): tiles, figures, what was not run, where it comes from."""
+"""What the pages show of one run: its head, its figures, what was not run, where it comes from."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from serving import cost_plots, load_plots, plots, run_records, speed_section, training_plots, training_section
-
-Facts = dict[str, Any]
-
-
-def tiles(facts: Facts) -> list[tuple[str, str]]:
-    """(figure, what it is): accuracy, flips, texts a second, latency, share of the engine, cost."""
-    metrics, record = facts["bundle"]["metrics"], facts["benchmark"]
-    _, several = training_section.nouns(facts["bundle"]["task"])
-    flips = max(facts["served"]["checks"], key=lambda check: check["flip_rate_bound"])
-    found = [
-        (f"{metrics['test_accuracy']:.2%}", f"test accuracy on {metrics['test_rows']:,d} {several}, FP32 SavedModel"),
-        (f"{flips['flips']} of {flips['rows']}", f"labels changed at the live endpoint, at most ({flips['model']})"),
-    ]
-    return found + _speed_tiles(record, several)
+from serving.benchmark_record import BenchmarkRecord
+from serving.cost_plots import front_figure, padding_figure, ratios_figure, stages_figure
+from serving.load_plots import latency_figure, open_loop_figure
+from serving.plots import parity_figure
+from serving.run_records import RunRecords
+from serving.speed_section import VerdictText, speed_tiles, speed_verdict
+from serving.training_plots import confusion_figure, training_figure
+from serving.training_section import TASK_NOUNS, task_title
 
 
-def _speed_tiles(record: speed_section.Record, several: str) -> list[tuple[str, str]]:
-    found = []
-    if top := speed_section.best(record):
-        low, high = top["throughput"]["interval"]
-        much = f"{several} served ({low:.0f}–{high:.0f}), {speed_section.load(top)} over {speed_section.over(top)}"
-        found.append((f"{top['throughput']['value']:.0f}/s", much if top["status"] == "ok" else f"{much}; invalid run"))
-        if top["status"] == "ok" and (share := speed_section.of_engine(record, top)):
-            found.append((f"{share:.0%}", "of what the same engine does without a server"))
-    if single := speed_section.alone(record):
-        p99, low_high = single["p99_ms"]["value"], "{:.1f}–{:.1f}".format(*single["p99_ms"]["interval"])
-        found.append((f"{p99:.1f} ms", f"p99 latency ({low_high}) of one client over {speed_section.over(single)}"))
-    for one in record["choice"]["rows"]:
-        if one["row"] == record["choice"]["chosen"] and one["cost_per_million"] is not None:
-            cost = f"{one['cost_per_million']:.2f} {record['choice']['currency']}"
-            found.append((cost, f"a million {several}, p99 within {record['choice']['p99_ms']:g} ms"))
-    return found
+@dataclass(frozen=True, slots=True)
+class PageHead:
+    """The head of a page, or of a page's side."""
+
+    title: str
+    answers: VerdictText
+    speed: VerdictText
+    tiles: list[tuple[str, str]]  # number, what it is
+    encoder: str
+    machine: str
 
 
-def figures(facts: Facts) -> dict[str, go.Figure]:
-    """Every figure by its name."""
-    record, history = facts["benchmark"], facts["history"]
-    return {
-        "ratios": cost_plots.ratios(record),
-        "latency": load_plots.latency(record),
-        "open_loop": load_plots.open_loop(record),
-        "stages": cost_plots.stages(record),
-        "padding": cost_plots.padding(record),
-        "front": cost_plots.front(record),
-        "parity": plots.parity(facts["parity"]),
-        "confusion": training_plots.confusion(facts["bundle"]["metrics"]["confusion"], facts["labels"]),
-        "training": training_plots.training(history) if history else go.Figure(),
-    }
+def page_head(run: RunRecords) -> PageHead:
+    machine = run.benchmark.machine
+    return PageHead(
+        title=task_title(run.bundle.task, run.labels),
+        answers=_answers_verdict(run),
+        speed=speed_verdict(run.benchmark),
+        tiles=_accuracy_tiles(run) + speed_tiles(run.benchmark, TASK_NOUNS[run.bundle.task][1]),
+        encoder=run.bundle.encoder.made_from or run.bundle.encoder.handle,
+        machine=f"{machine['cpu']}, {machine['cores']} cores",
+    )
 
 
-def summary(facts: Facts) -> Facts:
-    """What stands at the head of a page: title, both verdicts, tiles, encoder, machine."""
-    record = facts["bundle"]
-    return {
-        "title": training_section.title(record["task"], facts["labels"]),
-        "verdict": run_records.verdict(facts),
-        "passed": run_records.passed(facts),
-        "speed": speed_section.headline(facts["benchmark"]),
-        "tiles": tiles(facts),
-        "encoder": record["encoder"]["made_from"] or record["encoder"]["handle"],
-        "machine": facts["benchmark"]["machine"],
-    }
+def _answers_verdict(run: RunRecords) -> VerdictText:
+    if not run.passed:
+        return VerdictText("A conversion changed the answers: see the rows marked FAILED.", "bad")
+    checked = {check.variant for check in run.served.checks}
+    served = [record.variant for record in run.parity if record.variant in checked]
+    offline = [record.variant for record in run.parity if record.variant not in checked]
+    more = f"; {', '.join(offline)} offline" if offline else ""
+    return VerdictText(f"The answers stayed the same: {', '.join(served)} passed offline and served{more}.", "good")
 
 
-def not_run(facts: Facts) -> list[tuple[str, str, str]]:
-    """(what, why, what would provide it): variants, models and ways to them that this machine could not run."""
-    variants = [(name, why["reason"], why["fix"]) for name, why in facts["skipped"].items()]
-    return variants + [(name, why, "") for name, why in facts["benchmark"]["skipped"].items()]
-
-
-def provenance(facts: Facts) -> list[tuple[str, str]]:
-    record, measured = facts["bundle"], facts["benchmark"]
-    versions = record["versions"] | facts["parity"][0]["versions"] | measured["versions"]
-    machine, settings = measured["machine"], record["hyper_parameters"]
+def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
+    metrics, nouns = run.bundle.metrics, TASK_NOUNS[run.bundle.task][1]
+    worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
     return [
-        ("corpus", f"{record['corpus']['where']} (sha256 {record['corpus']['sha256'][:16]}…)"),
-        ("encoder", f"{record['encoder']['handle']} (sha256 {record['encoder']['sha256'][:16]}…)"),
+        (f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel"),
+        (f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"),
+    ]
+
+
+def run_figures(run: RunRecords) -> dict[str, go.Figure]:
+    """Return every figure of the run by its name; one without data is empty."""
+    record = run.benchmark
+    return {
+        "ratios": ratios_figure(record),
+        "latency": latency_figure(record),
+        "open_loop": open_loop_figure(record),
+        "stages": stages_figure(record),
+        "padding": padding_figure(record),
+        "front": front_figure(record),
+        "parity": parity_figure(run.parity),
+        "confusion": confusion_figure(run.bundle.metrics.confusion, run.labels),
+        "training": training_figure(run.training) if run.training else go.Figure(),
+    }
+
+
+def not_run(run: RunRecords) -> list[tuple[str, str, str]]:
+    """Return (what, why, fix) of what this machine could not run."""
+    variants = [(variant, skipped["reason"], skipped["fix"]) for variant, skipped in run.skipped.items()]
+    return variants + [(name, why, "") for name, why in run.benchmark.skipped.items()]
+
+
+def all_versions(run: RunRecords) -> dict[str, str]:
+    """Return the versions of the libraries that trained, compared and measured the run."""
+    return run.bundle.versions | run.parity[0].versions | run.benchmark.versions
+
+
+def provenance(run: RunRecords) -> list[tuple[str, str]]:
+    """Return names and values of what the run was made from, how, and where."""
+    source, measured = run.bundle, run.benchmark
+    machine, settings = measured.machine, source.hyper_parameters
+    return [
+        ("corpus", f"{source.corpus.where} (sha256 {source.corpus.sha256[:16]}…)"),
+        ("encoder", f"{source.encoder.handle} (sha256 {source.encoder.sha256[:16]}…)"),
         ("hyper-parameters", ", ".join(f"{name} {value}" for name, value in settings.items() if name != "corpus")),
         ("machine", f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['cpu_flags'])}"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))),
-        ("commit", measured["commit"] or "not a git checkout"),
-        ("model repository", f"sha256 {measured['repository_sha256']}"),
-        ("benchmark", measured["command"]),
-        ("it took", _took(measured)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in sorted(all_versions(run).items()))),
+        ("commit", measured.commit or "not a git checkout"),
+        ("model repository", f"sha256 {measured.repository_sha256}"),
+        ("benchmark", measured.command),
+        ("it took", _duration(measured)),
     ]
 
 
-def _took(measured: speed_section.Record) -> str:
-    took = f"{measured['seconds'] / 60:.1f} minutes, {measured['harness_share']:.1%} of them neither load nor server"
-    resumed = measured["resumed_loads"]
-    return f"{took}; {resumed} loads were measured by an earlier command that did not end" if resumed else took
+def _duration(measured: BenchmarkRecord) -> str:
+    text = f"{measured.seconds / 60:.1f} minutes, {measured.harness_share:.1%} of them neither load nor server"
+    resumed = measured.resumed_loads
+    return f"{text}; {resumed} loads were measured by an earlier command that did not end" if resumed else text

@@ -1,10 +1,11 @@
-"""Run the embedded Triton on a run's repository until Ctrl-C or SIGTERM, and start again what of it was killed.
+"""Run the embedded Triton on a run's repository until Ctrl-C, and restart what is killed.
 
-For one machine and development: it listens on loopback only. Model control, shared memory, trace and log APIs are closed without
-the key that lies in RUN/serving.json while this runs. The log is RUN/triton.log, JSON Lines.
+For one machine and development: it listens on loopback only. Model control, shared memory, trace
+and log APIs are closed without the key that lies in RUN/serving.json while this runs. The log is
+RUN/triton.log, JSON Lines.
 
-python -m serving.serve --run runs/demo
-python -m serving.serve --published model_repository        # where serving.promote and serving.rollback switch versions
+    slipway serve runs/demo
+    slipway serve --published model_repository    # where promote and rollback switch versions
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from serving import control, live_server, loopback, publication, supervisor, triton
 from serving.loopback import Ports
-from serving.publication import Place
+from serving.publication import Registry
 from serving.triton import Server
 from train import errors
 
@@ -28,21 +29,21 @@ _DEVELOPMENT = (
 
 def main() -> int:
     arguments = _parse()
-    place = Place(arguments.published) if arguments.published else None
-    state = place.state if place else arguments.run
-    repository, log = place.repository if place else arguments.run / "model_repository", state / "triton.log"
+    registry = Registry(arguments.published) if arguments.published else None
+    state = registry.state if registry else arguments.run
+    repository, log = registry.repository if registry else arguments.run / "model_repository", state / "triton.log"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
     key = control.new_key()
 
     def start() -> Server:
-        if place:
-            live_server.clear_candidates(place)
-        server = triton.start(repository, ports, log, key, place.candidates if place else None)
+        if registry:
+            live_server.clear_candidates(registry)
+        server = triton.start(repository, ports, log, key, registry.candidates if registry else None)
         _greet(server, repository)
         return server
 
-    if place:
-        publication.read(place)
+    if registry:
+        publication.read_published(registry)
     loopback.check_ports(ports)
     where = {"http": f"{loopback.HOST}:{ports.http}", "grpc": f"{loopback.HOST}:{ports.grpc}"}
     with control.record(state, {**where, "header": control.HEADER, "key": key}):
@@ -53,13 +54,12 @@ def main() -> int:
 
 
 def _greet(server: Server, repository: Path) -> None:
-    port = "" if server.ports.http == Ports.http else f" PORT={server.ports.http}"
+    port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
+    metrics = f"http://{loopback.HOST}:{server.ports.metrics}/metrics"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
-    print(
-        f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  http://{loopback.HOST}:{server.ports.metrics}/metrics"
-    )
+    print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
     print(f"  log      {server.log}")
-    print(f'  ask it   make ask TEXT="Oil prices fall as OPEC raises output"{port}')
+    print(f"  ask it   {errors.command('ask', 'Oil prices fall as OPEC raises output', *port)}")
     print(f"  only     {_DEVELOPMENT}")
     print("  stop it  Ctrl-C", flush=True)
 

@@ -1,7 +1,8 @@
-"""The server's log: JSON Lines, of Triton, of its Python models and of the supervisor alike.
+"""The server's log: JSON Lines of Triton, its Python models and the supervisor alike.
 
-Every line has `time`, `level` and `message`; what belongs to requests has `request_ids`; what a model says has its `model` and
-`version`, its failure a `trace`. Models write such lines themselves (serving/backend/journal.py), Triton's are translated.
+Every line has `time`, `level` and `message`; one about requests has `request_ids`; one by a model
+its `model` and `version`, and of a failure the `trace`. Models write such lines themselves
+(serving/backend/outputs.py), Triton's are translated.
 
     grep 3f0c9a runs/demo/triton.log | jq .
 """
@@ -21,42 +22,43 @@ _WRITING = threading.Lock()
 _LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
 _TRITONS = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ \d+ (?P<where>\S+:\d+)\] (?P<message>.*)")
 _REQUEST = re.compile(r"\[request id: (.*?)\]")
+Facts = dict[str, Any]  # JSON
 
 
-def write(log: Path, level: str, message: str, **facts: Any) -> None:
+def write(log: Path, level: str, message: str) -> None:
     """Append one line; safe beside `take`."""
-    _append(log, {"level": level, "message": message, **facts})
+    _append(log, {"level": level, "message": message})
 
 
 def take(output: IO[bytes], log: Path) -> None:
-    """Append what comes out of the server, until all its processes have closed it."""
+    """Append the server's output, until all its processes have closed it."""
     with output:
         for line in output:
             if text := line.decode("utf-8", "replace").strip():
                 _append(log, record(text))
 
 
-def record(line: str) -> dict[str, Any]:
-    """One line of the server's output, without its time: the log has that of its arrival."""
+def record(line: str) -> Facts:
+    """Translate a line of the server's output; not its time: the log has that of its arrival."""
     if line.startswith("{"):
         with contextlib.suppress(ValueError):
-            said: dict[str, Any] = json.loads(line)
-            if {"level", "message"} <= said.keys():
-                return said
-    if not (found := _TRITONS.fullmatch(line)):
+            facts: Facts = json.loads(line)
+            if {"level", "message"} <= facts.keys():
+                return facts
+    if not (match := _TRITONS.fullmatch(line)):
         return {"level": "info", "message": line}
-    message = _unquoted(found["message"])
-    requests = [one for one in _REQUEST.findall(message) if one != "<id_unknown>"]
-    facts = {"request_ids": requests} if requests else {}
-    return {"level": _LEVELS[found["level"]], "message": message, "where": found["where"], **facts}
+    message = _unquoted(match["message"])
+    ids = [request for request in _REQUEST.findall(message) if request != "<id_unknown>"]
+    facts = {"level": _LEVELS[match["level"]], "message": message, "where": match["where"]}
+    return facts | ({"request_ids": ids} if ids else {})
 
 
 def messages(log: Path) -> list[str]:
-    """What every line of the log says."""
+    """Return the message of every line of the log."""
     return [json.loads(line)["message"] for line in log.read_bytes().splitlines()]
 
 
-def _append(log: Path, facts: dict[str, Any]) -> None:
+def _append(log: Path, facts: Facts) -> None:
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}) + "\n"
     with _WRITING, contextlib.suppress(OSError):  # a full disk must not stop the server
         if log.exists() and log.stat().st_size > _MOST_BYTES:
@@ -66,7 +68,7 @@ def _append(log: Path, facts: dict[str, Any]) -> None:
 
 
 def _unquoted(message: str) -> str:
-    """Triton writes most messages as a JSON string, a line break in them as \\n."""
+    """Decode a message that Triton wrote as a JSON string, a line break in it as \\n."""
     try:
         return str(json.loads(message)) if message.startswith('"') else message
     except ValueError:

@@ -1,16 +1,15 @@
-"""What the report says of a benchmark: benchmark.json (docs/benchmark.schema.json) in words. Nothing is judged here."""
+"""What the pages say about a benchmark, out of its record. Nothing is judged here."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from serving import embedded_models
+from serving.benchmark_record import BenchmarkRecord, Comparison, Figure, Offer, Percentile, Row
 
-Row = dict[str, Any]
-Record = dict[str, Any]
-
-_OVER = {
+_TRANSPORTS = {
     "network": "{}",
     "system_shared_memory": "{}, shared memory",
     "cuda_shared_memory": "{}, CUDA shared memory",
@@ -23,217 +22,286 @@ _MEASURES = {
     "p99_ms": "the p99 latency",
 }
 _CLASSES = {"faster": "good", "slower": "bad", "no difference": "soft", "invalid run": "wait"}
+_CLAUSES = {
+    "faster": "{ratio:.1f} × what {baseline} does (95 %: {low:.1f} to {high:.1f})",
+    "slower": "only {ratio:.2f} × what {baseline} does (95 %: {low:.2f} to {high:.2f})",
+    "no difference": "no difference from {baseline} can be shown",
+    "invalid run": "against {baseline} the run was invalid",
+}
 
 
-def over(row: Row) -> str:
-    return _OVER[row["transport"]].format(_PROTOCOLS[row["protocol"]])
+class VerdictText(NamedTuple):
+    """A sentence at the head of a page, and the CSS class that colours it."""
+
+    text: str
+    css: str  # good, bad, soft, wait
 
 
-def load(row: Row) -> str:
-    """How many ask, and with what."""
-    if row["load"] == "poisson":
-        share = row["offered_share"]  # None where the capacity is not known
-        rate = "at random" if row["rate"] is None else f"{row['rate']:.0f} texts/s at random"
-        asked = rate if share is None else f"{share:.0%} of capacity at random"
+@dataclass(frozen=True, slots=True)
+class ComparisonText:
+    """Two rows that were compared, as a list item."""
+
+    verdict: str
+    css: str
+    text: str
+    other_measures: str
+
+
+def transport_text(row: Row) -> str:
+    return _TRANSPORTS[row.transport].format(_PROTOCOLS[row.protocol])
+
+
+def load_text(row: Row) -> str:
+    """Return how many clients or texts there are, and how long the texts are if that was set."""
+    if row.load == "poisson":
+        rate = "at random" if row.rate is None else f"{row.rate:.0f} texts/s at random"
+        load = rate if row.offered_share is None else f"{row.offered_share:.0%} of capacity at random"
     else:
-        asked = "1 client" if row["concurrency"] == 1 else f"{row['concurrency']} clients"
-    return asked if row["lengths"] == "own" else f"{asked}, {row['lengths']} tokens each"
+        load = "1 client" if row.concurrency == 1 else f"{row.concurrency} clients"
+    return load if row.lengths == "own" else f"{load}, {row.lengths} tokens each"
 
 
-def name(row: Row) -> str:
-    return ", ".join((row["subject"], load(row), over(row)))
+def row_name(row: Row) -> str:
+    return ", ".join(_name_parts(row))
 
 
-def measured(record: Record, *statuses: str) -> list[Row]:
-    """Rows that have figures; of these statuses where some are named."""
-    return [row for row in record["rows"] if "throughput" in row and (not statuses or row["status"] in statuses)]
+def _name_parts(row: Row) -> tuple[str, str, str]:
+    return row.subject, load_text(row), transport_text(row)
 
 
-def of_engine(record: Record, row: Row) -> float | None:
-    """Throughput ÷ `engine_limit`; None of rows that have none, or no throughput."""
+def measured_rows(record: BenchmarkRecord, load: str) -> list[Row]:
+    """Return rows with figures of a load (closed, poisson), on texts of their own lengths."""
+    return [row for row in record.rows if row.throughput and (row.load, row.lengths) == (load, "own")]
+
+
+def figure_of(row: Row, measure: str) -> Figure:
+    """Return one of FIGURES of a row that has figures."""
+    figure: Figure = getattr(row, measure)
+    return figure
+
+
+def throughput_of(row: Row) -> float:
+    """Return the texts/s of a row that has figures."""
+    return figure_of(row, "throughput").value
+
+
+def of_engine(record: BenchmarkRecord, row: Row) -> float | None:
+    """Return throughput ÷ `engine_limit`, or None if the row has not both."""
     limit = engine_limit(record, row)
-    return row["throughput"]["value"] / limit if limit and "throughput" in row else None
+    return row.throughput.value / limit if limit and row.throughput else None
 
 
-def engine_limit(record: Record, row: Row) -> float | None:
-    """What the same engine does alone on the same texts, in texts/s; None of other texts, of a rate, and of an engine without."""
-    subject = record["subjects"][row["subject"]]
-    alike = (subject["provider"], row["lengths"], row["load"]) == (embedded_models.PROVIDER, "own", "closed")
-    limit: float | None = record["engine_limit"]["by_variant"].get(subject["variant"])
-    return limit if alike else None
+def engine_limit(record: BenchmarkRecord, row: Row) -> float | None:
+    """Return what the row's engine does alone on the same texts, in texts/s.
+
+    It is known for closed loops on texts of their own lengths, on the embedded server's provider,
+    of variants that were run alone; else None.
+    """
+    subject = record.subjects[row.subject]
+    alike = (subject.provider, row.lengths, row.load) == (embedded_models.PROVIDER, "own", "closed")
+    return record.engine_limit.by_variant.get(subject.variant) if alike and subject.variant else None
 
 
-def best(record: Record) -> Row | None:
-    """The published model's row of highest throughput: of texts as they are, and of rows that count where there are any."""
-    mine = [row for row in measured(record) if (row["subject"], row["lengths"], row["load"]) == (record["model"], "own", "closed")]
-    counted = [row for row in mine if row["status"] == "ok"]
-    return max(counted or mine, key=lambda row: row["throughput"]["value"], default=None)
+def best(record: BenchmarkRecord) -> Row | None:
+    """Return the published model's fastest closed loop, an invalid one only if all are."""
+    rows = [row for row in measured_rows(record, "closed") if row.subject == record.model]
+    valid = [row for row in rows if row.status == "ok"]
+    return max(valid or rows, key=throughput_of, default=None)
 
 
-def alone(record: Record) -> Row | None:
-    """The published model's row of one client, by the faster protocol."""
-    mine = [row for row in measured(record, "ok") if row["subject"] == record["model"] and row["concurrency"] == 1]
-    return min(mine, key=lambda row: row["p99_ms"]["value"], default=None)
+def best_single_client(record: BenchmarkRecord) -> Row | None:
+    """Return the published model's valid row of one client, by the protocol with the lower p99."""
+    rows = [row for row in measured_rows(record, "closed") if (row.subject, row.concurrency) == (record.model, 1)]
+    valid = [row for row in rows if row.status == "ok"]
+    return min(valid, key=lambda row: figure_of(row, "p99_ms").value, default=None)
 
 
 def short(value: float) -> str:
-    """Three digits or so."""
+    """Return a number with about three digits."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def figure(found: dict[str, Any]) -> str:
-    """A value with its interval, `12.3 (11.9–12.8)`; a percentile of too few requests says so."""
-    low, high = found["interval"]
-    said = f"{short(found['value'])} ({short(low)}–{short(high)})"
-    return said if found.get("enough", True) else f"{said}, of fewer than {found['needs']} requests"
+def figure_text(figure: Figure) -> str:
+    """Return a value with its interval, `12.3 (11.9–12.8)`, and whether requests were too few."""
+    low, high = figure.interval
+    text = f"{short(figure.value)} ({short(low)}–{short(high)})"
+    if isinstance(figure, Percentile) and not figure.enough:
+        return f"{text}, of fewer than {figure.needs} requests"
+    return text
 
 
-def main(record: Record) -> list[dict[str, Any]]:
-    """What is compared under the load that most share, of several the highest: models over gRPC, and ways to the published one."""
-    rows = {row["id"]: row for row in record["rows"]}
-    loads = Counter((rows[one["a"]]["lengths"] == "own", rows[one["a"]]["concurrency"]) for one in record["comparisons"])
+def main(record: BenchmarkRecord) -> list[Comparison]:
+    """Return the comparisons of models over gRPC and of ways to the published model, in one load.
+
+    The load has texts of their own lengths if any has. Of these it is the one that most comparisons
+    share, and of several the one with the most clients.
+    """
+    rows = record.by_id
+
+    def load_of(comparison: Comparison) -> tuple[bool, int]:
+        return rows[comparison.a].lengths == "own", rows[comparison.a].concurrency or 0
+
+    loads = Counter(map(load_of, record.comparisons))
     shared = max(loads, key=lambda load: (load[0], loads[load], load[1]), default=None)
 
-    def is_main(one: dict[str, Any]) -> bool:
-        a, b = rows[one["a"]], rows[one["b"]]
-        over_grpc = (a["protocol"], a["transport"]) == ("grpc", "network")
-        same = a["subject"] == b["subject"] == record["model"]
-        return (a["lengths"] == "own", a["concurrency"]) == shared and (over_grpc or same)
+    def is_main(comparison: Comparison) -> bool:
+        a, b = rows[comparison.a], rows[comparison.b]
+        over_grpc = (a.protocol, a.transport) == ("grpc", "network")
+        return load_of(comparison) == shared and (over_grpc or a.subject == b.subject == record.model)
 
-    return [one for one in record["comparisons"] if is_main(one)]
-
-
-def ranked(record: Record) -> list[dict[str, Any]]:
-    """The comparisons: the main ones first, and of them the published model's with the baselines, then its others."""
-    rows = {row["id"]: row for row in record["rows"]}
-    pairs = {(one["a"], one["b"]) for one in main(record)}
-
-    def rank(one: dict[str, Any]) -> tuple[bool, bool, bool]:
-        a, b = (rows[one[side]]["subject"] for side in "ab")
-        return (one["a"], one["b"]) not in pairs, a != record["model"], not record["subjects"][b]["baseline"]
-
-    return sorted(record["comparisons"], key=rank)
+    return [comparison for comparison in record.comparisons if is_main(comparison)]
 
 
-def comparisons(record: Record) -> list[dict[str, str]]:
-    """Each pair that was compared: verdict, its CSS class, text, and more: the other measures."""
-    rows = {row["id"]: row for row in record["rows"]}
-    pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in ranked(record):
-        pairs.setdefault((one["a"], one["b"]), []).append(one)
-    said = []
-    for (a, b), found in pairs.items():
-        first, *others = found
-        made = {"verdict": first["verdict"], "css": _CLASSES[first["verdict"]], "text": _in_words(first, rows[a], rows[b])}
-        said.append(made | {"more": "; ".join(_shortly(one) for one in others if one["why"] != first["why"] or one["interval"])})
-    return said
+def ranked_comparisons(record: BenchmarkRecord) -> list[Comparison]:
+    """Return all comparisons: the main ones, then the others.
+
+    Among each, the published model's with baselines come first, then its other ones.
+    """
+    rows = record.by_id
+    pairs = {(comparison.a, comparison.b) for comparison in main(record)}
+
+    def rank(comparison: Comparison) -> tuple[bool, bool, bool]:
+        a, b = rows[comparison.a].subject, rows[comparison.b].subject
+        return (comparison.a, comparison.b) not in pairs, a != record.model, not record.subjects[b].baseline
+
+    return sorted(record.comparisons, key=rank)
 
 
-def _shortly(one: dict[str, Any]) -> str:
-    if one["interval"] is None:
-        return f"{_MEASURES[one['measure']]}: {one['verdict']}, {one['why']}"
-    low, high = one["interval"]
-    return f"{_MEASURES[one['measure']]}: {one['verdict']}, {one['ratio']:.2f} × ({low:.2f} to {high:.2f})"
+def comparison_texts(record: BenchmarkRecord) -> list[ComparisonText]:
+    """Return each pair of rows that was compared, in the order of `ranked_comparisons`."""
+    rows = record.by_id
+    pairs: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in ranked_comparisons(record):
+        pairs.setdefault((comparison.a, comparison.b), []).append(comparison)
+    texts = []
+    for (a, b), (first, *others) in pairs.items():
+        more = "; ".join(_measure_text(other) for other in others if other.why != first.why or other.interval)
+        texts.append(ComparisonText(first.verdict, _CLASSES[first.verdict], _sentence(first, rows[a], rows[b]), more))
+    return texts
 
 
-def apart(a: Row, b: Row) -> tuple[str, str, str]:
-    """What tells two rows apart, of each, and what they share."""
-    of = [[row["subject"], load(row), over(row)] for row in (a, b)]
-    pairs = list(zip(*of, strict=True))
-    if a["id"] == b["id"]:
-        return name(a), name(b), ""
+def _measure_text(comparison: Comparison) -> str:
+    measure = f"{_MEASURES[comparison.measure]}: {comparison.verdict}"
+    if comparison.interval is None:
+        return f"{measure}, {comparison.why}"
+    low, high = comparison.interval
+    return f"{measure}, {comparison.ratio:.2f} × ({low:.2f} to {high:.2f})"
+
+
+def row_difference(a: Row, b: Row) -> tuple[str, str, str]:
+    """Return what only `a` is, what only `b` is, and what both are, in words."""
+    if a.id == b.id:
+        return row_name(a), row_name(b), ""
+    pairs = list(zip(_name_parts(a), _name_parts(b), strict=True))
     first, second = (", ".join(pair[side] for pair in pairs if pair[0] != pair[1]) for side in (0, 1))
     return first, second, ", ".join(pair[0] for pair in pairs if pair[0] == pair[1])
 
 
-def _in_words(one: dict[str, Any], a: Row, b: Row) -> str:
-    first, second, shared = apart(a, b)
+def _sentence(comparison: Comparison, a: Row, b: Row) -> str:
+    first, second, shared = row_difference(a, b)
     where = f" ({shared})" if shared else ""
-    what = _MEASURES[one["measure"]]
-    if one["verdict"] == "invalid run":
-        return f"{first} against {second}{where}: no result, {one['why']}"
-    low, high = one["interval"]
-    ratio = f"{one['ratio']:.2f} × {what}, 95 %: {low:.2f} to {high:.2f}"
-    if one["verdict"] == "no difference":
-        return f"between {first} and {second} no difference can be shown: {ratio}{where}"
-    return f"{first} is {one['verdict']} than {second}: {ratio}{where}"
+    if comparison.interval is None:
+        return f"{first} against {second}{where}: no result, {comparison.why}"
+    low, high = comparison.interval
+    ratio = f"{comparison.ratio:.2f} × {_MEASURES[comparison.measure]}, 95 %: {low:.2f} to {high:.2f}"
+    if comparison.verdict == "no difference":
+        return f"no difference between {first} and {second} can be shown: {ratio}{where}"
+    return f"{first} is {comparison.verdict} than {second}: {ratio}{where}"
 
 
-def headline(record: Record) -> tuple[str, str]:
-    """The verdict on speed in a sentence, and its CSS class: the published model against the baselines, at the highest load."""
+def speed_verdict(record: BenchmarkRecord) -> VerdictText:
+    """Return how the published model's throughput compares with the baselines'."""
     top = best(record)
     if top is None:
-        return f"Nothing could be measured: {_first_why(record)}.", "bad"
-    if top["status"] != "ok":
-        return f"Its speed is no result, the run was invalid: {'; '.join(top['why'])}.", "wait"
-    compared, against = _against_baselines(record)
-    row = compared if compared and compared["status"] == "ok" else top
-    said = f"With {load(row)} over {over(row)} it answers {row['throughput']['value']:.0f} texts a second"
+        why = next((row.why[0] for row in record.rows if row.why), "there is no row of the published model")
+        return VerdictText(f"Nothing could be measured: {why}.", "bad")
+    if top.status != "ok":
+        return VerdictText(f"Its speed could not be measured, the run was invalid: {'; '.join(top.why)}.", "wait")
+    against = _against_baselines(record)
+    compared = record.by_id[list(against.values())[-1].a] if against else top
+    row = compared if compared.status == "ok" else top
+    answers = f"With {load_text(row)} over {transport_text(row)} it answers {throughput_of(row):.0f} texts a second"
     if not against:
-        return f"{said}; it was compared with nothing.", "soft"
-    return f"{said}: {', '.join(words for words, _ in against)}.", _worst([css for _, css in against])
+        return VerdictText(f"{answers}; it was not compared with a baseline.", "soft")
+    classes = {_CLASSES[comparison.verdict] for comparison in against.values()}
+    clauses = ", ".join(_clause(baseline, comparison) for baseline, comparison in against.items())
+    return VerdictText(f"{answers}: {clauses}.", next(css for css in ("bad", "wait", "soft", "good") if css in classes))
 
 
-def _first_why(record: Record) -> str:
-    return next((row["why"][0] for row in record["rows"] if row["why"]), "there is no row of the published model")
+def _against_baselines(record: BenchmarkRecord) -> dict[str, Comparison]:
+    """Return each baseline's throughput comparison with the published model, of most clients."""
+    rows = record.by_id
+    against = {}
+    for comparison in sorted(record.comparisons, key=lambda comparison: rows[comparison.a].concurrency or 0):
+        row, other = rows[comparison.a], record.subjects[rows[comparison.b].subject]
+        published = (row.subject, row.lengths, comparison.measure) == (record.model, "own", "throughput")
+        if published and other.baseline:
+            against[other.name] = comparison
+    return against
 
 
-def _worst(classes: list[str]) -> str:
-    return next(css for css in ("bad", "wait", "soft", "good") if css in classes)
+def _clause(baseline: str, comparison: Comparison) -> str:
+    low, high = comparison.interval or (None, None)
+    return _CLAUSES[comparison.verdict].format(ratio=comparison.ratio, baseline=baseline, low=low, high=high)
 
 
-def _against_baselines(record: Record) -> tuple[Row | None, list[tuple[str, str]]]:
-    """The row compared with the baselines under the most clients; with each, its throughput, as a clause and its CSS class."""
-    rows = {row["id"]: row for row in record["rows"]}
-    found: dict[str, dict[str, Any]] = {}
-    for one in sorted(record["comparisons"], key=lambda one: rows[one["a"]]["concurrency"] or 0):
-        usual = rows[one["b"]]["subject"]
-        mine = rows[one["a"]]["subject"] == record["model"] and record["subjects"][usual]["baseline"]
-        if mine and rows[one["a"]]["lengths"] == "own" and one["measure"] == "throughput":
-            found[usual] = one
-    clauses = {
-        "faster": "{ratio:.1f} × what {usual} does (95 %: {low:.1f} to {high:.1f})",
-        "slower": "only {ratio:.2f} × what {usual} does (95 %: {low:.2f} to {high:.2f})",
-        "no difference": "no difference to {usual} can be shown",
-        "invalid run": "against {usual} the run was invalid",
-    }
-    made = []
-    for usual, one in found.items():
-        low, high = one["interval"] or (None, None)
-        clause = clauses[one["verdict"]].format(ratio=one["ratio"], usual=usual, low=low, high=high)
-        made.append((clause, _CLASSES[one["verdict"]]))
-    compared = [rows[one["a"]] for one in found.values()]
-    return compared[-1] if compared else None, made
+def speed_tiles(record: BenchmarkRecord, nouns: str) -> list[tuple[str, str]]:
+    """Return (number, what it is) of throughput, latency and cost of `nouns`, what is answered."""
+    tiles = []
+    if top := best(record):
+        low, high = figure_of(top, "throughput").interval
+        words = f"{nouns} served ({low:.0f}–{high:.0f}), {load_text(top)} over {transport_text(top)}"
+        tiles.append((f"{throughput_of(top):.0f}/s", words if top.status == "ok" else f"{words}; invalid run"))
+        if top.status == "ok" and (share := of_engine(record, top)):
+            tiles.append((f"{share:.0%}", "of what the same engine does without a server"))
+    if single := best_single_client(record):
+        p99 = figure_of(single, "p99_ms")
+        low, high = p99.interval
+        words = f"p99 latency ({low:.1f}–{high:.1f}) of one client over {transport_text(single)}"
+        tiles.append((f"{p99.value:.1f} ms", words))
+    choice = record.choice
+    for offer in choice.rows:
+        if offer.row == choice.chosen and offer.cost_per_million is not None:
+            words = f"a million {nouns}, p99 within {choice.p99_ms:g} ms"
+            tiles.append((f"{offer.cost_per_million:.2f} {choice.currency}", words))
+    return tiles
 
 
-def machine_state(record: Record) -> str:
-    """What else the machine did while it was measured: the most of any round, and how often it was measured again for it."""
-    rounds = [one for row in record["rows"] for one in row["rounds"]]
+def machine_state(record: BenchmarkRecord) -> str:
+    """Return the worst disturbance of any round, how many were repeated, and the clocks."""
+    rounds = [round_ for row in record.rows for round_ in row.rounds]
     if not rounds:
         return ""
-    said = f"other processes used up to {max(one['others_share'] for one in rounds):.1%} of the cores"
-    said += f", the hypervisor took up to {max(one['steal_share'] for one in rounds):.1%}"
-    if again := sum(one["tries"] > 1 for one in rounds):
-        said += f", {again} of {len(rounds)} measurements were made again for that"
-    clocks = [one["mhz"] for one in rounds if one["mhz"]]
-    return f"{said}, clocks {min(clocks):.0f} to {max(clocks):.0f} MHz" if clocks else said
+    others, steal = max(round_.others_share for round_ in rounds), max(round_.steal_share for round_ in rounds)
+    text = f"other processes used up to {others:.1%} of the cores, the hypervisor took up to {steal:.1%}"
+    if again := sum(round_.tries > 1 for round_ in rounds):
+        text += f", {again} of {len(rounds)} measurements were repeated because of that"
+    clocks = [round_.mhz for round_ in rounds if round_.mhz]
+    return f"{text}, clocks {min(clocks):.0f} to {max(clocks):.0f} MHz" if clocks else text
 
 
-def padding(record: Record) -> list[tuple[str, float]]:
-    """(subject, share of the tokens computed that were padding): the mean over the rows that tell."""
-    wastes: dict[str, list[float]] = {}
-    for row in record["rows"]:
-        if row["padding_waste"] is not None and row["lengths"] == "own":
-            wastes.setdefault(row["subject"], []).append(row["padding_waste"])
-    return [(subject, sum(found) / len(found)) for subject, found in wastes.items()]
+def padding_by_model(record: BenchmarkRecord) -> list[tuple[str, float]]:
+    """Return (subject, padding ÷ all tokens computed): the mean over its rows that tell it."""
+    shares: dict[str, list[float]] = {}
+    for row in record.rows:
+        if row.padding_waste is not None and row.lengths == "own":
+            shares.setdefault(row.subject, []).append(row.padding_waste)
+    return [(subject, sum(wastes) / len(wastes)) for subject, wastes in shares.items()]
 
 
-def offers(record: Record) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The choice's rows: of each subject the best, and all of them; what holds first, then the most texts a second."""
-    rows = {row["id"]: row for row in record["rows"]}
-    found = [{**one, "name": name(rows[one["row"]])} for one in record["choice"]["rows"]]
-    found.sort(key=lambda one: (not one["holds"], -one["texts_per_second"] if one["holds"] else one["p99_ms"]))
-    first: dict[str, dict[str, Any]] = {}
-    for one in found:
-        first.setdefault(one["subject"], one)
-    return list(first.values()), found
+def offers(record: BenchmarkRecord) -> list[tuple[str, Offer]]:
+    """Return (name, offer): those that hold the SLO by their texts/s, then the others by p99."""
+    rows = record.by_id
+
+    def rank(offer: Offer) -> tuple[bool, float]:
+        return not offer.holds, -offer.texts_per_second if offer.holds else offer.p99_ms
+
+    return [(row_name(rows[offer.row]), offer) for offer in sorted(record.choice.rows, key=rank)]
+
+
+def best_offers(record: BenchmarkRecord) -> list[tuple[str, Offer]]:
+    """Return the first of `offers` of each model."""
+    by_subject: dict[str, tuple[str, Offer]] = {}
+    for name, offer in offers(record):
+        by_subject.setdefault(offer.subject, (name, offer))
+    return list(by_subject.values())

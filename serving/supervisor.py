@@ -1,7 +1,7 @@
-"""Keeps the embedded Triton serving: a Python process or a server that was killed is back within seconds.
+"""Keep the embedded Triton serving: a killed Python process or server is back within seconds.
 
-Triton goes on calling a model ready whose Python process is gone, and fails every request to it. So the processes are watched, not
-what Triton says of them.
+Triton goes on calling a model ready whose Python process is gone, and fails every request to it.
+So the processes are watched, not what Triton says of them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import psutil
 
 from serving import control, server_log, triton
 from serving.triton import Server
+from train import errors
 from train.errors import ServerError
 
 _LOOK_EVERY = 0.5  # seconds
-_LOADED_WITHIN = 10  # seconds for one model; then the whole server is started anew
-_MOST_ENDS, _WITHIN = 5, 60  # seconds; a server that ends more often than that is not started again
+_LOADED_WITHIN = 10  # seconds for one model; after that the whole server is restarted
+_MOST_ENDS, _WITHIN = 5, 60  # seconds; a server that ends more often than that is not restarted
 _STUB = "triton_python_backend_stub"
 
 Processes = dict[int, tuple[str, str] | None]  # id → (model, version) of a living Python process
@@ -27,7 +28,7 @@ Tell = Callable[[str], None]
 
 
 def keep(start: Callable[[], Server], tell: Tell) -> bool:
-    """Start a server and keep it serving until Ctrl-C or SIGTERM; whether all requests in flight were answered then.
+    """Keep a server serving until Ctrl-C or SIGTERM; return whether it answered all before its end.
 
     Raises ServerError when it does not start, or keeps ending.
     """
@@ -38,7 +39,7 @@ def keep(start: Callable[[], Server], tell: Tell) -> bool:
         while True:
             time.sleep(_LOOK_EVERY)
             now = processes(server)
-            if server.process.poll() is not None or (now != seen and not _mended(server, tell)):
+            if server.process.poll() is not None or (now != seen and not _reload_lost(server, tell)):
                 server = _restarted(server, start, ends, tell)
             seen = now  # what has changed since is seen at the next look
     except KeyboardInterrupt:
@@ -47,24 +48,28 @@ def keep(start: Callable[[], Server], tell: Tell) -> bool:
 
 
 def processes(server: Server) -> Processes:
-    """Triton's children. One that was killed stays a zombie, which serves nothing: Triton does not wait for it."""
-    found: Processes = {}
+    """Return Triton's children. A killed one stays a zombie: Triton does not reap it."""
     try:
         children = psutil.Process(server.process.pid).children()
     except psutil.NoSuchProcess:
-        return found
-    for child in children:
-        try:
-            command = child.cmdline()
-        except (psutil.ZombieProcess, psutil.NoSuchProcess):
-            command = []
-        stub = len(command) > 1 and command[0].endswith(_STUB)  # …stub REPOSITORY/<model>/<version>/model.py …
-        found[child.pid] = (Path(command[1]).parts[-3], Path(command[1]).parts[-2]) if stub else None
-    return found
+        return {}
+    return {child.pid: _served_by(child) for child in children}
 
 
-def _mended(server: Server, tell: Tell) -> bool:
-    """Load models anew of which processes are gone though nobody unloaded them; False when that fails."""
+def _served_by(child: psutil.Process) -> tuple[str, str] | None:
+    """Return the model and version of a living Python process."""
+    try:
+        command = child.cmdline()  # …stub REPOSITORY/<model>/<version>/model.py …
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return None
+    if len(command) < 2 or not command[0].endswith(_STUB):
+        return None
+    model, version, _ = Path(command[1]).parts[-3:]
+    return model, version
+
+
+def _reload_lost(server: Server, tell: Tell) -> bool:
+    """Reload models whose processes are gone though nobody unloaded them; False when that fails."""
     try:
         for model in lost(server):
             _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
@@ -77,16 +82,16 @@ def _mended(server: Server, tell: Tell) -> bool:
 
 
 def lost(server: Server) -> list[str]:
-    """Models with a version that has fewer living processes than instances.
+    """Return the models with a version that has fewer living processes than instances.
 
-    Not fewer than before: of a version that was unloaded and loaded anew, the old processes take seconds to end beside the new.
-    Triton is asked before and after the look: what it loads or unloads meanwhile is not lost.
-    Raises OSError when it does not answer.
+    The count of before is no measure: after a reload, the old processes take seconds to end beside
+    the new. Triton is asked before and after the look: what it loads or unloads meanwhile is not
+    lost. Raises OSError when it does not answer.
     """
     ready = control.ready(server.http, server.key)
     living = collections.Counter(processes(server).values())
-    found = {one for one in ready if living[one] < control.instances(server.http, *one)}
-    return sorted({model for model, _ in found & control.ready(server.http, server.key)}) if found else []
+    short = {version for version in ready if living[version] < control.instances(server.http, *version)}
+    return sorted({model for model, _ in short & control.ready(server.http, server.key)}) if short else []
 
 
 def _restarted(server: Server, start: Callable[[], Server], ends: collections.deque[float], tell: Tell) -> Server:
@@ -99,7 +104,7 @@ def _restarted(server: Server, start: Callable[[], Server], ends: collections.de
             expected="a server that runs until it is stopped",
             found=f"{_MOST_ENDS} ends in {ends[-1] - ends[0]:.0f} s, the last with exit status {status}",
             where=str(server.log),
-            fix="python -m serving.check_repository on the repository; the end of the log says more",
+            fix=f"{errors.command('lint', 'REPOSITORY')}; the end of the log says more",
         )
     _tell(server, tell, "error", f"Triton has ended (exit status {status}): starting it again")
     again = start()

@@ -1,102 +1,93 @@
-"""What the report says of the model and its training, as the template shows it: out of bundle.json and history.json alone."""
+"""What the pages say about the model and its training, out of bundle.json and history.json."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from serving.training_plots import Steps
+from serving.run_records import LabelScores, Metrics, TrainingRecord
 from train.bundle import Golden
 
-_NOUNS = {
+TASK_NOUNS = {  # what an answer is for, and the plural
     "single_text": ("text", "texts"),
     "text_pair": ("pair of texts", "pairs of texts"),
     "tagging": ("word", "words"),
-}  # what is answered
+}
 _TITLES = {"single_text": "Text in, label out", "text_pair": "Two texts in, label out", "tagging": "Words in, a label for each out"}
 _NAMED_LABELS = 5
 _WORST_CLASSES = 10
 _MIX_UPS = 10
 
 
-def nouns(task: str) -> tuple[str, str]:
-    """One answer and several, in words."""
-    return _NOUNS[task]
-
-
-def title(task: str, labels: list[str]) -> str:
+def task_title(task: str, labels: list[str]) -> str:
     more = f" and {len(labels) - _NAMED_LABELS} more" if len(labels) > _NAMED_LABELS else ""
     return f"{_TITLES[task]}: {', '.join(labels[:_NAMED_LABELS])}{more}"
 
 
-def training(facts: dict[str, Any], history: dict[str, Steps]) -> list[tuple[str, str]]:
-    """What was done and what it took; empty of a model that was trained elsewhere. Facts that were not recorded are left out."""
-    if not history:
-        return []
-    metrics = facts["metrics"]
-    skipped = sum(line["skipped"] for line in history["steps"])
-    rows = [
+def training_facts(metrics: Metrics, training: TrainingRecord) -> list[tuple[str, str]]:
+    """Return names and values of how the model was trained; what was not recorded is left out."""
+    memory = metrics.peak_memory_bytes
+    facts = [
         ("ranks", "{}", _ranks(metrics)),
-        ("epochs", "{:d}", history["steps"][-1].get("epoch")),
-        ("steps", "{:,d}", metrics.get("steps")),
-        ("steps skipped, their gradients were not finite", "{:d}", skipped or None),
-        ("examples, of all epochs together", "{:,d}", metrics.get("examples")),
-        ("examples per second, all ranks", "{:,.1f}", metrics.get("examples_per_second")),
-        ("tokens per second, without padding", "{:,.0f}", metrics.get("tokens_per_second")),
-        ("padding, share of the tokens fed", "{:.1%}", metrics.get("padding_waste")),
-        ("largest memory of a rank", "{:.2f} GiB", _gib(metrics.get("peak_memory_bytes"))),
-        ("accuracy on the validation rows, at the end", "{:.2%}", metrics.get("validation_accuracy")),
+        ("epochs", "{:d}", training.steps[-1].epoch),
+        ("steps", "{:,d}", metrics.steps),
+        ("steps skipped because of gradients that were not finite", "{:d}", sum(step.skipped for step in training.steps) or None),
+        ("examples, all epochs together", "{:,d}", metrics.examples),
+        ("examples per second, all ranks", "{:,.1f}", metrics.examples_per_second),
+        ("tokens per second, without padding", "{:,.0f}", metrics.tokens_per_second),
+        ("padding, share of the tokens fed", "{:.1%}", metrics.padding_waste),
+        ("largest memory of a rank", "{:.2f} GiB", None if memory is None else memory / 2**30),
+        ("accuracy on the validation rows, at the end", "{:.2%}", metrics.validation_accuracy),
     ]
-    return [(name, form.format(value)) for name, form, value in rows if value is not None]
+    return [(name, form.format(value)) for name, form, value in facts if value is not None]
 
 
-def _ranks(metrics: dict[str, Any]) -> str | None:
-    """How many; of an elastic run that lost some also from which step on."""
-    changes = metrics.get("world_sizes", [])
-    later = [f"{one['ranks']} from step {one['from_step']}" for one in changes[1:]]
-    first = changes[0]["ranks"] if changes else metrics.get("world_size")
-    return None if first is None else ", ".join([str(first), *later])
+def _ranks(metrics: Metrics) -> str | None:
+    """Return how many ranks there were, and each later number with the step from which it held."""
+    if not metrics.world_sizes:
+        return None if metrics.world_size is None else str(metrics.world_size)
+    first, *later = metrics.world_sizes
+    return ", ".join([str(first["ranks"]), *(f"{change['ranks']} from step {change['from_step']}" for change in later)])
 
 
-def _gib(size: int | None) -> float | None:
-    return None if size is None else size / 2**30
-
-
-def accuracies(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(model, test accuracy, trained on), the published ones after this one; empty where there are none to compare with."""
-    metrics, published = facts["metrics"], facts["metrics"].get("published")
-    if not published:
+def accuracy_table(metrics: Metrics) -> list[tuple[str, str, str]]:
+    """Return (model, test accuracy, trained on) of this model and the published ones, if any."""
+    published = metrics.published
+    if published is None:
         return []
-    own = ("this model", f"{metrics['test_accuracy']:.4f}", f"{metrics['train_rows']:,d} rows")
-    return [own, *((name, f"{value:.3f}", published["trained_on"]) for name, value in published["test_accuracy"].items())]
+    own = ("this model", f"{metrics.test_accuracy:.4f}", f"{metrics.train_rows:,d} rows")
+    return [own, *((model, f"{accuracy:.3f}", published.trained_on) for model, accuracy in published.test_accuracy.items())]
 
 
-def worst_classes(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of many classes those of lowest F1, lowest first; of few all, in their order."""
-    classes: dict[str, dict[str, Any]] = metrics.get("per_class", {})
-    if len(classes) <= 2 * _WORST_CLASSES:
-        return classes
-    return dict(sorted(classes.items(), key=lambda one: one[1]["f1"])[:_WORST_CLASSES])
+def worst_classes(metrics: Metrics) -> dict[str, LabelScores]:
+    """Return the labels with the lowest F1 first, or if they are few all in their order."""
+    if len(metrics.per_class) <= 2 * _WORST_CLASSES:
+        return metrics.per_class
+    return dict(sorted(metrics.per_class.items(), key=lambda item: item[1].f1)[:_WORST_CLASSES])
 
 
-def mix_ups(metrics: dict[str, Any], labels: list[str]) -> list[tuple[str, str, int, float]]:
-    """(true label, predicted, how often, share of the true label's): the most frequent wrong answers of many labels."""
+def mix_ups(matrix: list[list[int]], labels: list[str]) -> list[tuple[str, str, int, float]]:
+    """Return the most frequent wrong answers as (true label, predicted, count, share of the label).
+
+    Few labels have none: the matrix shows them.
+    """
     if len(labels) <= _MIX_UPS:
-        return []  # the matrix shows them
-    matrix = metrics["confusion"]
-    found = [
-        (labels[i], labels[j], count, count / sum(row))
-        for i, row in enumerate(matrix)
-        for j, count in enumerate(row)
-        if i != j and count
+        return []
+    wrong = [
+        (labels[true], labels[predicted], count, count / sum(row))
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if true != predicted and count
     ]
-    return sorted(found, key=lambda one: -one[2])[:_MIX_UPS]
+    return sorted(wrong, key=lambda mix_up: -mix_up[2])[:_MIX_UPS]
 
 
-def texts(golden: Golden) -> Callable[[int], list[str]]:
-    """What a row of a comparison is: the text; a pair's both; of a tagger the words before, the word, the words after."""
+def text_reader(golden: Golden) -> Callable[[int], list[str]]:
+    """Return a function that gives the parts of a compared row, counted from 0.
+
+    single text: the text; pair: both texts; tagging: the words before, the word, the words after.
+    """
     text_of = golden.text_of[golden.asked]
 
     def parts(row: int) -> list[str]:

@@ -1,115 +1,121 @@
-"""A published version on trial: its golden rows through HTTP and gRPC beside the version that is served, and p99 against p99."""
+"""A canary: a published version beside the served one, before clients are switched to it.
+
+Its golden rows go through HTTP and gRPC, and its p99 is compared with the served version's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import client, live_server, paired_latency, replay
+from export.comparison import Failure
+from serving import client, replay
 from serving.client import Client
-from serving.live_server import Live
-from serving.paired_latency import Ask
-from serving.publication import Place
+from serving.live_server import RunningServer, loaded_canary
+from serving.paired_latency import Ask, LatencyComparison, compare_latency, measure_pairs
+from serving.publication import Registry
 from serving.records import TEXT_MODEL
-from serving.replay import Model
+from serving.replay import AskedModel, Check
+from train import errors
 from train.bundle import Bundle, Golden
 from train.errors import ParityError, PublishingError
 
-Trial = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Candidate:
-    place: Place
+class Canary:
+    """A version that may be promoted, and what its answers are compared with."""
+
+    registry: Registry
     version: int
     source: Bundle
     golden: Golden
     variants: dict[str, str]  # model → the variant behind it
 
 
-def run(live: Live, candidate: Candidate, model: str, pairs: int, limit: float) -> Trial:
-    """One model's checks (as replay.check) and latency (as paired_latency.compare, which says what `limit` is).
+@dataclass(frozen=True)
+class CanaryResult:
+    """One model's parity over each protocol, and its latency beside the served version's."""
 
-    Raises as live_server.beside, and ServerError.
+    model: str
+    checks: list[Check]
+    latency: LatencyComparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the audit's entry, with counts instead of the wrong answers."""
+        kept = ("protocol", "passed", "rows", "flips", "accuracy", "accuracy_loss_bound")
+        parity = [{**{name: check[name] for name in kept}, "wrong_answers": len(check["wrong_answers"])} for check in self.checks]
+        return {"model": self.model, "parity": parity, "latency": asdict(self.latency)}
+
+
+def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, limit: float) -> CanaryResult:
+    """Check one model of a version on the server: its answers, and its p99 against `limit`.
+
+    `pairs`: questions to both versions; `limit`: times the served version's p99. Raises as
+    loaded_canary, and ServerError.
     """
-    golden = candidate.golden
-    with live_server.beside(live, candidate.place, model, candidate.version) as name:
-        new = Model(model, candidate.variants[model], served_as=name)
-        checks = [replay.check(live.address(protocol), protocol, new, candidate.source, golden) for protocol in client.PROTOCOLS]
-        return {"model": model, "checks": checks, "latency": _latency(live, candidate, new, pairs, limit)}
+    with loaded_canary(server, canary.registry, model, canary.version) as name:
+        candidate = AskedModel(model, canary.variants[model], served_as=name)
+        checks = [
+            replay.check(server.address(protocol), protocol, candidate, canary.source, canary.golden)
+            for protocol in client.PROTOCOLS
+        ]
+        return CanaryResult(model, checks, _latency(server, canary, candidate, pairs, limit))
 
 
-def _latency(live: Live, candidate: Candidate, new: Model, pairs: int, limit: float) -> dict[str, Any]:
+def _latency(server: RunningServer, canary: Canary, candidate: AskedModel, pairs: int, limit: float) -> LatencyComparison:
     with ExitStack() as stack:
-        connections = [stack.enter_context(client.connect(live.address(one), one)) for one in client.PROTOCOLS]
-        old_ways = [_ask(one, new.name, new.name, candidate) for one in connections]
-        new_ways = [_ask(one, new.name, new.served_as, candidate) for one in connections]
-        old_seconds, new_seconds, others = paired_latency.measure(old_ways, new_ways, len(candidate.golden.texts), pairs)
-    return {**paired_latency.compare(old_seconds, new_seconds, limit), "other_answers": others}
+        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in client.PROTOCOLS]
+        old_ways = [_ask(connected, candidate.name, candidate.name, canary) for connected in clients]
+        new_ways = [_ask(connected, candidate.name, candidate.served_as, canary) for connected in clients]
+        old, new, other_answers = measure_pairs(old_ways, new_ways, len(canary.golden.texts), pairs)
+    return compare_latency(old, new, other_answers, limit)
 
 
-def _ask(connection: Client, model: str, served_as: str, candidate: Candidate) -> Ask:
-    golden, task = candidate.golden, candidate.source.task
+def _ask(connected: Client, model: str, served_as: str, canary: Canary) -> Ask:
+    golden, task = canary.golden, canary.source.task
     if model != TEXT_MODEL:
-        return partial(_logits_of_ids, connection, served_as, golden, task == "text_pair")
-    of_text: Callable[..., Any] = connection.tag if task == "tagging" else connection.classify
-    return lambda row: np.asarray(of_text([golden.texts[row]], model=served_as)[0].logits, np.float32)
+        return partial(_logits_of_ids, connected, served_as, golden, task == "text_pair")
+    ask_text: Callable[..., Any] = connected.tag if task == "tagging" else connected.classify
+    return lambda row: np.asarray(ask_text([golden.texts[row]], model=served_as)[0].logits, np.float32)
 
 
-def _logits_of_ids(connection: Client, served_as: str, golden: Golden, pairs: bool, row: int) -> NDArray[np.float32]:
+def _logits_of_ids(connected: Client, served_as: str, golden: Golden, pairs: bool, row: int) -> NDArray[np.float32]:
     feed = golden.ids.take(np.array([row])).padded()
-    return connection.logits(served_as, feed["input_word_ids"], feed["input_type_ids"] if pairs else None)
+    return connected.logits(served_as, feed["input_word_ids"], feed["input_type_ids"] if pairs else None)
 
 
-def summary(trials: list[Trial]) -> list[dict[str, Any]]:
-    """What the audit keeps of them."""
-    kept = ("protocol", "passed", "rows", "flips", "accuracy", "accuracy_loss_bound")
-    return [
-        {
-            "model": one["model"],
-            "parity": [
-                {**{name: check[name] for name in kept}, "wrong_answers": len(check["wrong_answers"])} for check in one["checks"]
-            ],
-            "latency": one["latency"],
-        }
-        for one in trials
-    ]
+def refuse_failed(results: list[CanaryResult], active: int, where: str) -> None:
+    """Raise ParityError for the first model with other answers, PublishingError for the slowest.
 
-
-def refuse(trials: list[Trial], active: int, where: str) -> None:
-    """Raises ParityError for the first model whose answers are not its reference's, PublishingError for the slowest if too slow.
-
-    The slowest: a busy machine can put another model a little above it, too, and that would be the wrong one to name.
+    The slowest of those beyond the limit: a busy machine can put another model a little above it,
+    too, and that would be the wrong one to name.
     """
-    kept = f"version {active} stays; publish a run that holds both: make export repository verify publish RUN=runs/<name>"
-    for one in trials:
-        for check in one["checks"]:
-            if not check["passed"]:
-                raise ParityError(
-                    f"{check['model']} over {check['protocol']} does not give its reference's answers",
-                    expected="parity within the limits of its variant, and every label and token count as expected",
-                    found="; ".join([*map(_said, check["failures"]), *check["wrong_answers"]][:3]),
-                    where=where,
-                    fix=kept,
-                )
-    late = [one for one in trials if not one["latency"]["passed"]]
-    if late:
-        worst = max(late, key=lambda one: one["latency"]["interval"][0])
-        latency = worst["latency"]
+    stages = " && ".join(errors.command(stage, "RUN") for stage in ("export", "build", "verify", "publish"))
+    fix = f"version {active} stays; publish a run that holds both: {stages}"
+    for check in (check for result in results for check in result.checks):
+        if not check["passed"]:
+            failures = [str(Failure(**failure)) for failure in check["failures"]]
+            raise ParityError(
+                f"{check['model']} over {check['protocol']} does not give its reference's answers",
+                expected="parity within the limits of its variant, and every label and token count as expected",
+                found="; ".join([*failures, *check["wrong_answers"]][:3]),
+                where=where,
+                fix=fix,
+            )
+    slow = [result for result in results if not result.latency.passed]
+    if slow:
+        slowest = max(slow, key=lambda result: result.latency.interval[0])
+        latency = slowest.latency
         raise PublishingError(
-            f"{worst['model']} is slower than version {active}",
-            expected=f"p99 at most {latency['limit']:g} times that of version {active}",
-            found=f"{latency['ratio']:.2f} times, at least {latency['interval'][0]:.2f} (95 %, {latency['pairs']} pairs)",
+            f"{slowest.model} is slower than version {active}",
+            expected=f"p99 at most {latency.limit:g} times that of version {active}",
+            found=f"{latency.ratio:.2f} times, at least {latency.interval[0]:.2f} (95 %, {latency.pairs} pairs)",
             where=where,
-            fix=kept,
+            fix=fix,
         )
-
-
-def _said(failure: dict[str, Any]) -> str:
-    return f"{failure['what']} is {failure['would_pass']:.4g}, limit {failure['limit']:.4g}"

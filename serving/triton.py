@@ -1,4 +1,4 @@
-"""The embedded Triton: the server out of the nvidia-pytriton wheel, on loopback, for one machine and development.
+"""The embedded Triton: the server out of the nvidia-pytriton wheel, on loopback, for development.
 
 with triton.running(repository, ports) as server: ...
 """
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from serving import control, loopback, server_log, triton_process
 from serving.loopback import HOST, Ports
 from serving.records import README, REPOSITORY
 from setup import tools
-from train import manifest
+from train import errors, manifest
 from train.errors import ServerError
 
 _READY_WITHIN = 60  # seconds; about 3 are usual
@@ -38,7 +37,7 @@ class Server:
     process: subprocess.Popen[bytes]
     ports: Ports
     log: Path
-    reader: threading.Thread  # writes what the server says into the log
+    reader: threading.Thread  # writes the server's output into the log
     shared_memory: str  # prefix of the names of its regions in /dev/shm
     key: str = field(repr=False)  # opens the APIs of control.CLOSED
     ready_seconds: float = 0.0
@@ -52,11 +51,11 @@ class Server:
         return f"{HOST}:{self.ports.grpc}"
 
     def address(self, protocol: str) -> str:
-        """`protocol` is one of client.PROTOCOLS."""
+        """Return the address for `protocol`, one of client.PROTOCOLS."""
         return self.http if protocol == "http" else self.grpc
 
     def metrics(self) -> str:
-        """Triton's metrics page, in Prometheus' text format."""
+        """Read Triton's metrics page, in Prometheus' text format."""
         with urllib.request.urlopen(f"http://{HOST}:{self.ports.metrics}/metrics", timeout=10) as answer:
             page: bytes = answer.read()
         return page.decode()
@@ -70,18 +69,18 @@ def start(
     candidates: Path | None = None,
     closed: Sequence[str] = control.CLOSED,
 ) -> Server:
-    """Start Triton on a repository of build_repository or publish and wait until every model is ready. Its log is appended to.
+    """Start Triton on a repository and wait until every model is ready. Its log is appended to.
 
-    `candidates` is a second repository, out of which models can be loaded later; `closed` are the APIs that the key alone opens.
-
-    Raises ManifestError for an incomplete repository, ToolError without Triton, ServerError when a port is taken or a model fails.
+    `candidates` is a second repository, out of which models can be loaded later. `closed` are the
+    APIs that only the key opens. Raises ManifestError for an incomplete repository, ToolError
+    without Triton, ServerError when a port is taken or a model fails.
     """
-    manifest.read(repository, REPOSITORY, f"make repository RUN={repository.parent}", beside=(README,))
+    manifest.read(repository, REPOSITORY, errors.command("build", repository.parent), beside=(README,))
     loopback.check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
     options = _options([repository, candidates] if candidates else [repository], ports, shared_memory)
-    process = triton_process.start(options, key, closed)
+    process = triton_process.start_process(options, key, closed)
     log.touch()
     reader = threading.Thread(target=server_log.take, args=(process.stdout, log), daemon=True)
     reader.start()
@@ -97,14 +96,14 @@ def start(
 
 def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list[str]:
     return [
-        *(f"--model-repository={one}" for one in repositories),
+        *(f"--model-repository={repository}" for repository in repositories),
         f"--backend-directory={tools.TRITON_BACKENDS}",
         f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         "--model-control-mode=explicit",
         "--load-model=*",
         "--disable-auto-complete-config",
-        "--strict-readiness=false",  # or one version that loads, unloads, or was refused makes a server that answers "not ready"
-        *(f"--allow-{name}=true" for name in _PROTOCOLS),  # said, because AIP_MODE in the environment turns them off, and Vertex on
+        "--strict-readiness=false",  # or one version that loads, unloads or was refused makes it "not ready"
+        *(f"--allow-{name}=true" for name in _PROTOCOLS),  # AIP_MODE in the environment turns them off
         *(f"--{name}-address={HOST}" for name in _PROTOCOLS),
         f"--http-port={ports.http}",
         f"--grpc-port={ports.grpc}",
@@ -112,13 +111,13 @@ def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list
         "--allow-vertex-ai=false",
         "--allow-sagemaker=false",
         "--allow-gpu-metrics=false",
-        "--http-header-forward-pattern=(?i)inference-header-content-length",  # to the models: backend/inputs.py looks at it
+        "--http-header-forward-pattern=(?i)inference-header-content-length",  # for backend/inputs.py
         f"--exit-timeout-secs={_DRAIN_SECONDS}",
     ]
 
 
 def _check_key(server: Server) -> None:
-    """The placeholder of the command line must not have become the key: anyone can read it."""
+    """Refuse a server whose key is the placeholder of the command line: anyone can read that."""
     try:
         control.ready(server.http, server.key)
     except OSError as error:
@@ -133,82 +132,79 @@ def _check_key(server: Server) -> None:
 
 def _wait_until_ready(server: Server, repository: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
+    while time.monotonic() < deadline and server.process.poll() is None:
         try:
             for page in (f"{server.http}/v2/health/ready", f"{HOST}:{server.ports.metrics}/metrics"):  # that one comes last
                 urllib.request.urlopen(f"http://{page}", timeout=1).close()
             return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.05)
     status = server.process.poll()
     if status is not None:
-        server.reader.join(_EXIT_SECONDS)  # its last words
+        server.reader.join(_EXIT_SECONDS)  # for the last lines of its log
     raise ServerError(
         "Triton did not become ready",
         expected=f"ready within {_READY_WITHIN} s",
         found=f"exit status {status}" if status is not None else "still not ready",
         where=f"{repository}; the end of {server.log}:\n    " + _tail(server.log),
-        fix=f"make repository RUN={repository.parent}, then the same command again",
+        fix=f"{errors.command('build', repository.parent)}, then the same command again",
     )
 
 
 def _tail(log: Path) -> str:
-    """What the log says went wrong, a line each, or else its last lines."""
+    """Return the log's lines about models that failed to load, or else its last lines."""
     lines = [line for message in server_log.messages(log) for line in message.splitlines()]
-    telling = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
-    return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (telling or lines[-_SHOWN_LINES:]))
+    failures = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
+    return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (failures or lines[-_SHOWN_LINES:]))
 
 
 def stop(server: Server) -> bool:
-    """SIGTERM, wait for the requests in flight, leave nothing behind; whether all of them were answered.
+    """Stop the server and leave nothing behind; return whether requests in flight were answered.
 
-    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has said that no request is in
-    flight, there is no one to wait for: it gets a short while, then a SIGKILL.
+    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has logged
+    that no request is in flight, nobody is left to wait for: it gets a short while, then a SIGKILL.
     """
-    with _undisturbed():
+    with _signals_ignored():
         return end(server)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals that would interrupt the block are ignored: a second Ctrl-C must not leave a server behind."""
+def _signals_ignored() -> Iterator[None]:
+    """Ignore signals in the block: a second Ctrl-C must not leave a server behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end(server: Server) -> bool:
-    """As `stop`, but a signal interrupts it. What is left then, `stop` ends."""
+    """Stop the server as `stop` does, but a signal interrupts it; `stop` ends what is left."""
     deadline = time.monotonic() + _DRAIN_SECONDS + 2
     drained = server.process.poll() is not None
-    said_before = server.log.stat().st_size  # also by a server that ran before this one
+    log_start = server.log.stat().st_size  # before it are the lines of earlier servers, too
     if not drained:
         server.process.send_signal(signal.SIGTERM)
     while server.process.poll() is None and time.monotonic() < deadline:
-        if not drained and _DRAINED in server.log.read_bytes()[said_before:]:
+        if not drained and _DRAINED in server.log.read_bytes()[log_start:]:
             drained, deadline = True, time.monotonic() + _EXIT_SECONDS
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
     ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
     server.reader.join(_EXIT_SECONDS)
-    drained = drained or ended_well
     for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
         region.unlink(missing_ok=True)
-    return drained
+    return drained or ended_well
 
 
 @contextmanager
 def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
-    """A server for the block, on free ports unless given; its log lies beside the repository, and stays if the block fails."""
+    """Run a server for the block. Its log beside the repository stays if the block fails."""
     log = repository.parent / f"triton.{os.getpid()}.log"
     server = start(repository, ports or loopback.free_ports(), log, control.new_key())
     try:

@@ -1,7 +1,8 @@
-"""The process of the embedded Triton: its closed APIs, and its key, which no command line shows.
+"""The process of the embedded Triton: its closed APIs, and the key that no command line shows.
 
-Triton takes the key of a restricted API as an option, and every user of a machine can read every command line. So the command
-line has a placeholder, and a small library that is loaded first (setup/hidden_key.c) puts the key in its place, read from a pipe.
+Triton takes the key of a restricted API as an option, and every user of a machine can read every
+command line. So the command line has a placeholder, and a small library that is loaded first
+(setup/hidden_key.c) puts the key in its place, which it reads from a pipe.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ _RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
 _PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
 
 
-def start(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
-    """tritonserver with these options, what it says on `stdout`. It ends in good order when the thread that started it has.
+def start_process(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
+    """Start tritonserver, its output on `stdout`; only the key opens the `closed` APIs.
 
-    `closed` are the APIs that the key alone opens.
-
-    Raises ToolError without Triton.
+    It ends in good order when the thread that started it has. Raises ToolError without Triton.
     """
     for part in (tools.TRITON_SERVER, tools.TRITON_KEY):
         if not part.exists():
@@ -38,17 +37,14 @@ def start(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) 
     key_out, key_in = os.pipe()
     with os.fdopen(key_in, "w") as pipe:
         pipe.write(key)
+    library = {"LD_PRELOAD": str(tools.TRITON_KEY), "SLIPWAY_KEY_PIPE": str(key_out)}
     try:
         return subprocess.Popen(
             [str(tools.TRITON_SERVER), *options, *restricted],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={
-                **tools.environment(tools.TRITON_LIBRARIES),
-                "LD_PRELOAD": str(tools.TRITON_KEY),
-                "SLIPWAY_KEY_PIPE": str(key_out),
-            },
+            env={**tools.environment(tools.TRITON_LIBRARIES), **library},
             pass_fds=[key_out],
             start_new_session=True,  # Ctrl-C goes to us alone; we end the server in good order
         )

@@ -1,11 +1,13 @@
-"""Find the cheapest configuration of text_classifier that holds an SLO on this machine: variant, processes, threads of each.
+"""Find the cheapest configuration of text_classifier that holds an SLO on this machine.
 
-Serves every candidate in turn, on the embedded Triton, and measures it with perf_analyzer on golden texts with their own lengths:
-more and more clients, until the p99 is too high. The choice is tried once more with texts that arrive at random. Rounds over all
-candidates are repeated while there is time. Writes tuning.json; exits 1 when nothing holds the SLO.
+A configuration is a variant, a number of processes, and the threads of each. Each is served in turn
+on the embedded Triton and measured with perf_analyzer on golden texts with their own lengths: more
+and more clients, until the p99 is too high. The choice is tried once more with texts that arrive at
+random. Rounds over all configurations are repeated while there is time. Writes tuning.json; exits 1
+when nothing holds the SLO.
 
-    python -m serving.tune --run runs/demo --p99-ms 100
-    python -m serving.tune --run runs/demo --p99-ms 100 --rate 200
+    slipway tune runs/demo --p99-ms 100
+    slipway tune runs/demo --p99-ms 100 --rate 200
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from export import artifact
 from export.artifact import Artifact
 from serving import embedded_models, flags, perf_analyzer, tuning, tuning_rounds
 from serving.records import TUNING
-from serving.tuning import Candidate, Measured, Slo
-from serving.tuning_rounds import Bench, Tried, figures
+from serving.tuning import Configuration, MeasuredConfiguration, Slo
+from serving.tuning_rounds import OpenTrial, Trials, TuningSetup, figures
 from train import bundle, errors, manifest, provenance, terminal
 from train.bundle import Bundle
 from train.errors import ParityError
@@ -43,15 +45,15 @@ def main() -> int:
     artifacts = _engines(arguments.run, source, arguments.engines)
     slo = Slo(arguments.p99_ms, arguments.rate)
     cores = embedded_models.cores()
-    found = tuning.candidates(list(artifacts), cores)
-    print(f"tune        {len(found)} candidates on {cores} cores, at most {arguments.minutes:g} minutes", flush=True)
+    ways = tuning.configurations(list(artifacts), cores)
+    print(f"tune        {len(ways)} configurations on {cores} cores, at most {arguments.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         inputs = Path(scratch) / "texts.json"
         perf_analyzer.write_texts(bundle.load_golden(source).texts[: arguments.texts], source.task, inputs)
-        bench = Bench(arguments.run, source, artifacts, inputs, slo, arguments.window_ms)
-        tried = tuning_rounds.rounds(bench, found, ends)
-        chosen, confirmed = tuning_rounds.choose(bench, tried)
-    record = _record(bench, found, tried, chosen, confirmed)
+        setup = TuningSetup(arguments.run, source, artifacts, inputs, slo, arguments.window_ms)
+        trials = tuning_rounds.measure_configurations(setup, ways, ends)
+        chosen, opened = tuning_rounds.choose(setup, trials)
+    record = _record(setup, ways, trials, chosen, opened)
     manifest.write_json(arguments.run / TUNING, record)
     _show(record)
     return 0 if chosen else 1
@@ -62,7 +64,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
     parser.add_argument("--p99-ms", type=flags.positive, required=True, help="what 99 of 100 texts have to be answered within")
     parser.add_argument("--rate", type=flags.positive, default=0.0, help="texts/s to be held; default: the cheapest a text")
-    parser.add_argument("--minutes", type=flags.positive, default=4, help="no candidate is begun that would end later; default: 4")
+    parser.add_argument(
+        "--minutes", type=flags.positive, default=4, help="no configuration is begun that would end later; default: 4"
+    )
     engines = embedded_models.FASTEST_FIRST
     parser.add_argument("--engines", nargs="+", choices=engines, default=[], help="default: of every precision the fastest")
     parser.add_argument("--window-ms", type=int, default=700, help="length of each of perf_analyzer's windows, three or more")
@@ -71,8 +75,11 @@ def _parse() -> argparse.Namespace:
 
 
 def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact]:
-    """The variants to try, fastest first: those wanted, or one of each precision. Raises ParityError without one that passed."""
-    passed = {one.variant.name: one for one in artifact.all_passed(run, source.sha256)}
+    """Return the variants to try, fastest first: those wanted, or one of each precision.
+
+    Raises ParityError when one is wanted, or none is there, that passed.
+    """
+    passed = {variant.variant.name: variant for variant in artifact.all_passed(run, source.sha256)}
     names = [name for name in embedded_models.FASTEST_FIRST if name in (wanted or passed)]
     if not names or not set(names) <= set(passed):
         raise ParityError(
@@ -80,7 +87,7 @@ def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact
             expected=", ".join(names or embedded_models.FASTEST_FIRST),
             found=f"passing artifacts: {', '.join(passed) or 'none'}",
             where=str(run / "artifacts"),
-            fix=f"make export RUN={run}",
+            fix=errors.command("export", run),
         )
     first: dict[str, str] = {}
     for name in names:
@@ -89,39 +96,41 @@ def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact
 
 
 def _record(
-    bench: Bench, found: list[Candidate], tried: list[Tried], chosen: Measured | None, confirmed: list[dict[str, Any]]
+    setup: TuningSetup,
+    ways: list[Configuration],
+    trials: list[Trials],
+    chosen: MeasuredConfiguration | None,
+    opened: list[OpenTrial],
 ) -> dict[str, Any]:
-    done = {one.candidate: one for one in tried}
-    measured = [one.measured() for one in tried]
-    use = f"python -m serving.build_repository --run {bench.run} " if chosen else ""
+    tried = {trial.configuration: trial for trial in trials}
+    measured = [trial.measured() for trial in trials]
     return {
-        "slo": asdict(bench.slo),
+        "slo": asdict(setup.slo),
         "cores": embedded_models.cores(),
-        "bundle_sha256": bench.source.sha256,
-        "artifacts": {name: one.sha256 for name, one in bench.artifacts.items()},
-        "candidates": [_row(bench, one, done.get(one)) for one in found],
-        "choice": asdict(chosen.candidate) if chosen else None,
-        "reason": tuning.reason(chosen, measured, bench.slo) if chosen else _WHY_NONE[bool(confirmed)],
-        "arriving_at_random": confirmed,
-        "use": use + _flags(chosen.candidate) if chosen else "",
+        "bundle_sha256": setup.source.sha256,
+        "artifacts": {name: variant.sha256 for name, variant in setup.artifacts.items()},
+        "candidates": [_row(setup.slo, way, tried.get(way)) for way in ways],
+        "choice": asdict(chosen.configuration) if chosen else None,
+        "reason": tuning.reason(chosen, measured, setup.slo) if chosen else _WHY_NONE[bool(opened)],
+        "arriving_at_random": [trial.to_json() for trial in opened],
+        "use": _build_command(setup.run, chosen.configuration) if chosen else "",
         **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
     }
 
 
-def _row(bench: Bench, candidate: Candidate, tried: Tried | None) -> dict[str, Any]:
-    row: dict[str, Any] = {**asdict(candidate), "cores": candidate.cores, "status": "measured" if tried else "not measured"}
-    if tried:
-        best = tried.measured().best(bench.slo)
-        levels = [
-            {"clients": one.clients, **figures(one), "requests": tried.requests(one.clients)} for one in tried.measured().levels
-        ]
-        row |= {"ready_seconds": tried.ready_seconds, "rounds": len(tried.ready_seconds), "levels": levels}
-        row |= {"holds": {"clients": best.clients, **figures(best)} if best else None, "failures": tried.failures()}
-    return row
+def _build_command(run: Path, way: Configuration) -> str:
+    return errors.command("build", run, "--engine", way.engine, "--instances", way.instances, "--threads", way.threads)
 
 
-def _flags(candidate: Candidate) -> str:
-    return f"--engine {candidate.engine} --instances {candidate.instances} --threads {candidate.threads}"
+def _row(slo: Slo, way: Configuration, tried: Trials | None) -> dict[str, Any]:
+    row: dict[str, Any] = {**asdict(way), "cores": way.cores, "status": "measured" if tried else "not measured"}
+    if not tried:
+        return row
+    measured = tried.measured()
+    best = measured.best(slo)
+    levels = [{"clients": level.clients, **figures(level), "requests": tried.requests(level.clients)} for level in measured.levels]
+    row |= {"ready_seconds": tried.ready_seconds, "rounds": len(tried.ready_seconds), "levels": levels}
+    return row | {"holds": {"clients": best.clients, **figures(best)} if best else None, "failures": tried.failures()}
 
 
 def _show(record: dict[str, Any]) -> None:
@@ -130,12 +139,11 @@ def _show(record: dict[str, Any]) -> None:
     table = terminal.table(f"Highest load with p99 ≤ {record['slo']['p99_ms']:g} ms{rate}", *columns, left=("engine", ""))
     for row in record["candidates"]:
         table.add_row(*_cells(row, {name: row[name] for name in ("engine", "instances", "threads")} == record["choice"]))
-    console = terminal.console()
-    console.print(table)
-    for one in record["arriving_at_random"]:
-        p99 = "no figure" if one["p99_ms"] is None else f"p99 {one['p99_ms']:.0f} ms"
-        verdict = "held" if one["held"] else "NOT held"
-        print(f"arriving at random, {one['rate']:.0f} texts/s: {p99}, {one['texts_per_second']:.0f} answered: {verdict}")
+    terminal.console().print(table)
+    for trial in record["arriving_at_random"]:
+        p99 = "no figure" if trial["p99_ms"] is None else f"p99 {trial['p99_ms']:.0f} ms"
+        verdict = "held" if trial["held"] else "NOT held"
+        print(f"arriving at random, {trial['rate']:.0f} texts/s: {p99}, {trial['texts_per_second']:.0f} answered: {verdict}")
     print(f"because     {record['reason']}")
     if record["use"]:
         print(f"use it      {record['use']}")
@@ -149,8 +157,8 @@ def _cells(row: dict[str, Any], chosen: bool) -> list[str]:
     if not row["holds"]:
         return [*cells, "", "", "", "", "no load holds"]
     held = row["holds"]
-    figures = (f"{held['texts_per_second']:.0f}", f"{held['texts_per_second'] / row['cores']:.0f}", f"{held['p99_ms']:.0f}")
-    return [*cells, str(held["clients"]), *figures, "chosen" if chosen else ""]
+    held_figures = (f"{held['texts_per_second']:.0f}", f"{held['texts_per_second'] / row['cores']:.0f}", f"{held['p99_ms']:.0f}")
+    return [*cells, str(held["clients"]), *held_figures, "chosen" if chosen else ""]
 
 
 if __name__ == "__main__":

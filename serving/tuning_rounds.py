@@ -1,4 +1,7 @@
-"""Measuring serving.tune's candidates: each served on the embedded Triton in turn, under loads that rise until p99 is too high."""
+"""Measure the configurations of `slipway tune` on the embedded Triton, one after the other.
+
+The load on each rises until its p99 is too high.
+"""
 
 from __future__ import annotations
 
@@ -15,49 +18,68 @@ import numpy as np
 from export.artifact import Artifact
 from serving import embedded_models, perf_analyzer, triton, tuning
 from serving.embedded_models import Share
-from serving.perf_analyzer import Load, Result
+from serving.perf_analyzer import Load, LoadResult
 from serving.records import REPOSITORY, TEXT_MODEL
 from serving.triton import Server
-from serving.tuning import Candidate, Level, Measured, Slo
+from serving.tuning import Configuration, Level, MeasuredConfiguration, Slo
 from train import manifest
 from train.bundle import Bundle
 
 _CLIENTS = (1, 2, 4, 8, 16, 32, 64)
 _MOST_ROUNDS = 3
-_LEAST_REQUESTS = 200  # below these a 99th percentile is one request or two: the load is run again, at most so often:
-_MOST_RUNS = 3
-# Of the highest load that held, where no rate is asked for: the first is what one would plan for, the others what is left of it
-# when texts come at random.
+# With fewer requests a 99th percentile is one or two of them: the load is run again, at most so
+# often.
+_LEAST_REQUESTS, _MOST_RUNS = 200, 3
+# Shares of the best load that are offered at random where no rate is asked for: the first is what
+# one would plan for, the others are what is left of it when texts come at random.
 _SHARES = (0.7, 0.5, 0.35)
-_KEPT_UP = 0.9  # of what was sent has to be answered meanwhile, or the queue grows
-_SENT = 0.8  # of the rate has to have been sent: less is no chance of 200 requests, but a client that cannot keep up
-_REQUESTS_A_WINDOW, _LONGEST_WINDOW = 100, 5  # texts at random come in bursts: so many at least, or so many seconds
-_MOST_TRIES = 3  # of candidates with texts that arrive at random, where a rate is asked for
+_KEPT_UP = 0.9  # share of what was sent that has to be answered meanwhile, or the queue grows
+_SENT = 0.8  # share of the rate that has to be sent: with less the client cannot keep up
+# Texts at random come in bursts: a window has so many at least, or so many seconds.
+_REQUESTS_A_WINDOW, _LONGEST_WINDOW = 100, 5
+_MOST_OPEN_TRIES = 3  # configurations with texts that arrive at random, where a rate is asked for
 
 
 @dataclass
-class Tried:
-    """One candidate: what every load gave, in every round."""
+class Trials:
+    """The results of one configuration, for every load in every round."""
 
-    candidate: Candidate
-    results: dict[int, list[list[Result]]] = field(default_factory=dict)  # by clients, and round
+    configuration: Configuration
+    results: dict[int, list[list[LoadResult]]] = field(default_factory=dict)  # by clients, and round
     ready_seconds: list[float] = field(default_factory=list)
 
     def requests(self, clients: int) -> int:
-        return sum(one.latencies.size for results in self.results[clients] for one in results)
+        return sum(result.latencies.size for results in self.results[clients] for result in results)
 
     def failures(self) -> list[str]:
-        every = (one for rounds in self.results.values() for results in rounds for one in results)
-        return [one.failure for one in every if one.failure]
+        every = (result for rounds in self.results.values() for results in rounds for result in results)
+        return [result.failure for result in every if result.failure]
 
-    def measured(self) -> Measured:
-        """A load over all rounds: the median round, since what disturbs the machine in one should not decide."""
-        return Measured(self.candidate, tuple(_median(clients, rounds) for clients, rounds in self.results.items()))
+    def measured(self) -> MeasuredConfiguration:
+        """Return the median round of each load, so that one disturbed round does not decide."""
+        levels = tuple(_median_level(clients, rounds) for clients, rounds in self.results.items())
+        return MeasuredConfiguration(self.configuration, levels)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What all candidates are measured with."""
+class OpenTrial:
+    """A configuration under texts that arrive at random."""
+
+    configuration: Configuration
+    rate: float  # texts/s that were asked for
+    sent: float  # texts/s that were sent
+    level: Level
+    held: bool  # the SLO was held, and the client and the server kept up
+    command: str
+
+    def to_json(self) -> dict[str, Any]:
+        offered = {"rate": self.rate, "sent": self.sent}
+        return {**asdict(self.configuration), **offered, **figures(self.level), "held": self.held, "command": self.command}
+
+
+@dataclass(frozen=True)
+class TuningSetup:
+    """Everything that all configurations are measured with."""
 
     run: Path
     source: Bundle
@@ -67,120 +89,120 @@ class Bench:
     window_ms: int
 
 
-def rounds(bench: Bench, found: list[Candidate], ends: float) -> list[Tried]:
-    """Every candidate in turn, again and again while there is time for it; what there was no time for at all is not in it."""
-    tried: dict[Candidate, Tried] = {}
+def measure_configurations(setup: TuningSetup, ways: list[Configuration], ends: float) -> list[Trials]:
+    """Measure each in turn, again and again while there is time (`ends`: time.monotonic).
+
+    One that there was no time for is not returned, nor one that was too dear to try.
+    """
+    trials: dict[Configuration, Trials] = {}
     longest = 0.0
     for number in range(_MOST_ROUNDS):
-        for candidate in found:
+        for way in ways:
             started = time.monotonic()
-            if tried and started + longest > ends:
-                return list(tried.values())
-            if number == 0 and tuning.enough([one.measured() for one in tried.values()], candidate, bench.slo):
+            if trials and started + longest > ends:
+                return list(trials.values())
+            if number == 0 and tuning.too_dear([tried.measured() for tried in trials.values()], way, setup.slo):
                 break
-            if number == 0 or candidate in tried:
-                one = tried.setdefault(candidate, Tried(candidate))
-                _try(bench, one)
+            if number == 0 or way in trials:
+                tried = trials.setdefault(way, Trials(way))
+                _raise_load(setup, tried)
                 longest = max(longest, time.monotonic() - started)
-                print(f"            {_named(candidate)}: {_said(one.measured().best(bench.slo))}", flush=True)
-    return list(tried.values())
+                _print_best(way, tried.measured().best(setup.slo))
+    return list(trials.values())
 
 
-def _try(bench: Bench, tried: Tried) -> None:
-    """One round of one candidate: loads that rise until p99 is too high."""
-    with _served(bench, tried.candidate) as server:
+def _raise_load(setup: TuningSetup, tried: Trials) -> None:
+    """Measure one round of one configuration."""
+    with _served(setup, tried.configuration) as server:
         tried.ready_seconds.append(server.ready_seconds)
-        perf_analyzer.run(_load(bench, server, clients=2), bench.inputs)  # warms the engine up, not counted
         for clients in _CLIENTS:
-            results = _enough(bench, _load(bench, server, clients))
+            results = _run_until_enough(_closed_loop(setup, server, clients), setup.inputs)
             tried.results.setdefault(clients, []).append(results)
-            if _level(clients, results).p99_ms > bench.slo.p99_ms:
+            if _level(clients, results).p99_ms > setup.slo.p99_ms:
                 break
 
 
 @contextmanager
-def _served(bench: Bench, candidate: Candidate) -> Iterator[Server]:
-    """text_classifier alone, so configured. The models are linked, so the directory is beside them."""
-    with tempfile.TemporaryDirectory(prefix=".tuning-", dir=bench.run) as scratch:
+def _served(setup: TuningSetup, way: Configuration) -> Iterator[Server]:
+    """Serve text_classifier alone, so configured, and warm it up.
+
+    Its repository is in the run, because models are linked.
+    """
+    with tempfile.TemporaryDirectory(prefix=".tuning-", dir=setup.run) as scratch:
         repository = Path(scratch) / "model_repository"
         repository.mkdir()
-        one = bench.artifacts[candidate.engine]
-        embedded_models.write_text_model(repository, one, bench.source, Share(candidate.instances, candidate.threads))
-        manifest.seal(repository, REPOSITORY, {TEXT_MODEL: candidate.engine, "models": {}})
+        variant, share = setup.artifacts[way.engine], Share(way.instances, way.threads)
+        embedded_models.write_text_model(repository, variant, setup.source, share)
+        manifest.seal(repository, REPOSITORY, {TEXT_MODEL: way.engine, "models": {}})
         with triton.running(repository) as server:
+            perf_analyzer.run(_closed_loop(setup, server, clients=2), setup.inputs)  # not counted
             yield server
 
 
-def _load(bench: Bench, server: Server, clients: int) -> Load:
-    return Load(TEXT_MODEL, "grpc", server.grpc, clients, bench.window_ms)
+def _closed_loop(setup: TuningSetup, server: Server, clients: int) -> Load:
+    return Load(TEXT_MODEL, "grpc", server.grpc, clients, setup.window_ms)
 
 
-def _enough(bench: Bench, load: Load) -> list[Result]:
-    """The load, run until a 99th percentile can be read from it."""
-    results: list[Result] = []
-    while len(results) < _MOST_RUNS and sum(one.latencies.size for one in results) < _LEAST_REQUESTS:
-        results.append(perf_analyzer.run(replace(load, seed=len(results)), bench.inputs))
+def _run_until_enough(load: Load, inputs: Path) -> list[LoadResult]:
+    """Run the load until a 99th percentile can be read from it, or a call fails."""
+    results: list[LoadResult] = []
+    while len(results) < _MOST_RUNS and sum(result.latencies.size for result in results) < _LEAST_REQUESTS:
+        results.append(perf_analyzer.run(replace(load, seed=len(results)), inputs))
         if results[-1].failure:
             break
     return results
 
 
-def _level(clients: int, results: list[Result]) -> Level:
-    """One load in one round. Where a run failed, or a request was not answered, it holds nothing."""
-    if any(one.failure or one.errors for one in results):
+def _level(clients: int, results: list[LoadResult]) -> Level:
+    """Return a load in one round. It holds nothing if a call failed or a request got no answer."""
+    if any(result.failure or result.errors for result in results):
         return Level(clients, 0.0, float("inf"))
-    latencies = np.concatenate([one.latencies for one in results])
-    return Level(clients, float(np.median([one.throughput for one in results])), float(np.percentile(latencies, 99)))
+    latencies = np.concatenate([result.latencies for result in results])
+    rate = float(np.median([result.throughput for result in results]))
+    return Level(clients, rate, float(np.percentile(latencies, 99)))
 
 
-def _median(clients: int, rounds: list[list[Result]]) -> Level:
+def _median_level(clients: int, rounds: list[list[LoadResult]]) -> Level:
     levels = [_level(clients, results) for results in rounds]
-    rates, p99s = [one.texts_per_second for one in levels], [one.p99_ms for one in levels]
-    return Level(clients, float(np.median(rates)), float(np.percentile(p99s, 50, method="higher")))  # no mean with an infinity
+    p99s = [level.p99_ms for level in levels]
+    p99 = float(np.percentile(p99s, 50, method="higher"))  # there is no mean with an infinity
+    return Level(clients, float(np.median([level.texts_per_second for level in levels])), p99)
 
 
-def choose(bench: Bench, tried: list[Tried]) -> tuple[Measured | None, list[dict[str, Any]]]:
-    """The cheapest that holds the SLO, also with texts that arrive at random; and all that were tried so."""
-    holding = tuning.holding([one.measured() for one in tried], bench.slo)
-    tries = []
-    for one, rate in _at_random(holding, bench.slo):
-        results = _arriving(bench, one.candidate, rate)
-        found, sent = _level(0, results), float(np.median([result.sent for result in results]))
-        came = sent >= _SENT * rate and found.texts_per_second >= _KEPT_UP * sent
-        held = found.p99_ms <= bench.slo.p99_ms and came
-        tries.append(
-            {**asdict(one.candidate), "rate": rate, "sent": sent, **figures(found), "held": held, "command": results[0].command}
-        )
-        if held:
-            return one, tries
-    return None, tries
+def choose(setup: TuningSetup, trials: list[Trials]) -> tuple[MeasuredConfiguration | None, list[OpenTrial]]:
+    """Return the cheapest that holds the SLO also when texts arrive at random, and all tried so."""
+    opened = []
+    for candidate, rate in _open_rates(tuning.holding([tried.measured() for tried in trials], setup.slo), setup.slo):
+        opened.append(_try_open(setup, candidate.configuration, rate))
+        if opened[-1].held:
+            return candidate, opened
+    return None, opened
 
 
-def _at_random(holding: list[Measured], slo: Slo) -> list[tuple[Measured, float]]:
-    """What is tried with texts that arrive at random, until one holds, and at how many a second."""
+def _open_rates(holding: list[MeasuredConfiguration], slo: Slo) -> list[tuple[MeasuredConfiguration, float]]:
+    """Return what is tried with texts that arrive at random until one holds, and the texts/s."""
     if slo.rate:
-        return [(one, slo.rate) for one in holding[:_MOST_TRIES]]
-    levels = [(one, one.best(slo)) for one in holding[:1]]
-    return [(one, share * level.texts_per_second) for one, level in levels if level for share in _SHARES]
+        return [(candidate, slo.rate) for candidate in holding[:_MOST_OPEN_TRIES]]
+    best = [(candidate, candidate.best(slo)) for candidate in holding[:1]]
+    return [(candidate, share * level.texts_per_second) for candidate, level in best if level for share in _SHARES]
 
 
-def _arriving(bench: Bench, candidate: Candidate, rate: float) -> list[Result]:
-    """The candidate under texts that arrive at random."""
-    window = 1000 * min(_REQUESTS_A_WINDOW / rate, _LONGEST_WINDOW)
-    with _served(bench, candidate) as server:
-        closed = _load(bench, server, clients=2)
-        perf_analyzer.run(closed, bench.inputs)  # warms the engine up, not counted
-        return _enough(bench, replace(closed, rate=rate, window_ms=max(bench.window_ms, round(window))))
+def _try_open(setup: TuningSetup, way: Configuration, rate: float) -> OpenTrial:
+    window = max(setup.window_ms, round(1000 * min(_REQUESTS_A_WINDOW / rate, _LONGEST_WINDOW)))
+    with _served(setup, way) as server:
+        load = replace(_closed_loop(setup, server, clients=2), rate=rate, window_ms=window)
+        results = _run_until_enough(load, setup.inputs)
+    level, sent = _level(0, results), float(np.median([result.sent for result in results]))
+    kept_up = sent >= _SENT * rate and level.texts_per_second >= _KEPT_UP * sent
+    held = level.p99_ms <= setup.slo.p99_ms and kept_up
+    return OpenTrial(way, rate, sent, level, held, results[0].command)
 
 
 def figures(level: Level) -> dict[str, float | None]:
-    """JSON knows no infinity."""
+    """Return a level's figures for JSON, which knows no infinity."""
     return {"texts_per_second": level.texts_per_second, "p99_ms": level.p99_ms if np.isfinite(level.p99_ms) else None}
 
 
-def _named(candidate: Candidate) -> str:
-    return f"{candidate.engine}, {candidate.instances} × {candidate.threads} threads"
-
-
-def _said(level: Level | None) -> str:
-    return f"{level.texts_per_second:.0f} texts/s at {level.p99_ms:.0f} ms" if level else "no load holds"
+def _print_best(way: Configuration, level: Level | None) -> None:
+    best = f"{level.texts_per_second:.0f} texts/s at {level.p99_ms:.0f} ms" if level else "no load holds"
+    print(f"            {way.engine}, {way.instances} × {way.threads} threads: {best}", flush=True)

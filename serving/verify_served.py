@@ -1,8 +1,9 @@
-"""Compare the live server's answers with the FP32 SavedModel's: the same golden rows, comparison and limits as offline.
+"""Compare the live server's answers with the FP32 SavedModel's: same rows and limits as offline.
 
-Starts the server on free ports, asks every model over HTTP and gRPC, writes served.json. Exits 1 when a limit is not held.
+Starts the server on free ports, asks every model over HTTP and gRPC, writes served.json. Exits 1
+when a limit is not held.
 
-    python -m serving.verify_served --run runs/demo
+    slipway verify runs/demo
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from serving import client, replay, triton
 from serving.records import REPOSITORY, SERVED, TEXT_MODEL
-from serving.replay import Model
+from serving.replay import AskedModel
 from train import bundle, errors, manifest, provenance
 
 
@@ -21,9 +22,9 @@ def main() -> int:
     source = bundle.load(arguments.run / "bundle")
     golden = bundle.load_golden(source)
     repository = arguments.run / "model_repository"
-    found = manifest.read(repository, REPOSITORY, f"make repository RUN={arguments.run}")
-    models = [Model(TEXT_MODEL, found[TEXT_MODEL], TEXT_MODEL)]
-    models += [Model(name, name.removeprefix("bert_"), name) for name in found["models"]]
+    facts = manifest.read(repository, REPOSITORY, errors.command("build", arguments.run))
+    models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
+    models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
         print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden rows", flush=True)
         checks = [

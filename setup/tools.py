@@ -1,4 +1,4 @@
-"""Where set-up puts the programs that are not Python packages, and what they need around them."""
+"""The places of the programs that are no Python packages, and the environment they need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERF_ANALYZER_LIBRARIES = TOOLS / "perf_analyzer"
 
 
 def environment(libraries: Path) -> dict[str, str]:
-    """The environment of a program that loads shared libraries from `libraries`, with this Python first on PATH."""
+    """Return an environment with `libraries` on the loader's path and this Python on PATH."""
     earlier = os.environ.get("LD_LIBRARY_PATH")
     return {
         **os.environ,

@@ -116,15 +116,16 @@ def test_the_benchmark_leaves_its_record_and_tf2onnx_graph_and_nothing_else(meas
 
 
 ANSWER = """
-import sys
+import json, sys
 from pathlib import Path
 import numpy as np
-backend, model, asked, answered = sys.argv[1:]
+backend, directory, asked, answered = sys.argv[1:]
 sys.path.insert(0, backend)
-from usual_engine import Engine
+from baseline_engine import BaselineEngine
 with np.load(asked) as found:
     rows = np.split(found["ids"], found["ends"][:-1])
-result = Engine(Path(model), 1, None, "CPUExecutionProvider").run(rows)
+settings = json.loads((Path(directory) / "settings.json").read_text())
+result = BaselineEngine(Path(directory), settings).run(rows)
 np.savez(answered, logits=result.logits, tokens=result.tokens, padding=result.padding)
 """
 
@@ -134,7 +135,8 @@ def test_a_baseline_answers_as_the_saved_model(measured_run: Path, tmp_path: Pat
     """Also in a batch of unequal rows: what is padded to one width is padded with a mask. In a process of its own."""
     source = bundle.load(measured_run / "bundle")
     golden = bundle.load_golden(source)
-    manifest.write_json(tmp_path / "settings.json", {"max_seq_len": source.max_seq_len})
+    settings = {"max_seq_len": source.max_seq_len, "threads": 1, "provider": "CPUExecutionProvider"}
+    manifest.write_json(tmp_path / "settings.json", settings)
     if baseline == "tf2onnx":
         shutil.copy(measured_run / "baseline" / "tf2onnx.onnx", tmp_path / "model.onnx")
     else:
@@ -142,7 +144,7 @@ def test_a_baseline_answers_as_the_saved_model(measured_run: Path, tmp_path: Pat
     lengths = golden.ids.lengths[:16]
     np.savez(tmp_path / "asked.npz", ids=np.concatenate([golden.ids[row] for row in range(16)]), ends=lengths.cumsum())
     backend = CHECKOUT / "serving" / "backend"
-    succeed("-c", ANSWER, backend, tmp_path / "model.onnx", tmp_path / "asked.npz", tmp_path / "answered.npz")
+    succeed("-c", ANSWER, backend, tmp_path, tmp_path / "asked.npz", tmp_path / "answered.npz")
     with np.load(tmp_path / "answered.npz") as found:
         np.testing.assert_allclose(found["logits"], golden.logits[:16], atol=1e-4)
         assert (found["tokens"], found["tokens"] + found["padding"]) == (lengths.sum(), 16 * source.max_seq_len)

@@ -1,4 +1,7 @@
-"""Which rows each rank trains on in each step, and to what length they are padded: no row dropped or repeated."""
+"""The rows that each rank trains on in each step, and the length that they are padded to.
+
+Every row is trained on exactly once an epoch.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.int64]
-_POOL = 50  # global batches shuffled together before sorting by length: large enough to pack well, small enough to stay random
+_POOL = 50  # global batches that are sorted by length together: packed well, and still random
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of what a model is fed in one forward pass."""
+    """The largest feed of one forward pass, and how lengths are rounded up."""
 
-    rows: int  # at most; a rank's share of a step is run in as many micro-batches as that takes
+    rows: int  # at most; a rank's share of a step takes as many micro-batches as it needs
     longest: int  # tokens; no row is longer
     fixed: bool = False  # always `longest` tokens, as the original example fed its model
-    multiple: int = 1  # lengths are rounded up to a multiple of it, so that XLA compiles few shapes
+    multiple: int = 1  # lengths are rounded up to one of it, so that XLA compiles few shapes
 
     def tokens(self, lengths: Numbers) -> int:
-        """Tokens that rows of these lengths are padded to."""
+        """Return the length in tokens that rows of these lengths are padded to."""
         if self.fixed:
             return self.longest
         return min(self.longest, -(-int(lengths.max()) // self.multiple) * self.multiple)
@@ -29,22 +32,23 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One global batch. Every rank knows all of it, so that all agree on its size and on the number of steps."""
+    """One global batch. Every rank knows all of it, so that all agree on sizes and steps."""
 
     rows: Numbers  # row numbers of the whole batch, all ranks together
 
     def shard(self, rank: int, world: int) -> Numbers:
-        """This rank's rows. Taken in turn from the length-sorted batch, so that ranks carry equal work; sizes are equal
-        when `world` divides the batch, else they differ by 1."""
-        return self.rows[rank::world]
+        """Return this rank's rows. Sizes differ by 1 when `world` does not divide the batch."""
+        return self.rows[rank::world]  # of a length-sorted batch: ranks have equal work
 
 
 def plan(lengths: Numbers, world: int, rows_per_rank: int, epoch: int, seed: int, *, bucketed: bool) -> list[Step]:
-    """The steps of one epoch, the same on every rank. `lengths` [rows] in tokens; `rows_per_rank` of one optimizer step.
+    """Return the steps of one epoch, the same on every rank.
 
-    Every step has world × rows_per_rank rows, but for two that share the rest evenly: no step is small and noisy. All ranks
-    have equally many rows in every step, except in one step (by 1 row) when `world` does not divide the number of rows.
-    `bucketed`: neighbours in length together; else rows are only shuffled.
+    `lengths` are tokens, [rows]; `rows_per_rank` are those of one optimizer step. Every step has
+    world × rows_per_rank rows, but for two that share the rest evenly, so that no step is small and
+    noisy. All ranks have equally many rows in every step, except in one step (by 1 row) when
+    `world` does not divide the number of rows. `bucketed` puts neighbours in length together; else
+    rows are only shuffled.
     """
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(lengths))
@@ -56,22 +60,23 @@ def plan(lengths: Numbers, world: int, rows_per_rank: int, epoch: int, seed: int
 
 
 def _sizes(rows: int, world: int, rows_per_rank: int) -> list[int]:
-    """Rows of each global batch."""
+    """Return the number of rows of each global batch."""
     full, rest = divmod(rows, world * rows_per_rank)
     if not full or not rest:
         return [world * rows_per_rank] * full + [rest] * (rest > 0)
     shared = world * rows_per_rank + rest
-    first = shared // 2 // world * world  # 0 only where the rest would leave ranks without a row: one larger step then
+    # 0 where the rest would leave ranks without a row: there is one larger step then.
+    first = shared // 2 // world * world
     return [world * rows_per_rank] * (full - 1) + [size for size in (first, shared - first) if size]
 
 
 def micro_batches(rows: Numbers, shape: Shape) -> list[Numbers]:
-    """A rank's rows of a step in micro-batches of equal size, ± 1."""
+    """Divide a rank's rows of a step into micro-batches of equal size, ± 1."""
     return np.array_split(rows, -(-len(rows) // shape.rows))
 
 
 def fed(steps: list[Step], lengths: Numbers, world: int, shape: Shape) -> tuple[int, int]:
-    """(tokens of the rows, tokens the models are fed with, padding included) of these steps, all ranks together."""
+    """Return the tokens of these steps' rows, and those fed including padding, over all ranks."""
     own = padded = 0
     for step in steps:
         own += int(lengths[step.rows].sum())
@@ -79,9 +84,3 @@ def fed(steps: list[Step], lengths: Numbers, world: int, shape: Shape) -> tuple[
             for rows in micro_batches(step.shard(rank, world), shape):
                 padded += len(rows) * shape.tokens(lengths[rows])
     return own, padded
-
-
-def padding_waste(steps: list[Step], lengths: Numbers, world: int, shape: Shape) -> float:
-    """Share of the tokens fed to the model that are padding, 0 to 1."""
-    own, padded = fed(steps, lengths, world, shape)
-    return 1 - own / padded if padded else 0.0

@@ -1,9 +1,10 @@
-"""A BERT encoder in the structure and with the names of the TF Hub modules (`transformer/layer_N/...`).
+"""A BERT encoder with the structure and the names of the TF Hub modules (`transformer/layer_N/…`).
 
-Inputs: a dict of int32 [batch, sequence] tensors; outputs: `pooled_output` [batch, hidden], `sequence_output` [batch,
-sequence, hidden], `encoder_outputs` (one such tensor a layer) and `default` (the pooled output).
-LayerNorm's epsilon is 1e-12, after Devlin et al. 2018; GELU is exact or its tanh approximation, as a module has it.
-Layers compute in Keras' policy at the time they are built (float32, mixed_bfloat16, mixed_float16); weights are float32.
+Inputs are a dict of int32 [batch, sequence] tensors. Outputs are `pooled_output` [batch, hidden],
+`sequence_output` [batch, sequence, hidden], `encoder_outputs` (one such tensor a layer) and
+`default` (the pooled output). LayerNorm's epsilon is 1e-12, after Devlin et al. 2018; GELU is exact
+or its tanh approximation, as in the module. Layers compute in the Keras policy under which they are
+built (float32, mixed_bfloat16, mixed_float16); weights are float32.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CELL = "transformer/layer_"
 
 @dataclass(frozen=True)
 class Size:
-    """What makes a BERT this BERT."""
+    """The dimensions of a BERT, its dropout and its GELU."""
 
     vocabulary: int
     positions: int
@@ -40,7 +41,7 @@ class Size:
 
 
 class _SelfAttention(tf_keras.layers.Layer):
-    """softmax(Q Kᵀ / √head size) V of every head, put together again. Source: Vaswani et al. 2017, 3.2."""
+    """softmax(Q Kᵀ / √head size) V of every head, projected. Source: Vaswani et al. 2017, 3.2."""
 
     def __init__(self, size: Size, dropout: Dropout) -> None:
         super().__init__(name="self_attention")
@@ -64,7 +65,7 @@ class _Cell(tf_keras.layers.Layer):
 
     def __init__(self, size: Size, number: int) -> None:
         super().__init__(name=f"{_CELL}{number}")
-        dropouts = [Dropout(size.dropout, 3 * number + one) for one in (1, 2, 3)]
+        dropouts = [Dropout(size.dropout, 3 * number + place) for place in (1, 2, 3)]
         self._attention = _SelfAttention(size, dropouts[0])
         self._attention_norm = layers.LayerNormalization(epsilon=_EPSILON, name="self_attention_layer_norm")
         self._intermediate = layers.Dense(size.intermediate, activation=_GELU[size.gelu], name="intermediate")
@@ -105,7 +106,7 @@ _GELU = {"exact": _exact_gelu, "approximate": _approximate_gelu}
 
 
 def build(size: Size, pooler: bool = True) -> tf_keras.Model:
-    """An encoder of this size with untrained weights; without a pooler it has no `pooled_output` and no `default`."""
+    """Return an untrained encoder; without a pooler it has no `pooled_output` and `default`."""
     inputs = {name: layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
     words = layers.Embedding(size.vocabulary, size.hidden, name="word_embeddings")(inputs["input_word_ids"])
     types = layers.Embedding(size.types, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
@@ -125,7 +126,7 @@ def build(size: Size, pooler: bool = True) -> tf_keras.Model:
 
 
 def size_of(shapes: Mapping[str, tuple[int, ...]], gelu: str) -> Size:
-    """The size of the encoder whose variables have these names and shapes. Raises KeyError or ValueError when it is no BERT."""
+    """Return the size of the BERT with these variables. Raises KeyError or ValueError for none."""
     words, hidden = shapes["word_embeddings/embeddings"]
     _, heads, _ = shapes[f"{_CELL}0/self_attention/query/kernel"]
     return Size(
@@ -141,13 +142,13 @@ def size_of(shapes: Mapping[str, tuple[int, ...]], gelu: str) -> Size:
 
 
 def assign(encoder: tf_keras.Model, values: Mapping[str, NDArray[Any]]) -> None:
-    """Give every variable the value of its name. Raises KeyError or ValueError when one is missing or of another shape."""
+    """Assign values by name. Raises KeyError or ValueError for a missing or misshapen one."""
     for variable in encoder.variables:
         variable.assign(values[variable.name.removesuffix(":0")])
 
 
 def fine_tune(encoder: tf_keras.Model, top: int) -> None:
-    """Freeze all but the top `top` cells and the pooler; 0 freezes these too, -1 nothing."""
+    """Freeze all layers but the top `top` cells and the pooler; 0: all layers, -1: none."""
     cells = [layer for layer in encoder.layers if layer.name.startswith(_CELL)]
     trainable = cells[len(cells) - top :] + [layer for layer in encoder.layers if layer.name == "pooler_transform"]
     for layer in encoder.layers:
@@ -155,7 +156,7 @@ def fine_tune(encoder: tf_keras.Model, top: int) -> None:
 
 
 def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
-    """Write the encoder as a TF Hub module: a SavedModel with its vocabulary as an asset. Texts are to be lower-cased."""
+    """Write the encoder as a TF Hub module for lower-cased texts, its vocabulary as an asset."""
     vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
     vocabulary_file.write_bytes(vocabulary)
     model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))

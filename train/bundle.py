@@ -1,15 +1,18 @@
-"""The bundle: what training hands over, and the only thing export and serving know of training.
+"""The bundle: the directory that training hands over, and all that export and serving know of it.
 
-bundle/saved_model/   FP32, one signature: input_word_ids, input_mask, input_type_ids int32 [batch, sequence] → logits float32
-                      [batch, labels], of a tagger [batch, sequence, labels]
+bundle/saved_model/   FP32, one signature: ragged.INPUTS int32 [batch, sequence] → logits float32
+                      [batch, labels]; tagger: [batch, sequence, labels]
        vocab.txt  labels.txt
-       golden.jsonl   held-out rows: text (of a pair both, of a tagger the words), label
-       golden.npz     their ids (ragged), labels, and the logits of the SavedModel after it was loaded back from disk
+       golden.jsonl   held-out rows: text (pair: both texts, tagger: the words) and label
+       golden.npz     their ids (ragged), labels, and the logits of the SavedModel on disk
        bundle.json    the manifest
+
+Training also writes train.json beside it, which names the command of a run without a bundle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from dataclasses import dataclass
@@ -19,50 +22,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train import manifest
+from train import errors, manifest
 from train.errors import ManifestError
-from train.ragged import Logits, Ragged
+from train.ragged import Logits, Numbers, Ragged
 
 MANIFEST = "bundle.json"
+RUN_RECORD = "train.json"  # beside the bundle
+MADE_BY = "made_by"  # key in both: the `slipway` command and its options, without the run
 SCHEMA = 2
 TASKS = ("single_text", "text_pair", "tagging")
-NOT_ASKED = -1  # label of a token that no tag belongs to: [CLS], [SEP], and word pieces after a word's first
+NOT_ASKED = -1  # label of a token without a tag: [CLS], [SEP], and word pieces after a word's first
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Held-out rows with the reference answers, one a row, or one a token of a tagger. Nothing after training needs the corpus."""
+    """Held-out rows with their reference answers: one a row; tagger: one a token."""
 
-    texts: list[Any]  # str; of a pair [str, str]; of a tagger the words, list[str]
+    texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
     ids: Ragged
-    labels: NDArray[np.int64]  # [rows] or [tokens], there with NOT_ASKED
-    logits: Logits  # [rows, labels] or [tokens, labels], from the FP32 SavedModel
+    labels: Numbers  # [rows]; tagger: [tokens], NOT_ASKED where no tag belongs
+    logits: Logits  # [rows, labels]; tagger: [tokens, labels]; from the FP32 SavedModel
 
     @property
     def asked(self) -> NDArray[np.bool_]:
-        """Which answers are compared, [rows] or [tokens]: those that have a label."""
+        """True for each answer that has a label and is compared, [rows] or [tokens]."""
         asked: NDArray[np.bool_] = self.labels != NOT_ASKED
         return asked
 
     @property
-    def text_of(self) -> NDArray[np.int64]:
-        """The text that each answer belongs to, [rows] or [tokens]."""
+    def text_of(self) -> Numbers:
+        """Number of the text that each answer belongs to, [rows] or [tokens]."""
         rows = np.arange(len(self.ids))
         return rows if len(self.labels) == len(rows) else np.repeat(rows, self.ids.lengths)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Numbers:
         """Tokens of the row that each answer belongs to, [rows] or [tokens]."""
-        lengths: NDArray[np.int64] = self.ids.lengths[self.text_of]
+        lengths: Numbers = self.ids.lengths[self.text_of]
         return lengths
 
-    def take(self, rows: NDArray[np.int64]) -> Golden:
+    def take(self, rows: Numbers) -> Golden:
         answers = rows if len(self.labels) == len(self.ids) else self.ids.tokens_of(rows)
         return Golden([self.texts[i] for i in rows], self.ids.take(rows), self.labels[answers], self.logits[answers])
 
 
 @dataclass(frozen=True)
 class Bundle:
+    """A complete and unchanged bundle on disk."""
+
     directory: Path
     sha256: str  # of bundle.json, and through it of every file
     facts: dict[str, Any]  # bundle.json as it is
@@ -97,24 +104,26 @@ class Bundle:
 
 
 def write_golden(directory: Path, golden: Golden) -> None:
-    per_row = len(golden.labels) == len(golden.ids)
+    """Write golden.jsonl and golden.npz into `directory`."""
+    ids = golden.ids
+    per_row = len(golden.labels) == len(ids)
     with (directory / "golden.jsonl").open("w", encoding="utf-8") as file:
         for row, text in enumerate(golden.texts):
-            label = golden.labels[row] if per_row else golden.labels[golden.ids.offsets[row] : golden.ids.offsets[row + 1]]
+            label = golden.labels[row] if per_row else golden.labels[ids.offsets[row] : ids.offsets[row + 1]]
             file.write(json.dumps({"text": text, "label": label.tolist()}, ensure_ascii=False) + "\n")
     np.savez_compressed(
         directory / "golden.npz",
-        ids=golden.ids.ids,
-        types=golden.ids.types,
-        offsets=golden.ids.offsets,
+        ids=ids.ids,
+        types=ids.types,
+        offsets=ids.offsets,
         labels=golden.labels,
         logits=golden.logits,
     )
 
 
 def load(directory: Path) -> Bundle:
-    """The bundle in `directory`. Raises ManifestError when it is incomplete, changed, or of another schema."""
-    fix = f"make train RUN={directory.parent}"
+    """Return the bundle. Raises ManifestError if it is incomplete, changed or of another schema."""
+    fix = _remake(directory)
     facts = manifest.read(directory, MANIFEST, fix)
     if facts.get("schema") != SCHEMA:
         raise ManifestError(
@@ -128,7 +137,7 @@ def load(directory: Path) -> Bundle:
 
 
 def load_golden(bundle: Bundle) -> Golden:
-    """The golden rows. Raises ManifestError when golden.npz holds anything but plain arrays: nothing is ever unpickled."""
+    """Return the golden rows. Raises ManifestError for anything but arrays: none is unpickled."""
     with (bundle.directory / "golden.jsonl").open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file]
     path = bundle.directory / "golden.npz"
@@ -141,5 +150,19 @@ def load_golden(bundle: Bundle) -> Golden:
             expected="plain arrays: ids, types, offsets, labels, logits",
             found=f"{type(error).__name__}: {error}",
             where=str(path),
-            fix=f"make train RUN={bundle.directory.parent}",
+            fix=_remake(bundle.directory),
         ) from error
+
+
+def made_by(run: Path, *records: Path) -> str:
+    """Return the command that makes the bundle anew, with the settings in the first good record."""
+    for record in records:
+        if record.is_file() and not record.is_symlink():  # a pipe would never end
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # of an older version, or changed
+                verb, *options = json.loads(record.read_text("utf-8"))[MADE_BY]
+                return errors.command(verb, run, *options)
+    return errors.command("train", run)
+
+
+def _remake(directory: Path) -> str:
+    return made_by(directory.parent, directory / MANIFEST, directory.parent / RUN_RECORD)

@@ -1,17 +1,17 @@
-"""Checkpoints to go on from exactly: every variable of the training step, and the facts that must not have changed.
+"""Checkpoints from which a run goes on exactly: all variables of the training step, and settings.
 
 RUN/checkpoints/step-00000100/variables.npz   plain arrays, in the order of TrainStep.variables
                               progress.jsonl  the lines written so far
-                              checkpoint.json the manifest: step, settings, and the sha256 of both files
+                              checkpoint.json the manifest: step, settings, and sha256 of both files
 
-Written by rank 0 in one rename each; the newest two are kept.
+Rank 0 writes each in one rename; the newest two are kept.
 """
 
 from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,49 +27,51 @@ _MANIFEST = "checkpoint.json"
 _VARIABLES = "variables.npz"
 _NAME = "step-{:08d}"
 _KEPT = 2
-_WITHOUT_INFLUENCE = {"resume", "checkpoints", "checkpoint_every", "hang_limit", "debug"}  # on the weights: may change
+_MAY_CHANGE = {"resume", "checkpoints", "checkpoint_every", "hang_limit", "debug"}  # without influence on the weights
 
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A checkpoint whose files are as they were written."""
+
     directory: Path
     step: int  # optimizer steps done
-    settings: dict[str, Any]  # as `settings` made them
+    settings: Mapping[str, object]  # as `settings` returns them
 
 
-def settings(job: Job, processes: int, directory: Path) -> dict[str, Any]:
-    """What decides the weights after every step: the job's settings, its ranks, and the examples in its `directory`."""
-    chosen = {name: value for name, value in asdict(job).items() if name not in _WITHOUT_INFLUENCE}
+def settings(job: Job, processes: int, directory: Path) -> dict[str, object]:
+    """Return all that decides the weights: settings of the job, ranks, examples in `directory`."""
+    chosen = {name: value for name, value in asdict(job).items() if name not in _MAY_CHANGE}
     return {**chosen, "world_size": processes, "examples_sha256": manifest.sha256(directory / CORPUS)}
 
 
-def write(directory: Path, step: int, arrays: Sequence[NDArray[Any]], facts: dict[str, Any], progress: Path) -> None:
+def write(directory: Path, step: int, arrays: Sequence[NDArray[Any]], facts: Mapping[str, object], progress: Path) -> None:
     """Add the checkpoint after `step` steps to `directory`, and keep the one before it.
 
-    Later ones go: they are damaged, or the run would not have gone on from before them.
+    Later ones are removed: they are damaged, or the run would not have gone on from before them.
     """
     with manifest.atomic_directory(directory / _NAME.format(step)) as building:
         np.savez(building / _VARIABLES, *arrays)
         shutil.copyfile(progress, building / PROGRESS)
         manifest.seal(building, _MANIFEST, {"step": step, "settings": facts})
-    there = _all(directory)
-    last = there.index(directory / _NAME.format(step))
-    for path in there[: max(0, last + 1 - _KEPT)] + there[last + 1 :]:
+    paths = _checkpoints(directory)
+    newest = paths.index(directory / _NAME.format(step))
+    for path in paths[: max(0, newest + 1 - _KEPT)] + paths[newest + 1 :]:
         shutil.rmtree(path)
 
 
 def remove(directory: Path) -> None:
-    """All checkpoints, and the directory unless it holds anything else."""
-    for path in _all(directory):
+    """Remove all checkpoints, and the directory unless it holds anything else."""
+    for path in _checkpoints(directory):
         shutil.rmtree(path)
     if directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
 
 
 def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint whose files are as they were written, and a warning for each damaged one that is newer."""
+    """Return the newest undamaged checkpoint, and a warning for each damaged one that is newer."""
     warnings: list[str] = []
-    for path in reversed(_all(directory)):
+    for path in reversed(_checkpoints(directory)):
         try:
             facts = manifest.read(path, _MANIFEST, f"rm -r {path}")
             return Checkpoint(path, int(facts["step"]), facts["settings"]), warnings
@@ -79,13 +81,14 @@ def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, warnings
 
 
-def refuse_changes(checkpoint: Checkpoint, facts: dict[str, Any]) -> None:
-    """Raises TrainingError when this run is not the one that was interrupted, naming what changed with both values."""
-    changed = [name for name in {**checkpoint.settings, **facts} if checkpoint.settings.get(name) != facts.get(name)]
+def refuse_changes(checkpoint: Checkpoint, facts: Mapping[str, object]) -> None:
+    """Raise TrainingError, with both values of each change, if `facts` are not the checkpoint's."""
+    before = checkpoint.settings
+    changed = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
     if changed:
         raise TrainingError(
             "the run that is to be resumed was another one",
-            expected=", ".join(f"{name} {checkpoint.settings.get(name)}" for name in changed),
+            expected=", ".join(f"{name} {before.get(name)}" for name in changed),
             found=", ".join(f"{name} {facts.get(name)}" for name in changed),
             where=str(checkpoint.directory / _MANIFEST),
             fix=f"the settings of the interrupted run, or a new run: rm -r {checkpoint.directory.parent}",
@@ -93,7 +96,10 @@ def refuse_changes(checkpoint: Checkpoint, facts: dict[str, Any]) -> None:
 
 
 def restore(checkpoint: Checkpoint, directory: Path) -> list[NDArray[Any]]:
-    """The arrays, in the order they were written; progress so far is put into `directory`. Nothing is ever unpickled."""
+    """Return the arrays in the order they were written, and copy the progress into `directory`.
+
+    Nothing is ever unpickled. Raises ManifestError when the arrays cannot be read.
+    """
     shutil.copyfile(checkpoint.directory / PROGRESS, directory / PROGRESS)
     try:
         with np.load(checkpoint.directory / _VARIABLES, allow_pickle=False) as stored:
@@ -109,10 +115,10 @@ def restore(checkpoint: Checkpoint, directory: Path) -> list[NDArray[Any]]:
 
 
 def newest_step(directory: Path) -> int:
-    """Steps done in the newest checkpoint, whatever its state; 0 when there is none."""
-    return max((int(path.name.partition("-")[2]) for path in _all(directory)), default=0)
+    """Return the steps done in the newest checkpoint, even a damaged one; 0 when there is none."""
+    return max((int(path.name.partition("-")[2]) for path in _checkpoints(directory)), default=0)
 
 
-def _all(directory: Path) -> list[Path]:
-    """Oldest first."""
+def _checkpoints(directory: Path) -> list[Path]:
+    """Return the directories of all checkpoints, the oldest first."""
     return sorted(path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdecimal())

@@ -1,4 +1,4 @@
-"""An encoder with a classification head, in the precision that was asked for, and its FP32 SavedModel."""
+"""An encoder with a classification head in a chosen precision, and its FP32 SavedModel."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from train.ragged import INPUTS
 from train.saved_model import SIGNATURE
 
 _POLICIES = {"none": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
-_HEAD_DROPOUT = 10_000  # its number among the dropouts, beyond any encoder's
+_HEAD_DROPOUT = 10_000  # the number of the head's Dropout, beyond those of any encoder
 
 
 def set_precision(amp: str) -> None:
-    """What the layers built from now on compute in: "none" (float32) | "float16" | "bfloat16". Weights stay float32."""
+    """Set the precision, a key of _POLICIES, of later layers; weights stay float32."""
     tf_keras.mixed_precision.set_global_policy(_POLICIES[amp])
 
 
 def build(encoder: EncoderLayer, task: str, labels: int, dropout: float) -> tf_keras.Model:
-    """Inputs as in ragged.INPUTS, int32 [batch, sequence] → logits float32 [batch, labels], of a tagger [batch, sequence, labels].
+    """Return a model from ragged.INPUTS, int32 [batch, sequence], to logits float32.
 
-    A tagger ("tagging") wants an encoder with return_sequence, the other tasks one without.
+    classifier: [batch, labels]; tagger: [batch, sequence, labels]. Raises ValueError unless the
+    encoder has return_sequence for "tagging", and only then.
     """
     if encoder.return_sequence != (task == "tagging"):
         raise ValueError(f"{task} with return_sequence={encoder.return_sequence}")
     inputs = _inputs()
-    answer = Dropout(dropout, _HEAD_DROPOUT)(encoder(inputs))
-    return tf_keras.Model(inputs, _head(labels)(answer))
+    outputs = Dropout(dropout, _HEAD_DROPOUT)(encoder(inputs))
+    return tf_keras.Model(inputs, _head(labels)(outputs))
 
 
 def save(model: tf_keras.Model, directory: Path) -> None:
-    """Write the SavedModel of the bundle: one signature computed in FP32 and its variables, nothing of Keras."""
+    """Write the SavedModel of the bundle: one signature in FP32, without Keras' own data."""
     plain = _plain(model)
     module = tf.Module()
 
@@ -45,7 +46,7 @@ def save(model: tf_keras.Model, directory: Path) -> None:
 
 
 def _plain(model: tf_keras.Model) -> tf_keras.Model:
-    """The same answers, computed in FP32. A model without an encoder that was rebuilt here computes in FP32 already."""
+    """Return a model of the same answers in FP32: itself, unless its encoder was rebuilt."""
     layer = next((layer for layer in model.layers if isinstance(layer, EncoderLayer)), None)
     encoder = layer.in_float32() if layer else None
     if layer is None or encoder is None:
@@ -62,6 +63,6 @@ def _inputs() -> dict[str, tf.Tensor]:
 
 
 def _head(labels: int) -> tf_keras.layers.Dense:
-    """In float32 under every policy: logits of 8 bits' precision would be the loss's noise."""
+    """Return the output layer, float32 under every policy: 8 bits of logits make a noisy loss."""
     initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
     return tf_keras.layers.Dense(labels, kernel_initializer=initializer, dtype="float32", name="classifier")

@@ -1,11 +1,13 @@
-"""What a model is trained, validated and tested on: AG News, or a person's own files, every row checked before the first step.
+"""The examples that a model is trained, validated and tested on: AG News, or a person's own files.
 
-A place is a directory with train.csv, .tsv, .jsonl or .conll and, if they exist, validation.* and test.*, or one such file.
-Without test.* a tenth of the rows is the test split. What a file looks like: train/rows.py, train/ag_news.py.
+A place is a directory with train.csv, .tsv, .jsonl or .conll and, if they exist, validation.* and
+test.*, or one such file. Without test.* a tenth of the rows is the test split. Every row is checked
+before the first step. The formats are described in train/rows.py and train/ag_news.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections import Counter, defaultdict
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from train import ag_news, generated_corpus, labelling, manifest, rows, splits
+from train import ag_news, errors, generated_corpus, labelling, manifest, rows, splits
 from train.errors import CorpusError
 from train.rows import BadRow, Row
 
@@ -26,17 +28,22 @@ _T = TypeVar("_T")
 
 
 class Example(NamedTuple):
-    text: Any  # str; of a pair tuple[str, str]; of a tagger the words, list[str]
-    label: Any  # int, an index into Corpus.labels; of a tagger list[int], one a word
+    """A checked row with the number of its label."""
+
+    text: Any  # str; pair: tuple[str, str]; tagger: the words, list[str]
+    label: Any  # int, an index into Corpus.labels; tagger: list[int], one a word
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How a person's own file is read. Empty: AG News' form where train.csv has it, else by the names in train/rows.py."""
+    """The columns of a person's own file that are read.
+
+    Empty: AG News' form where train.csv has it, else the names in train/rows.py.
+    """
 
     text: tuple[str, ...] = ()  # two names: a pair
     label: str = ""
-    labels: tuple[str, ...] = ()  # in the order of the logits; empty: discovered from the training rows, sorted
+    labels: tuple[str, ...] = ()  # in the order of the logits; empty: sorted, from the training rows
 
 
 _PLAIN = Columns()
@@ -44,6 +51,8 @@ _PLAIN = Columns()
 
 @dataclass(frozen=True)
 class Corpus:
+    """All examples of a run, split, and the facts of their origin."""
+
     task: str  # one of bundle.TASKS
     train: list[Example]
     validation: list[Example]
@@ -55,130 +64,142 @@ class Corpus:
     bad_rows: int  # left out, at most max_bad_rows
 
 
-class _Bad(NamedTuple):
-    path: Path
-    row: BadRow
-
-
 def find(given: str, checkout: Path) -> Path:
-    """The corpus: `given`, else $AG_NEWS_DIR, else AG News in the usual places, downloaded, or a generated one.
+    """Return the corpus: `given`, else $AG_NEWS_DIR, else AG News or a generated corpus.
 
-    A place that was named but holds no corpus is an error; nothing else is tried instead.
+    AG News is looked for in the usual places, then downloaded. Raises CorpusError when a place that
+    was named holds no corpus; nothing else is tried instead.
     """
-    for origin, named in (("CORPUS", given), ("$AG_NEWS_DIR", os.environ.get("AG_NEWS_DIR", ""))):
+    for origin, named in (("--corpus", given), ("$AG_NEWS_DIR", os.environ.get("AG_NEWS_DIR", ""))):
         if named:
             _files(Path(named), origin)
             return Path(named)
     return ag_news.find(checkout)
 
 
-def _files(place: Path, origin: str = "CORPUS") -> dict[str, Path]:
-    """The file of each split that has one. Raises CorpusError."""
+def _files(place: Path, origin: str = "--corpus") -> dict[str, Path]:
+    """Return the file of each split that has one. Raises CorpusError."""
     if place.is_file() and place.suffix in rows.SUFFIXES:
         return {"train": place}
-    found = {
+    files = {
         split: [path for suffix in rows.SUFFIXES if (path := place / f"{split}{suffix}").is_file()]
         for split in ("train", "validation", "test")
     }
-    twice = [path.name for paths in found.values() if len(paths) > 1 for path in paths]
-    if twice or not found["train"]:
-        nothing = (
-            "no train.*" if place.is_dir() else f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
-        )
+    twice = [path.name for paths in files.values() if len(paths) > 1 for path in paths]
+    if twice or not files["train"]:
+        missing = f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
         raise CorpusError(
             f"no corpus in {place}",
             expected=f"a file that ends in {', '.join(rows.SUFFIXES)}, or a directory with one such train.* (validation.*, test.*)",
-            found=" beside ".join(twice) or nothing,
+            found=" beside ".join(twice) or ("no train.*" if place.is_dir() else missing),
             where=f"{place}, named by {origin}",
-            fix="make train CORPUS=path/to/ag_news, or leave CORPUS out to look in the usual places",
+            fix=f"{errors.command('train', 'RUN', '--corpus', 'path/to/ag_news')}, or no --corpus to look in the usual places",
         )
-    return {split: paths[0] for split, paths in found.items() if paths}
+    return {split: paths[0] for split, paths in files.items() if paths}
 
 
-def load(place: Path, columns: Columns = _PLAIN, *, validation_share: float = 0.0, seed: int = 1, max_bad_rows: int = 0) -> Corpus:
-    """Read and check every row, then split. Raises CorpusError naming file:line, rule and value of the first bad rows.
+def load(
+    place: Path,
+    columns: Columns = _PLAIN,
+    *,
+    validation_share: float = 0.0,
+    train_rows: int = 0,
+    seed: int = 1,
+    max_bad_rows: int = 0,
+) -> Corpus:
+    """Read and check every row, then split, and sample `train_rows` of the training rows (0: all).
 
-    Up to `max_bad_rows` are left out and counted; never one after which rows cannot be told apart. A label that validation or
-    test rows have and training rows lack makes a bad row.
+    Up to `max_bad_rows` are left out and counted, but never one after which rows cannot be told
+    apart. A label that validation or test rows have and training rows lack makes a bad row.
+    Raises CorpusError naming file:line, rule and value of the first bad rows.
     """
     files = _files(place)
     headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
     labels = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
     if labels and not labelling.are_labels(labels):
         _refuse("the labels that were given are no choice", "two labels or more, each once", _some(labels), str(place))
+    bad = _BadRows(max_bad_rows)
     read: dict[str, list[Row]] = {}
-    bad: list[_Bad] = []
     for split, path in files.items():
-        found = ag_news.read(path, labels) if headerless and path.suffix == ".csv" else rows.read(path, columns.text, columns.label)
-        read[split] = _sound(path, found, bad)
-    _stop_at(bad, read, max_bad_rows)
+        is_ag_news = headerless and path.suffix == ".csv"
+        read[split] = bad.taken_out(
+            path, ag_news.read(path, labels) if is_ag_news else rows.read(path, columns.text, columns.label)
+        )
+    bad.check(read)
     task = _task(read, files)
     if not labels:
-        read["train"] = _sound(files["train"], _with_a_label(read["train"]), bad)
-        _stop_at(bad, read, max_bad_rows)
+        read["train"] = bad.taken_out(files["train"], _consistent(read["train"]))
+        bad.check(read)
         labels = labelling.discovered(label for row in read["train"] for label in row.labels)
         if not labelling.are_labels(labels):
             _refuse("the training rows are no choice", "two labels or more", _some(labels) or "none", str(files["train"]))
     examples = _numbered(read, files, labels, bad)
-    _stop_at(bad, examples, max_bad_rows)
+    bad.check(examples)
+    _split(examples, validation_share, seed, place)
+    _keep_sample(examples, train_rows, seed)
     return Corpus(
         task=task,
-        **_split(examples, validation_share, seed, place),
+        **examples,
         labels=labels,
         where=str(place),
-        sha256=manifest.sha256_of("\n".join([*map(manifest.sha256, files.values()), *labels]).encode()),
+        sha256=hashlib.sha256("\n".join([*map(manifest.sha256, files.values()), *labels]).encode()).hexdigest(),
         generated=(files["train"].parent / generated_corpus.MARK).is_file(),
-        bad_rows=len(bad),
+        bad_rows=len(bad.rows),
     )
 
 
-def _sound(path: Path, found: Iterable[_T | BadRow], bad: list[_Bad]) -> list[_T]:
-    """What is no BadRow; those are added to `bad`."""
-    sound = []
-    for row in found:
-        if isinstance(row, BadRow):
-            bad.append(_Bad(path, row))
-        else:
-            sound.append(row)
-    return sound
+class _BadRows:
+    """The rows of a corpus that break a rule, of which `allowed` may be left out."""
 
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self.rows: list[tuple[Path, BadRow]] = []
 
-def _stop_at(bad: list[_Bad], sound: Mapping[str, Sequence[Any]], allowed: int) -> None:
-    """Raises CorpusError for more bad rows than are allowed, and for one after which rows cannot be told apart."""
-    breaks = [one for one in bad if one.row.breaks]
-    if not breaks and len(bad) <= allowed:
-        return
-    first = (breaks or bad)[0]
-    shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in (breaks or bad)[:_SHOWN_BAD_ROWS]]
-    total = len(bad) + sum(map(len, sound.values()))
-    more = f", {allowed} are allowed" if allowed else ""
-    _refuse(
-        f"{first.path.name} cannot be read" if breaks else f"{len(bad)} of {total} rows of the corpus break a rule{more}",
-        first.row.rule,
-        first.row.found,
-        f"{first.path}:{first.row.line}",
-        "correct or remove these rows, then run the same command again:\n            " + "\n            ".join(shown),
-    )
+    def taken_out(self, path: Path, checked: Iterable[_T | BadRow]) -> list[_T]:
+        """Collect the bad rows of the file `path`; return the others."""
+        everything = list(checked)
+        self.rows += [(path, row) for row in everything if isinstance(row, BadRow)]
+        return [row for row in everything if not isinstance(row, BadRow)]
+
+    def check(self, sound: Mapping[str, Sequence[Any]]) -> None:
+        """Raise CorpusError for too many bad rows, or for one that makes its file unreadable."""
+        unreadable, count = [(path, row) for path, row in self.rows if row.breaks], len(self.rows)
+        if not unreadable and count <= self._allowed:
+            return
+        reported = unreadable or self.rows
+        path, row = reported[0]
+        total = count + sum(map(len, sound.values()))
+        more = f", {self._allowed} are allowed" if self._allowed else ""
+        shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
+        _refuse(
+            f"{path.name} cannot be read" if unreadable else f"{count} of {total} rows of the corpus break a rule{more}",
+            row.rule,
+            row.found,
+            f"{path}:{row.line}",
+            "\n            ".join(["correct or remove these rows, then run the same command again:", *shown]),
+        )
 
 
 def _task(read: dict[str, list[Row]], files: dict[str, Path]) -> str:
-    """The task that the rows of all files are of."""
-    tasks = {files[split].name: found[0].task for split, found in read.items() if found}
+    """Return the task that the rows of all files are of."""
+    tasks = {files[split].name: sound[0].task for split, sound in read.items() if sound}
     if len(set(tasks.values())) > 1:
-        found = ", ".join(f"{name} {task}" for name, task in tasks.items())
-        _refuse("the files are not of one task", "single texts, pairs or tagged words, the same in all", found, str(files["train"]))
+        listed = ", ".join(f"{name} {task}" for name, task in tasks.items())
+        _refuse(
+            "the files are not of one task", "single texts, pairs or tagged words, the same in all", listed, str(files["train"])
+        )
     return next(iter(tasks.values()), "")
 
 
-def _with_a_label(found: list[Row]) -> Iterator[Row | BadRow]:
-    """What only matters where labels are discovered: a name among numbers, and a last row that ends in the middle of its label."""
-    counts = Counter(label for row in found for label in row.labels)
+def _consistent(sound: list[Row]) -> Iterator[Row | BadRow]:
+    """Yield the rows; a name among numbers, or a last label that may be cut, makes a bad one."""
+    counts = Counter(label for row in sound for label in row.labels)
     numeric = sum(count for label, count in counts.items() if labelling.is_number(label))
-    numbers_rule = numeric * 2 >= counts.total()
-    for row in found:
-        odd = [word for word, label in enumerate(row.labels) if labelling.is_number(label) != numbers_rule]
+    mostly_numbers = numeric * 2 >= counts.total()
+    for row in sound:
+        odd = [word for word, label in enumerate(row.labels) if labelling.is_number(label) != mostly_numbers]
         if odd:
-            rule = f"a label is a {'number' if numbers_rule else 'name'} like most others, or the labels are given"
+            rule = f"a label is a {'number' if mostly_numbers else 'name'} like most others, or the labels are given"
             yield row.broken(rule, repr(row.labels[odd[0]][:_SHOWN]), odd[0])
         elif row.may_be_cut and counts[row.labels[-1]] == 1:
             rule = "the last row is whole: it ends with a line end, or has a label that other rows have too"
@@ -188,18 +209,18 @@ def _with_a_label(found: list[Row]) -> Iterator[Row | BadRow]:
 
 
 def _numbered(
-    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: list[_Bad]
+    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: _BadRows
 ) -> dict[str, list[Example]]:
-    """Rows with the labels' numbers. Of validation and test rows only those with labels that training rows have."""
+    """Return rows with their labels' numbers; other splits may only have training rows' labels."""
     number = labelling.numbers(labels)
     rule = f"a label out of {_some(labels)}"
-    examples = {"train": _sound(files["train"], (_example(row, number, rule) for row in read["train"]), bad)}
-    seen = {label for _, label in examples["train"] if not isinstance(label, list)}
-    seen |= {label for _, tags in examples["train"] if isinstance(tags, list) for label in tags}
-    number = {name: i for name, i in number.items() if i in seen}
-    rule = f"a label that training rows have: {_some([labels[i] for i in sorted(seen)])}"
-    for split in (split for split in files if split != "train"):
-        examples[split] = _sound(files[split], (_example(row, number, rule) for row in read[split]), bad)
+    examples = {}
+    for split in ("train", *(split for split in files if split != "train")):
+        examples[split] = bad.taken_out(files[split], (_example(row, number, rule) for row in read[split]))
+        if split == "train":
+            seen = {label for _, tags in examples["train"] for label in (tags if isinstance(tags, list) else [tags])}
+            number = {name: i for name, i in number.items() if i in seen}
+            rule = f"a label that training rows have: {_some([labels[i] for i in sorted(seen)])}"
     return examples
 
 
@@ -208,24 +229,34 @@ def _example(row: Row, number: Mapping[str, int], rule: str) -> Example | BadRow
     return label if isinstance(label, BadRow) else Example(row.text, label)
 
 
-def _split(examples: dict[str, list[Example]], validation_share: float, seed: int, place: Path) -> dict[str, list[Example]]:
-    """Train, validation and test; what has no file of its own is split off the training rows."""
-    examples = dict(examples)
+def _split(examples: dict[str, list[Example]], validation_share: float, seed: int, place: Path) -> None:
+    """Take splits without a file out of the training rows. Raises CorpusError for an empty one."""
     for split, share in (("test", _TEST_SHARE), ("validation", validation_share)):
         if split not in examples:
-            rows_kept, held_out = splits.split_off([row.label for row in examples["train"]], share, seed)
-            examples[split] = [examples["train"][row] for row in held_out]
-            examples["train"] = [examples["train"][row] for row in rows_kept]
+            train = examples["train"]
+            kept, held_out = splits.split_off([example.label for example in train], share, seed)
+            examples[split] = [train[row] for row in held_out]
+            examples["train"] = [train[row] for row in kept]
     for split in ("train", "test"):
         if not examples[split]:
-            _refuse(
-                f"the corpus has no {split} rows", "at least one, and two of a label where they are split off", "none", str(place)
-            )
-    return examples
+            expected = "at least one, and two of a label where they are split off"
+            _refuse(f"the corpus has no {split} rows", expected, "none", str(place))
+
+
+def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int) -> None:
+    """Keep `train_rows` training rows (0: all), and as large a share of the validation rows."""
+    share = train_rows / len(examples["train"])
+    if 0 < share < 1:
+        for split in ("train", "validation"):
+            chosen = sample(examples[split], max(1, round(share * len(examples[split]))), seed)
+            examples[split] = [examples[split][row] for row in chosen]
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[int]:
-    """Numbers of `count` rows, of each class its share (of a tagger any rows); all when `count` is 0 or too large."""
+    """Return the numbers of `count` rows, ascending; all when `count` is 0 or too large.
+
+    classifier: each class has its share; tagger: any rows.
+    """
     if count <= 0 or count >= len(examples):
         return list(range(len(examples)))
     shuffled = random.Random(seed).sample(range(len(examples)), len(examples))
@@ -234,7 +265,8 @@ def sample(examples: list[Example], count: int, seed: int) -> list[int]:
     by_class: dict[int, list[int]] = defaultdict(list)
     for row in shuffled:
         by_class[examples[row].label].append(row)
-    # The middles of a class's rows lie evenly between 0 and 1: the first `count` of all classes' rows hold each in its share.
+    # The rows of each class are spread evenly over 0 to 1, so any prefix of all rows, sorted by
+    # their places, holds each class in its share.
     ranked = sorted(((place + 0.5) / len(rows), row) for rows in by_class.values() for place, row in enumerate(rows))
     return sorted(row for _, row in ranked[:count])
 
@@ -245,6 +277,6 @@ def _some(labels: Sequence[str]) -> str:
 
 
 def _refuse(
-    summary: str, expected: str, found: str, where: str, fix: str = "correct it, then run the same command again"
+    summary: str, expected: str, value: str, where: str, fix: str = "correct it, then run the same command again"
 ) -> NoReturn:
-    raise CorpusError(summary, expected=expected, found=found, where=where, fix=fix)
+    raise CorpusError(summary, expected=expected, found=value, where=where, fix=fix)

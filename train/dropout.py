@@ -1,11 +1,13 @@
-"""Dropout whose masks are a function of a given seed and of the layer, so that a resumed run draws the same ones.
+"""Dropout whose masks depend on a given seed and the layer, so that a resumed run repeats them.
 
-Keras' own Dropout draws from a generator whose state no checkpoint holds. Here the step gives its seed while it traces the model,
+Keras' own Dropout draws from a generator whose state no checkpoint holds. Here the step gives its
+seed while it traces the model,
 
     with dropout.masks(seed):
         logits = model(feed, training=True)
 
-and nothing of it is left in a graph traced with training=False. Without a seed, masks are drawn anew each time, as by Keras.
+and a graph traced with training=False has no dropout in it. Without a seed, masks are drawn anew
+each time, as by Keras.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from contextlib import contextmanager
 
 from train.keras2 import tf, tf_keras
 
-_seeds: list[tf.Tensor] = []  # of the model being traced; the last one counts
+_seeds: list[tf.Tensor] = []  # of the model that is traced; the last one counts
 
 
 @contextmanager
 def masks(seed: tf.Tensor) -> Iterator[None]:
-    """Inside, every Dropout draws its mask from `seed`, int32 [2], and its own number."""
+    """Let every Dropout inside draw its mask from `seed`, int32 [2], and its own number."""
     _seeds.append(seed)
     try:
         yield
@@ -29,10 +31,12 @@ def masks(seed: tf.Tensor) -> Iterator[None]:
 
 
 class Dropout(tf_keras.layers.Layer):
-    """Zeroes a share `rate` of the elements and multiplies the others by 1 / (1 - rate). Source: Srivastava et al. 2014.
+    """A layer that zeroes a share `rate` of the elements and divides the others by 1 - rate.
 
-    `number` tells the dropouts of one model apart. A mask takes 8 random bits an element, so `rate` is rounded to 1/256 (0.1 is
-    26/256): less than half the time of Keras' Dropout, which draws 32, and the same mask in every precision, with and without XLA.
+    `number` tells the dropouts of one model apart. A mask takes 8 random bits an element, so `rate`
+    is rounded to 1/256 (0.1 is 26/256). Keras' Dropout draws 32 bits and takes more than twice the
+    time. Masks are the same in every precision, with and without XLA.
+    Source: Srivastava et al. 2014.
     """
 
     def __init__(self, rate: float, number: int) -> None:
@@ -50,6 +54,6 @@ class Dropout(tf_keras.layers.Layer):
 
 
 def _random_bytes(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """uint8 in the shape of x, by Philox (Salmon et al. 2011)."""
+    """Draw uint8 in the shape of x, by Philox (Salmon et al. 2011)."""
     words = tf.random.stateless_uniform([tf.size(x) // 4 + 1], seed, None, None, tf.uint32, alg="philox")
     return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(x)], tf.shape(x))

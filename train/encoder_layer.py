@@ -1,9 +1,10 @@
-"""Any TF Hub BERT as a Keras layer that can be frozen by cells, runs in mixed precision, and whose dropout can be repeated.
+"""Any TF Hub BERT as a Keras layer with freezable cells, mixed precision and repeatable dropout.
 
-hub.KerasLayer loads the module. What it loads is a fixed FP32 function with stateful random operations in it: Keras' mixed
-precision cannot reach inside, its dropout cannot be resumed, no cell of it can be frozen cheaply. So a module whose variables
-have a BERT's names is rebuilt by `bert_encoder` from its own weights, and the rebuilt one is used if, on a probe batch, it
-answers as the module does. Any other module is called as it is; `limits` says what does not work then.
+hub.KerasLayer loads a fixed FP32 function with stateful random operations in it: Keras' mixed
+precision cannot reach inside, its dropout cannot be resumed, no cell of it can be frozen cheaply.
+So a module whose variables have a BERT's names is rebuilt by `bert_encoder` from its own weights,
+and the rebuilt one is used if it answers a probe batch as the module does. Any other module is
+called as it is, with the limits that `limits` names.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from train import bert_encoder
+from train import bert_encoder, errors
 from train.errors import EncoderError
 from train.keras2 import hub, tf, tf_keras
 from train.ragged import INPUTS, Feed
 
-_TOLERANCE = 1e-4  # largest |Δ| of outputs: float noise of 24 layers is below it, the other GELU's difference above
+# Largest |Δ| of outputs: float noise of 24 layers is below it, the other GELU's difference above.
+_TOLERANCE = 1e-4
 _WORDS = "word_embeddings/embeddings"
 LIMITS = (
     "it is called as it is: no mixed precision, dropout masks that a resumed run does not repeat, all its cells or none trained"
@@ -27,10 +29,12 @@ LIMITS = (
 
 
 class EncoderLayer(tf_keras.layers.Layer):
-    """INPUTS, int32 [batch, sequence] → pooled [batch, hidden] or, with return_sequence, [batch, sequence, hidden].
+    """A layer from INPUTS, int32 [batch, sequence], to the pooled output [batch, hidden].
+
+    With return_sequence, it returns the sequence output [batch, sequence, hidden].
 
     handle            address or directory of a TF2 module
-    fine_tune_layers  -1: all is trained; 0: nothing; n: the top n cells and the pooler, no embeddings
+    fine_tune_layers  -1: all is trained; 0: nothing; n: the top n cells and the pooler
     output_size       hidden units the module must have; 0: not checked
     debug             print every trainable variable with its dimensions and counts
 
@@ -48,7 +52,7 @@ class EncoderLayer(tf_keras.layers.Layer):
         self.return_sequence = return_sequence
         self.vocabulary = Path(module.resolved_object.vocab_file.asset_path.numpy().decode())
         self.lower_case = bool(module.resolved_object.do_lower_case.numpy())
-        self.positions, self.hidden = (int(one) for one in _position_table(values, handle).shape)
+        self.positions, self.hidden = map(int, _position_table(values, handle).shape)
         self.layers = len({name.split("/")[1] for name in values if name.startswith("transformer/layer_")})
         _check_size(output_size, self.hidden, handle)
         self.size, self._encoder = _rebuilt(module, values, pooler=not return_sequence)
@@ -56,7 +60,7 @@ class EncoderLayer(tf_keras.layers.Layer):
         _check_layers(fine_tune_layers, self.layers, recognised=self.size is not None, handle=handle)
         if self.size:
             bert_encoder.fine_tune(self._encoder, fine_tune_layers)
-            gc.collect()  # the module's own copy of the weights, which Keras holds in cycles
+            gc.collect()  # frees the module's copy of the weights, which Keras holds in cycles
         else:
             self._encoder.trainable = fine_tune_layers != 0
         if debug:
@@ -67,7 +71,7 @@ class EncoderLayer(tf_keras.layers.Layer):
         return outputs["sequence_output" if self.return_sequence else "pooled_output"]
 
     def in_float32(self) -> tf_keras.Model | None:
-        """A copy that computes in FP32, whatever policy this one was built under; None of a module that is called as it is."""
+        """Return a copy that computes in FP32, or None when the module is called as it is."""
         if self.size is None:
             return None
         twin = _in_float32(self.size, pooler=not self.return_sequence)
@@ -77,7 +81,7 @@ class EncoderLayer(tf_keras.layers.Layer):
 
 
 def describe(variables: list[tf.Variable]) -> str:
-    """A line a variable: name, dimensions, elements; and their sum."""
+    """Return a table of the variables: name, dimensions and elements, and their sum."""
     counts = [int(np.prod(variable.shape)) for variable in variables]
     names = [variable.name.removesuffix(":0") for variable in variables]
     shapes = ["×".join(map(str, variable.shape)) for variable in variables]
@@ -95,10 +99,12 @@ def _load(handle: str) -> hub.KerasLayer:
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
             where=handle,
-            fix="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
+            fix=f"{_another_encoder('path/or/address')}, or no --encoder for the default, which make setup builds",
         ) from error
     if not hasattr(module.resolved_object, "vocab_file") or not hasattr(module.resolved_object, "do_lower_case"):
-        raise _not_a_bert(handle, "a vocabulary asset `vocab_file` and `do_lower_case`", [one.name for one in module.variables])
+        raise _not_a_bert(
+            handle, "a vocabulary asset `vocab_file` and `do_lower_case`", [variable.name for variable in module.variables]
+        )
     return module
 
 
@@ -115,18 +121,23 @@ def _not_a_bert(handle: str, expected: str, names: list[str]) -> EncoderError:
         expected=expected,
         found=", ".join(sorted({name.split("/")[0] for name in names})) or "no variables",
         where=handle,
-        fix="choose a TF2 BERT encoder, for example a bert_en_uncased_* module",
+        fix=f"a TF2 BERT encoder: {_another_encoder('path/to/bert_en_uncased_L-12_H-768_A-12')}",
     )
 
 
+def _another_encoder(handle: str) -> str:
+    return errors.command("train", "RUN", "--encoder", handle)
+
+
 def _rebuilt(module: hub.KerasLayer, values: dict[str, tf.Variable], *, pooler: bool) -> tuple[bert_encoder.Size | None, Any]:
-    """The size and the encoder built anew, under Keras' policy of now; or None and the module, when it is not such a BERT."""
+    """Return the size and an encoder built under the current policy, or None and the module."""
     arrays = {name: variable.numpy() for name, variable in values.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
     try:
-        probe = _probe(bert_encoder.size_of({name: one.shape for name, one in arrays.items()}, "exact"))
+        probe = _probe(bert_encoder.size_of(shapes, "exact"))
         expected = module(probe, training=False)
         for gelu in ("exact", "approximate"):
-            size = bert_encoder.size_of({name: one.shape for name, one in arrays.items()}, gelu)
+            size = bert_encoder.size_of(shapes, gelu)
             twin = _in_float32(size, pooler=True)
             bert_encoder.assign(twin, arrays)
             if _difference(twin(probe), expected) <= _TOLERANCE:
@@ -148,7 +159,7 @@ def _in_float32(size: bert_encoder.Size, *, pooler: bool) -> tf_keras.Model:
 
 
 def _probe(size: bert_encoder.Size) -> Feed:
-    """A few rows of random ids, of two segments and unequal lengths."""
+    """Return a feed of 4 rows of random ids, with two segments and unequal lengths."""
     random = np.random.default_rng(0)
     shape = (4, min(16, size.positions))
     mask = np.arange(shape[1]) < np.array([[shape[1]], [shape[1] // 2], [3], [1]])
@@ -156,9 +167,9 @@ def _probe(size: bert_encoder.Size) -> Feed:
     return {name: np.asarray(value, np.int32) for name, value in zip(INPUTS, feeds, strict=True)}
 
 
-def _difference(found: dict[str, tf.Tensor], expected: dict[str, tf.Tensor]) -> float:
-    """The largest |Δ| of pooled and sequence output, NaN where shapes or values are no numbers."""
-    return float(max(np.abs(found[name] - expected[name]).max() for name in ("pooled_output", "sequence_output")))
+def _difference(outputs: dict[str, tf.Tensor], expected: dict[str, tf.Tensor]) -> float:
+    """Return the largest |Δ| of pooled and sequence output; NaN where a value is NaN."""
+    return float(max(np.abs(outputs[name] - expected[name]).max() for name in ("pooled_output", "sequence_output")))
 
 
 def _check_size(wanted: int, hidden: int, handle: str) -> None:
@@ -168,7 +179,7 @@ def _check_size(wanted: int, hidden: int, handle: str) -> None:
             expected=f"output_size {wanted}",
             found=f"{hidden} hidden units",
             where=handle,
-            fix=f"--output-size {hidden}, or another encoder",
+            fix=f"{errors.command('train', 'RUN', '--encoder', handle, '--output-size', hidden)}, or another encoder",
         )
 
 
@@ -181,5 +192,5 @@ def _check_layers(wanted: int, layers: int, *, recognised: bool, handle: str) ->
             + ("" if recognised else f" (it has {layers}, but is not built as a BERT, so: all or none)"),
             found=f"fine_tune_layers {wanted}",
             where=handle,
-            fix=f"--fine-tune-layers {largest or -1}",
+            fix=errors.command("train", "RUN", "--encoder", handle, "--fine-tune-layers", largest or -1),
         )

@@ -1,6 +1,6 @@
-"""The errors a person is meant to read: what was expected, what was found, where, and the command that fixes it.
+"""The errors a person is meant to read: expected, found, where, and the command that fixes it.
 
-It names commands as they can be pasted here: `command("export", run)` → `slipway export runs/demo`.
+Commands are named as they can be pasted: `command("export", run)` → `slipway export runs/demo`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 
 class SlipwayError(Exception):
-    """Something outside the program is not as it should be. `exit_code` is what the entry that met it exits with."""
+    """Something outside the program is not as it should be; the entry exits with `exit_code`."""
 
     exit_code = 1
 
@@ -26,7 +26,7 @@ class SlipwayError(Exception):
         super().__init__(self.__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To be raised in another process than where it happened."""
+        """Make the error picklable, so that another process can raise it."""
         parts = {"expected": self.expected, "found": self.found, "where": self.where, "fix": self.fix}
         return partial(type(self), self.summary, **parts), ()
 
@@ -74,7 +74,7 @@ class ConversionError(SlipwayError):
 
 
 class ParityError(SlipwayError):
-    """A model's answers differ from the reference by more than its limits, or nobody has compared them."""
+    """A model's answers differ from the reference beyond its limits, or were not compared."""
 
     exit_code = 1
 
@@ -92,16 +92,16 @@ class ToolError(SlipwayError):
 
 
 class PublishingError(SlipwayError):
-    """Somebody else is publishing, or a version may not take the place of the one that is served."""
+    """Somebody else is publishing, or a version may not replace the one that is served."""
 
     exit_code = 10
 
 
 def command(*words: object) -> str:
-    """Return the `slipway` command line of these words, quoted so that it can be pasted into this shell.
+    """Return the `slipway` command line of these words, quoted so that it can be pasted.
 
-    Where `slipway` is not on PATH, as in a checkout whose environment is not activated, the path of the program
-    beside this Python is named.
+    Where `slipway` is not on PATH, as in a checkout whose environment is not activated, the path
+    of the program beside this Python is named.
     """
     program = Path(sys.executable).with_name("slipway")
     if shutil.which("slipway") or not program.exists():
@@ -112,7 +112,10 @@ def command(*words: object) -> str:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Run an entry's `main`; a SlipwayError becomes a message on stderr and its exit code, Ctrl-C and SIGTERM become 130."""
+    """Run an entry's `main` and exit with what it returns.
+
+    A SlipwayError becomes a message on stderr and its exit code; Ctrl-C and SIGTERM become 130.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):  # clean up and end child processes as Ctrl-C does
         signal.signal(number, _interrupt)
     try:

@@ -1,4 +1,4 @@
-"""Answers of a model to validation and test rows, each rank its share of the batches."""
+"""A model's answers to validation and test rows: every rank evaluates its share of the batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 32
 def validate(
     model: tf_keras.Model, split: Split, heartbeat: Heartbeat, step: int, stop: Callable[[], bool]
 ) -> tuple[float, float] | None:
-    """(mean loss, accuracy) over all answers of `split`, all-reduced: the same on every rank. None when one was told to stop."""
+    """Return (mean loss, accuracy) over all ranks' answers, or None once `stop` is true."""
     sums = np.zeros(4)  # losses, right answers, answers, ranks that stopped
     for number, rows in _share(split):
         if stop():
@@ -45,9 +45,10 @@ def _forward(model: tf_keras.Model, feed: dict[str, tf.Tensor]) -> tf.Tensor:
 
 
 def write_test_logits(split: Split, directory: Path, heartbeat: Heartbeat, step: int) -> None:
-    """This rank's share of the test rows through the SavedModel on disk → logits.<rank>.npz (answers, logits).
+    """Write logits.<rank>.npz: the answers of the SavedModel on disk to this rank's test rows.
 
-    `answers` are row numbers, of a tagger token numbers.
+    The file holds `logits` [answers, labels] and `answers`, their numbers: classifier: of rows;
+    tagger: of tokens.
     """
     reference = SavedClassifier(directory / "saved_model")
     answers, logits = [], []
@@ -56,12 +57,11 @@ def write_test_logits(split: Split, directory: Path, heartbeat: Heartbeat, step:
         feed = split.rows.take(rows).padded()
         logits.append(unpadded(reference.infer(feed), feed))
         answers.append(split.rows.tokens_of(rows) if split.tagger else rows)
-    if answers:  # of very few rows, a rank may have none
+    if answers:  # with very few rows a rank may have none
         np.savez(directory / f"logits.{hvd.rank()}.npz", answers=np.concatenate(answers), logits=np.concatenate(logits))
     hvd.allreduce(tf.zeros(1), name="evaluated")
 
 
 def _share(split: Split) -> list[tuple[int, Numbers]]:
-    """This rank's batches, numbered: all of them in turn, so that ranks carry equal work."""
-    batches = enumerate(length_sorted_batches(split.rows.lengths, _BATCH))
-    return [(number, rows) for number, rows in batches if number % hvd.size() == hvd.rank()]
+    """Return this rank's batches and their numbers, dealt in turn: ranks carry equal work."""
+    return list(enumerate(length_sorted_batches(split.rows.lengths, _BATCH)))[hvd.rank() :: hvd.size()]

@@ -1,22 +1,23 @@
-"""Which learning rate to train with: a range test, the rate growing from step to step until the loss runs away.
+"""Find a learning rate by a range test: the rate grows from step to step until the loss runs away.
 
-Takes real training steps on the job's data, in one process with the global batch of all ranks; nothing they learn is kept.
-Every flag of `train.finetune` that describes data, model and optimization is understood. Some minutes:
+Takes real training steps on the job's data, in one process with the global batch of all ranks, and
+all options of training that describe data, model and optimization; nothing the steps learn is kept.
+Some minutes:
 
-    python -m train.find_lr                         → runs/agnews/learning_rate.json and learning_rate.html
+    python -m train.find_lr                → runs/agnews/learning_rate.json and learning_rate.html
 
-The suggestion is a tenth of the rate at which the smoothed loss was lowest. Sources: Smith 2017, "Cyclical Learning Rates for
-Training Neural Networks", 3.3 (the test); Gugger 2018, "How Do You Find A Good Learning Rate" (growth, smoothing, the tenth).
+The suggestion is a tenth of the rate at which the smoothed loss was lowest. Sources: Smith 2017,
+"Cyclical Learning Rates for Training Neural Networks", 3.3 (the test); Gugger 2018, "How Do You
+Find A Good Learning Rate" (growth, smoothing, the tenth).
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -35,34 +36,53 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sweep:
+    """A learning rate that grows from `lowest` to `highest` in `steps`."""
+
     lowest: float
     highest: float
     steps: int
 
     def __call__(self, number: int) -> float:
-        """The rate of step `number`, from 0: equal factors between steps."""
+        """Return the rate of step `number`, from 0: equal factors between steps."""
         return float(self.lowest * (self.highest / self.lowest) ** (number / max(1, self.steps - 1)))
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The curve of a range test, and the rate that it suggests."""
+
+    suggestion: float
+    rule: str
+    lowest_loss_at: float  # the rate
+    ran_to_the_end: bool  # the loss was still falling: --highest was too low
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
 
 
 def main() -> int:
     arguments = _parse()
-    found = flags.corpus_of(arguments)
-    job = flags.job_of(arguments, found, checkpoints="", evaluate=False)
-    job = rehearsal.long_enough(job, found, flags.ranks_of(arguments).processes)
+    corpus = flags.corpus_of(arguments)
+    job = flags.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    job = rehearsal.in_one_process(job, corpus, flags.ranks_of(arguments).processes)
     sweep = Sweep(arguments.lowest, arguments.highest, job.max_steps)
-    with rehearsal.prepared(found, job) as loop:
+    with rehearsal.open_loop(corpus, job) as loop:
         loop.step.schedule = sweep
-        losses = _until_it_runs_away(loop.take(number).loss for number in range(job.max_steps))
+        losses = _until_runaway(loop.take(number).loss for number in range(job.max_steps))
+    test, examples_per_step = suggest(sweep, losses), job.batch_per_rank * job.accumulation
     record = {
-        **judged(sweep, losses),
-        "examples_per_step": job.batch_per_rank * job.accumulation,
+        **asdict(test),
+        "examples_per_step": examples_per_step,
         "optimizer": job.optimizer,
         **provenance.record("tensorflow", "tf_keras", "horovod"),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_json(arguments.out, record)
-    _plot(record).write_html(arguments.out.with_suffix(".html"))
-    _show(record)
+    _plot(test).write_html(arguments.out.with_suffix(".html"))
+    print(f"lowest    smoothed loss {min(test.smoothed):.3f} at rate {test.lowest_loss_at:.1e}")
+    if test.ran_to_the_end:
+        print("          the loss was still falling at the last step: try a higher --highest")
+    print(f"suggested --learning-rate {test.suggestion:.1e}, {test.rule}; for {examples_per_step} examples a step")
     print(f"record    {arguments.out}, plot beside it: {arguments.out.with_suffix('.html').name}")
     return 0
 
@@ -82,8 +102,8 @@ def _parse() -> argparse.Namespace:
     return arguments
 
 
-def _until_it_runs_away(losses: Iterable[float]) -> list[float]:
-    """The losses up to the first that is not finite, or whose running mean is far above the lowest."""
+def _until_runaway(losses: Iterable[float]) -> list[float]:
+    """Return the losses until one is not finite, or their running mean far above its lowest."""
     taken: list[float] = []
     for loss in losses:
         if not np.isfinite(loss):
@@ -96,53 +116,45 @@ def _until_it_runs_away(losses: Iterable[float]) -> list[float]:
 
 
 def smoothed(losses: list[float]) -> Floats:
-    """Exponential running mean without the bias towards its beginning (Kingma and Ba 2015, 3)."""
+    """Return the exponential running mean, bias-corrected (Kingma and Ba 2015, 3)."""
     sums = itertools.accumulate(losses, lambda past, loss: _SMOOTHING * past + (1 - _SMOOTHING) * loss, initial=0.0)
     weights = 1 - _SMOOTHING ** np.arange(1, len(losses) + 1)
     mean: Floats = np.array(list(sums)[1:]) / weights
     return mean
 
 
-def judged(sweep: Callable[[int], float], losses: list[float]) -> dict[str, Any]:
-    """The curve and the suggestion. Raises TrainingError when the loss never fell: then no rate is a good one."""
+def suggest(sweep: Sweep, losses: list[float]) -> RangeTest:
+    """Return the curve and the suggestion. Raises TrainingError when the loss never fell."""
     if len(losses) < 2 or (mean := smoothed(losses)).argmin() == 0:
+        options = ("--lowest", f"{sweep.lowest / 100:.2g}", "--max-steps", 2 * sweep.steps)
         raise TrainingError(
             "the loss never fell, so the test suggests no rate",
             expected="a smoothed loss that falls before it rises",
             found=f"{len(losses)} steps, the first the lowest",
             where=f"rates from {sweep(0):.1e} to {sweep(max(0, len(losses) - 1)):.1e}",
-            fix="python -m train.find_lr --lowest 1e-8 --max-steps 200",
+            fix=errors.command("analyze", "lr", *options),
         )
     best = int(mean.argmin())
     rates = [sweep(number) for number in range(len(losses))]
-    return {
-        "suggestion": rates[best] / _SAFETY,
-        "rule": _SOURCE,
-        "lowest_loss_at": rates[best],
-        "ran_to_the_end": len(losses) - 1 == best,  # the loss was still falling: --highest was too low
-        "rates": rates,
-        "losses": losses,
-        "smoothed": mean.tolist(),
-    }
-
-
-def _plot(record: dict[str, Any]) -> go.Figure:
-    figure = go.Figure(layout={"template": "plotly_white", "title": {"text": "Learning-rate range test"}})
-    figure.add_scatter(x=record["rates"], y=record["losses"], name="loss", mode="lines", line={"width": 1}, opacity=0.4)
-    figure.add_scatter(x=record["rates"], y=record["smoothed"], name="smoothed", mode="lines", line={"width": 3})
-    figure.add_vline(x=record["suggestion"], line_dash="dash", annotation_text=f"suggestion {record['suggestion']:.1e}")
-    figure.update_xaxes(type="log", title="learning rate", exponentformat="power")
-    figure.update_yaxes(title="loss (cross-entropy)", range=[0, 1.5 * record["smoothed"][0]])
-    return figure
-
-
-def _show(record: dict[str, Any]) -> None:
-    print(f"lowest    smoothed loss {min(record['smoothed']):.3f} at rate {record['lowest_loss_at']:.1e}")
-    if record["ran_to_the_end"]:
-        print("          the loss was still falling at the last step: try a higher --highest")
-    print(
-        f"suggested --learning-rate {record['suggestion']:.1e}, {record['rule']}; for {record['examples_per_step']} examples a step"
+    return RangeTest(
+        suggestion=rates[best] / _SAFETY,
+        rule=_SOURCE,
+        lowest_loss_at=rates[best],
+        ran_to_the_end=len(losses) - 1 == best,
+        rates=rates,
+        losses=losses,
+        smoothed=mean.tolist(),
     )
+
+
+def _plot(test: RangeTest) -> go.Figure:
+    figure = go.Figure(layout={"template": "plotly_white", "title": {"text": "Learning-rate range test"}})
+    figure.add_scatter(x=test.rates, y=test.losses, name="loss", mode="lines", line={"width": 1}, opacity=0.4)
+    figure.add_scatter(x=test.rates, y=test.smoothed, name="smoothed", mode="lines", line={"width": 3})
+    figure.add_vline(x=test.suggestion, line_dash="dash", annotation_text=f"suggestion {test.suggestion:.1e}")
+    figure.update_xaxes(type="log", title="learning rate", exponentformat="power")
+    figure.update_yaxes(title="loss (cross-entropy)", range=[0, 1.5 * test.smoothed[0]])
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Fine-tune a TF Hub BERT with Horovod and write the bundle.
 
-Checks the corpus before any process is started, runs `train.worker` under horovodrun, shows its progress, and writes the
-bundle in one rename. When anything fails, the bundle that was there stays. SIGTERM or Ctrl-C writes a checkpoint beside the
-bundle and exits with 75; the same command with --resume goes on from there.
+Checks the corpus before any process is started, runs `train.worker` under horovodrun, shows its
+progress, and writes the bundle in one rename. When anything fails, the bundle that was there stays.
+SIGTERM or Ctrl-C writes a checkpoint beside the bundle and exits with 75; the same command with
+--resume goes on from there.
 
     python -m train.finetune --out runs/demo/bundle --train-rows 4000
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from train import checkpoints, errors, feeding, flags, handover, launch, manifest, terminal
+from train import bundle, checkpoints, errors, feeding, flags, handover, launch, manifest, terminal
 from train.corpus import Corpus
 from train.job import Job
 from train.ranks import Ranks
@@ -24,20 +25,23 @@ from train.ranks import Ranks
 
 def main() -> int:
     arguments = _parse()
-    found, ranks = flags.corpus_of(arguments), flags.ranks_of(arguments)
-    job = flags.job_of(arguments, found, checkpoints=str((arguments.out.parent / "checkpoints").resolve()), evaluate=True)
-    _describe(found, job)
-    handover.encoder_facts(job.encoder)  # refuses one that is not there or has links now, not when it has been trained
+    data, ranks = flags.corpus_of(arguments), flags.ranks_of(arguments)
+    run, options = arguments.out.parent, flags.options_of(arguments, data)
+    job = flags.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
+    _describe(data, job)
+    handover.encoder_facts(job.encoder, run)  # refuses a bad one before training
     with manifest.atomic_directory(arguments.out) as building:
         scratch = building / "training"
         scratch.mkdir()
-        feeding.write(found, scratch)
+        feeding.write(data, scratch)
         job.write(scratch)
-        _check_checkpoints(job, ranks, scratch)
+        _check_checkpoints(job, ranks, scratch, run)
+        made_by = {bundle.MADE_BY: ["train", *options]}
+        manifest.write_json(run / bundle.RUN_RECORD, made_by)
         choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
-        with _resumable(job):
+        with _resumable(job, errors.command("train", run, *options, "--resume")):
             launch.run(scratch, ranks)
-            metrics = handover.complete(scratch, building, found, job, arguments.golden_rows, {**choices, **vars(ranks)})
+            metrics = handover.complete(scratch, building, data, job, {**choices, **vars(ranks)}, made_by)
     checkpoints.remove(Path(job.checkpoints))
     _show(metrics)
     print(f"bundle    {arguments.out}")
@@ -52,27 +56,27 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _describe(found: Corpus, job: Job) -> None:
-    sizes = f"{len(found.train)} train, {len(found.validation)} validation, {len(found.test)} test rows"
-    print(f"corpus    {found.where}: {sizes}, labels {', '.join(found.labels)}")
-    if found.bad_rows:
-        print(f"          {found.bad_rows} bad rows left out")
+def _describe(data: Corpus, job: Job) -> None:
+    sizes = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test rows"
+    print(f"corpus    {data.where}: {sizes}, labels {', '.join(data.labels)}")
+    if data.bad_rows:
+        print(f"          {data.bad_rows} bad rows left out")
     print(f"encoder   {job.encoder}")
 
 
-def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path) -> None:
-    """Refuse to mix two runs: one that is resumed must be the same, and a new one must not find another's checkpoints."""
+def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None:
+    """Refuse to resume another run than the interrupted one, or to start over its checkpoints."""
     directory = Path(job.checkpoints)
-    there = checkpoints.newest_step(directory)
-    if there and not job.resume:
+    step = checkpoints.newest_step(directory)
+    if step and not job.resume:
         raise errors.TrainingError(
             "an interrupted run lies here",
             expected="no checkpoints, for a run from the beginning",
-            found=f"one after step {there}",
+            found=f"one after step {step}",
             where=str(directory),
-            fix=f"go on with it: --resume (make train RESUME=1); or give it up: rm -r {directory}",
+            fix=f"go on with it: {bundle.made_by(run, run / bundle.RUN_RECORD)} --resume; or give it up: rm -r {directory}",
         )
-    newest, warnings = checkpoints.newest(directory) if there else (None, [])
+    newest, warnings = checkpoints.newest(directory) if step else (None, [])
     for warning in warnings:
         print(f"!!! {warning}", flush=True)
     if newest:
@@ -83,8 +87,8 @@ def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path) -> None:
 
 
 @contextlib.contextmanager
-def _resumable(job: Job) -> Iterator[None]:
-    """Raises Interrupted for a KeyboardInterrupt inside when a checkpoint to go on from is there."""
+def _resumable(job: Job, resume: str) -> Iterator[None]:
+    """Turn KeyboardInterrupt into Interrupted, whose fix is `resume`, if a checkpoint is there."""
     try:
         yield
     except KeyboardInterrupt:
@@ -97,15 +101,15 @@ def _resumable(job: Job) -> Iterator[None]:
             expected="to run to the end",
             found=f"SIGTERM or Ctrl-C; the checkpoint after step {newest.step} is there",
             where=job.checkpoints,
-            fix="the same command with --resume (make train RESUME=1) goes on from there",
+            fix=f"to go on from there: {resume}",
         ) from None
 
 
 def _show(metrics: dict[str, Any]) -> None:
     console = terminal.console()
     table = terminal.table("test rows by class", "class", "precision", "recall", "F1", "rows", left=("class",))
-    for label, one in metrics["per_class"].items():
-        table.add_row(label, *(f"{one[name]:.4f}" for name in ("precision", "recall", "f1")), str(one["rows"]))
+    for label, values in metrics["per_class"].items():
+        table.add_row(label, *(f"{values[name]:.4f}" for name in ("precision", "recall", "f1")), str(values["rows"]))
     console.print(table)
     accuracy, macro = metrics["test_accuracy"], metrics["macro_f1"]
     console.print(f"\naccuracy  {accuracy:.4f} on {metrics['test_rows']} test rows, macro F1 {macro:.4f}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The flags of a run, with their defaults: one place for training itself and for what measures, profiles or tunes it."""
+"""The flags of a run with their defaults, for training and for the tools that measure it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from train import corpus, ranks
+from train import corpus, errors, ranks
 from train.errors import ToolError
 from train.job import Job
 from train.ranks import Ranks
@@ -17,7 +17,7 @@ _CHECKOUT = Path(__file__).parents[1]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Flags that say what is trained, on what, how, and by which ranks. Those of a Job are named as its fields."""
+    """Add the flags of data, model, optimization and ranks, named as the fields of Job."""
     parser.add_argument("--seed", type=int, default=1)
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model"))
@@ -26,25 +26,38 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
-    """Found, checked, split and sampled. Raises CorpusError."""
-    found = corpus.load(
+    """Return the corpus of these arguments, checked, split and sampled. Raises CorpusError."""
+    return corpus.load(
         corpus.find(arguments.corpus, _CHECKOUT),
         corpus.Columns(tuple(arguments.text), arguments.label, tuple(arguments.labels)),
         validation_share=arguments.validation_share,
+        train_rows=arguments.train_rows,
         seed=arguments.seed,
         max_bad_rows=arguments.max_bad_rows,
     )
-    return _sampled(found, arguments.train_rows, arguments.seed)
 
 
-def job_of(arguments: argparse.Namespace, found: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:
-    """`checkpoints` is a directory, empty for none."""
+def options_of(arguments: argparse.Namespace, data: corpus.Corpus) -> list[str]:
+    """Return the options that repeat a run: its corpus, and flags that differ from the default."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add(parser)
+    options = ["--corpus", data.where]
+    for action in parser._actions:
+        value = getattr(arguments, action.dest)
+        if action.dest != "corpus" and value != action.default:
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            options += [action.option_strings[0], *map(str, values)]
+    return options
+
+
+def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:
+    """Return the job of these arguments; `checkpoints` is a directory, empty for none."""
     given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Job)}
     return Job(
         **{
             **given,
-            "task": found.task,
-            "labels": len(found.labels),
+            "task": data.task,
+            "labels": len(data.labels),
             "sparse_as_dense": arguments.sparse_as_dense == "on",
             "checkpoints": checkpoints,
             "resume": getattr(arguments, "resume", False),
@@ -54,7 +67,7 @@ def job_of(arguments: argparse.Namespace, found: corpus.Corpus, *, checkpoints: 
 
 
 def ranks_of(arguments: argparse.Namespace) -> Ranks:
-    """Raises ToolError."""
+    """Return the ranks of these arguments. Raises ToolError."""
     processes = ranks.slots(arguments.hosts) if arguments.hosts else arguments.processes
     if arguments.elastic and not 1 <= arguments.min_np < processes:
         raise ToolError(
@@ -62,7 +75,7 @@ def ranks_of(arguments: argparse.Namespace) -> Ranks:
             expected=f"1 ≤ --min-np < {processes}, the ranks it begins with",
             found=f"--min-np {arguments.min_np}",
             where="--elastic",
-            fix="more ranks (make train NP=2), or no --elastic",
+            fix=f"{errors.command('train', 'RUN', '--elastic', '--processes', arguments.min_np + 1)}, or no --elastic",
         )
     return Ranks(
         processes=processes,
@@ -148,15 +161,3 @@ def _share(given: str) -> float:
     if not 0 <= float(given) <= 1:
         raise argparse.ArgumentTypeError(f"{given} is no share: 0 to 1")
     return float(given)
-
-
-def _sampled(found: corpus.Corpus, count: int, seed: int) -> corpus.Corpus:
-    """`count` training rows, all when 0, and as large a share of the validation rows."""
-    share = count / len(found.train) if count else 1.0
-    if share >= 1:
-        return found
-    train, validation = (
-        [rows[row] for row in corpus.sample(rows, max(1, round(share * len(rows))), seed)]
-        for rows in (found.train, found.validation)
-    )
-    return dataclasses.replace(found, train=train, validation=validation)

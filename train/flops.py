@@ -1,17 +1,20 @@
-"""Floating-point operations of a BERT, for one example: what its matrix products cost, forward and in a training step.
+"""Floating-point operations of a BERT for one example, in a forward pass and in a training step.
 
-One multiply-add is two operations. Counted are the matrix products, which are nearly all of it: GELU, softmax, LayerNorm,
-dropout and the optimizer take time but few operations, and embeddings are looked up, not multiplied.
+One multiply-add is two operations. Only matrix products are counted, which are nearly all: GELU,
+softmax, LayerNorm, dropout and the optimizer take time but few operations, and embeddings are
+looked up, not multiplied.
 
-Per layer, of `s` tokens, hidden size `h`, intermediate size `f` (Vaswani et al. 2017; Devlin et al. 2018):
+Per layer, of `s` tokens, hidden size `h`, intermediate size `f` (Vaswani et al. 2017; Devlin et al.
+2018):
 
     4 projections (query, key, value, output)   4 · 2 s h²
     2 attention products (QKᵀ, weights × V)     2 · 2 s² h
     2 feed-forward products                     2 · 2 s h f
 
-Every product has two more when going back, one for the gradient of each of its factors; so a training step is three times a
-forward pass. With f = 4h that is 72 s h² (1 + s / 6h) a layer, as in Narayanan et al. 2021, "Efficient Large-Scale Language
-Model Training on GPU Clusters Using Megatron-LM", appendix (96 there, where every forward pass is computed twice).
+The backward pass has two products for each, one for the gradient of each factor; so a training step
+is three times a forward pass. With f = 4h that is 72 s h² (1 + s / 6h) a layer, as in Narayanan et
+al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM",
+appendix (96 there, where every forward pass is computed twice).
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from train.bert_encoder import Size
 
-
 FORMULA = (
     "matrix products, 3 × forward: a layer of s tokens 8sh² + 4s²h + 4shf (Vaswani et al. 2017; "
     "Narayanan et al. 2021, appendix; more in train/flops.py)"
@@ -31,19 +33,21 @@ FORMULA = (
 
 
 def forward(size: Size, tokens: float, labels: int, *, tagging: bool = False) -> float:
-    """Operations of one forward pass for one example of so many tokens: its own for the model's work, with its padding for
-    what is computed. A tagger's head answers every token and has no pooler before it."""
-    head = _product(tokens, size.hidden, labels) if tagging else _pooler(size) + _product(1, size.hidden, labels)
-    return size.layers * _cell(size, tokens) + head
+    """Return the operations of one forward pass for one example of so many `tokens`.
+
+    Without its padding they are the model's work, with it what is computed. Tagger: the head
+    answers every token and has no pooler before it.
+    """
+    return size.layers * _cell(size, tokens) + sum(_pooler_and_head(size, tokens, labels, tagging))
 
 
 def training(size: Size, tokens: float, labels: int, *, tagging: bool = False, fine_tune_layers: int = -1) -> float:
-    """Operations of forward and backward for one example. `fine_tune_layers` −1: all; 0: none; n: the top n cells and the pooler.
+    """Return the operations of forward and backward pass for one example.
 
-    Nothing flows back below the lowest cell that is trained, and that cell's query, key and value owe their input no gradient.
+    `fine_tune_layers` −1: all; 0: none; n: the top n cells and the pooler. No gradient flows below
+    the lowest cell that is trained, so none is computed for the input of its query, key and value.
     """
-    head = _product(tokens, size.hidden, labels) if tagging else _product(1, size.hidden, labels)
-    pooler = 0.0 if tagging else _pooler(size)
+    pooler, head = _pooler_and_head(size, tokens, labels, tagging)
     once = forward(size, tokens, labels, tagging=tagging)
     if fine_tune_layers == 0:
         return once + head  # the gradient of the head's weights only
@@ -53,10 +57,10 @@ def training(size: Size, tokens: float, labels: int, *, tagging: bool = False, f
 
 
 def counted(graph: Any) -> float:
-    """Operations of the matrix products in the graph of a ConcreteFunction whose shapes are all known, read from the graph itself.
+    """Return the operations of the matrix products in a ConcreteFunction's graph of known shapes.
 
-    MatMul, BatchMatMul and Einsum, for which TensorFlow's own counter (tf.compat.v1.profiler) has no figure; of what the outputs
-    need: the rest is in the graph, but TensorFlow leaves it out when it runs.
+    Counts MatMul, BatchMatMul and Einsum (which tf.compat.v1.profiler cannot count) as far as the
+    outputs need them: TensorFlow does not run the rest of a graph.
     """
     needed, pending = set(), [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     while pending:
@@ -64,10 +68,10 @@ def counted(graph: Any) -> float:
         if operation.name not in needed:
             needed.add(operation.name)
             pending += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
-    return sum(_counted(graph.get_operation_by_name(name)) for name in needed)
+    return sum(_multiplied(graph.get_operation_by_name(name)) for name in needed)
 
 
-def _counted(operation: Any) -> float:
+def _multiplied(operation: Any) -> float:
     kind = operation.type
     if kind == "Einsum":
         indices = re.split(",|->", operation.get_attr("equation").decode())[:-1]
@@ -89,10 +93,12 @@ def _cell(size: Size, tokens: float) -> float:
     return projections + attention + 2 * _product(tokens, size.hidden, size.intermediate)
 
 
-def _pooler(size: Size) -> float:
-    return _product(1, size.hidden, size.hidden)
+def _pooler_and_head(size: Size, tokens: float, labels: int, tagging: bool) -> tuple[float, float]:
+    if tagging:
+        return 0.0, _product(tokens, size.hidden, labels)
+    return _product(1, size.hidden, size.hidden), _product(1, size.hidden, labels)
 
 
 def _product(rows: float, inner: float, columns: float) -> float:
-    """[rows, inner] × [inner, columns]."""
+    """Return the operations of [rows, inner] × [inner, columns]."""
     return 2.0 * rows * inner * columns

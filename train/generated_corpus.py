@@ -1,6 +1,6 @@
-"""A small generated corpus in AG News' form, so that the whole way runs where no real corpus can be had.
+"""A small generated corpus in AG News' form, for machines without a real one.
 
-Its sentences are built from word lists, one list a class. Real components run on it; its accuracy means nothing.
+Its sentences are built from word lists, one list a class, so an accuracy on them means nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from train import manifest
 
 MARK = "GENERATED"  # a file of this name tells a generated corpus from a real one
 _ROWS = {"train.csv": 4000, "test.csv": 2400}
-_LISTS: dict[str, tuple[list[str], list[str], list[str]]] = {  # label: who, does what, about what
+_LISTS: dict[str, tuple[list[str], list[str], list[str]]] = {  # label: subject, verb, object
     "World": (
         ["The foreign minister", "A border patrol", "The peace mission", "The parliament", "An election observer"],
         ["met", "accused", "agreed with", "warned", "received", "voted against"],
@@ -39,7 +39,7 @@ _CLOSINGS = ["on Monday", "after a long week", "sources said", "for the first ti
 
 
 def write(target: Path, seed: int = 1) -> Path:
-    """Write train.csv, test.csv, classes.txt and the mark into `target`, the same for the same seed; return `target`."""
+    """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
     source = random.Random(seed)
     with manifest.atomic_directory(target) as building:
         for name, rows in _ROWS.items():
@@ -51,7 +51,7 @@ def write(target: Path, seed: int = 1) -> Path:
 
 
 def _row(source: random.Random, row: int) -> tuple[str, str, str]:
-    """One row; one in twenty borrows a sentence of another class, so that accuracy is not exactly 1."""
+    """Return a row; one in twenty borrows a sentence, so that accuracy is not exactly 1."""
     names = list(_LISTS)
     label = row % len(names)
     sentences = [_sentence(source, names[label]) for _ in range(source.randint(1, 5))]
@@ -61,5 +61,5 @@ def _row(source: random.Random, row: int) -> tuple[str, str, str]:
 
 
 def _sentence(source: random.Random, label: str) -> str:
-    who, does, what = (source.choice(words) for words in _LISTS[label])
-    return f"{who} {does} {what} {source.choice(_CLOSINGS)}."
+    subject, verb, direct_object = (source.choice(words) for words in _LISTS[label])
+    return f"{subject} {verb} {direct_object} {source.choice(_CLOSINGS)}."

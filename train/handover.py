@@ -1,4 +1,7 @@
-"""From what the ranks wrote to the bundle: the model, the golden rows, the history, and the metrics, sealed by the manifest."""
+"""The last step of training: make the bundle out of the files that the ranks wrote.
+
+It holds the model, the golden rows, the history and the metrics, and is sealed by the manifest.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import importlib.metadata
 import json
 import platform
 import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from train import bundle, corpus, errors, feeding, history, manifest, published, scores
 from train.feeding import Split
-from train.job import FACTS, Job
+from train.history import StepLine, ValidationLine
+from train.job import FACTS, PROGRESS, Job
 from train.ragged import Logits
 from train.tokenizer import Tokenizer
 
@@ -22,72 +28,75 @@ _VERSIONS_OF = ("tensorflow", "tf_keras", "tensorflow-hub", "horovod", "tokenize
 
 
 def complete(
-    scratch: Path, building: Path, found: corpus.Corpus, job: Job, golden_rows: int, choices: dict[str, Any]
+    scratch: Path, building: Path, data: corpus.Corpus, job: Job, choices: Mapping[str, Any], made_by: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """Make `building` a bundle out of `scratch`, which is removed; returns the metrics. `choices` are recorded beside the job's."""
+    """Make `building` a bundle out of `scratch`, which is removed; return the metrics.
+
+    `choices` are recorded beside the job's; `made_by` is the record of the command.
+    """
     facts = json.loads((scratch / FACTS).read_text("utf-8"))
     (scratch / "saved_model").rename(building / "saved_model")
     (scratch / "vocab.txt").rename(building / "vocab.txt")
-    (building / "labels.txt").write_text("\n".join(found.labels) + "\n", "utf-8")
-    past = history.read(scratch)
-    manifest.write_json(building / "history.json", past)
+    (building / "labels.txt").write_text("\n".join(data.labels) + "\n", "utf-8")
+    manifest.write_json(building / "history.json", history.read(scratch))
     tokenize = Tokenizer(building / "vocab.txt", lower_case=facts["lower_case"], max_seq_len=job.max_seq_len)
     test = feeding.read(scratch, job.task, tokenize)["test"]
-    logits = _gathered_logits(scratch, len(test.labels))
-    bundle.write_golden(building, _golden(found, test, logits, golden_rows, job.seed))
+    logits = _gathered_logits(scratch, len(test.labels), bundle.made_by(building.parent, building.parent / bundle.RUN_RECORD))
+    bundle.write_golden(building, _golden(data, test, logits, choices["golden_rows"], job.seed))
+    others = published.beside(Path(data.where))
     metrics = {
-        **scores.score(logits, test.labels, found.labels),
-        **({"published": figures} if (figures := published.beside(Path(found.where))) else {}),
-        "train_rows": len(found.train),
-        **_of_the_run(past),
+        **scores.score(logits, test.labels, data.labels),
+        **({"published": asdict(others)} if others else {}),
+        "train_rows": len(data.train),
+        **_figures(history.progress_lines(scratch / PROGRESS)),
         "peak_memory_bytes": facts["peak_memory_bytes"],  # of the largest rank
     }
     shutil.rmtree(scratch)
-    manifest.seal(
-        building,
-        bundle.MANIFEST,
-        {
-            "schema": bundle.SCHEMA,
-            "task": job.task,
-            "max_seq_len": job.max_seq_len,
-            "lower_case": facts["lower_case"],
-            "encoder": encoder_facts(job.encoder),
-            "corpus": {"where": found.where, "sha256": found.sha256, "generated": found.generated, "bad_rows": found.bad_rows},
-            "hyper_parameters": {**vars(job), **choices},
-            "metrics": metrics,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in _VERSIONS_OF},
-            },
+    bundle_facts = {
+        "schema": bundle.SCHEMA,
+        "task": job.task,
+        "max_seq_len": job.max_seq_len,
+        "lower_case": facts["lower_case"],
+        "encoder": encoder_facts(job.encoder, building.parent),
+        "corpus": {"where": data.where, "sha256": data.sha256, "generated": data.generated, "bad_rows": data.bad_rows},
+        "hyper_parameters": {**vars(job), **choices},
+        **made_by,
+        "metrics": metrics,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _VERSIONS_OF},
         },
-    )
+    }
+    manifest.seal(building, bundle.MANIFEST, bundle_facts)
     return metrics
 
 
-def encoder_facts(handle: str) -> dict[str, str]:
-    """Of a local module also its sha256 and, when set-up made it, what from; an address's files are in TF Hub's own cache.
+def encoder_facts(handle: str, run: Path) -> dict[str, str]:
+    """Return the handle of an encoder, and for a local module its sha256 and its source, if known.
 
-    Raises EncoderError for a directory that is not there, ManifestError for one with links.
+    The files of an address are in TF Hub's own cache. Raises EncoderError for a directory that is
+    not there, ManifestError for one with links.
     """
     directory = Path(handle)
     if "://" not in handle and not directory.is_dir():
+        again = errors.command("train", run, "--encoder", "path/or/address")
         raise errors.EncoderError(
             "the encoder cannot be loaded",
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found="no such directory",
             where=handle,
-            fix="make train ENCODER=path/or/address, or leave ENCODER out for the default (made by: make setup)",
+            fix=f"{again}, or no --encoder for the default, which make setup builds",
         )
-    made = directory / "encoder.json"
+    source = directory / "encoder.json"
     return {
         "handle": handle,
         "sha256": manifest.sha256(directory) if directory.is_dir() else "",
-        "made_from": str(json.loads(made.read_text("utf-8"))["made_from"]) if made.is_file() else "",
+        "made_from": str(json.loads(source.read_text("utf-8"))["made_from"]) if source.is_file() else "",
     }
 
 
-def _gathered_logits(scratch: Path, answers: int) -> Logits:
-    """Logits [answers, labels] of all ranks in order; answers are test rows, of a tagger tokens."""
+def _gathered_logits(scratch: Path, answers: int, fix: str) -> Logits:
+    """Return the logits of all ranks in order, [answers, labels]; tagger: an answer a token."""
     parts = [np.load(path) for path in sorted(scratch.glob("logits.*.npz"))]
     order = np.concatenate([part["answers"] for part in parts])
     if not np.array_equal(np.sort(order), np.arange(answers)):
@@ -96,38 +105,36 @@ def _gathered_logits(scratch: Path, answers: int) -> Logits:
             expected=f"{answers} answers",
             found=f"{len(np.unique(order))} different ones in {len(order)}",
             where=str(scratch),
-            fix="make train",
+            fix=fix,
         )
     logits = np.concatenate([part["logits"] for part in parts])
     ordered: Logits = logits[np.argsort(order)].astype(np.float32)
     return ordered
 
 
-def _golden(found: corpus.Corpus, test: Split, logits: Logits, count: int, seed: int) -> bundle.Golden:
-    everything = bundle.Golden([row.text for row in found.test], test.rows, test.labels, logits)
-    rows: NDArray[np.int64] = np.array(corpus.sample(found.test, count, seed), np.int64)
-    return everything.take(rows)
+def _golden(data: corpus.Corpus, test: Split, logits: Logits, count: int, seed: int) -> bundle.Golden:
+    all_rows = bundle.Golden([example.text for example in data.test], test.rows, test.labels, logits)
+    return all_rows.take(np.array(corpus.sample(data.test, count, seed), np.int64))
 
 
-def _of_the_run(past: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """What the lines of progress add up to. Rates leave out the first step, which traces."""
-    first, last = past["steps"][0], past["steps"][-1]
-    seconds = last["seconds"] - first["seconds"]
-    rates = {f"{one}_per_second": (last[one] - first[one]) / seconds if seconds else 0.0 for one in ("examples", "tokens")}
-    losses = [line["loss"] for line in past["steps"][-20:] if line["loss"] is not None]
-    worlds = [
-        line
-        for before, line in zip([{"ranks": 0}, *past["steps"]], past["steps"], strict=False)
-        if before["ranks"] != line["ranks"]
-    ]
+def _figures(lines: list[history.Line]) -> dict[str, Any]:
+    """Sum up the lines of progress. Rates leave out the first step, which traces."""
+    steps = [line for line in lines if isinstance(line, StepLine)]
+    validations = [line for line in lines if isinstance(line, ValidationLine)]
+    first, last = steps[0], steps[-1]
+    seconds = last.seconds - first.seconds
+    losses = [line.loss for line in steps[-20:] if line.loss is not None]
+    changes = [first, *(line for before, line in pairwise(steps) if before.ranks != line.ranks)]
+    worlds = [{"from_step": line.step, "ranks": line.ranks} for line in changes]
     return {
-        "world_size": last["ranks"],
-        **({"world_sizes": [{"from_step": one["step"], "ranks": one["ranks"]} for one in worlds]} if len(worlds) > 1 else {}),
-        "steps": last["steps"],
-        "skipped_steps": sum(line["skipped"] for line in past["steps"]),
-        "examples": last["examples"],
-        **rates,
-        "padding_waste": 1 - last["tokens"] / last["padded_tokens"],
+        "world_size": last.ranks,
+        **({"world_sizes": worlds} if len(worlds) > 1 else {}),
+        "steps": last.steps,
+        "skipped_steps": sum(line.skipped for line in steps),
+        "examples": last.examples,
+        "examples_per_second": (last.examples - first.examples) / seconds if seconds else 0.0,
+        "tokens_per_second": (last.tokens - first.tokens) / seconds if seconds else 0.0,
+        "padding_waste": 1 - last.tokens / last.padded_tokens,
         "train_loss_last_steps": float(np.mean(losses)) if losses else None,
-        "validation_accuracy": past["validation"][-1]["validation_accuracy"] if past["validation"] else None,
+        "validation_accuracy": validations[-1].validation_accuracy if validations else None,
     }

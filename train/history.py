@@ -1,93 +1,119 @@
-"""What a training run tells while it runs: progress.jsonl, a line a step and a line a validation, and the same for TensorBoard.
+"""The record of a training run while it runs: progress.jsonl, and the same values for TensorBoard.
 
-Written by rank 0 only. The supervisor tails the file; at the end `read` gives what becomes history.json in the bundle.
+Rank 0 writes a line after every step and every validation. The supervisor shows new lines as they
+come, and at the end `read` returns the content of history.json in the bundle.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from train.job import PROGRESS
+from train.tensorboard_log import TensorBoardLog
 
-if TYPE_CHECKING:
-    from train.tensorboard_log import TensorBoardLog
+
+@dataclass(frozen=True)
+class StepLine:
+    """The line of one optimizer step. Counts and seconds add up from the first step of the run."""
+
+    step: int  # from 1
+    steps: int  # of the whole run
+    epoch: int  # from 1
+    examples: int  # of all ranks, as the tokens
+    tokens: int
+    padded_tokens: int  # with padding, as the model is fed
+    seconds: float
+    outside_seconds: float  # of this step, that rank 0 was not inside TensorFlow
+    loss: float | None  # None: not finite
+    learning_rate: float
+    gradient_norm: float | None  # None: not finite
+    skipped: bool
+    nonfinite_ranks: list[int]
+    ranks: int
+
+
+@dataclass(frozen=True)
+class ValidationLine:
+    """The line of one evaluation on the validation rows."""
+
+    epoch: int
+    step: int
+    validation_loss: float | None  # None: not finite
+    validation_accuracy: float
+
+
+Line = StepLine | ValidationLine
+
+
+def progress_lines(path: Path) -> list[Line]:
+    """Return all lines of a progress.jsonl, in the order in which they were written."""
+    return list(map(_parse_line, path.read_text("utf-8").splitlines()))
+
+
+def read(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return {"steps": […], "validation": […]} of a job's `directory`, as history.json holds it."""
+    lines = progress_lines(directory / PROGRESS)
+    return {
+        "steps": [asdict(line) for line in lines if isinstance(line, StepLine)],
+        "validation": [asdict(line) for line in lines if isinstance(line, ValidationLine)],
+    }
 
 
 class History:
-    """Appends lines to `directory`/progress.jsonl, and events to `tensorboard` unless that is None. A context manager.
+    """A context manager that adds lines to progress.jsonl, and events for TensorBoard.
 
-    What is already there is kept up to `from_step`, the last step of the checkpoint that is gone on from, and dropped beyond,
-    because those steps are taken again; 0 starts anew. The file is cut in place, so that whoever tails it sees it shrink.
+    A resumed run takes the steps after its checkpoint again: lines up to `from_step` stay, later
+    ones are dropped; 0 starts anew. The file is cut in place: whoever tails it sees it shrink.
     """
 
     def __init__(self, directory: Path, tensorboard: Path | None, from_step: int = 0) -> None:
-        path = directory / PROGRESS
-        kept = _keep(path, from_step)
-        self._file = path.open("a", encoding="utf-8")
-        self._events = _events(tensorboard, kept) if tensorboard else None
+        """Open the files; `tensorboard` is the directory for events, None for no events."""
+        kept = _cut(directory / PROGRESS, from_step)
+        self._file = (directory / PROGRESS).open("a", encoding="utf-8")
+        self._events = TensorBoardLog(tensorboard, map(_facts, kept)) if tensorboard else None
 
     def __enter__(self) -> History:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._events:
             self._events.close()
 
-    def step(self, **facts: Any) -> None:
-        """One optimizer step. `facts` as JSON holds them, `step` counted from 1; a number that is not finite becomes null."""
-        self._write(facts)
-
-    def validation(self, **facts: Any) -> None:
-        """One evaluation on the validation rows: `epoch`, `step`, `validation_loss`, `validation_accuracy`."""
-        self._write(facts)
-        if self._events:
-            self._events.flush()
-
-    def _write(self, facts: dict[str, Any]) -> None:
-        line = {name: _finite(value) for name, value in facts.items()}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+    def write(self, line: Line) -> None:
+        """Add a line, readable at once; a number that is not finite becomes null."""
+        facts = _facts(line)
+        self._file.write(json.dumps(facts, allow_nan=False) + "\n")
         self._file.flush()
         if self._events:
-            self._events.write(line)
+            self._events.write(facts)
 
 
-def read(directory: Path) -> dict[str, list[dict[str, Any]]]:
-    """{"steps": [...], "validation": [...]} of progress.jsonl in `directory`: what history.json holds."""
-    lines = [json.loads(line) for line in (directory / PROGRESS).read_text("utf-8").splitlines()]
-    return {
-        "steps": [line for line in lines if "validation_loss" not in line],
-        "validation": [line for line in lines if "validation_loss" in line],
-    }
+def _facts(line: Line) -> dict[str, object]:
+    nonfinite = {name: None for name, value in vars(line).items() if isinstance(value, float) and not math.isfinite(value)}
+    return asdict(line) | nonfinite
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _parse_line(text: str | bytes) -> Line:
+    facts = json.loads(text)
+    return ValidationLine(**facts) if "validation_loss" in facts else StepLine(**facts)
 
 
-def _keep(path: Path, from_step: int) -> list[dict[str, Any]]:
-    """Cut the file after `from_step`; returns the lines that stay. A last line that was not written to its end goes too."""
+def _cut(path: Path, from_step: int) -> list[Line]:
+    """Cut the file after `from_step` and before an incomplete line; return the lines that stay."""
     if not path.exists():
         return []
-    kept, end = [], 0
+    kept: list[Line] = []
+    end = 0
     with path.open("rb+") as file:
-        for line in file:
-            if not line.endswith(b"\n") or (facts := json.loads(line))["step"] > from_step:
+        for text in file:
+            if not text.endswith(b"\n") or (line := _parse_line(text)).step > from_step:
                 break
-            kept.append(facts)
-            end += len(line)
+            kept.append(line)
+            end += len(text)
         file.truncate(end)
     return kept
-
-
-def _events(directory: Path, lines: list[dict[str, Any]]) -> TensorBoardLog:
-    from train.tensorboard_log import TensorBoardLog  # TensorFlow, which the supervisor that reads lines does without
-
-    events = TensorBoardLog(directory)
-    for line in lines:
-        events.write(line)
-    return events

@@ -1,4 +1,4 @@
-"""What a training job is: written by `train.finetune` as job.json, read by every rank of `train.worker`."""
+"""A training job: job.json, written by `train.finetune` and read by every rank."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from train import manifest
 
 FILE = "job.json"
-CORPUS = "corpus.jsonl"  # the examples that were loaded and sampled, one a line: split, text, label
+CORPUS = "corpus.jsonl"  # the examples of the job, one a line: split, text, label
 PROGRESS = "progress.jsonl"  # one line a step, written by rank 0
-FAILURE = "failure"  # failure.<rank>.json: what a rank raised
-SAID = "said.txt"  # what rank 0 tells the person, shown as it comes
+FAILURE = "failure"  # failure.<rank>.json: the error that a rank raised
+SAID = "said.txt"  # rank 0's messages to the person, shown as they come
 FACTS = "facts.json"  # written last, by rank 0: the job is complete
-ENDED = "ended"  # created by the supervisor: the job is over, whatever a rank on another host still does
-STOP = "stop"  # created by the supervisor: write a checkpoint after the step under way, and end
+ENDED = "ended"  # created by the supervisor: the job is over, also for a rank on another host
+STOP = "stop"  # created by the supervisor: write a checkpoint after the current step, and end
 
 
 @dataclass(frozen=True)
 class Job:
-    """Every choice of a run. The defaults are written in the parser of `train.finetune`, and nowhere else."""
+    """Every choice of a run. The defaults are written in `train.flags`, and nowhere else."""
 
     task: str  # one of bundle.TASKS
     labels: int  # how many
@@ -44,7 +44,7 @@ class Job:
     warm_up: float  # share of the steps
     decay: str  # linear | cosine
     weight_decay: float
-    average_weights: float  # share of the steps, the last ones, whose weights are averaged; 0: none
+    average_weights: float  # share of the steps, the last ones, that are averaged; 0: none
     clip_norm: float  # largest global norm of the averaged gradients; 0: not clipped
     dropout: float  # before the head
 

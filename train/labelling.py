@@ -1,49 +1,49 @@
-"""From texts and labels to what a model is fed: word pieces, and of a tagger a label at each word's first piece.
+"""Labels as numbers, and texts with labels as word pieces with a label each or a label a row.
 
-One file for training and for models that come from elsewhere (export/adopt.py), so that both align tags the same way.
+Training and imported models share this file, so that both align tags with word pieces alike.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from train.bundle import NOT_ASKED
-from train.ragged import Ragged
+from train.ragged import Numbers, Ragged
 from train.rows import BadRow, Row
 from train.tokenizer import Tokenizer, Tokens
 
 _SHOWN = 40  # characters of a label
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
+    """Word pieces and label numbers of a list of examples."""
+
     rows: Ragged
-    labels: NDArray[np.int64]  # [rows]; of a tagger [tokens], there with NOT_ASKED
+    labels: Numbers  # [rows]; tagger: [tokens], with NOT_ASKED
 
 
 def encode(examples: Sequence[tuple[Any, Any]], task: str, tokenize: Tokenizer) -> Encoded:
-    """`examples` are (text, label) as in `corpus.Example`; `task` is one of bundle.TASKS. No examples give no rows.
+    """Tokenize examples and align their labels; no examples give no rows.
 
-    A pair may be a tuple or, as JSON has it, a list.
+    `examples` are (text, label) as in `corpus.Example`; `task` is one of bundle.TASKS. A pair may
+    be a tuple or, as JSON has it, a list.
     """
     texts, labels = [text for text, _ in examples], [label for _, label in examples]
     if task == "tagging":
         tokens = tokenize.of_words(texts)
-        labels = [label for one, tags in zip(tokens, labels, strict=True) for label in token_labels(one, tags)]
+        labels = [label for sentence, tags in zip(tokens, labels, strict=True) for label in token_labels(sentence, tags)]
     else:
         tokens = tokenize([tuple(text) for text in texts] if task == "text_pair" else texts)
-    rows = Ragged.of([one.ids for one in tokens], [one.types for one in tokens] or None)
+    rows = Ragged.of([row.ids for row in tokens], [row.types for row in tokens] or None)
     return Encoded(rows, np.array(labels, np.int64))
 
 
 def token_labels(tokens: Tokens, tags: Sequence[int]) -> list[int]:
-    """A word's tag at its first piece, NOT_ASKED at every other, at [CLS] and at [SEP]; [tokens]."""
+    """Return [tokens] labels: a word's tag at its first piece, NOT_ASKED at any other token."""
     before = [None, *tokens.words[:-1]]
     return [
         tags[word] if word is not None and word != earlier else NOT_ASKED
@@ -52,14 +52,14 @@ def token_labels(tokens: Tokens, tags: Sequence[int]) -> list[int]:
 
 
 def are_labels(names: Sequence[str]) -> bool:
-    """Whether these can be a model's labels: two or more, none empty, each once and on a line of its own."""
+    """Return whether these can be a model's labels: two or more, all different, a line each."""
     return len(set(names)) == len(names) >= 2 and all(len(name.splitlines()) == 1 and name.strip() == name for name in names)
 
 
 def discovered(names: Iterable[str]) -> tuple[str, ...]:
-    """The labels sorted, by their numbers where all of them are numbers."""
-    found = sorted(set(names))
-    return tuple(sorted(found, key=int) if all(map(is_number, found)) else found)
+    """Return the labels sorted: by value if all are numbers, else by name."""
+    labels = sorted(set(names))
+    return tuple(sorted(labels, key=int) if all(map(is_number, labels)) else labels)
 
 
 def is_number(name: str) -> bool:
@@ -67,7 +67,7 @@ def is_number(name: str) -> bool:
 
 
 def numbers(names: Sequence[str]) -> dict[str, int]:
-    """The number of each label by what a file may call it: its name or, unless the names are numbers themselves, its number."""
+    """Return each label's number by its name and, unless names are numbers, by its number."""
     by_name = {name: i for i, name in enumerate(names)}
     if any(map(is_number, names)):  # 1 would be a name and a number
         return by_name
@@ -75,7 +75,7 @@ def numbers(names: Sequence[str]) -> dict[str, int]:
 
 
 def numbered(row: Row, number: Mapping[str, int], rule: str) -> int | list[int] | BadRow:
-    """The row's label as a number, of a tagger one a word; a row with a label that has none breaks `rule`."""
+    """Return the row's label as a number (tagger: one a word), or a BadRow without one."""
     for word, label in enumerate(row.labels):
         if label not in number:
             return row.broken(rule, repr(label[:_SHOWN]), word)

@@ -1,9 +1,8 @@
-"""Start the ranks of a training job with horovodrun, watch over them, and say which rank failed first."""
+"""Start the ranks of a job with horovodrun, watch over them, and say which rank failed first."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -14,9 +13,9 @@ import psutil
 
 from train.display import Display
 from train.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
-from train.job import ENDED, FACTS, FAILURE, STOP, Job
-from train.ranks import Ranks
-from train.watch import Failure, Watch, ended, exits, first_failure
+from train.job import ENDED, FACTS, STOP, Job
+from train.ranks import Ranks, train_command
+from train.watch import Failure, Watch, exit_statuses, exit_text, first_failure, rank_errors
 
 _LOG = "horovod.log"
 _SHOWN_LOG_LINES = 15
@@ -29,16 +28,17 @@ _ELASTIC_TIMEOUT = 20  # seconds to find enough ranks to go on with
 def run(directory: Path, ranks: Ranks, worker: str = "train.worker") -> None:
     """Run the job in `directory` to its end; `worker` is the module that every rank runs.
 
-    Raises TrainingError with the first failing rank and its error, or the error that a rank raised for the person to read;
-    KeyboardInterrupt after SIGTERM or Ctrl-C, when the ranks have ended.
+    Raises TrainingError with the first failing rank and its error, or the error that a rank raised
+    for the person to read; KeyboardInterrupt after SIGTERM or Ctrl-C, when the ranks have ended.
     """
     ranks.write(directory)
     job = Job.read(directory)
     print(f"training  {ranks.processes} Horovod processes" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
     with (directory / _LOG).open("wb") as log:
-        # Its own session: Ctrl-C on the terminal is for us alone, who let the ranks write a checkpoint first.
+        # In a session of its own: Ctrl-C reaches only us, and we let the ranks write a checkpoint
+        # first.
         horovodrun = subprocess.Popen(
-            command(directory, ranks, worker), stdout=log, stderr=log, env=_environment(), start_new_session=True
+            horovodrun_command(directory, ranks, worker), stdout=log, stderr=log, env=_environment(), start_new_session=True
         )
         try:
             stopped, hanging = _attend(horovodrun, directory, job, ranks)
@@ -46,33 +46,33 @@ def run(directory: Path, ranks: Ranks, worker: str = "train.worker") -> None:
             _end(horovodrun)
             (directory / ENDED).touch()  # ranks on other hosts see it, and end
     failure = hanging or first_failure(directory, _read_log(directory))
-    if stopped and not (failure and failure.record):
+    if stopped and not (failure and failure.error):
         raise KeyboardInterrupt
     if hanging or horovodrun.returncode != 0 or not (directory / FACTS).is_file():
-        raise _error(directory, failure, horovodrun.returncode, ranks)
+        raise _error(directory, job, failure or Failure("unknown", "no rank said why"), horovodrun.returncode, ranks)
 
 
-def command(directory: Path, ranks: Ranks, worker: str) -> list[str]:
-    """The horovodrun command of a job."""
-    done = ["horovodrun", "--gloo", "--disable-cache", "-np", str(ranks.processes), "-H", ranks.host_list]
+def horovodrun_command(directory: Path, ranks: Ranks, worker: str) -> list[str]:
+    """Return the command that starts the job in `directory`."""
+    words = ["horovodrun", "--gloo", "--disable-cache", "-np", str(ranks.processes), "-H", ranks.host_list]
     if ranks.elastic:
-        done += ["--min-np", str(ranks.min_processes), "--max-np", str(ranks.processes)]
-        done += ["--elastic-timeout", str(_ELASTIC_TIMEOUT)]
+        words += ["--min-np", str(ranks.min_processes), "--max-np", str(ranks.processes)]
+        words += ["--elastic-timeout", str(_ELASTIC_TIMEOUT)]
     if ranks.fusion_threshold_mb:
-        done += ["--fusion-threshold-mb", str(ranks.fusion_threshold_mb)]
+        words += ["--fusion-threshold-mb", str(ranks.fusion_threshold_mb)]
     if ranks.cycle_time_ms:
-        done += ["--cycle-time-ms", str(ranks.cycle_time_ms)]
-    return [*done, sys.executable, "-m", worker, str(directory)]
+        words += ["--cycle-time-ms", str(ranks.cycle_time_ms)]
+    return [*words, sys.executable, "-m", worker, str(directory)]
 
 
 def _environment() -> dict[str, str]:
-    binaries = str(Path(sys.executable).parent)
-    # Unbuffered, so that horovodrun's word on who ended first is in its log when we end it.
-    return {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "TF_USE_LEGACY_KERAS": "1", "PYTHONUNBUFFERED": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # Unbuffered, so that horovodrun's line on who ended first is in its log when we end it.
+    return {**os.environ, "PATH": path, "TF_USE_LEGACY_KERAS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, ranks: Ranks) -> tuple[bool, Failure | None]:
-    """Until the job ends, or has to be ended: (whether we were asked to stop, the rank that hangs if one does)."""
+    """Wait for the end; return whether we were asked to stop, and a rank that hangs."""
     watch = Watch(directory, ranks.processes)
     lost: set[int] = set()
     stop_asked = failed = 0.0  # when; 0: not
@@ -81,14 +81,16 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
             try:
                 display.update()
                 watch.look()
-                for rank, status in exits(_read_log(directory)).items():
+                for rank, status in exit_statuses(_read_log(directory)).items():
                     if ranks.elastic and rank not in lost:
-                        display.say(f"!!! rank {rank} {ended(status)}; the others go on")
+                        display.say(f"!!! rank {rank} {exit_text(status)}; the others go on")
                     lost.add(rank)
                 if hanging := watch.hanging(job.hang_limit, lost):
                     return bool(stop_asked), hanging
-                failed = failed or (time.monotonic() if _failed(directory, lost) and not ranks.elastic else 0.0)
-                if failed and (time.monotonic() - failed > _GRACE or _is_explained(directory)):
+                errors = rank_errors(directory)
+                failed = failed or (time.monotonic() if (lost or errors) and not ranks.elastic else 0.0)
+                explained = any(error.slipway for error in errors)  # nothing that others could tell is better
+                if failed and (explained or time.monotonic() - failed > _GRACE):
                     break
                 if stop_asked and (not watch.training or time.monotonic() - stop_asked > _STOP_WITHIN):
                     break
@@ -103,17 +105,8 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
     return bool(stop_asked), None
 
 
-def _failed(directory: Path, lost: set[int]) -> bool:
-    return bool(lost) or any(directory.glob(f"{FAILURE}.*.json"))
-
-
-def _is_explained(directory: Path) -> bool:
-    """Whether a rank has left an error for the person to read: nothing that others could tell is better."""
-    return any(json.loads(path.read_text("utf-8"))["slipway"] for path in directory.glob(f"{FAILURE}.*.json"))
-
-
 def _end(horovodrun: subprocess.Popen[bytes]) -> None:
-    """End what was started here, all of it: also a rank that stands still."""
+    """End every process that was started here, also a rank that stands still."""
     if horovodrun.poll() is None:
         started = psutil.Process(horovodrun.pid).children(recursive=True)
         horovodrun.kill()
@@ -128,19 +121,18 @@ def _read_log(directory: Path) -> str:
     return (directory / _LOG).read_text("utf-8", "replace")
 
 
-def _error(directory: Path, failure: Failure | None, status: int, ranks: Ranks) -> SlipwayError:
-    failure = failure or Failure("unknown", "no rank said why", {})
-    if known := failure.record.get("slipway"):
-        kinds: dict[str, type[SlipwayError]] = {one.__name__: one for one in (EncoderError, CorpusError, ToolError)}
-        kind = kinds.get(failure.record["type"], TrainingError)
-        return kind(**{key: known[key] for key in ("summary", "expected", "found", "where", "fix")})
-    lines = str(failure.record.get("trace") or _read_log(directory)).splitlines()
-    own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # as horovodrun marks what a rank prints
+def _error(directory: Path, job: Job, failure: Failure, status: int, ranks: Ranks) -> SlipwayError:
+    if failure.error and failure.error.slipway:
+        kinds: dict[str, type[SlipwayError]] = {kind.__name__: kind for kind in (EncoderError, CorpusError, ToolError)}
+        return kinds.get(failure.error.type, TrainingError)(**failure.error.slipway)
+    lines = (failure.error.trace if failure.error else _read_log(directory)).splitlines()
+    own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # horovodrun marks a rank's output so
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
+    again = f"remove the cause, then {train_command(job)}"
     return TrainingError(
         "training ended before the bundle was complete",
         expected=f"{ranks.processes} ranks that all finish",
         found=f"rank {failure.rank} {failure.reason} (horovodrun: exit status {status}):\n    " + "\n    ".join(tail),
         where=f"rank {failure.rank}, the first that failed",
-        fix="remove the cause, then make train (RESUME=1 to go on from a checkpoint); the bundle that was there is unchanged",
+        fix=f"{again} (--resume to go on from a checkpoint); the bundle that was there is unchanged",
     )

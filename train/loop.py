@@ -1,11 +1,10 @@
-"""The optimizer steps of one rank: batches in, progress and checkpoints out, and what is done when a loss is not finite."""
+"""The optimizer steps of one rank: batches in, progress and checkpoints out."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 from pathlib import Path
-from typing import Any
 
 import horovod.tensorflow as hvd
 
@@ -14,22 +13,23 @@ from train.elastic import KEEP_EVERY, State
 from train.errors import CorpusError, TrainingError
 from train.feeding import Split
 from train.heartbeat import AFTER, BEFORE, IN, Heartbeat
-from train.history import History, read
+from train.history import History, ValidationLine, progress_lines
 from train.job import PROGRESS, STOP, Job
 from train.keras2 import tf_keras
 from train.pace import Pace
-from train.ranks import Ranks
+from train.ranks import Ranks, train_command
 from train.step import MicroBatch, StepResult, TrainStep
 
 _XLA_MULTIPLE = 16  # tokens
-# Batches of unequal length leave gaps in glibc's heap that nothing fits, up to a gigabyte in a run: they are given back.
+# Batches of unequal length leave gaps in glibc's heap that nothing fits, up to a gigabyte in a run.
+# malloc_trim gives them back to the system.
 _TRIM_EVERY = 10  # steps
 _LIBC = ctypes.CDLL(None)
 _MOST_SKIPPED = 50  # steps in a row; a dynamic loss scale finds its place in fewer
 
 
 class Loop:
-    """`run` takes the steps that are left, `steps` are all."""
+    """The optimizer steps of a rank: `steps` are all of a run, `run` takes those that are left."""
 
     def __init__(
         self, directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, model: tf_keras.Model, splits: dict[str, Split]
@@ -46,26 +46,26 @@ class Loop:
         self._pace = Pace(self.steps, self._train.rows.lengths, self._world, self._shape)
 
     def rebuild_step(self) -> TrainStep:
-        """For another number of ranks: the same model and rates; its other variables are to be assigned anew."""
+        """Build the step anew for another number of ranks, with the same model and rates."""
         schedule = self.step.schedule
         self.step = TrainStep(self.model, self.job, len(self.steps))
         self.step.schedule = schedule
         return self.step
 
     def run(self, state: State) -> bool:
-        """Whether all steps were taken; else the supervisor asked to stop, and a checkpoint was written."""
+        """Take all steps that are left; return False if the supervisor stopped them early."""
         self.heartbeat.begin(state.done)
         self._pace.begin(state.done, self.directory / PROGRESS)
         with self._history(state.done) if hvd.rank() == 0 else contextlib.nullcontext() as history:
             if state.done and self._epoch_ends(state.done) and not self._validate(state.done, history):
-                return False  # as the run before, whose checkpoint is still there
+                return False  # the checkpoint of the run before is still there
             while state.done < len(self.steps):
                 result = self.take(state.done)
                 state.done += 1
                 if state.done % _TRIM_EVERY == 0:
                     _LIBC.malloc_trim(0)
                 if history:
-                    history.step(**self._line(state.done, result))
+                    history.write(self._pace.line(state.done, self._epochs[state.done - 1], hvd.size(), result))
                 self._judge(state.done, result)
                 stop = result.stop or (self._epoch_ends(state.done) and not self._validate(state.done, history))
                 if hvd.rank() == 0 and self._checkpoint_is_due(state.done, stop):
@@ -77,7 +77,7 @@ class Loop:
         return True
 
     def _plan(self) -> tuple[list[batches.Step], list[int]]:
-        """All steps, and the epoch of each, from 1. Raises CorpusError when a rank would have no row."""
+        """Return all steps, and the epoch of each, from 1. Raises CorpusError for too few rows."""
         job, lengths = self.job, self._train.rows.lengths
         if len(lengths) < self._world:
             raise CorpusError(
@@ -85,21 +85,21 @@ class Loop:
                 expected=f"at least {self._world} rows, one a rank",
                 found=f"{len(lengths)}",
                 where=str(self.directory),
-                fix="more rows, or fewer ranks: make train NP=1",
+                fix=f"more rows, or fewer ranks: {train_command(job, '--processes', 1)}",
             )
         per_rank, bucketed = job.batch_per_rank * job.accumulation, job.batches == "bucketed"
-        plans = [batches.plan(lengths, self._world, per_rank, one, job.seed, bucketed=bucketed) for one in range(job.epochs)]
-        steps = [step for plan in plans for step in plan]
-        epochs = [epoch + 1 for epoch, plan in enumerate(plans) for _ in plan]
-        count = min(len(steps), job.max_steps or len(steps))
-        return steps[:count], epochs[:count]
+        epochs = range(job.epochs)
+        plans = [batches.plan(lengths, self._world, per_rank, epoch, job.seed, bucketed=bucketed) for epoch in epochs]
+        planned = [(step, epoch + 1) for epoch, plan in enumerate(plans) for step in plan]
+        planned = planned[: job.max_steps or None]
+        return [step for step, _ in planned], [epoch for _, epoch in planned]
 
     def _history(self, done: int) -> History:
         run = Path(self.job.checkpoints).parent if self.job.checkpoints else None
         return History(self.directory, run / "tensorboard" if run else None, done)
 
     def take(self, number: int) -> StepResult:
-        """Step `number`, from 0."""
+        """Take step `number`, from 0."""
         self.heartbeat.at(f"before step {number + 1}", number, BEFORE)
         if hvd.rank() == 0 and self._stop_is_asked():
             self.step.request_stop = True
@@ -111,41 +111,27 @@ class Loop:
         return result
 
     def _feeds(self, step: batches.Step) -> tuple[list[MicroBatch], float]:
-        """This rank's micro-batches, and the answers asked for in the whole step / ranks."""
+        """Return this rank's micro-batches, and the answers asked for in the whole step / ranks."""
         lengths = self._train.rows.lengths
         parts = batches.micro_batches(step.shard(hvd.rank(), hvd.size()), self._shape)
         feeds = [self._train.micro_batch(rows, self._shape.tokens(lengths[rows])) for rows in parts]
         return feeds, self._train.asked(step.rows) / hvd.size()
 
-    def _line(self, done: int, result: StepResult) -> dict[str, Any]:
-        """The line of progress of a step."""
-        return {
-            "step": done,
-            "steps": len(self.steps),
-            "epoch": self._epochs[done - 1],
-            **self._pace.line(done, hvd.size()),
-            "loss": result.loss,
-            "learning_rate": result.learning_rate,
-            "gradient_norm": result.gradient_norm,
-            "skipped": result.skipped,
-            "nonfinite_ranks": list(result.nonfinite_ranks),
-            "ranks": hvd.size(),
-        }
-
     def _judge(self, done: int, result: StepResult) -> None:
-        """Stop at a step that was not applied, where that was asked for: on all ranks in the same step. Raises TrainingError."""
+        """Raise TrainingError when the step was skipped and may not be: on all ranks at once."""
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if result.skipped else 0
-        rescaled = self.job.amp == "float16" and not result.nonfinite_ranks  # the next step is tried with a lower loss scale
+        rescaled = self.job.amp == "float16" and not result.nonfinite_ranks  # the next step has a lower loss scale
         if not result.skipped or ((rescaled or self.job.on_nan == "skip") and self._skipped_in_a_row < _MOST_SKIPPED):
             return
         blamed = " and ".join(map(str, result.nonfinite_ranks)) or "none: only their sum, in the compression's fp16"
-        many = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
+        repeated = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
+        lower_rate = train_command(self.job, "--learning-rate", f"{self.job.learning_rate / 10:.2g}")
         raise TrainingError(
             "the loss or a gradient is not finite",
             expected="numbers",
-            found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{many}",
+            found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{repeated}",
             where=f"rank {blamed}, step {done} of {len(self.steps)}; no rank applied it",
-            fix="a lower rate (python -m train.finetune --learning-rate), or --on-nan skip to leave such steps out",
+            fix=f"a lower rate: {lower_rate}; or --on-nan skip to leave such steps out",
         )
 
     def _stop_is_asked(self) -> bool:
@@ -166,13 +152,13 @@ class Loop:
         return last and self.job.evaluate and len(self._validation) > 0
 
     def _validate(self, done: int, history: History | None) -> bool:
-        """Whether it was done; else the supervisor asked to stop, and a resumed run begins with it."""
+        """Validate; return False if asked to stop: a resumed run begins with this validation."""
         with self._pace.paused():
-            found = evaluation.validate(self.model, self._validation, self.heartbeat, done, self._stop_is_asked)
-        if found and history and not self._is_validated(done):
-            history.validation(epoch=self._epochs[done - 1], step=done, validation_loss=found[0], validation_accuracy=found[1])
-        return found is not None
+            figures = evaluation.validate(self.model, self._validation, self.heartbeat, done, self._stop_is_asked)
+        if figures and history and not self._is_validated(done):
+            history.write(ValidationLine(self._epochs[done - 1], done, *figures))
+        return figures is not None
 
     def _is_validated(self, done: int) -> bool:
-        lines = read(self.directory)["validation"]
-        return any(line["step"] == done for line in lines)
+        lines = progress_lines(self.directory / PROGRESS)
+        return any(isinstance(line, ValidationLine) and line.step == done for line in lines)

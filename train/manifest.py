@@ -1,8 +1,9 @@
 """Directories that are either complete and unchanged, or do not exist for the next stage.
 
-A stage writes its directory in a temporary sibling, records the sha256 of every file in a JSON manifest, and swaps the
-sibling in with one rename. The next stage reads the manifest first and refuses a file that is not the one recorded, and
-anything that is neither a file nor a directory: a link's target lies outside of what was hashed, and a pipe never ends.
+A stage writes its directory in a temporary sibling, records the sha256 of every file in a JSON
+manifest, and swaps the sibling in with one rename. The next stage reads the manifest first. It
+refuses a file that is not the one recorded, and anything that is neither a file nor a directory:
+a link's target lies outside of what was hashed, and a pipe never ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 def sha256(path: Path) -> str:
-    """sha256 of a file; of a directory: over the sorted (relative path, sha256) pairs of the files in it. As `hashes`."""
+    """Return the sha256 of a file, or of a directory the sha256 over the pairs of `hashes`."""
     if path.is_dir():
         digest = hashlib.sha256()
         for name, value in hashes(path).items():
@@ -35,36 +36,32 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def hashes(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """Relative path → sha256 of every file below `directory`, sorted, but for those named in `leave_out`.
+    """Return relative path → sha256 of every file below `directory`, sorted. Raises as `files`.
 
-    Python's own __pycache__ does not count: Triton's Python backend writes it, and Python checks it against the source.
-    Raises ManifestError as `files` does.
+    `leave_out` and __pycache__ do not count: Triton's Python backend writes the latter, and Python
+    checks it against the source.
     """
     counted = {name: path for name, path in files(directory).items() if path.parent.name != "__pycache__"}
     return {name: sha256(counted[name]) for name in sorted(counted.keys() - set(leave_out))}
 
 
 def files(directory: Path) -> dict[str, Path]:
-    """Relative path → path of every file below `directory`. Opens none, and never leaves the directory.
+    """Return relative path → path of every file below `directory`, without opening any.
 
-    Raises ManifestError naming the first symbolic link (to a file, to a directory, or to nothing), pipe, socket or device.
+    Raises ManifestError naming the first symbolic link, pipe, socket or device.
     """
-    found = {}
+    regular = {}
     for path in sorted(directory.rglob("*")):  # does not descend into linked directories
         try:
             mode = path.lstat().st_mode
-        except FileNotFoundError:  # Python renames what it writes into __pycache__, also while Triton runs
+        except FileNotFoundError:  # Python renames files in __pycache__, also while Triton runs
             continue
         if stat.S_ISREG(mode):
-            found[str(path.relative_to(directory))] = path
+            regular[str(path.relative_to(directory))] = path
         elif not stat.S_ISDIR(mode):
             raise _not_a_file(path, mode)
-    return found
+    return regular
 
 
 def _not_a_file(path: Path, mode: int) -> ManifestError:
@@ -99,7 +96,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows, else a copy: what a manifest lists is large, and never written again."""
+    """Make `target` a hard link to `source`, which is never written again; else a copy."""
     try:
         os.link(source, target)
     except OSError:
@@ -107,16 +104,16 @@ def link(source: Path, target: Path) -> None:
 
 
 def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = ()) -> None:
-    """Write the manifest `name` into `directory`: `facts`, and the hash of every file that is there now, but for `beside`."""
+    """Write the manifest `name`: `facts`, and the hash of every file there now but `beside`."""
     write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name, *beside))})
 
 
 def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The manifest `name` of `directory`, after checking every file it lists; `beside` are files it does not cover.
+    """Return the manifest `name` of `directory`, after checking every file it lists.
 
-    Raises ManifestError when the manifest is missing or unreadable, a listed file is missing or changed, or a file is
-    there that is not listed; as `files` does, also for a link in the place of `directory`. `fix` is the command that
-    writes the directory anew.
+    `fix` is the command that writes the directory anew; `beside` are files that are not covered.
+    Raises ManifestError for a missing or unreadable manifest, a missing, changed or additional
+    file, and as `files` does, also when `directory` is a link.
     """
     _refuse_link(directory)
     files(directory)  # before the manifest is opened, which may itself be a link
@@ -140,14 +137,14 @@ def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = ()) -> 
     return manifest
 
 
-def _check_files(directory: Path, name: str, recorded: dict[str, str], found: dict[str, str], fix: str) -> None:
-    for file in sorted(recorded.keys() | found.keys()):
-        expected_hash, found_hash = recorded.get(file), found.get(file)
-        if expected_hash != found_hash:
+def _check_files(directory: Path, name: str, recorded: dict[str, str], present: dict[str, str], fix: str) -> None:
+    for file in sorted(recorded.keys() | present.keys()):
+        expected_hash, present_hash = recorded.get(file), present.get(file)
+        if expected_hash != present_hash:
             raise ManifestError(
                 f"{directory} was changed after it was written",
                 expected=f"sha256 {expected_hash}" if expected_hash else f"only the files {name} lists",
-                found=f"sha256 {found_hash}" if found_hash else "no such file",
+                found=f"sha256 {present_hash}" if present_hash else "no such file",
                 where=str(directory / file),
                 fix=fix,
             )
@@ -155,10 +152,11 @@ def _check_files(directory: Path, name: str, recorded: dict[str, str], found: di
 
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary sibling of `target`; when the block ends well, it takes `target`'s place in one rename.
+    """Yield an empty temporary sibling of `target`, which replaces `target` when the block ends.
 
-    When the block raises, the sibling is removed and what was at `target` stays as it was. Raises ManifestError when
-    `target` is a symbolic link: the exchange would swap the link, and leave what it leads to as it was.
+    It is swapped in by one rename. When the block raises, the sibling is removed and `target`
+    stays as it was. Raises ManifestError when `target` is a symbolic link: the exchange would swap
+    the link, and leave the directory that it leads to as it was.
     """
     _refuse_link(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,10 +179,10 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 def _exchange(left: Path, right: Path) -> None:
-    """Swap two names in one step, so that at no moment neither is there (renameat2(2))."""
+    """Swap two names in one step, so that each exists at every moment (renameat2(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, bytes(left), _AT_FDCWD, bytes(right), _RENAME_EXCHANGE) != 0:
-        # Some network and overlay file systems cannot exchange: two renames, with a moment between them.
+        # Some network and overlay file systems cannot exchange: `right` is missing for a moment.
         aside = left.with_name(f"{left.name}.old")
         right.rename(aside)
         left.rename(right)

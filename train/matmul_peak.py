@@ -1,9 +1,10 @@
-"""What this machine's matrix multiplication reaches in TensorFlow: the peak that a training job's speed is compared with.
+"""Measure TensorFlow's fastest matrix product here, with which a job's speed is compared.
 
-Square products of several sizes, the fastest of many runs: a shared machine can only make one slower. On a CPU with the threads
-that the ranks have together; on GPUs on one of them, times their number.
+Takes square products of several sizes and the fastest of many runs: a shared machine can only make
+a run slower. On a CPU it uses the threads that the ranks have together; of GPUs it measures one,
+and multiplies by their number.
 
-    python -m train.matmul_peak --threads 2                                               → JSON on the output
+    python -m train.matmul_peak --threads 2            → JSON on the output
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--gpus", type=int, default=1, help="how many are used; without any it says nothing")
+    parser.add_argument("--gpus", type=int, default=1, help="how many are used; no matter on a CPU")
     parser.add_argument("--budget", type=float, default=_BUDGET, help="seconds for each size and precision")
     return parser.parse_args()
 
 
 def measured(gpus: int = 1, budget: float = _BUDGET) -> dict[str, float]:
-    """Precision → operations per second, with the threads that TensorFlow has here."""
+    """Return precision → operations per second, with the threads that TensorFlow has here."""
     from train.keras2 import tf
 
     kind, devices = ("GPU", gpus) if tf.config.list_physical_devices("GPU") else ("CPU", 1)
@@ -48,14 +49,14 @@ def measured(gpus: int = 1, budget: float = _BUDGET) -> dict[str, float]:
 
 
 def _speed(precision: str, size: int, budget: float) -> float:
-    """Operations per second of [size, size] × [size, size]."""
+    """Return the operations per second of [size, size] × [size, size]."""
     from train.keras2 import tf
 
     left, right = (tf.cast(tf.random.stateless_normal((size, size), (0, seed)), precision) for seed in (1, 2))
 
     @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def product() -> tf.Tensor:
-        return tf.matmul(left, right)[0, 0]  # one element: copying the whole result is not multiplying
+        return tf.matmul(left, right)[0, 0]  # one element: to copy the whole result would count as multiplying
 
     product().numpy()
     seconds: list[float] = []

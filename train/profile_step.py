@@ -1,20 +1,22 @@
-"""Where a training step's time goes: a TensorBoard trace of a few steps in one process, and the operations that took longest.
+"""Profile training steps: write a TensorBoard trace, and show the operations that took longest.
 
-Every flag of `train.finetune` that describes data, model and optimization is understood; the steps are those of one rank.
+Takes the options of training that describe data, model and optimization. The steps are those of one
+rank, in one process.
 
-    python -m train.profile_step --run runs/agnews       → tensorboard/plugins/profile/ and profile.json there
-    tensorboard --logdir runs/agnews/tensorboard         (its Profile tab wants the package tensorboard-plugin-profile)
+    python -m train.profile_step --run runs/agnews  → profile.json and tensorboard/plugins/profile/
+    tensorboard --logdir runs/agnews/tensorboard    (package tensorboard-plugin-profile)
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from train import errors, flags, manifest, provenance, rehearsal, terminal, trace
-from train.trace import Operation
+from train import errors, flags, manifest, provenance, rehearsal, terminal
+from train.trace import Operation, newest_trace, read_operations
 
 if TYPE_CHECKING:
     from train.loop import Loop
@@ -23,22 +25,30 @@ _STEPS, _UNTIMED = 8, 3
 _SHOWN = 20
 
 
+@dataclass(frozen=True)
+class StepProfile:
+    """The operations of the profiled steps, the longest first."""
+
+    steps: int
+    seconds: float
+    operation_seconds: float  # of all operations
+    matmul_share: float  # of matrix products, in operation_seconds
+    operations: list[Operation]
+
+
 def main() -> int:
     arguments = _parse()
-    found = flags.corpus_of(arguments)
-    job = rehearsal.long_enough(flags.job_of(arguments, found, checkpoints="", evaluate=False), found)
-    logs = arguments.run / "tensorboard"
-    with rehearsal.prepared(found, job) as loop:
-        steps, seconds = _traced(loop, logs)
-    record = {
-        "steps": steps,
-        "seconds": seconds,
-        **summary(trace.operations(trace.newest(logs))),
-        **provenance.record("tensorflow", "tf_keras", "horovod"),
-    }
-    manifest.write_json(arguments.run / "profile.json", record)
-    _show(record)
-    print(f"trace     {trace.newest(logs)}\nrecord    {arguments.run / 'profile.json'}")
+    corpus = flags.corpus_of(arguments)
+    job = rehearsal.in_one_process(flags.job_of(arguments, corpus, checkpoints="", evaluate=False), corpus)
+    logs, out = arguments.run / "tensorboard", arguments.run / "profile.json"
+    with rehearsal.open_loop(corpus, job) as loop:
+        steps, seconds = _write_trace(loop, logs)
+    operations = read_operations(newest_trace(logs))
+    matmul_share = sum(operation.share for operation in operations if operation.is_matmul)
+    profile = StepProfile(steps, seconds, sum(operation.seconds for operation in operations), matmul_share, operations)
+    manifest.write_json(out, {**asdict(profile), **provenance.record("tensorflow", "tf_keras", "horovod")})
+    _show(profile)
+    print(f"trace     {newest_trace(logs)}\nrecord    {out}")
     return 0
 
 
@@ -50,8 +60,8 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _traced(loop: Loop, logs: Path) -> tuple[int, float]:
-    """(number, seconds) of the steps in the trace; a few that build the graph and fill caches come before."""
+def _write_trace(loop: Loop, logs: Path) -> tuple[int, float]:
+    """Trace the steps that follow tracing and warm caches; return their number and seconds."""
     from train.keras2 import tf
 
     untimed = min(_UNTIMED, len(loop.steps) - 1)
@@ -65,26 +75,14 @@ def _traced(loop: Loop, logs: Path) -> tuple[int, float]:
         return len(loop.steps) - untimed, time.monotonic() - started
 
 
-def summary(operations: list[Operation]) -> dict[str, Any]:
-    """The table, and the share of matrix products in the time of all operations."""
-    total = sum(one.seconds for one in operations)
-    rows = [{"kind": one.kind, "seconds": one.seconds, "share": one.seconds / total, "count": one.count} for one in operations]
-    return {
-        "operation_seconds": total,
-        "matmul_share": sum(one.seconds for one in operations if one.is_matmul) / total,
-        "operations": rows,
-    }
-
-
-def _show(record: dict[str, Any]) -> None:
-    table = terminal.table(
-        f"{record['steps']} steps, by operation", "operation", "ms a step", "share", "count", left=("operation",)
-    )
-    for row in record["operations"][:_SHOWN]:
-        milliseconds = 1e3 * row["seconds"] / record["steps"]
-        table.add_row(row["kind"], f"{milliseconds:.2f}", f"{row['share']:.1%}", f"{row['count'] / record['steps']:.0f}")
+def _show(profile: StepProfile) -> None:
+    title = f"{profile.steps} steps, by operation"
+    table = terminal.table(title, "operation", "ms a step", "share", "count", left=("operation",))
+    for row in profile.operations[:_SHOWN]:
+        milliseconds = 1e3 * row.seconds / profile.steps
+        table.add_row(row.kind, f"{milliseconds:.2f}", f"{row.share:.1%}", f"{row.count / profile.steps:.0f}")
     terminal.console().print(table)
-    print(f"\nmatmul    {record['matmul_share']:.1%} of the time of all operations")
+    print(f"\nmatmul    {profile.matmul_share:.1%} of the time of all operations")
 
 
 if __name__ == "__main__":

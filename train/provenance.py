@@ -1,4 +1,4 @@
-"""Where a result came from: command, versions, machine, commit. Written beside every result, read by the report."""
+"""The origin of a result: command, versions, machine, commit. It stands in every record."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What decides how fast a CPU multiplies matrices.
+# Extensions that decide how fast a CPU multiplies matrices.
 _CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
 
 def record(*modules: str) -> dict[str, Any]:
-    """`modules`, as they are imported: their versions are recorded, of those that are here."""
+    """Return the origin of a result, with the versions of those `modules` that are installed."""
     return {
         "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), **versions(*modules)},
@@ -28,7 +28,7 @@ def record(*modules: str) -> dict[str, Any]:
 
 
 def versions(*modules: str) -> dict[str, str]:
-    """Of the distributions that hold these modules: ONNX Runtime's has another name where it is built for a GPU."""
+    """Return the versions of the modules' distributions; names differ, as in onnxruntime-gpu."""
     names = dict.fromkeys(name for module in modules for name in _distributions().get(module, ()))
     return {name: importlib.metadata.version(name) for name in names}
 
@@ -39,10 +39,10 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, the flags that matter, the cores this process may use, and memory in GiB."""
-    info = Path("/proc/cpuinfo").read_text("utf-8")
-    fields = dict(line.split(":", 1) for line in info.split("\n\n")[0].splitlines() if ":" in line)
-    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    """Return CPU model, flags that matter, cores that this process may use, and memory in GiB."""
+    first_core = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first_core.splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
     flags = fields.get("flags", "").split()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
@@ -55,9 +55,9 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The checkout's commit, with "-dirty" when tracked files differ from it; "" outside a git checkout.
+    """Return the checkout's commit, with "-dirty" when tracked files differ; "" outside a checkout.
 
-    A copy without .git, or one whose owner git distrusts, is told it in SLIPWAY_COMMIT.
+    SLIPWAY_COMMIT overrides it, for a copy without .git or one whose owner git distrusts.
     """
     if given := os.environ.get("SLIPWAY_COMMIT"):
         return given

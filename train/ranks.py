@@ -1,4 +1,4 @@
-"""How many ranks run where: written by `train.launch` as ranks.json, read by every rank."""
+"""Number and place of a job's ranks: ranks.json, written by `train.launch`, read by each rank."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from train import manifest
+from train import errors, manifest
 from train.errors import ToolError
+from train.job import Job
 
 FILE = "ranks.json"
 _LOOPBACK = "127."
@@ -17,13 +18,15 @@ _LOOPBACK = "127."
 
 @dataclass(frozen=True)
 class Ranks:
+    """The ranks of a job, and Horovod's settings for them."""
+
     processes: int  # over all hosts
     hosts: str = ""  # as horovodrun reads it, "a:2,b:2"; empty: this machine
     cores_per_rank: int = 0  # a rank is pinned to so many; 0: not pinned, the cores shared evenly
     elastic: bool = False
     min_processes: int = 0  # an elastic run goes on with so many
-    fusion_threshold_mb: int = 0  # 0: Horovod's own choice, as for the next
-    cycle_time_ms: float = 0
+    fusion_threshold_mb: int = 0  # 0: Horovod's own choice
+    cycle_time_ms: float = 0  # 0: Horovod's own choice
 
     def write(self, directory: Path) -> None:
         manifest.write_json(directory / FILE, asdict(self))
@@ -34,10 +37,11 @@ class Ranks:
 
     @property
     def host_list(self) -> str:
-        """What horovodrun is told.
+        """The hosts that horovodrun is told.
 
-        An elastic run gives up every slot of a host when one rank there fails, so on one machine every rank gets a host name of
-        its own: all of 127.0.0.1, 127.0.0.01, 127.0.0.001, … are the loopback address (inet_aton(3)).
+        An elastic run gives up every slot of a host when one rank there fails, so on one machine
+        every rank gets a host name of its own: all of 127.0.0.1, 127.0.0.01, 127.0.0.001, … are the
+        loopback address (inet_aton(3)).
         """
         if self.hosts:
             return self.hosts
@@ -47,7 +51,7 @@ class Ranks:
 
 
 def slots(hosts: str) -> int:
-    """How many ranks a list like "a:2,b:2" holds. Raises ToolError."""
+    """Return how many ranks a list like "a:2,b:2" holds. Raises ToolError."""
     try:
         counts = [int(host.strip().split(":")[1]) for host in hosts.split(",")]
     except (ValueError, IndexError):
@@ -58,15 +62,16 @@ def slots(hosts: str) -> int:
             expected="host:ranks, separated by commas, as horovodrun takes them: a:2,b:2",
             found=hosts,
             where="--hosts",
-            fix='make train HOSTS="first:2,second:2"',
+            fix=errors.command("train", "RUN", "--hosts", "first:2,second:2"),
         )
     return sum(counts)
 
 
 def place(ranks: Ranks, environment: Mapping[str, str]) -> tuple[int, int]:
-    """(which slot of its machine this rank has, how many ranks are on that machine): for its cores and its GPU.
+    """Return this rank's slot on its machine, for its cores and GPU, and the number of ranks there.
 
-    Horovod's local rank tells it, but for an elastic run on one machine, where it is 0 for every rank (see `host_list`).
+    Both are Horovod's local rank and size, but in an elastic run on one machine, where every rank
+    has local rank 0 (see `host_list`).
     """
     if environment["HOROVOD_HOSTNAME"].startswith(_LOOPBACK):
         return int(environment["HOROVOD_RANK"]), ranks.processes
@@ -74,26 +79,33 @@ def place(ranks: Ranks, environment: Mapping[str, str]) -> tuple[int, int]:
 
 
 def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
-    """Pin this process when asked to; returns its number of cores. Before TensorFlow is imported: its threads inherit it.
+    """Pin this process when `ranks` asks for it; return its number of cores.
 
-    Raises ToolError when the machine has too few cores.
+    To be called before TensorFlow is imported, whose threads inherit the cores. Raises ToolError
+    when the machine has too few.
     """
     cores = sorted(os.sched_getaffinity(0))
     if not ranks.cores_per_rank:
         return max(1, len(cores) // on_machine)
-    mine = cores[slot * ranks.cores_per_rank : (slot + 1) * ranks.cores_per_rank]
-    if len(mine) < ranks.cores_per_rank:
+    own = cores[slot * ranks.cores_per_rank : (slot + 1) * ranks.cores_per_rank]
+    if len(own) < ranks.cores_per_rank:
         raise ToolError(
             "there are too few cores to pin every rank",
             expected=f"{on_machine * ranks.cores_per_rank} cores: {on_machine} ranks, {ranks.cores_per_rank} each",
             found=f"{len(cores)}",
             where=f"rank {environment_rank()}",
-            fix="fewer ranks (NP=), or python -m train.finetune --cores-per-rank 0",
+            fix=f"--cores-per-rank {len(cores) // on_machine}, where 0 pins none; or fewer ranks: --processes",
         )
-    os.sched_setaffinity(0, mine)
-    return len(mine)
+    os.sched_setaffinity(0, own)
+    return len(own)
 
 
 def environment_rank() -> int:
-    """The rank that this process was started as. An elastic run numbers its ranks anew when one is lost; this number stays."""
+    """Return the rank as which this process was started; an elastic run later numbers anew."""
     return int(os.environ["HOROVOD_RANK"])
+
+
+def train_command(job: Job, *options: object) -> str:
+    """Return the command that trains the job's run with these options, for the fix of an error."""
+    run = Path(job.checkpoints).parent if job.checkpoints else Path("RUN")
+    return errors.command("train", run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run, *options)

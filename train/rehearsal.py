@@ -1,4 +1,4 @@
-"""A training job's steps in this process alone, one rank and no horovodrun: to look at them, not to keep what they learn."""
+"""A training job's steps in this process alone, to look at: nothing that they learn is kept."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from train.loop import Loop
 
 
-def long_enough(job: Job, found: Corpus, ranks: int = 1) -> Job:
-    """The job with as many epochs as its `max_steps` take, and in this one rank the global batch of so many: by accumulation."""
+def in_one_process(job: Job, corpus: Corpus, ranks: int = 1) -> Job:
+    """Return the job with the global batch of `ranks`, accumulated, and epochs for `max_steps`."""
     accumulation = job.accumulation * ranks
     rows = job.batch_per_rank * accumulation * job.max_steps
-    epochs = 1 + math.ceil(rows / len(found.train))  # one more: the last steps of an epoch may be larger
+    epochs = 1 + math.ceil(rows / len(corpus.train))  # one more: the last steps of an epoch may be larger
     return dataclasses.replace(job, accumulation=accumulation, epochs=epochs)
 
 
 @contextmanager
-def prepared(found: Corpus, job: Job) -> Iterator[Loop]:
-    """The job's loop, ready to take steps."""
+def open_loop(corpus: Corpus, job: Job) -> Iterator[Loop]:
+    """Open the job's loop, ready to take steps."""
     from train.keras2 import tf  # before Horovod, which imports TensorFlow, too
 
     tf.config.threading.set_inter_op_parallelism_threads(1)  # as every rank does
@@ -39,9 +39,9 @@ def prepared(found: Corpus, job: Job) -> Iterator[Loop]:
     from train import training
     from train.loop import Loop
 
-    with tempfile.TemporaryDirectory() as made:
-        directory = Path(made)
-        feeding.write(dataclasses.replace(found, validation=[], test=[]), directory)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        feeding.write(dataclasses.replace(corpus, validation=[], test=[]), directory)
         hvd.init()
         _, model, splits = training.prepare(directory, job)
         with Heartbeat(directory, 0) as heartbeat:

@@ -1,6 +1,6 @@
 """The FP32 SavedModel, loaded back from disk: the reference that every conversion is compared with.
 
-with the signature that bundle.py describes: INPUTS, int32 [batch, sequence] → logits
+Its signature is the one in bundle.py: INPUTS, int32 [batch, sequence] → logits float32.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ SIGNATURE = "serving_default"
 
 
 class SavedClassifier:
+    """A SavedModel that answers arrays with arrays."""
+
     provider = "TensorFlow"
 
     def __init__(self, directory: Path) -> None:
@@ -22,10 +24,10 @@ class SavedClassifier:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What the signature computes with."""
+        """The variables that the signature computes with."""
         return list(self.signature.variables)
 
     def infer(self, feed: Feed) -> Logits:
-        """Logits float32 [batch, labels], of a tagger [batch, sequence, labels], for arrays int32 [batch, sequence]."""
+        """Return logits float32 [batch, labels], tagger: [batch, sequence, labels]."""
         result: Logits = self.signature(**{name: tf.constant(value) for name, value in feed.items()})["logits"].numpy()
         return result

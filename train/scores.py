@@ -1,6 +1,6 @@
-"""How well answers agree with labels: confusion, and precision, recall and F1 of each class. Framework-free.
+"""Agreement of answers with labels: confusion, and precision, recall and F1 of each class.
 
-An answer is a row; of a tagger a word that was asked for.
+classifier: an answer is a row; tagger: a word that has a tag. Framework-free.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from train.bundle import NOT_ASKED
-from train.ragged import Logits
-
-Numbers = NDArray[np.int64]
+from train.ragged import Logits, Numbers
 
 
 def score(logits: Logits, expected: Numbers, labels: tuple[str, ...] | list[str]) -> dict[str, Any]:
-    """What bundle.json says of the test rows. `logits` [answers, labels]; `expected` [answers], NOT_ASKED ones count nothing.
+    """Return the metrics of the test rows, as bundle.json has them.
 
-    Raises ValueError when no answer was asked for.
+    `logits` [answers, labels]; `expected` [answers], where NOT_ASKED ones do not count. Raises
+    ValueError when no answer counts.
     """
     asked = expected != NOT_ASKED
     if not asked.any():
@@ -27,23 +25,23 @@ def score(logits: Logits, expected: Numbers, labels: tuple[str, ...] | list[str]
     matrix = confusion(expected[asked], logits[asked].argmax(axis=1), len(labels))
     classes = per_class(matrix)
     return {
-        "test_rows": int(asked.sum()),  # of a tagger: words
+        "test_rows": int(asked.sum()),  # tagger: words
         "test_accuracy": float(matrix.trace() / matrix.sum()),
-        "macro_f1": float(np.mean([one["f1"] for one in classes if one["rows"]])),  # over the classes that there are rows of
+        "macro_f1": float(np.mean([values["f1"] for values in classes if values["rows"]])),  # of classes with rows
         "confusion": matrix.tolist(),  # [true label][predicted label]
         "per_class": dict(zip(labels, classes, strict=True)),
     }
 
 
 def confusion(expected: Numbers, predicted: Numbers, labels: int) -> Numbers:
-    """How often each label [true label] was answered with each [predicted label]."""
+    """Count how often each label was answered with each, [true label, predicted label]."""
     matrix = np.zeros((labels, labels), np.int64)
     np.add.at(matrix, (expected, predicted), 1)
     return matrix
 
 
-def per_class(matrix: Numbers) -> list[dict[str, Any]]:
-    """Of each class precision, recall, F1 and its true rows. A share of nothing is 0, as in scikit-learn's report."""
+def per_class(matrix: Numbers) -> list[dict[str, float]]:
+    """Return precision, recall, F1 (0 where undefined) and the true rows of each class."""
     right, answered, rows = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
     return [
         {

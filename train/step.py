@@ -1,7 +1,8 @@
 """One optimizer step over all ranks, as one call into TensorFlow.
 
-Micro-batches → each rank's gradients → mean over the ranks → unscaled, clipped → applied, or skipped on all ranks alike when
-they are not finite. With XLA the gradients are compiled, and the all-reduce stays outside of what is compiled.
+Micro-batches → each rank's gradients → mean over the ranks → unscaled, clipped → applied, or
+skipped on all ranks alike when they are not finite. With XLA the gradients are compiled, but not
+the all-reduce.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import horovod.tensorflow as hvd
 import numpy as np
 from numpy.typing import NDArray
 
-from train import dropout, gradients, schedule
+from train import dropout, gradients
 from train.bundle import NOT_ASKED
 from train.errors import TrainingError
 from train.gradients import Gradient
@@ -23,9 +24,12 @@ from train.keras2 import tf, tf_keras
 from train.loss_scale import LossScale
 from train.optimizer import AdamW
 from train.ragged import INPUTS, Feed
+from train.ranks import train_command
+from train.schedule import Schedule, scaled_rate
 from train.weight_average import WeightAverage
 
-MicroBatch = tuple[Feed, NDArray[np.int64]]  # the feed, and labels [batch], of a tagger [batch, sequence] with NOT_ASKED
+# The feed and the labels. Classifier: [batch]; tagger: [batch, sequence], with NOT_ASKED.
+MicroBatch = tuple[Feed, NDArray[np.int64]]
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _SEED = tf.TensorSpec([2], tf.int32)
@@ -33,12 +37,12 @@ _SEED = tf.TensorSpec([2], tf.int32)
 
 @dataclass(frozen=True)
 class StepResult:
-    """What every rank knows after a step; all ranks get the same."""
+    """The outcome of a step, the same on every rank."""
 
     loss: float  # mean over the global batch
     skipped: bool  # gradients were not finite: no rank applied them
-    # Ranks whose own loss or gradients were not finite before the reduction. None when a float16 overflow was all that happened:
-    # then the step is skipped, the loss scale halved, and training goes on.
+    # Ranks whose own loss or gradients were not finite before the reduction. None when a float16
+    # overflow was all that happened: the step is skipped, and the loss scale halved.
     nonfinite_ranks: tuple[int, ...]
     stop: bool  # rank 0 asked all ranks to stop after this step
     learning_rate: float
@@ -46,16 +50,16 @@ class StepResult:
 
 
 class TrainStep:
-    """Built on every rank after hvd.init(), and built anew when the number of ranks has changed.
+    """The step of a rank, built after hvd.init(), and anew when the number of ranks has changed.
 
     `schedule` (step number → rate) and `request_stop` may be set at any time.
     """
 
     def __init__(self, model: tf_keras.Model, job: Job, steps: int) -> None:
-        """`steps` of the whole run. Raises TrainingError for choices that exclude each other."""
+        """Build the step for a run of `steps`. Raises TrainingError for contradictory choices."""
         _check(job)
-        peak = schedule.scaled(job.learning_rate, hvd.size(), job.scale_learning_rate)
-        self.schedule: Callable[[int], float] = schedule.Schedule(peak, steps, job.warm_up, job.decay)
+        peak = scaled_rate(job.learning_rate, hvd.size(), job.scale_learning_rate)
+        self.schedule: Callable[[int], float] = Schedule(peak, steps, job.warm_up, job.decay)
         self.request_stop = False
         self._model, self._job, self._trained = model, job, model.trainable_variables
         self._scale = LossScale(dynamic=job.amp == "float16")
@@ -68,7 +72,7 @@ class TrainStep:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """All that a checkpoint must hold: weights, moments, number of updates, loss scale, mean weights."""
+        """The content of a checkpoint: weights, moments, number of updates, loss scale, means."""
         return [*self._model.variables, *self._optimizer.variables, *self._scale.variables, *self._average.variables]
 
     def broadcast(self) -> None:
@@ -76,13 +80,16 @@ class TrainStep:
         hvd.broadcast_variables(self.variables, root_rank=0)
 
     def __call__(self, micro_batches: Sequence[MicroBatch], weight: float, number: int) -> StepResult:
-        """Step `number`, from 0, of the run. The summed losses are divided by `weight`: the answers asked for in the global
-        batch / ranks, so that the average over ranks is the mean over the global batch, also where ranks carry unequal shares."""
+        """Take step `number`, from 0, of the run.
+
+        The summed losses are divided by `weight`, the answers asked for in the global batch divided
+        by ranks: so the mean over ranks is that of the global batch, whatever the ranks' shares.
+        """
         seeds = seeds_of(self._job.seed, hvd.rank(), number, len(micro_batches))
         earlier: tuple[Any, ...] = ()
         for (feed, labels), seed in zip(micro_batches[:-1], seeds, strict=False):
-            found = self._local(feed, labels, np.float32(weight), seed)
-            earlier = (earlier[0] + found[0], list(map(gradients.added, earlier[1], found[1]))) if earlier else found
+            loss, own = self._local(feed, labels, np.float32(weight), seed)
+            earlier = (earlier[0] + loss, list(map(gradients.added, earlier[1], own))) if earlier else (loss, own)
         rate = self.schedule(number)
         feed, labels = micro_batches[-1]
         scalars = tf.constant([weight, rate, float(self.request_stop)], tf.float32)
@@ -108,26 +115,26 @@ class TrainStep:
         return self._traced[accumulated]
 
     def _gradients(self, feed: Feed, labels: tf.Tensor, weight: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, list[Gradient]]:
-        """This rank's loss, and the scaled loss's gradients."""
+        """Return this rank's loss, and the gradients of the scaled loss."""
         with tf.GradientTape() as tape, dropout.masks(seed):
             logits = self._model(feed, training=True)
             asked = labels != NOT_ASKED
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(asked, labels, 0), logits)
             loss = tf.reduce_sum(tf.where(asked, losses, 0.0)) / weight
             scaled = loss * self._scale.value
-        found = tape.gradient(scaled, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return loss, gradients.settled(found, self._trained, sparse_as_dense=self._job.sparse_as_dense)
+        own = tape.gradient(scaled, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return loss, gradients.densified(own, self._trained, sparse_as_dense=self._job.sparse_as_dense)
 
     def _step(self, feed: Feed, labels: tf.Tensor, scalars: tf.Tensor, seed: tf.Tensor, earlier: tuple[Any, ...]) -> tf.Tensor:
-        """Float32 [4 + ranks]: loss, whether to stop, gradient norm, whether it was skipped, and 1 for each rank to blame."""
+        """Return float32 [4 + ranks]: loss, stop, gradient norm, skipped, 1 for a rank to blame."""
         weight, rate, stop = tf.unstack(scalars)
         own_loss, own = self._local(feed, labels, weight, seed)
         if earlier:
             own_loss, own = own_loss + earlier[0], list(map(gradients.added, own, earlier[1]))
         loss, stop = tf.unstack(_mean(tf.stack([own_loss, stop]), "facts"))
-        only_rows = gradients.summed if self._job.optimizer == "lazy_adam" else gradients.dense
-        averaged = [only_rows(one) for one in gradients.averaged(own, self._job.compression)]
-        norm = gradients.norm(averaged) / self._scale.value
+        distinct_rows = gradients.summed if self._job.optimizer == "lazy_adam" else gradients.dense
+        averaged = list(map(distinct_rows, gradients.averaged(own, self._job.compression)))
+        norm = tf.linalg.global_norm(averaged) / self._scale.value
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)  # the same on every rank: computed from what all have
         blamed = tf.cond(finite, lambda: tf.zeros([hvd.size()]), lambda: self._blamed(own_loss, own))
         factor = self._clipped(norm) / self._scale.value
@@ -136,23 +143,23 @@ class TrainStep:
         return tf.concat([[loss, tf.cast(stop > 0, tf.float32), norm, 1 - tf.cast(finite, tf.float32)], blamed], 0)
 
     def _clipped(self, norm: tf.Tensor) -> tf.Tensor:
-        """What gradients of this norm are multiplied by."""
+        """Return the factor that clips gradients of this norm."""
         limit = self._job.clip_norm
         return limit / tf.maximum(norm, limit) if limit else tf.constant(1.0)
 
     def _apply(self, averaged: list[Gradient], factor: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        self._optimizer.apply([gradients.multiplied(one, factor) for one in averaged], rate)
+        self._optimizer.apply([gradients.multiplied(gradient, factor) for gradient in averaged], rate)
         return tf.constant(0)
 
     def _blamed(self, loss: tf.Tensor, own: list[Gradient]) -> tf.Tensor:
-        """Float32 [ranks]: 1 for those whose own loss or gradients are not finite. Run in the rare step, by all ranks."""
-        overflow = ~tf.math.is_finite(gradients.norm(own)) & ~self._scale.explains()
+        """Return float32 [ranks]: 1 for those whose own loss or gradients are not finite."""
+        overflow = ~tf.math.is_finite(tf.linalg.global_norm(own)) & ~self._scale.explains()
         guilty = tf.cast(overflow | ~tf.math.is_finite(loss), tf.float32)
         return _mean(tf.one_hot(hvd.rank(), hvd.size()) * guilty, "blamed") * hvd.size()
 
 
 def seeds_of(seed: int, rank: int, number: int, count: int) -> NDArray[np.int32]:
-    """Seeds of the dropout masks of `count` micro-batches, int32 [count, 2]: a function of these numbers and nothing else."""
+    """Return the seeds of dropout masks, int32 [count, 2]: the same again when a run is resumed."""
     state = np.random.SeedSequence((seed, rank, number)).generate_state(2 * count)
     return state.view(np.int32).reshape(count, 2)
 
@@ -168,5 +175,5 @@ def _check(job: Job) -> None:
             expected="sparse_as_dense off",
             found="optimizer lazy_adam with sparse_as_dense on",
             where="the training job",
-            fix="--optimizer lazy_adam --sparse-as-dense off, or --optimizer adamw",
+            fix=f"{train_command(job, '--optimizer', 'lazy_adam', '--sparse-as-dense', 'off')}, or --optimizer adamw",
         )

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from train.keras2 import tf
-
-_SUFFIX = ".slipway"  # of the files that are ours to remove
-_TAGS = {  # fact of a line → tag in TensorBoard
+_EVENT_SUFFIX = ".slipway"  # of the files that may be removed because we wrote them
+_TAGS = {  # field of a line → tag in TensorBoard
     "loss": "train/loss",
     "learning_rate": "train/learning_rate",
     "gradient_norm": "train/gradient_norm",
@@ -21,22 +20,27 @@ _TAGS = {  # fact of a line → tag in TensorBoard
 
 
 class TensorBoardLog:
-    """Event files in `directory`. Those of an earlier run there are removed: TensorBoard would show the steps of both."""
+    """The event files in `directory`. Those of an earlier run there are removed."""
 
-    def __init__(self, directory: Path) -> None:
-        for old in directory.glob(f"events.out.tfevents.*{_SUFFIX}"):
+    def __init__(self, directory: Path, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """Begin with the facts of `earlier` lines."""
+        from train.keras2 import tf  # here: the supervisor reads progress lines without TensorFlow
+
+        for old in directory.glob(f"events.out.tfevents.*{_EVENT_SUFFIX}"):
             old.unlink()
-        self._writer = tf.summary.create_file_writer(str(directory), filename_suffix=_SUFFIX)
+        self._tf = tf
+        self._writer = tf.summary.create_file_writer(str(directory), filename_suffix=_EVENT_SUFFIX)
+        for facts in earlier:
+            self.write(facts)
 
-    def write(self, line: dict[str, Any]) -> None:
-        """All values of a line as one event, which takes a tenth of the time of a tf.summary.scalar for each."""
-        value = tf.compat.v1.Summary.Value
-        values = [value(tag=tag, simple_value=line[name]) for name, tag in _TAGS.items() if line.get(name) is not None]
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """Write a line as one event: a tf.summary.scalar for each value takes ten times as long."""
+        summary = self._tf.compat.v1.Summary
+        values = [summary.Value(tag=tag, simple_value=facts[name]) for name, tag in _TAGS.items() if facts.get(name) is not None]
         with self._writer.as_default():
-            tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(), step=line["step"])
-
-    def flush(self) -> None:
-        self._writer.flush()
+            self._tf.summary.experimental.write_raw_pb(summary(value=values).SerializeToString(), step=facts["step"])
+        if "validation_loss" in facts:
+            self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

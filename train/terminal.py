@@ -1,4 +1,4 @@
-"""Tables and messages on the terminal, and wide enough when the output is a file or a pipe."""
+"""Tables and messages on the terminal, at a fixed width when the output is a file or a pipe."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 _WIDTH_OF_FILES = 120  # characters
-_PATIENCE = 20  # seconds without a line in a file
+_PATIENCE = 20  # seconds between two lines in a file
 VERDICTS = {"passed": "[green]passed[/]", "FAILED": "[red]FAILED[/]", "skipped": "[yellow]skipped[/]"}
 
 
 def console() -> Console:
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+    """Return a console for stdout."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
 
 
 def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
-    """An empty table; columns are aligned right, but for those in `left`."""
-    made = Table(title=f"\n{title}" if title else None, title_justify="left", box=None, pad_edge=False)
+    """Return an empty table whose columns are aligned right, but for those in `left`."""
+    empty = Table(title=f"\n{title}" if title else None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
-    return made
+        empty.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    return empty
 
 
 @contextmanager
 def activity(name: str) -> Iterator[Callable[[str], None]]:
-    """Show what is being done: yields what to call with each new thing. With a clock; in a file, a line now and then."""
+    """Show a clock and the current step; yield a function that sets the step."""
     shown = console()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:

@@ -1,6 +1,7 @@
-"""WordPiece with a bundle's vocabulary. One file for train, export, server and client: serving copies it as it is.
+"""WordPiece with a bundle's vocabulary, for train, export, server and client.
 
-So it imports nothing of the project, and nothing but `tokenizers` besides the standard library.
+Serving copies this file beside its models. So it imports nothing of the project, and nothing but
+`tokenizers` besides the standard library.
 """
 
 from __future__ import annotations
@@ -23,26 +24,27 @@ class VocabularyError(ValueError):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Word pieces of one text or pair, [CLS] and [SEP] included; `truncated` when the text did not fit."""
+    """Word pieces of one text or pair, [CLS] and [SEP] included."""
 
     ids: list[int]
     types: list[int]  # 1 in the second text of a pair, else 0
-    truncated: bool
-    words: list[int | None]  # which of the given words each piece belongs to; only `of_words` fills it
+    truncated: bool  # the text did not fit
+    words: list[int | None]  # the given word that each piece belongs to; only `of_words` fills it
 
 
 class Tokenizer:
-    """Turns texts into word piece ids, cut at `max_seq_len`.
+    """A function from texts to word piece ids, cut at `max_seq_len`.
 
-    The steps are those of BERT's reference tokenizer: clean, split CJK, lower and strip accents when `lower_case`,
-    split at punctuation, greedy longest match; words of more than 100 characters are [UNK].
+    The steps are those of BERT's reference tokenizer: clean, split CJK, lower and strip accents
+    when `lower_case`, split at punctuation, greedy longest match; words of more than 100
+    characters are [UNK].
     """
 
     def __init__(self, vocabulary: Path, *, lower_case: bool, max_seq_len: int, expected_sha256: str = "") -> None:
-        """Raises VocabularyError when the file's sha256 is not `expected_sha256` (if given) or a special token is missing."""
-        found = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
-        if expected_sha256 and found != expected_sha256:
-            raise VocabularyError(f"{vocabulary}: expected sha256 {expected_sha256}, found {found}")
+        """Load the vocabulary. Raises VocabularyError for a wrong hash or a missing token."""
+        sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
+        if expected_sha256 and sha256 != expected_sha256:
+            raise VocabularyError(f"{vocabulary}: expected sha256 {expected_sha256}, found {sha256}")
         model = tokenizers.models.WordPiece.from_file(str(vocabulary), unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD)
         self._tokenizer = tokenizers.Tokenizer(model)
         ids = self._tokenizer.get_vocab()
@@ -53,10 +55,11 @@ class Tokenizer:
         self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
         self._tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
         self._tokenizer.enable_truncation(max_seq_len)
-        self._glance = 16 * (max_seq_len + _LONGEST_WORD)  # characters: of most texts they hold more pieces than a model reads
+        # Characters: in most texts they hold more pieces than a model reads.
+        self._glance = 16 * (max_seq_len + _LONGEST_WORD)
 
     def __call__(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Tokens]:
-        """Tokens of each text or pair, in order. An empty text gives [CLS] [SEP]; of a pair the longer text is cut first."""
+        """Return the tokens of each text (empty: [CLS] [SEP]) or pair (the longer is cut first)."""
         encodings = self._tokenizer.encode_batch_fast([self._beginning(text) for text in texts])
         undecided = [i for i, text in enumerate(texts) if self._beginning(text) != text and not _is_decided(encodings[i])]
         if undecided:
@@ -65,16 +68,15 @@ class Tokenizer:
         return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), []) for encoding in encodings]
 
     def _beginning(self, text: Any) -> Any:
-        """All of a pair: where it is cut depends on the lengths of both."""
+        """Return a text's first characters; but all of a pair, whose lengths decide its cut."""
         return text[: self._glance] if isinstance(text, str) else text
 
     def of_words(self, sentences: list[list[str]]) -> list[Tokens]:
-        """Tokens of sentences that are split into words already, as a tagger's are."""
+        """Return the tokens of sentences that are split into words already, as a tagger's are."""
         encodings = self._tokenizer.encode_batch(sentences, is_pretokenized=True)
         return [Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing), encoding.word_ids) for encoding in encodings]
 
 
 def _is_decided(beginning: tokenizers.Encoding) -> bool:
-    """Whether what follows the beginning of a text cannot change its pieces: all that are kept come before its last word, which
-    alone may go on."""
+    """Return whether all kept pieces come before the beginning's last word, which may go on."""
     return sum(len(more.ids) - 2 for more in beginning.overflowing) >= _LONGEST_WORD

@@ -1,7 +1,8 @@
-"""What one rank does: load, take all steps, and hand over the evaluated SavedModel.
+"""The work of one rank: load, take all steps, and hand over the evaluated SavedModel.
 
-Reads job.json and corpus.jsonl in its directory. Writes there, from rank 0: saved_model/, vocab.txt, progress.jsonl, facts.json;
-from every rank logits.<rank>.npz, its share of the test rows' logits, computed by the SavedModel loaded back from disk.
+Reads job.json and corpus.jsonl in its directory. Rank 0 writes saved_model/, vocab.txt,
+progress.jsonl and facts.json there; every rank writes logits.<rank>.npz, its share of the test
+rows' logits, computed by the SavedModel loaded back from disk.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import gc
 import os
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import horovod.tensorflow as hvd
 
-from train import checkpoints, classifier, elastic, evaluation, feeding, manifest
+from train import checkpoints, classifier, elastic, errors, evaluation, feeding, manifest
 from train.encoder_layer import EncoderLayer
 from train.errors import EncoderError, ToolError
 from train.feeding import Split
@@ -25,31 +25,36 @@ from train.heartbeat import DONE, LOADING, Heartbeat
 from train.job import FACTS, SAID, Job
 from train.keras2 import tf, tf_keras
 from train.loop import Loop
-from train.ranks import Ranks
+from train.ranks import Ranks, train_command
 from train.step import TrainStep
 from train.tokenizer import Tokenizer
 
-# Milliseconds between two looks for gradients to send. Every look is a talk among the ranks, and at Horovod's 1 ms they take a
-# core that computes 4 to 6 % of its time (docs/log.md); a step there is hundreds of ms long. On GPUs it is short: Horovod's own.
+# Milliseconds between two looks for gradients to send. For every look the ranks talk to each other:
+# at Horovod's 1 ms that takes a computing core 4 to 6 % of its time (docs/log.md), and a step on
+# CPUs takes hundreds of ms. On GPUs a step is short: Horovod's own value stays.
 _CYCLE_TIME_OF_CPUS = "10"
 
 
 def run(directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, slot: int, threads: int) -> None:
-    """`slot` is this rank's among those of its machine: its GPU. `threads` is how many cores it computes on."""
+    """Train and evaluate as one rank: on `threads` cores, or on the GPU number `slot`."""
     heartbeat.at("connecting to the other ranks", LOADING, 1)
     _connect()
     _take_device(slot, threads)
     heartbeat.at("loading encoder and examples", LOADING, 2)
-    with _to_the_person(directory) if hvd.rank() == 0 else contextlib.nullcontext():
+    with _shown_by_supervisor(directory) if hvd.rank() == 0 else contextlib.nullcontext():
         encoder, model, splits = prepare(directory, job)
     loop = Loop(directory, job, ranks, heartbeat, model, splits)
     done = _restored(directory, job, loop.step)
     state = elastic.State(loop.step, loop.rebuild_step, done, keeps=ranks.elastic)
-    _everything(ranks)(state, loop, encoder, splits["test"])
+    if ranks.elastic:
+        elastic.run(_work)(state, loop, encoder, splits["test"])
+    else:
+        state.sync()
+        _work(state, loop, encoder, splits["test"])
 
 
 def prepare(directory: Path, job: Job) -> tuple[EncoderLayer, tf_keras.Model, dict[str, Split]]:
-    """Encoder, model, and the encoded splits of the corpus.jsonl in `directory`. After hvd.init(). Raises EncoderError."""
+    """Return encoder, model and encoded splits, after hvd.init(). Raises EncoderError."""
     classifier.set_precision(job.amp)
     tf_keras.utils.set_random_seed(job.seed)
     encoder = EncoderLayer(
@@ -65,20 +70,8 @@ def prepare(directory: Path, job: Job) -> tuple[EncoderLayer, tf_keras.Model, di
     return encoder, classifier.build(encoder, job.task, job.labels, job.dropout), splits
 
 
-def _everything(ranks: Ranks) -> Callable[..., None]:
-    """`_work`, which of an elastic run is begun again from the last state that was kept when a rank is lost."""
-    if ranks.elastic:
-        return elastic.run(_work)
-
-    def once(state: elastic.State, *rest: Any) -> None:
-        state.sync()
-        _work(state, *rest)
-
-    return once
-
-
 def _work(state: elastic.State, loop: Loop, encoder: EncoderLayer, test: Split) -> None:
-    """A job that does not evaluate ends with its facts; one that was asked to stop, with its checkpoint."""
+    """Take the steps, save and evaluate the model, write the facts; end early if asked to."""
     if not loop.run(state):
         return
     if loop.job.evaluate:
@@ -98,8 +91,8 @@ def _save(loop: Loop, encoder: EncoderLayer) -> None:
     directory, steps = loop.directory, len(loop.steps)
     loop.heartbeat.at("saving the model", steps, DONE)
     if hvd.rank() == 0:
-        for left in directory.glob("logits.*.npz"):  # of a try that a lost rank ended
-            left.unlink()
+        for old in directory.glob("logits.*.npz"):  # of an attempt that a lost rank ended
+            old.unlink()
         shutil.rmtree(directory / "saved_model", ignore_errors=True)
         classifier.save(loop.model, directory / "saved_model")
         shutil.copyfile(encoder.vocabulary, directory / "vocab.txt")
@@ -122,7 +115,7 @@ def _take_device(slot: int, threads: int) -> None:
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where="this machine",
-                fix=f"make train NP={len(gpus)}; or on the CPU: CUDA_VISIBLE_DEVICES= make train",
+                fix=f"{errors.command('train', 'RUN', '--processes', len(gpus))}; or CUDA_VISIBLE_DEVICES= for the CPU",
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -130,8 +123,8 @@ def _take_device(slot: int, threads: int) -> None:
 
 
 @contextlib.contextmanager
-def _to_the_person(directory: Path) -> Any:
-    """What is printed inside is shown by the supervisor; horovodrun's output only goes into a log."""
+def _shown_by_supervisor(directory: Path) -> Iterator[None]:
+    """Let the supervisor show what is printed inside; horovodrun's output only goes into a log."""
     with (directory / SAID).open("a", encoding="utf-8", buffering=1) as file, contextlib.redirect_stdout(file):
         yield
 
@@ -143,17 +136,17 @@ def _encoded(directory: Path, job: Job, encoder: EncoderLayer) -> dict[str, Spli
             expected=f"max_seq_len up to {encoder.positions}, the rows of its position table",
             found=f"max_seq_len {job.max_seq_len}",
             where=job.encoder,
-            fix=f"make train MAX_SEQ_LEN={encoder.positions}",
+            fix=train_command(job, "--max-seq-len", encoder.positions),
         )
     tokenize = Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
     return feeding.read(directory, job.task, tokenize)
 
 
 def _restored(directory: Path, job: Job, step: TrainStep) -> int:
-    """Steps done in the checkpoint that is gone on from, whose variables rank 0 takes; the others get them by broadcast."""
+    """Give rank 0 the newest checkpoint, which is broadcast later; return its step, or 0."""
     if not job.resume or hvd.rank() != 0:
         return 0
-    checkpoint, _ = checkpoints.newest(Path(job.checkpoints))  # the supervisor has told of damaged ones, and compared the settings
+    checkpoint, _ = checkpoints.newest(Path(job.checkpoints))  # the supervisor has warned of damaged ones
     if checkpoint is None:
         return 0
     for variable, value in zip(step.variables, checkpoints.restore(checkpoint, directory), strict=True):

@@ -1,7 +1,7 @@
-"""Which rank failed first: from the ranks' signs of life, their own records of what was raised, and horovodrun's exit lines.
+"""The rank that failed first, by signs of life, recorded errors, and horovodrun's exit lines.
 
-Horovod itself does not tell: after an exception on one rank it names another, a rank that hangs holds up all of them for ever,
-and its stall check did not end them when tried.
+Horovod itself does not tell: after an exception on one rank it names another, a rank that hangs
+holds up all of them for ever, and its stall check did not end them when tried.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from train.heartbeat import DONE, IN, LOADING
+from train.heartbeat import DONE, IN, LOADING, SignOfLife
 from train.job import FAILURE
 
 _EXIT_LINE = re.compile(r"Process (\d+) exit with status code (\d+)\.")
@@ -25,99 +24,126 @@ _FROM_HOROVOD = ("HorovodInternalError", "UnknownError")  # the latter is what T
 
 
 @dataclass(frozen=True)
+class RankError:
+    """An error that a rank raised: the content of failure.<rank>.json."""
+
+    rank: int
+    time: float  # seconds since 1970
+    type: str  # name of the exception's class
+    error: str  # type and text
+    slipway: dict[str, str]  # parts of a SlipwayError: summary, expected, found, where, fix; else empty
+    trace: str
+
+    def write(self, directory: Path) -> None:
+        beside = directory / f".{FAILURE}.{self.rank}"
+        beside.write_text(json.dumps(asdict(self)), "utf-8")
+        beside.replace(directory / f"{FAILURE}.{self.rank}.json")  # complete when the supervisor sees it
+
+
+def rank_errors(directory: Path) -> list[RankError]:
+    """Return the errors that ranks left in the job's directory, the earliest first."""
+    errors = [RankError(**json.loads(path.read_text("utf-8"))) for path in directory.glob(f"{FAILURE}.*.json")]
+    return sorted(errors, key=lambda error: error.time)
+
+
+@dataclass(frozen=True)
 class Failure:
-    """Of a rank: what it raised (`record`, as train.worker writes it), or what was seen of it from outside."""
+    """The rank that made a job fail, and why; with its error where it recorded one."""
 
     rank: str
     reason: str
-    record: dict[str, Any]
+    error: RankError | None = None
 
 
-@dataclass
-class _Seen:
-    facts: dict[str, Any]
-    ticked: float  # when its ticks last changed, by our own clock: those of other hosts may differ
+@dataclass(frozen=True)
+class _Observed:
+    """The newest sign of life of a rank, with times of our own clock: hosts' clocks differ."""
+
+    sign: SignOfLife
+    ticked: float  # when its ticks last changed
     moved: float  # when its position last changed
 
     @property
     def tracing(self) -> bool:
-        """Whether it is loading, or in its first step."""
-        return bool(self.facts["position"] <= [self.facts["first"], IN] or self.facts["position"][0] == LOADING)
+        """Return whether it is loading, or in its first step."""
+        return self.sign.position <= [self.sign.first, IN] or self.sign.position[0] == LOADING
+
+    def __str__(self) -> str:
+        return f"{self.sign.phase} (process {self.sign.pid} on {self.sign.host})"
 
 
 class Watch:
+    """The ranks of a job in `directory`, as their signs of life show them."""
+
     def __init__(self, directory: Path, processes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory, self._processes, self._clock = directory, processes, clock
-        self._seen: dict[int, _Seen] = {}
+        self._observed: dict[int, _Observed] = {}
         self._started = clock()
 
     def look(self) -> None:
         """Read every rank's sign of life."""
         now = self._clock()
         for path in self._directory.glob("rank.*.json"):
-            facts = json.loads(path.read_text("utf-8"))
-            before = self._seen.get(facts["rank"])
-            ticked = now if before is None or before.facts["ticks"] != facts["ticks"] else before.ticked
-            moved = now if before is None or before.facts["position"] != facts["position"] else before.moved
-            self._seen[facts["rank"]] = _Seen(facts, ticked, moved)
+            sign = SignOfLife(**json.loads(path.read_text("utf-8")))
+            before = self._observed.get(sign.rank)
+            ticked = before.ticked if before and before.sign.ticks == sign.ticks else now
+            moved = before.moved if before and before.sign.position == sign.position else now
+            self._observed[sign.rank] = _Observed(sign, ticked, moved)
 
     @property
     def training(self) -> bool:
-        """Whether some rank has taken a step since it was started, and not yet all: it can write a checkpoint."""
-        return any(not seen.tracing and seen.facts["position"][1:2] != [DONE] for seen in self._seen.values())
+        """Return whether a rank has taken a step, but not all: it can write a checkpoint."""
+        return any(not rank.tracing and rank.sign.position[1:2] != [DONE] for rank in self._observed.values())
 
     def hanging(self, limit: float, lost: set[int]) -> Failure | None:
-        """The rank that keeps the others waiting, when there is one. `lost` ranks are known to have ended.
+        """Return the rank that keeps the others waiting. `lost` ranks are known to have ended.
 
-        A rank without a tick stands still, and so do all in the end. When all tick and none has moved for `limit` seconds, it
-        is the one furthest behind. While all load or trace their first step, the limit is at least ten minutes.
+        A rank without a tick stands still, and so do all in the end. When all tick and none has
+        moved for `limit` seconds, the one furthest behind hangs. While all load or trace their
+        first step, the limit is at least ten minutes.
         """
         now = self._clock()
-        alive = {rank: seen for rank, seen in self._seen.items() if rank not in lost}
-        for rank, seen in sorted(alive.items()):
-            if now - seen.ticked > _SILENCE:
-                return Failure(str(rank), f"stands still: no sign of life for {now - seen.ticked:.0f} s, {_where(seen)}", {})
-        if all(seen.tracing for seen in alive.values()):
+        alive = {number: rank for number, rank in self._observed.items() if number not in lost}
+        for number, rank in sorted(alive.items()):
+            if now - rank.ticked > _SILENCE:
+                return Failure(str(number), f"stands still: no sign of life for {now - rank.ticked:.0f} s, {rank}")
+        if all(rank.tracing for rank in alive.values()):
             limit = max(limit, _FIRST_STEP)
-        if now - max([self._started, *(seen.moved for seen in alive.values())]) <= limit:
+        if now - max([self._started, *(rank.moved for rank in alive.values())]) <= limit:
             return None
         if missing := set(range(self._processes)) - alive.keys() - lost:
-            return Failure(str(min(missing)), f"did not start within {limit:.0f} s", {})
-        behind = min(alive, key=lambda rank: (alive[rank].facts["position"], rank))
-        others = {tuple(seen.facts["position"]) for seen in alive.values()}
-        alone = "" if len(others) > 1 else "; every rank is there, so which one is to blame cannot be told from outside"
-        return Failure(
-            str(behind), f"hangs: no rank got further for {limit:.0f} s (--hang-limit), {_where(alive[behind])}{alone}", {}
-        )
+            return Failure(str(min(missing)), f"did not start within {limit:.0f} s")
+        behind = min(alive, key=lambda number: (alive[number].sign.position, number))
+        together = all(rank.sign.position == alive[behind].sign.position for rank in alive.values())
+        doubt = "; every rank is there, so which one is to blame cannot be told from outside" if together else ""
+        return Failure(str(behind), f"hangs: no rank got further for {limit:.0f} s (--hang-limit), {alive[behind]}{doubt}")
 
 
-def _where(seen: _Seen) -> str:
-    return f"{seen.facts['phase']} (process {seen.facts['pid']} on {seen.facts['host']})"
-
-
-def exits(log: str) -> dict[int, int]:
-    """Rank → exit status, in the order in which horovodrun saw those that failed end; 128 + n: ended by signal n."""
+def exit_statuses(log: str) -> dict[int, int]:
+    """Return rank → exit status (128 + n: by signal n), in the order that horovodrun logged."""
     return {int(rank): int(status) for rank, status in _EXIT_LINE.findall(log)}
 
 
 def first_failure(directory: Path, log: str) -> Failure | None:
-    """The rank to name when a job ended, or None when no rank left a trace.
+    """Return the rank to name when a job ended, or None when no rank left a trace.
 
-    First what a rank raised itself; then a rank that ended without a word, killed by the system or a person; last a rank whose
-    all-reduce failed, which is what the end of another does to it.
+    A rank that raised an error of its own comes first; then one that ended without a word, killed
+    by the system or a person; last one whose all-reduce failed, because that is what the end of
+    another rank does to it.
     """
-    records = [json.loads(path.read_text("utf-8")) for path in directory.glob(f"{FAILURE}.*.json")]
-    records.sort(key=lambda record: record["time"])
-    own = [record for record in records if record["type"] not in _FROM_HOROVOD]
-    silent = {rank: status for rank, status in exits(log).items() if rank not in {record["rank"] for record in records}}
-    if silent and not own:  # the others of a failed job are ended by SIGTERM: one of those counts only when there is no other
-        rank, status = min(silent.items(), key=lambda one: one[1] == 128 + signal.SIGTERM)
-        return Failure(str(rank), ended(status), {})
-    return next((Failure(str(record["rank"]), record["error"], record) for record in own or records), None)
+    errors = rank_errors(directory)
+    own = [error for error in errors if error.type not in _FROM_HOROVOD]
+    silent = {rank: status for rank, status in exit_statuses(log).items() if rank not in {error.rank for error in errors}}
+    if silent and not own:
+        # The others of a failed job are ended by SIGTERM: one of those counts only when there is no
+        # other.
+        rank = min(silent, key=lambda rank: silent[rank] == 128 + signal.SIGTERM)
+        return Failure(str(rank), exit_text(silent[rank]))
+    return next((Failure(str(error.rank), error.error, error) for error in own or errors), None)
 
 
-def ended(status: int) -> str:
-    """An exit status in words."""
+def exit_text(status: int) -> str:
+    """Return an exit status in words."""
     if status <= 128:
         return f"ended with exit status {status} and said nothing"
     name = signal.Signals(status - 128).name

@@ -1,13 +1,17 @@
-"""The device that is measured: models with their inputs and outputs on it, its matmul peak, and what a launch costs at least.
+"""The device that is measured: its libraries, batches bound to it, its matmul peak, and timing.
 
-Every run is waited for, so that Python's clock is right: ONNX Runtime synchronises its stream before `run_with_iobinding` returns.
+Every run is waited for, so that Python's clock is right: ONNX Runtime synchronises its stream
+before `run_with_iobinding` returns.
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import itertools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from benchmarks.gpu import libraries
+from benchmarks.ratios import Floats, Ratio
 from export import gpu
 from export.variants import PROVIDER_OPTIONS
 from train import provenance
@@ -33,11 +37,28 @@ _PAST_CACHE = {"cuda": 1 << 28, "cpu": 1 << 20}  # bytes written to empty the L2
 _PAIRS = 3  # of matrices, multiplied in turn
 _REPEATS = 20
 _REPLAYED = 4  # runs: ONNX Runtime captures a CUDA graph in the third, and the fourth is a replay
+_MAPPED = Path("/proc/self/maps")
+_WARM_UP = 3  # runs of every batch: ONNX Runtime captures a CUDA graph in the third
+_LEAST_ROUNDS, _MOST_ROUNDS = 6, 40
+_RESAMPLES = 2_000
+Runs = Mapping[str, Sequence[Callable[[], object]]]  # model → one run for each batch of the same shape
 _REQUIREMENTS = ".tools/gpu/bin/pip install -r benchmarks/gpu/requirements.txt"
 
 
 @dataclass(frozen=True)
-class Run:
+class MatmulPeak:
+    """The fastest product of large square matrices."""
+
+    size: int
+    type: str
+    tflops: float
+    tflops_median: float
+    by: str  # the library that reached it
+    tflops_pytorch: float | None = None
+
+
+@dataclass(frozen=True)
+class BoundRun:
     """A model bound to one batch: calling it runs the model and waits for the end."""
 
     session: Any
@@ -45,7 +66,7 @@ class Run:
     options: Any
     inputs: Any  # OrtValues: a CPU's are the caller's arrays, which nothing else might keep
     output: Any  # OrtValue
-    runs: int  # until what it answers is a replay, where it is a CUDA graph; else 1
+    runs: int  # until its answer is that of a replayed CUDA graph; else 1
 
     def __call__(self) -> None:
         self.session.run_with_iobinding(self.binding, self.options)
@@ -53,23 +74,26 @@ class Run:
     def logits(self) -> Logits:
         for _ in range(self.runs):
             self()
-        found: Logits = np.array(self.output.numpy())  # of a CPU's it is the memory itself, gone with this run
-        return found
+        logits: Logits = np.array(self.output.numpy())  # copied: on a CPU it is the memory itself, gone with this run
+        return logits
 
 
 class Device:
-    """`kind`: cuda, or cpu, on which every line but the kernels can be tried. Raises ToolError where it is not there."""
+    """A GPU (`kind` "cuda"), or the CPU ("cpu"), on which every line but the kernels can be tried.
+
+    Raises ToolError where it is not there.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind, self.provider = kind, PROVIDERS[kind]
         try:
             self.gpu = gpu.current() if kind == "cuda" else None
-        except ToolError as error:  # its way out is a container of TensorFlow's, of which nothing is needed here
+        except ToolError as error:  # its fix is TensorFlow's container, which is not needed here
             raise _missing(error.found) from None
         if self.provider not in onnxruntime.get_available_providers():
             raise _missing(f"onnxruntime {onnxruntime.__version__} with {onnxruntime.get_available_providers()}")
         if kind == "cuda":
-            libraries.load()
+            load_libraries()
         self._graphs = 0
         self._empty_cache = self.bind(self._open(_elementwise(1)), {"x": np.zeros(_PAST_CACHE[kind] // 4, np.float32)})
 
@@ -78,12 +102,16 @@ class Device:
         return {"kind": self.kind, "provider": self.provider, **(asdict(self.gpu) if self.gpu else {})}
 
     def signature(self, *modules: str) -> dict[str, Any]:
-        """Command, versions, machine and commit, with the versions of `modules` and of what is measured on."""
+        """Return the header of a record, with the versions of `modules` and of the libraries that
+        are measured."""
         signed = provenance.record(*modules, "onnx", "onnxruntime", "numpy", "scipy", "torch")
-        return signed | {"versions": signed["versions"] | (libraries.versions() if self.kind == "cuda" else {})}
+        return signed | {"versions": signed["versions"] | (library_versions() if self.kind == "cuda" else {})}
 
     def open(self, path: Path, *, cuda_graph: bool = False) -> Any:
-        """A session. With `cuda_graph` every bound batch is captured in its third run, and replayed from then on."""
+        """Open a session.
+
+        With `cuda_graph` every bound batch is captured in its third run, and replayed from then on.
+        """
         return self._open(str(path), cuda_graph=cuda_graph)
 
     def _open(self, model: str | bytes, *, cuda_graph: bool = False, optimize: bool = True) -> Any:
@@ -101,8 +129,8 @@ class Device:
     def put(self, array: NDArray[Any]) -> Any:
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.kind, 0)
 
-    def bind(self, session: Any, feed: dict[str, NDArray[Any]], *, cuda_graph: bool = False) -> Run:
-        """`feed` copied to the device, with room for the one output, float32 or as the input."""
+    def bind(self, session: Any, feed: dict[str, NDArray[Any]], *, cuda_graph: bool = False) -> BoundRun:
+        """Copy `feed` to the device, with room for the one output, and bind both."""
         binding, options = session.io_binding(), onnxruntime.RunOptions()
         inputs = {node.name: self.put(feed[node.name]) for node in session.get_inputs()}
         for name, value in inputs.items():
@@ -115,43 +143,34 @@ class Device:
         if cuda_graph:
             self._graphs += 1
             options.add_run_config_entry("gpu_graph_id", str(self._graphs))
-        return Run(session, binding, options, inputs, room, _REPLAYED if cuda_graph else 1)
+        return BoundRun(session, binding, options, inputs, room, _REPLAYED if cuda_graph else 1)
 
     def empty_cache(self) -> None:
-        """Write more than the L2 cache holds, so that the next run finds nothing of the last one there."""
+        """Write more than the L2 cache holds, so that the next run finds no data of its own."""
         self._empty_cache()
 
-    def matmul_peak(self) -> dict[str, Any]:
-        """The fastest of _REPEATS multiplications of large random matrices, in ONNX Runtime; pairs in turn, out of cache."""
+    def matmul_peak(self) -> MatmulPeak:
+        """Multiply large random matrices _REPEATS times in ONNX Runtime; pairs in turn, so that
+        none is in the cache."""
         size, kind = _PEAK[self.kind]
         random = np.random.default_rng(0)
         session = self._open(_matmul(size, kind))
         pairs = [{name: random.standard_normal((size, size), np.float32).astype(kind) for name in "ab"} for _ in range(_PAIRS)]
         runs = [self.bind(session, pair) for pair in pairs]
-        seconds = [_seconds(runs[number % _PAIRS]) for number in range(_PAIRS + _REPEATS)][_PAIRS:]
-        return {
-            "size": size,
-            "type": np.dtype(kind).name,
-            "tflops": 2 * size**3 / min(seconds) / 1e12,
-            "tflops_median": 2 * size**3 / float(np.median(seconds)) / 1e12,
-            "by": "ONNX Runtime",
-        }
+        seconds = [seconds_of(runs[number % _PAIRS]) for number in range(_PAIRS + _REPEATS)][_PAIRS:]
+        fastest, median = (2 * size**3 / duration / 1e12 for duration in (min(seconds), float(np.median(seconds))))
+        return MatmulPeak(size, np.dtype(kind).name, fastest, median, "ONNX Runtime")
 
     def launch_floor(self, nodes: int, *, cuda_graph: bool) -> float:
-        """Seconds that a chain of `nodes` nodes takes which compute next to nothing: their launches, one a node."""
+        """Return the seconds that a chain of `nodes` nodes takes that compute next to nothing: one
+        launch a node."""
         session = self._open(_elementwise(nodes), cuda_graph=cuda_graph, optimize=False)
         run = self.bind(session, {"x": np.ones(8, np.float32)}, cuda_graph=cuda_graph)
-        return float(np.median([_seconds(run) for _ in range(_REPEATS + 5)][5:]))
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+        return float(np.median([seconds_of(run) for _ in range(_REPEATS + 5)][5:]))
 
 
 def _elementwise(nodes: int) -> bytes:
-    """x → −x, `nodes` times."""
+    """Return the model x → −x, `nodes` times."""
     names = ["x", *(f"x.{number}" for number in range(1, nodes)), "y"]
     chain = [helper.make_node("Neg", [a], [b]) for a, b in itertools.pairwise(names)]
     return _serialized(chain, {"x": ["sequence"]}, "y", ["sequence"], TensorProto.FLOAT)
@@ -168,11 +187,118 @@ def _serialized(nodes: list[Any], inputs: dict[str, list[Any]], output: str, sha
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
 
 
-def _missing(found: str) -> ToolError:
+def _missing(present: str) -> ToolError:
     return ToolError(
         "ONNX Runtime cannot run on the GPU",
         expected="an NVIDIA GPU, onnxruntime-gpu, and CUDA's and cuDNN's libraries of the versions it was built for",
-        found=found,
+        found=present,
         where="this Python environment",
         fix=f"{_REQUIREMENTS}; without a GPU: --provider cpu",
     )
+
+
+def load_libraries() -> None:
+    """Load CUDA's libraries before ONNX Runtime's provider looks beside its own package.
+
+    PyTorch may lie in another directory of packages. It finds those it came with, and a loaded
+    library is found by name.
+    """
+    if importlib.util.find_spec("torch"):
+        importlib.import_module("torch")
+    onnxruntime.preload_dlls()
+
+
+def library_versions() -> dict[str, str]:
+    """Ask the loaded libraries for their versions, for example {"CUDA": "12.8"}."""
+    paths = loaded(_MAPPED.read_text("utf-8"))
+    return {name: ask(ctypes.CDLL(paths[file])) for name, file, ask in _ASKED if file in paths}
+
+
+def loaded(maps: str) -> dict[str, str]:
+    """Return name of a library → its path, out of a process' memory map (proc(5))."""
+    return {name: path for path, name in re.findall(r"\s(/.*/(lib\w+)\.so[.\d]*)$", maps, re.MULTILINE)}
+
+
+def cuda(library: Any) -> str:
+    """Return CUDA's version: 12080 is 12.8."""
+    number = ctypes.c_int()
+    library.cudaRuntimeGetVersion(ctypes.byref(number))
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def cudnn(library: Any) -> str:
+    """Return cuDNN's version: since cuDNN 9, 91002 is 9.10.2."""
+    number = int(library.cudnnGetVersion())
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def cublas(library: Any) -> str:
+    """Return cuBLAS' version, part by part (libraryPropertyType, library_types.h)."""
+    number, parts = ctypes.c_int(), []
+    for part in range(3):
+        library.cublasGetProperty(part, ctypes.byref(number))
+        parts.append(str(number.value))
+    return ".".join(parts)
+
+
+_ASKED = (("CUDA", "libcudart", cuda), ("cuDNN", "libcudnn", cudnn), ("cuBLAS", "libcublas", cublas))
+
+
+class Deadline:
+    """A budget of seconds, and what is left of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest: float) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Run every model once a round, in random order, on its next batch, until `budget` seconds are
+    spent.
+
+    `between` runs before each timed run. Warm-up is not timed. A model whose run takes more than
+    `longest` seconds is left out. Returns model → seconds [rounds], and model → why it was left
+    out.
+    """
+    random = np.random.default_rng(0)
+    left_out = {}
+    for name, batches in runs.items():
+        batches[0]()
+        if (took := seconds_of(batches[0])) > longest:
+            left_out[name] = f"one run takes {took:.1f} s"
+    kept = {name: batches for name, batches in runs.items() if name not in left_out}
+    for batches in kept.values():
+        for batch in batches:
+            for _ in range(_WARM_UP):
+                batch()
+    seconds: dict[str, list[float]] = {name: [] for name in kept}
+    end = Deadline(budget)
+    for number in range(_MOST_ROUNDS if kept else 0):
+        if number >= _LEAST_ROUNDS and end.left() < 0:
+            break
+        for name in random.permutation(list(kept)):
+            between()
+            seconds[name].append(seconds_of(kept[name][number % len(kept[name])]))
+    return {name: np.array(times) for name, times in seconds.items()}, left_out
+
+
+def speedup(baseline: Floats, seconds: Floats) -> Ratio:
+    """Return how many times faster than `baseline` a model is in the same rounds; both are seconds
+    [rounds].
+
+    Percentile bootstrap of the rounds, in one step: hundreds of ratios have to be made within the
+    time of a run. Models are loaded once, so the effect of a load on a model's speed is in the
+    ratio and not in the interval; `benchmarks.ratios` is for cases where that matters.
+    """
+    rounds = baseline / seconds
+    picked = np.random.default_rng(0).integers(0, len(rounds), (_RESAMPLES, len(rounds)))
+    low, high = np.percentile(np.median(rounds[picked], axis=1), (2.5, 97.5))
+    return Ratio(float(np.median(rounds)), (float(low), float(high)))

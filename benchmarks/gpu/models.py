@@ -1,7 +1,8 @@
-"""The models that are measured: one Bert as every variant, written by the export's own code, compared by the export's own gate.
+"""The models that are measured: one Bert as every variant, written and compared by the export.
 
-A Bert of a well-known size has random weights from a seed and answers to random ids, as long as AG News' texts; a run's has
-its trained weights and its golden texts.
+A Bert of a well-known size has random weights from a seed and answers random ids, as long as AG
+News' texts; a run's has its trained weights and its golden texts. The names of variants and
+contenders in records are here too.
 """
 
 from __future__ import annotations
@@ -15,61 +16,134 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from benchmarks import random_bert
+from benchmarks import harness
+from benchmarks import models as berts
 from benchmarks.gpu.device import Device
-from export import artifact, canonical_graph, comparison, fused_graph, gate, gpu_variants, half, runner
+from export import artifact, canonical_graph, comparison, fused_graph, gate, gpu_variants, half
 from export.artifact import Artifact
 from export.bert import Bert
+from export.comparison import Failure, Invariance, Precision
+from export.session import open_onnx
 from export.variants import VARIANTS, Variant
 from train import bundle, manifest
 from train.bundle import Bundle, Golden
 from train.errors import ConversionError
 from train.ragged import Feed, Logits, Ragged, infer_rows
 
-_LENGTHS = Path(__file__).with_name("ag_news_lengths.json")
+_LENGTHS = harness.RECORDS / "ag_news_lengths.json"
 _LONGEST = 128  # tokens, where those lengths were cut
 _BATCH = 32
-# Compared, of random weights: rounding alone flips near ties, and one flip among 512 rows is beyond the bound on the loss.
+# Rows compared with random weights: rounding alone flips near ties, and one flip in 512 rows
+# exceeds the bound on the loss.
 ROWS = 2048
 RANDOM = "random ids"  # in place of a text
 REFERENCE = VARIANTS["onnx_fp32"]
 MEASURED = (VARIANTS["ort_fp32"], VARIANTS["onnx_fp16"], *gpu_variants.LAYOUTS)
 
+FUSED, STARTS, PACKED = gpu_variants.FUSED.name, gpu_variants.STARTS.name, gpu_variants.PACKED.name
+PADDED = (FUSED, STARTS)
+CAPTURED = {f"{name} + CUDA graph": name for name in PADDED}  # contender → variant that is captured
+PEER, COMPILED = "PyTorch", "PyTorch compiled"
+AS_THEY_COME, SORTED = ORDERS = ("as they come", "length-sorted")  # orders of AG News' texts
+LATE = "no time was left"  # the reason in `skipped`
+Lengths = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
-class Model:
+class GpuModel:
+    """A Bert with a file for every variant, and the FP32 answers they are compared with."""
+
     name: str
     bert: Bert
-    provider: str  # that the device runs it with
-    files: dict[str, Path]  # variant → its ONNX file, of those this machine can run
+    provider: str  # of ONNX Runtime
+    files: dict[str, Path]  # variant → its ONNX file; variants that this machine can run
     skipped: dict[str, str]  # variant → why it has none
     reference: Bundle  # golden rows, and the FP32 answers to them
     golden: Golden
 
 
+@dataclass(frozen=True)
+class EngineVerdict:
+    """A contender's answers compared with FP32's; only the gate fills the last three."""
+
+    variant: str
+    passed: bool
+    failures: list[Failure]
+    rows: int
+    flips: int
+    non_finite_rows: int
+    flip_rate_bound: float
+    accuracy_loss_bound: float
+    logit_difference_max: float
+    compared_on: str = ""
+    invariance: Invariance | None = None
+    precision: Precision | None = None
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Multiplications and additions of matrices, by ONNX operator.
+
+    Projections to query, key and value belong to Attention, and what follows it to MatMul and Gemm.
+    """
+
+    attention: float
+    matmul: float
+
+    @property
+    def total(self) -> float:
+        return self.attention + self.matmul
+
+
+def flops(bert: Bert, lengths: Lengths, *, first_token_only: bool = True, first_query_only: bool = False) -> Flops:
+    """Count what a Bert computes on a batch in matrix products; nothing else counts.
+
+    `lengths` [rows] are the tokens computed of each row, padding included where it is computed.
+    `first_token_only`: the last layer computes only the first token of each row after its
+    attention, as our graphs do.
+    `first_query_only`: its attention, too, has that token as its only query, as the canonical graph
+    has.
+    """
+    hidden, fed = bert.hidden, int(bert.layers[0].intermediate.bias.shape[0])
+    rows, tokens, pairs = len(lengths), float(lengths.sum()), float(np.square(lengths).sum())
+    layers = len(bert.layers)
+    after = 2 * hidden**2 + 4 * hidden * fed  # output projection and the two feed-forward products, a token
+    short = int(first_token_only and bert.pooler is not None)
+    attention = layers * (6 * hidden**2 * tokens + 4 * hidden * pairs)
+    if first_query_only and bert.pooler is not None:
+        attention -= 2 * hidden**2 * (tokens - rows) + 4 * hidden * (pairs - tokens)
+    matmul = after * (tokens * (layers - short) + rows * short)
+    labels = 2 * hidden * int(bert.classifier.bias.shape[0])
+    head = rows * (2 * hidden**2 + labels) if bert.pooler else tokens * labels
+    return Flops(attention, matmul + head)
+
+
 @contextmanager
-def random(size: str, device: Device, rows: int) -> Iterator[Model]:
-    """A Bert of `random_bert.SIZES`, in a temporary directory. `rows`: to compare, at least as many as the limits ask for."""
-    bert = random_bert.make(size)
+def random(size: str, device: Device, rows: int) -> Iterator[GpuModel]:
+    """Make a Bert of `benchmarks.models.SIZES` in a temporary directory; `rows` are compared, or as
+    many as the limits need."""
+    bert = berts.make(size)
     least = max(comparison.least_rows(variant.limits) for variant in MEASURED)
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         directory = Path(scratch)
         files, skipped = _write(bert, directory, device)
         ids = random_rows(bert, ag_news_lengths(max(rows, least)))
         longest = min(_LONGEST, len(bert.position_embeddings))
-        with runner.open_onnx(files[REFERENCE.name], providers=(device.provider,)) as session:
+        with open_onnx(files[REFERENCE.name], providers=(device.provider,)) as session:
             source, golden = reference(session.infer, ids, longest, directory)
-        yield Model(size, bert, device.provider, files, skipped, source, golden)
+        yield GpuModel(size, bert, device.provider, files, skipped, source, golden)
 
 
 def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, directory: Path) -> tuple[Bundle, Golden]:
-    """What a bundle has for the gate, of random ids: FP32's answers to them. Written into `directory`; `longest` in tokens."""
+    """Write what the gate needs of a bundle into `directory`: random ids and FP32's answers.
+
+    `longest` is in tokens.
+    """
     logits = infer_rows(infer, ids, _BATCH)
     golden = Golden([RANDOM] * len(ids), ids, logits.argmax(axis=1), logits)
     bundle.write_golden(directory, golden)
@@ -78,8 +152,9 @@ def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, direct
 
 
 @contextmanager
-def of_run(run: Path, device: Device) -> Iterator[Model]:
-    """The Bert of runs/<name>, from its bundle/ and artifacts/onnx_fp32/, and the other variants that were exported.
+def of_run(run: Path, device: Device) -> Iterator[GpuModel]:
+    """Read the Bert of runs/<name> from its bundle/ and artifacts/onnx_fp32/, with the other
+    variants that were exported.
 
     Raises ManifestError, ConversionError.
     """
@@ -89,18 +164,22 @@ def of_run(run: Path, device: Device) -> Iterator[Model]:
     if bert is None:
         raise ConversionError(
             f"{run} cannot be measured",
-            expected="the canonical graph of a BERT, which the fused and the packed one are written from",
-            found="a graph that is not ours: the encoder was not recognised",
+            expected="the canonical graph of a BERT, from which the fused and the packed graph are written",
+            found="another graph: the encoder was not recognised",
             where=str(origin.model),
             fix="leave --run out, to measure BERTs of well-known sizes",
         )
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         files, skipped = _write(bert, Path(scratch), device, run / "artifacts")
-        yield Model(run.name, bert, device.provider, files, skipped, source, bundle.load_golden(source))
+        yield GpuModel(run.name, bert, device.provider, files, skipped, source, bundle.load_golden(source))
 
 
 def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = None) -> tuple[dict[str, Path], dict[str, str]]:
-    """Variant → its file. Those under `exported` are copied: an FP16 graph may have been repaired, and verdicts lie beside them."""
+    """Write each variant's file; those under `exported` are copied, since an FP16 graph may have
+    been repaired.
+
+    Returns variant → file, and variant → why it has none.
+    """
     files, skipped = {}, {}
     for variant, graph in _graphs(bert).items():
         if variant == gpu_variants.PACKED and device.kind == "cpu":
@@ -116,7 +195,8 @@ def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = 
 
 
 def _graphs(bert: Bert) -> dict[Variant, Callable[[], onnx.ModelProto]]:
-    """One is made at a time, since each is as large as the model; what several are made from is made once."""
+    """Return what makes each graph: one at a time, since each is as large as the model; shared
+    inputs are made once."""
     canonical, halved = canonical_graph.write(bert), half.bert(bert)
     return {
         REFERENCE: lambda: canonical,
@@ -126,32 +206,33 @@ def _graphs(bert: Bert) -> dict[Variant, Callable[[], onnx.ModelProto]]:
     }
 
 
-def parity(model: Model) -> list[dict[str, Any]]:
-    """The gate's record of every variant that has a file, without its lists of rows."""
-    left_out = ("flipped_rows", "by_class", "by_length", "cost", "command", "versions", "machine", "commit")
-    found = [compared(model, variant)[1] for variant in MEASURED if variant.name in model.files]
-    return [{name: value for name, value in record.items() if name not in left_out} for record in found]
+def parity(model: GpuModel) -> list[EngineVerdict]:
+    """Let the gate judge every variant that has a file."""
+    return [compared(model, variant)[1] for variant in MEASURED if variant.name in model.files]
 
 
-def compared(model: Model, variant: Variant) -> tuple[Artifact, dict[str, Any]]:
-    """The variant as an artifact, though without a manifest, and the gate's record of it, which lies beside its file.
+def compared(model: GpuModel, variant: Variant) -> tuple[Artifact, EngineVerdict]:
+    """Return the variant as an artifact without a manifest, and the gate's verdict, which lies
+    beside its file.
 
-    It is compared on the device, also when it is meant for others too.
+    It is compared on the device, even when the variant is meant for others too.
     """
     here = dataclasses.replace(variant, providers=(model.provider,))
-    made = Artifact(model.files[variant.name].parent, here, manifest.sha256(model.files[variant.name]), {})
-    return made, gate.check(made, model.reference)
+    file = model.files[variant.name]
+    built = Artifact(file.parent, here, manifest.sha256(file), {})
+    gate.check(built, model.reference, model.golden)
+    return built, harness.read(EngineVerdict, built.directory / artifact.PARITY)
 
 
-def ag_news_lengths(rows: int) -> NDArray[np.int64]:
-    """Tokens of `rows` texts drawn from AG News' own lengths, the same ones each time."""
+def ag_news_lengths(rows: int) -> Lengths:
+    """Draw the tokens of `rows` texts from AG News' own lengths, the same ones each time."""
     counted = json.loads(_LENGTHS.read_text("utf-8"))["texts"]
     lengths, weights = np.array(list(counted), np.int64), np.array(list(counted.values()), float)
     return np.random.default_rng(0).choice(lengths, rows, p=weights / weights.sum())
 
 
-def random_rows(bert: Bert, lengths: NDArray[np.int64], seed: int = 0) -> Ragged:
-    """Fresh ids for rows of these lengths, cut at the model's positions; never 0, which is padding."""
+def random_rows(bert: Bert, lengths: Lengths, seed: int = 0) -> Ragged:
+    """Draw ids, never 0 (padding), for rows of these lengths, cut at the model's positions."""
     words, positions = len(bert.word_embeddings), len(bert.position_embeddings)
     draw = np.random.default_rng(seed)
     return Ragged.of([draw.integers(1, words, min(int(length), positions), np.int32) for length in lengths])

@@ -1,11 +1,12 @@
-"""The embedded Triton with its text path on the GPU: perf_analyzer with a run's golden texts, beside what the engine does alone.
+"""The embedded Triton with its text path on the GPU, under perf_analyzer, beside the engine alone.
 
-Reads bundle/ and artifacts/onnx_fp32/ of a run; makes the unpadded FP16 graph, lets the gate judge it, serves it from a
-repository of its own, and writes benchmarks/gpu/serving.json. Besides benchmarks/gpu/requirements.txt it takes what
-`make setup` puts into .tools.
+Reads bundle/ and artifacts/onnx_fp32/ of a run; makes the unpadded FP16 graph, lets the gate judge
+it, serves it from a repository of its own, and writes benchmarks/records/gpu_serving.json. Besides
+benchmarks/gpu/requirements.txt it needs the tools that `make setup` puts into .tools. On a CPU it
+runs every line but the kernels:
 
     python -m benchmarks.gpu.serving --run runs/agnews
-    python -m benchmarks.gpu.serving --run runs/agnews --provider cpu --record /tmp/serving.json      every line but the kernels
+    python -m benchmarks.gpu.serving --run runs/agnews --provider cpu --record /tmp/serving.json
 """
 
 from __future__ import annotations
@@ -20,21 +21,22 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from benchmarks.gpu import models, serving_limit
 from benchmarks.gpu.device import PROVIDERS, Device
-from benchmarks.gpu.models import Model
+from benchmarks.gpu.models import GpuModel
+from benchmarks.gpu.tables import ServedLoad, ServingRecord, serving_table
+from benchmarks.harness import RECORDS
 from export import gpu_variants
 from export.artifact import Artifact
 from export.variants import Variant
 from serving import client, embedded_models, perf_analyzer, triton
-from serving.perf_analyzer import Load, Result
+from serving.perf_analyzer import Load, LoadResult
 from serving.records import REPOSITORY, TEXT_MODEL
-from train import errors, manifest, terminal
+from train import errors, manifest
 
-RECORD = Path(__file__).with_name("serving.json")
 _SERVED_AGREES = 0.02  # largest |Δlogit| between the server and the same engine in this process, of the largest |logit|
 _ASKED = 64  # texts compared
-_PERCENTILES = (50, 99)
 
 
 def main() -> int:
@@ -44,7 +46,7 @@ def main() -> int:
     with models.of_run(arguments.run, device) as model, tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         _check_task(model)
         texts = _texts(arguments.texts) if arguments.texts else model.golden.texts[: arguments.count]
-        print(f"{variant.name}: made, and its answers compared with the SavedModel's", flush=True)
+        print(f"{variant.name}: written, and its answers compared with the SavedModel's", flush=True)
         repository = _repository(Path(scratch) / "model_repository", model, variant, device, arguments.max_batch)
         print("the engine alone", flush=True)
         limit, logits = serving_limit.measure(model, variant, device, texts, arguments.max_batch)
@@ -52,39 +54,36 @@ def main() -> int:
             difference = _difference(server.grpc, texts, logits)
             perf_analyzer.write_texts(texts, model.reference.task, Path(scratch) / "texts.json")
             measured = _sweep(server, Path(scratch) / "texts.json", arguments)
-    record = {
-        "device": device.facts,
-        "variant": variant.name,
-        "texts": len(texts),
-        "max_batch": arguments.max_batch,
-        "limit": limit,
-        "served_difference": difference,
-        "rows": [_row(load, results) for load, results in measured.items()],
+    record = ServingRecord(
+        device=device.facts,
+        variant=variant.name,
+        texts=len(texts),
+        max_batch=arguments.max_batch,
+        limit=limit,
+        served_difference=difference,
+        rows=[_row(load, results) for load, results in measured.items()],
         **device.signature("tritonclient", "tokenizers"),
-    }
-    manifest.write_json(arguments.record, record)
-    _show(record)
-    return int(any(row["status"] == "FAILED" for row in record["rows"]))
+    )
+    harness.finish(arguments.record, record, serving_table(record))
+    return int(any(row.status == "FAILED" for row in record.rows))
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = harness.parser(__doc__, "gpu_serving.json", rounds=3)
     parser.add_argument("--run", type=Path, required=True, help="a run's directory with bundle/ and artifacts/onnx_fp32/")
     parser.add_argument("--provider", choices=PROVIDERS, default="cuda")
-    parser.add_argument("--record", type=Path, default=RECORD, help="where the JSON goes")
     parser.add_argument("--texts", type=Path, help="a file with a text a line, in place of the bundle's golden texts")
     parser.add_argument("--count", type=int, default=2048, help="golden texts sent in turn")
     parser.add_argument("--max-batch", type=int, default=256, help="texts that Triton may put together")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 128, 512], help="clients in the closed loop")
-    parser.add_argument("--rounds", type=int, default=3, help="how often every load is repeated")
     parser.add_argument("--window-ms", type=int, default=2000, help="length of each of perf_analyzer's three windows")
     arguments = parser.parse_args()
-    if arguments.provider == "cpu" and arguments.record == RECORD:
+    if arguments.provider == "cpu" and arguments.record.parent == RECORDS:
         parser.error("--provider cpu is a trial: give it another file with --record")
     return arguments
 
 
-def _check_task(model: Model) -> None:
+def _check_task(model: GpuModel) -> None:
     if model.reference.task != "single_text":
         raise errors.ServerError(
             f"a {model.reference.task} model is not measured served on a GPU",
@@ -99,57 +98,63 @@ def _texts(path: Path) -> list[str]:
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def _repository(target: Path, model: Model, variant: Variant, device: Device, max_batch: int) -> Path:
-    """One text_classifier on the variant, which has to pass the gate. Raises ParityError."""
-    made = _passed(model, variant)
+def _repository(target: Path, model: GpuModel, variant: Variant, device: Device, max_batch: int) -> Path:
+    """Build a repository of one text_classifier on the variant, which has to pass the gate.
+
+    Raises ParityError.
+    """
+    built = _passed(model, variant)
     config = dataclasses.replace(embedded_models.text_config(model.reference), max_batch_size=max_batch)
     with manifest.atomic_directory(target) as building:
-        embedded_models.write_model(building, config, "text_model.py", made, model.reference, device.provider)
-        if variant == gpu_variants.PACKED:  # padding costs it nothing, so that there is nothing to cut batches for
-            _change_settings(building / TEXT_MODEL / "1" / "settings.json", lambda settings: settings["cost"].update(per_token=0.0))
+        embedded_models.write_model(building, config, "text_model.py", built, model.reference, device.provider)
+        if variant == gpu_variants.PACKED:  # padding costs it nothing, so batches need not be cut for it
+            _make_padding_free(building / TEXT_MODEL / "1" / "settings.json")
         manifest.seal(building, REPOSITORY, {"bundle_sha256": model.reference.sha256, TEXT_MODEL: variant.name, "models": {}})
     return target
 
 
-def _change_settings(path: Path, change: Any) -> None:
+def _make_padding_free(path: Path) -> None:
     settings = json.loads(path.read_text("utf-8"))
-    change(settings)
+    settings["cost"]["per_token"] = 0.0
     manifest.write_json(path, settings)
 
 
-def _passed(model: Model, variant: Variant) -> Artifact:
-    made, record = models.compared(model, variant)
-    if not record["passed"]:
+def _passed(model: GpuModel, variant: Variant) -> Artifact:
+    built, verdict = models.compared(model, variant)
+    if not verdict.passed:
         raise errors.ParityError(
             f"{variant.name} does not give the same answers here, so it is not served",
             expected="parity within the limits",
-            found="; ".join(str(failure) for failure in record["failures"]),
-            where=f"{model.name}, on {record['compared_on']}",
+            found="; ".join(map(str, verdict.failures)),
+            where=f"{model.name}, on {verdict.compared_on}",
             fix="python -m benchmarks.gpu.engines --run RUN, to see all variants compared",
         )
-    return made
+    return built
 
 
 def _difference(address: str, texts: list[str], logits: Any) -> float:
-    """Largest |Δlogit| of the first texts, served and in this process. Raises ParityError beyond rounding."""
+    """Return the largest |Δlogit| of the first texts, served and in this process.
+
+    Raises ParityError beyond rounding.
+    """
     with client.connect(address, "grpc") as connection:
         served = np.array([answer.logits for answer in connection.classify(texts[:_ASKED])])
     difference = float(np.abs(served - logits[: len(served)]).max())
     if not difference <= (allowed := _SERVED_AGREES * float(np.abs(logits).max())):
         raise errors.ParityError(
-            "the server answers otherwise than the engine behind it",
+            "the server's answers differ from those of the engine behind it",
             expected=f"|Δlogit| ≤ {allowed:.2g}",
             found=f"{difference:.2g}",
             where=address,
-            fix="make verify RUN=RUN, which compares the served models on the CPU",
+            fix=f"{errors.command('verify', 'RUN')}, which compares the served models on the CPU",
         )
     return difference
 
 
-def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -> dict[Load, list[Result]]:
-    """Every load in every round, one after the other."""
+def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -> dict[Load, list[LoadResult]]:
+    """Run every load in every round, one after the other."""
     loads = perf_analyzer.closed_loops(TEXT_MODEL, server.address, arguments.concurrency, arguments.window_ms)
-    measured: dict[Load, list[Result]] = defaultdict(list)
+    measured: dict[Load, list[LoadResult]] = defaultdict(list)
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", flush=True)
         for load in loads:
@@ -157,36 +162,22 @@ def _sweep(server: triton.Server, inputs: Path, arguments: argparse.Namespace) -
     return measured
 
 
-def _row(load: Load, results: list[Result]) -> dict[str, Any]:
+def _row(load: Load, results: list[LoadResult]) -> ServedLoad:
     failures = [result.failure for result in results if result.failure]
-    row: dict[str, Any] = {
-        "protocol": load.protocol,
-        "concurrency": load.concurrency,
-        "status": "FAILED" if failures else "ok",
-        "failures": failures,
-        "errors": sum(result.errors for result in results),
-        "command": results[0].command,
-    }
-    if not failures:
-        latencies, rates = np.concatenate([result.latencies for result in results]), [result.throughput for result in results]
-        row |= {"throughput": float(np.median(rates)), "throughput_least": min(rates), "throughput_most": max(rates)}
-        row |= {f"p{percent}_ms": float(np.percentile(latencies, percent)) for percent in _PERCENTILES}
-    return row
-
-
-def _show(record: dict[str, Any]) -> None:
-    limit = record["limit"]["texts_per_second"]
-    columns = ("over", "clients", "texts/s", "served ÷ limit", "p50 ms", "p99 ms")
-    table = terminal.table(f"{TEXT_MODEL} on {record['variant']}", *columns, left=("over",))
-    for row in record["rows"]:
-        cells = row["failures"][:1]
-        if not cells:
-            cells = [f"{row['throughput']:.0f}", f"{row['throughput'] / limit:.0%}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}"]
-        table.add_row(row["protocol"], str(row["concurrency"]), *cells)
-    console = terminal.console()
-    console.print(table)
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in record["limit"]["shares"].items())
-    console.print(f"the engine alone: {limit:.0f} texts/s; in one process, without a server: {shares}")
+    unanswered = sum(result.errors for result in results)
+    row = ServedLoad(load.protocol, load.concurrency, "FAILED" if failures else "ok", failures, unanswered, results[0].command)
+    if failures:
+        return row
+    rates = [result.throughput for result in results]
+    p50, p99 = np.percentile(np.concatenate([result.latencies for result in results]), (50, 99))
+    return dataclasses.replace(
+        row,
+        throughput=float(np.median(rates)),
+        throughput_least=min(rates),
+        throughput_most=max(rates),
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+    )
 
 
 if __name__ == "__main__":

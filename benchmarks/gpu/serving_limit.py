@@ -1,4 +1,4 @@
-"""What serving a text takes, in one process and part by part: tokenizing, padding, the way to the GPU and back, and the engine."""
+"""The time of a text in one process, by part: tokenizing, padding, transfer to the GPU, engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.models import Model
+from benchmarks.gpu.models import GpuModel
+from benchmarks.gpu.tables import ServingLimit
 from export.variants import Variant
 from train.ragged import Logits, Ragged
 from train.tokenizer import Tokenizer
@@ -17,8 +18,8 @@ PARTS = ("tokenizing", "padding", "transfer", "engine")
 _PASSES = 5  # over all texts; the first warms up
 
 
-def measure(model: Model, variant: Variant, device: Device, texts: list[Any], batch: int) -> tuple[dict[str, Any], Logits]:
-    """The limit in texts/s (the engine alone), each part's share of the median pass, and the logits [texts, labels].
+def measure(model: GpuModel, variant: Variant, device: Device, texts: list[Any], batch: int) -> tuple[ServingLimit, Logits]:
+    """Measure the limit; return it with the logits [texts, labels].
 
     Batches hold `batch` texts as they come, as a server under load puts them together.
     """
@@ -35,18 +36,18 @@ def measure(model: Model, variant: Variant, device: Device, texts: list[Any], ba
             logits.append(answers)
         passes.append(seconds)
     median = np.median(passes[1:], axis=0)
-    limit = {
-        "texts_per_second": len(texts) / float(median[PARTS.index("engine")]),
-        "texts_per_second_with_all_parts": len(texts) / float(median.sum()),
-        "shares": dict(zip(PARTS, (median / median.sum()).tolist(), strict=True)),
-        "batch": batch,
-        "passes": _PASSES - 1,
-    }
+    limit = ServingLimit(
+        texts_per_second=len(texts) / float(median[PARTS.index("engine")]),
+        texts_per_second_with_all_parts=len(texts) / float(median.sum()),
+        shares=dict(zip(PARTS, (median / median.sum()).tolist(), strict=True)),
+        batch=batch,
+        passes=_PASSES - 1,
+    )
     return limit, np.concatenate(logits)
 
 
 def _batch(tokenize: Tokenizer, session: Any, device: Device, texts: list[Any]) -> tuple[Any, Logits]:
-    """Seconds of each of PARTS, and the logits."""
+    """Return the seconds of each of PARTS, and the logits."""
     marks = [time.perf_counter()]
     tokens = tokenize(texts)
     marks.append(time.perf_counter())

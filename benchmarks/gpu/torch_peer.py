@@ -1,8 +1,8 @@
-"""The peer a user has on the same machine: the same weights in PyTorch, with scaled_dot_product_attention, compiled or not.
+"""The peer a user has on the same machine: the same weights in PyTorch, compiled or not.
 
-FP16 on a GPU, FP32 on a CPU. Written as transformers' BERT computes: every layer on all tokens, and no mask where nothing is
-padded, so that PyTorch may take its flash attention. Compiled is the layer, once for all of them, for any shape, and for a
-batch of one apart.
+FP16 on a GPU, FP32 on a CPU. It computes as transformers' BERT does: every layer on all tokens, and
+no mask where nothing is padded, so that PyTorch may take its flash attention. The layer is compiled
+once for all of them, for any shape, and once more for a batch of one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from export.bert import Bert, Dense, Layer, Norm
 from train.ragged import Feed
 
 
-class Peer:
+class TorchBert:
     def __init__(self, bert: Bert, kind: str, *, compiled: bool) -> None:
         self.kind = kind
         self._type = torch.float16 if kind == "cuda" else torch.float32
@@ -29,11 +29,12 @@ class Peer:
         self._layers = [self._weights(layer) for layer in bert.layers]
         self._pooler = self._pair(bert.pooler) if bert.pooler else None
         self._classifier = self._pair(bert.classifier)
-        torch._dynamo.reset()  # or sizes of the model before would count as dynamic ones
+        torch._dynamo.reset()  # else the previous model's sizes count as dynamic ones
         self._layer = torch.compile(_layer) if compiled else _layer
 
     def prepare(self, feed: Feed) -> Callable[[], Any]:
-        """A run of this batch, its ids on the device already; it returns when the logits are there."""
+        """Copy this batch to the device; return a run of it, which returns when the logits are
+        there."""
         ids, mask, types = (
             torch.from_numpy(feed[name]).to(self.kind) for name in ("input_word_ids", "input_mask", "input_type_ids")
         )
@@ -66,7 +67,7 @@ class Peer:
         return [tensor for part in order for tensor in self._pair(part)]
 
     def _pair(self, part: Dense | Norm) -> Sequence[Any]:
-        """(weight [out, in], bias), or (gamma, beta)."""
+        """Return (weight [out, in], bias), or (gamma, beta)."""
         if isinstance(part, Norm):
             return self._tensor(part.gamma), self._tensor(part.beta)
         return self._tensor(part.kernel.T), self._tensor(part.bias)
@@ -76,7 +77,8 @@ class Peer:
 
 
 def matmul_tflops(size: int, repeats: int = 20) -> float:
-    """The fastest FP16 product of square matrices on the GPU, in PyTorch, three pairs in turn."""
+    """Return the TFLOP/s of the fastest FP16 product of square matrices on the GPU, in PyTorch,
+    three pairs in turn."""
     pairs = [[torch.randn(size, size, device="cuda", dtype=torch.float16) for _ in "ab"] for _ in range(3)]
     milliseconds: list[float] = []
     for number in range(3 + repeats):

@@ -1,7 +1,8 @@
-"""What every peer does with its texts, as its users would write it: tokenize, pad to the longest, run, name the label.
+"""The classifier of every peer, as its users would write it: tokenize, pad, run, name the label.
 
-Runs in .tools/peers. The weights are the run's own. ONNX Runtime's idle threads do not spin, as in Slipway, since they would take
-the cores from whoever shares them; all else is as it comes.
+Runs in .tools/peers. The weights are the run's own. ONNX Runtime's idle threads do not spin, as in
+Slipway, since they would take the cores from whoever shares them; every other option has its
+default.
 """
 
 from __future__ import annotations
@@ -26,23 +27,29 @@ Infer = Callable[[dict[str, Any]], Floats]  # arrays int32 [batch, sequence] by 
 
 
 @dataclass(frozen=True)
-class Answers:
+class Classified:
+    """The answers to a batch of texts."""
+
     labels: list[str]  # [texts]
     probabilities: Floats  # [texts]
     logits: Floats  # [texts, labels]
 
 
 def parser(what: str) -> argparse.ArgumentParser:
-    """The flags that every peer takes."""
-    made = argparse.ArgumentParser(description=what, allow_abbrev=False)
-    made.add_argument("--bundle", type=Path, required=True, help="a run's bundle: vocabulary, labels, SavedModel")
-    made.add_argument("--onnx", type=Path, required=True, help="the model file for ONNX Runtime")
-    made.add_argument("--port", type=int, required=True, help="on loopback")
-    return made
+    """Return a parser of the flags that every peer takes."""
+    arguments = argparse.ArgumentParser(description=what, allow_abbrev=False)
+    arguments.add_argument("--bundle", type=Path, required=True, help="a run's bundle: vocabulary, labels, SavedModel")
+    arguments.add_argument("--onnx", type=Path, required=True, help="the model file for ONNX Runtime")
+    arguments.add_argument("--port", type=int, required=True, help="on loopback")
+    return arguments
 
 
-def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable[[Sequence[str]], Answers]:
-    """texts → answers. `engine` is one of ENGINES; `onnx` and `threads` (of one run; 0: one a core) are for the first of them."""
+def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable[[Sequence[str]], Classified]:
+    """Return the classifier: texts → their answers.
+
+    `engine` is one of ENGINES; `onnx` and `threads` (of one run; 0: one a core) are for ONNX
+    Runtime.
+    """
     source = bundle.load(directory)
     tokenizer = tokenizers.BertWordPieceTokenizer(str(source.vocabulary), lowercase=source.lower_case)
     tokenizer.enable_truncation(source.max_seq_len)
@@ -50,15 +57,14 @@ def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable
     infer = _onnxruntime(onnx, threads) if engine == "onnxruntime" else _tensorflow(source)
     labels = source.labels
 
-    def classify(texts: Sequence[str]) -> Answers:
+    def classify(texts: Sequence[str]) -> Classified:
         encodings = tokenizer.encode_batch(list(texts))
         parts = ("ids", "attention_mask", "type_ids")
-        logits = infer(
-            {name: np.array([getattr(one, part) for one in encodings], np.int32) for name, part in zip(INPUTS, parts, strict=True)}
-        )
+        columns = [np.array([getattr(encoding, part) for encoding in encodings], np.int32) for part in parts]
+        logits = infer(dict(zip(INPUTS, columns, strict=True)))
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return Answers([labels[i] for i in logits.argmax(axis=1)], probabilities.max(axis=1), logits)
+        return Classified([labels[i] for i in logits.argmax(axis=1)], probabilities.max(axis=1), logits)
 
     return classify
 
@@ -70,17 +76,17 @@ def _onnxruntime(model: Path, threads: int) -> Infer:
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    wanted = {one.name for one in session.get_inputs()}
+    wanted = {node.name for node in session.get_inputs()}
     return lambda feed: session.run(["logits"], {name: feed[name] for name in wanted})[0]  # type: ignore[no-any-return, unused-ignore]
 
 
 def _tensorflow(source: Bundle) -> Infer:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(source.saved_model))
-    signature = loaded.signatures["serving_default"]
+    model = tf.saved_model.load(str(source.saved_model))
+    signature = model.signatures["serving_default"]
 
-    def infer(feed: dict[str, Any], _: Any = loaded) -> Floats:  # the signature holds its variables only weakly
+    def infer(feed: dict[str, Any], _: Any = model) -> Floats:  # the signature holds its variables only weakly
         return signature(**{name: tf.constant(value) for name, value in feed.items()})["logits"].numpy()  # type: ignore[no-any-return, unused-ignore]
 
     return infer

@@ -1,13 +1,17 @@
-"""Slipway beside what a user would pick instead: the same texts, weights and cores, in turn. Ratios with intervals.
+"""Slipway beside what a user would pick instead: the same texts, weights and cores, in turn.
 
-Reads the run's bundle, its artifact ort_fp32 and its repository; writes benchmarks/peers.json. Some 10 minutes on 2 cores. Before
-anything is timed, answers are compared with the SavedModel's: a server that gives others ends this with exit code 1; so does a peer
-that failed, once the others are measured.
+Ratios with intervals.
 
-    make peers RUN=runs/agnews                                 installs the peers into .tools/peers first
-    python -m benchmarks.peers.measure --run runs/agnews       below `taskset --cpu-list 0,1` where there are more cores
+Reads the run's bundle, its artifact ort_fp32 and its repository; writes
+benchmarks/records/peers.json. Takes 10 minutes on 2 cores. Before anything is timed, answers are
+compared with the SavedModel's: a server whose answers differ ends this with exit code 1; so does a
+peer that failed, once the others are measured.
 
-Every start brings all servers up anew; within one they are measured in random order, round by round, by one client.
+    make peers RUN=runs/agnews                             installs the peers first
+    python -m benchmarks.peers.measure --run runs/agnews   on two cores: taskset --cpu-list 0,1
+
+Every start brings all servers up anew; within one they are measured in random order, round by
+round, by one client.
 """
 
 from __future__ import annotations
@@ -24,93 +28,91 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import closed_loop, rounds, subjects
-from benchmarks.peers.rounds import Plan, Starts
-from benchmarks.peers.subjects import Subject
+from benchmarks import harness
+from benchmarks.peers import load as closed_loop
+from benchmarks.peers import rounds, subjects
+from benchmarks.peers.rounds import LoadPlan, Starts
+from benchmarks.peers.subjects import MeasuredServer
+from benchmarks.peers.table import AnswerCheck, PeersRecord, table
 from export import comparison
+from export.comparison import Comparison
 from export.variants import VARIANTS, Limits
-from train import bundle, errors, manifest, provenance
+from train import bundle, errors, provenance
 from train.bundle import Bundle, Golden
 from train.errors import ParityError, ServerError
-from train.terminal import console, table
 
-RECORD = Path(__file__).parents[1] / "peers.json"
 _CHECKING = 16  # texts in flight while answers are compared
 _PACKAGES = ("nvidia-pytriton", "fastapi", "uvicorn", "onnxruntime", "tensorflow", "tokenizers")
 
 
 @dataclass
-class Found:
-    """Of all starts."""
+class Measurements:
+    """The outcome of all starts so far."""
 
-    subjects: list[Subject] = field(default_factory=list)
-    answers: list[dict[str, Any]] = field(default_factory=list)  # how each compares with the SavedModel
-    missing: dict[str, str] = field(default_factory=dict)  # peers, and why
+    servers: list[MeasuredServer] = field(default_factory=list)
+    answers: list[AnswerCheck] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # peer → why
     starts: Starts = field(default_factory=lambda: defaultdict(list))
 
     def names(self, ours: bool) -> list[str]:
-        return [one.name for one in self.subjects if one.ours == ours and one.name not in self.missing]
+        return [server.name for server in self.servers if server.ours == ours and server.name not in self.missing]
 
 
 def main() -> int:
-    arguments, busy = _parse(), os.getloadavg()[0]
+    arguments, load_average = _parse(), os.getloadavg()[0]
     source = bundle.load(arguments.run / "bundle")
     _check_task(source)
     golden = bundle.load_golden(source)
     golden = golden.take(np.arange(min(arguments.texts, len(golden.texts))))
-    plan = Plan(arguments.concurrency, arguments.rounds, arguments.seconds)
-    found = _measured(arguments.run, source, golden, plan, arguments.starts)
-    ours, peers = found.names(ours=True), found.names(ours=False)
-    _check_peers(peers, found.missing)
-    record = {
-        "load_average_before": busy,  # of others: a quiet machine has 0
+    plan = LoadPlan(arguments.concurrency, arguments.rounds, arguments.seconds)
+    measured = _measured(arguments.run, source, golden, plan, arguments.starts)
+    ours, peers = measured.names(ours=True), measured.names(ours=False)
+    _check_peers(peers, measured.missing)
+    record = PeersRecord(
+        load_average_before=load_average,
         **asdict(plan),
-        "texts": len(golden.texts),
-        "mean_tokens": float(golden.ids.lengths.mean()),
-        "starts": arguments.starts,
-        "bundle_sha256": source.sha256,
-        "answers": found.answers,
-        "rows": [rounds.row(*load, found.starts[load]) for load in itertools.product(ours + peers, plan.concurrency)],
-        "comparisons": rounds.comparisons((ours, peers), plan.concurrency, found.starts),
-        "skipped": found.missing,
-        "peer_versions": _peer_versions(),
+        texts=len(golden.texts),
+        mean_tokens=float(golden.ids.lengths.mean()),
+        starts=arguments.starts,
+        bundle_sha256=source.sha256,
+        answers=measured.answers,
+        rows=[rounds.row(*load, measured.starts[load]) for load in itertools.product(ours + peers, plan.concurrency)],
+        comparisons=rounds.comparisons((ours, peers), plan.concurrency, measured.starts),
+        skipped=measured.missing,
+        peer_versions=_peer_versions(),
         **provenance.record("aiohttp", "numpy", "onnxruntime", "tokenizers"),
-    }
-    manifest.write_json(arguments.out, record)
-    _show(record)
-    return int(bool(found.missing))
+    )
+    harness.finish(arguments.record, record, table(record))
+    return int(bool(measured.missing))
 
 
-def _measured(run: Path, source: Bundle, golden: Golden, plan: Plan, starts: int) -> Found:
-    found = Found()
+def _measured(run: Path, source: Bundle, golden: Golden, plan: LoadPlan, starts: int) -> Measurements:
+    measured = Measurements()
     # A process of its own: in this one threads read the servers' logs.
     with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as client:
         for start in range(starts):
-            with subjects.running(run, source) as (found.subjects, skipped):
-                print(f"start {start + 1} of {starts}: {'; '.join(one.name for one in found.subjects)}", flush=True)
-                found.answers = [_checked(client, one, source, golden) for one in found.subjects]
-                measured, failed = rounds.measure(client, found.subjects, golden.texts, plan, random.Random(start))
-            found.missing |= skipped | failed
-            for load, own in measured.items():
-                found.starts[load].append(own)
-    return found
+            with subjects.running(run, source) as (measured.servers, skipped):
+                print(f"start {start + 1} of {starts}: {'; '.join(server.name for server in measured.servers)}", flush=True)
+                measured.answers = [_checked(client, server, source, golden) for server in measured.servers]
+                by_load, failed = rounds.measure(client, measured.servers, golden.texts, plan, random.Random(start))
+            measured.missing |= skipped | failed
+            for load, own in by_load.items():
+                measured.starts[load].append(own)
+    return measured
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = harness.parser(__doc__, "peers.json", rounds=3)
     parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/agnews")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64], help="texts in flight")
-    parser.add_argument("--starts", type=int, default=2, help="how often all servers are started anew")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="how often each is measured with each load, a start; 5 in all for verdicts"
+        "--starts", type=int, default=2, help="times all servers are started anew, for --rounds each; verdicts take 5 rounds"
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
     parser.add_argument("--texts", type=int, default=500, help="golden texts sent in turn")
-    parser.add_argument("--out", type=Path, default=RECORD, help="the record")
     return parser.parse_args()
 
 
@@ -121,7 +123,7 @@ def _check_task(source: Bundle) -> None:
             expected="a model of single texts",
             found=source.task,
             where=str(source.directory),
-            fix="make bench, which measures every task",
+            fix=f"{errors.command('bench', source.directory.parent)}, which measures every task",
         )
 
 
@@ -129,44 +131,54 @@ def _check_peers(peers: list[str], missing: dict[str, str]) -> None:
     if not peers:
         raise ServerError(
             "not one peer could be measured, so nothing was written",
-            expected=", ".join(one.name for one in subjects.PEERS),
+            expected=", ".join(peer.name for peer in subjects.PEERS),
             found="; ".join(f"{name}: {why}" for name, why in missing.items()),
             where=str(subjects.ENVIRONMENT),
             fix="make peers RUN=…, which makes their environment",
         )
 
 
-def _checked(client: ProcessPoolExecutor, subject: Subject, source: Bundle, golden: Golden) -> dict[str, Any]:
-    """The subject's answers to all texts, compared with the SavedModel's. Raises ParityError."""
-    bodies = [subject.protocol.body(text) for text in golden.texts]
-    answers = client.submit(closed_loop.answers, subject.url, bodies, _CHECKING).result()
-    logits = np.array([subject.protocol.logits(answer) for answer in answers], np.float32)
+def _checked(client: ProcessPoolExecutor, server: MeasuredServer, source: Bundle, golden: Golden) -> AnswerCheck:
+    """Compare the server's answers to all texts with the SavedModel's. Raises ParityError."""
+    bodies = [server.protocol.body(text) for text in golden.texts]
+    answers = client.submit(closed_loop.answers, server.url, bodies, _CHECKING).result()
+    logits = np.array([server.protocol.logits(answer) for answer in answers], np.float32)
     measured = comparison.compare(golden.logits, logits, golden.labels, golden.lengths, source.labels)
-    if wrong := beyond(measured, VARIANTS[subject.variant].limits):
+    if failures := beyond(measured, VARIANTS[server.variant].limits):
         raise ParityError(
-            f"{subject.name} gives other answers, so its speed says nothing",
-            expected=f"those of the SavedModel, within the limits of {subject.variant}",
-            found="; ".join(wrong),
-            where=subject.what,
-            fix="make verify RUN=…, where it is Slipway",
+            f"{server.name} gives other answers, so its speed says nothing",
+            expected=f"those of the SavedModel, within the limits of {server.variant}",
+            found="; ".join(failures),
+            where=server.what,
+            fix=f"{errors.command('verify', source.directory.parent)}, where it is Slipway",
         )
-    kept = ("rows", "flips", "flip_rate_bound", "logit_difference_max")
-    return {"subject": subject.name, "what": subject.what, "variant": subject.variant, **{name: measured[name] for name in kept}}
+    return AnswerCheck(
+        subject=server.name,
+        what=server.what,
+        variant=server.variant,
+        rows=measured.rows,
+        flips=measured.flips,
+        flip_rate_bound=measured.flip_rate_bound,
+        logit_difference_max=measured.logit_difference_max,
+    )
 
 
-def beyond(measured: dict[str, Any], limits: Limits) -> list[str]:
-    """What of a comparison is beyond the limits on what was measured. Its bounds take more rows: the export's gate holds those."""
+def beyond(measured: Comparison, limits: Limits) -> list[str]:
+    """Return which limits on measured values are not held.
+
+    Those on bounds take more rows: the export's gate holds them.
+    """
     checks = [
-        ("rows without a number", measured["non_finite_rows"], 0),
-        ("flip rate", measured["flips"] / measured["rows"], limits.flip_rate),
+        ("rows without a number", measured.non_finite_rows, 0),
+        ("flip rate", measured.flips / measured.rows, limits.flip_rate),
     ]
     if limits.logit_difference is not None:
-        checks.append(("max |Δlogit|", measured["logit_difference_max"], limits.logit_difference))
-    return [f"{what} is {found:.4g}, limit {limit:.4g}" for what, found, limit in checks if not found <= limit]
+        checks.append(("max |Δlogit|", measured.logit_difference_max, limits.logit_difference))
+    return [f"{what} is {value:.4g}, limit {limit:.4g}" for what, value, limit in checks if not value <= limit]
 
 
 def _peer_versions() -> dict[str, str]:
-    """Of what the peers are made of, as their environment says. Empty without one."""
+    """Return the versions of the peers' packages, from their environment; none without one."""
     python = subjects.ENVIRONMENT / "bin" / "python"
     program = f"import importlib.metadata as m, json; print(json.dumps({{name: m.version(name) for name in {_PACKAGES!r}}}))"
     if not python.exists():
@@ -175,20 +187,6 @@ def _peer_versions() -> dict[str, str]:
         subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout
     )
     return versions
-
-
-def _show(record: dict[str, Any]) -> None:
-    columns = ("Slipway", "peer", "in flight", "texts/s, ratio (95 %)", "it is")
-    shown = table("Slipway ÷ peer", *columns, left=("Slipway", "peer", "it is"))
-    for one in record["comparisons"]:
-        if one["measure"] == "texts_per_second":
-            ratio = "{:.3f} ({:.3f} to {:.3f})".format(one["ratio"], *one["interval"]) if one["ratio"] else "–"
-            shown.add_row(one["a"], one["b"], str(one["concurrency"]), ratio, one["verdict"])
-    console().print(shown)
-    for why in dict.fromkeys(one["why"] for one in record["comparisons"] if one["verdict"] == "invalid run"):
-        print(f"invalid: {why}")
-    for name, why in record["skipped"].items():
-        print(f"skipped: {name}: {why}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A peer: a FastAPI application on uvicorn, one text a request. Its documentation's way: a plain function, run in its threads.
+"""A peer: a FastAPI application on uvicorn, one text a request, in a plain function.
 
-.tools/peers/bin/python -m benchmarks.peers.serve_fastapi --engine onnxruntime --bundle runs/agnews/bundle \\
-    --onnx runs/agnews/artifacts/ort_fp32/model.onnx --port 9100
+    .tools/peers/bin/python -m benchmarks.peers.serve_fastapi --engine onnxruntime \\
+        --bundle runs/agnews/bundle --onnx runs/agnews/artifacts/ort_fp32/model.onnx --port 9100
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import uvicorn  # type: ignore[import-not-found, unused-ignore]
 from benchmarks.peers import classifier
 
 
-class Question(pydantic.BaseModel):  # type: ignore[misc, unused-ignore]
+class TextRequest(pydantic.BaseModel):  # type: ignore[misc, unused-ignore]
     text: str
 
 
-class Answer(pydantic.BaseModel):  # type: ignore[misc, unused-ignore]
+class LabelReply(pydantic.BaseModel):  # type: ignore[misc, unused-ignore]
     label: str
     probability: float
     logits: list[float]
@@ -32,9 +32,10 @@ def main() -> None:
     app = fastapi.FastAPI()
 
     @app.post("/classify")  # type: ignore[untyped-decorator, unused-ignore]
-    def answer(question: Question) -> Answer:
-        found = classify([question.text])
-        return Answer(label=found.labels[0], probability=float(found.probabilities[0]), logits=found.logits[0].tolist())
+    def answer(request: TextRequest) -> LabelReply:
+        classified = classify([request.text])
+        label, probability = classified.labels[0], float(classified.probabilities[0])
+        return LabelReply(label=label, probability=probability, logits=classified.logits[0].tolist())
 
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 

@@ -1,7 +1,7 @@
-"""A peer: PyTriton, whose dynamic batcher hands over up to 64 texts; ONNX Runtime runs them padded to the longest.
+"""A peer: PyTriton with its dynamic batcher of up to 64 texts, and ONNX Runtime.
 
-.tools/peers/bin/python -m benchmarks.peers.serve_pytriton --bundle runs/agnews/bundle \\
-    --onnx runs/agnews/artifacts/ort_fp32/model.onnx --port 9100
+    .tools/peers/bin/python -m benchmarks.peers.serve_pytriton \\
+        --bundle runs/agnews/bundle --onnx runs/agnews/artifacts/ort_fp32/model.onnx --port 9100
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-foun
 from benchmarks.peers import classifier
 
 MODEL = "classifier"
-_MAX_BATCH = 64  # of the two sizes tried for text_classifier the larger
+_MAX_BATCH = 64  # the larger of the two sizes tried for text_classifier
 _LOOPBACK = "127.0.0.1"
 
 
@@ -28,12 +28,12 @@ def main() -> None:
 
     @batch  # type: ignore[untyped-decorator, unused-ignore]
     def infer(text: Any) -> dict[str, Any]:
-        """text: bytes [batch, 1]."""
-        found = classify([one.decode() for one in text[:, 0]])
+        """Answer `text`, bytes [batch, 1]."""
+        classified = classify([encoded.decode() for encoded in text[:, 0]])
         return {
-            "label": np.array([[one.encode()] for one in found.labels]),
-            "probability": found.probabilities[:, None],
-            "logits": found.logits,
+            "label": np.array([[label.encode()] for label in classified.labels]),
+            "probability": classified.probabilities[:, None],
+            "logits": classified.logits,
         }
 
     server = TritonConfig(http_address=_LOOPBACK, http_port=arguments.port, allow_grpc=False, allow_metrics=False)

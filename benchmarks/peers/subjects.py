@@ -1,6 +1,7 @@
-"""What is compared: Slipway's text_classifier on the peers' engine, as it is published, and the peers; all up at the same time.
+"""The servers that are compared, all up at once: Slipway, on two engines, and the peers.
 
-They idle while another is measured, and have the same cores: those of the command that starts them.
+Slipway runs on the peers' engine, and as it is published. Each server idles while another is
+measured, and has the same cores: those of the command that starts them.
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.peers import protocols
-from benchmarks.peers.protocols import KSERVE, PLAIN, Protocol
+from benchmarks.peers.load import KSERVE, PLAIN, Protocol, kserve_path
 from export import artifact
 from export.artifact import Artifact
 from serving import embedded_models, loopback, triton
 from serving.embedded_models import Share
 from serving.records import REPOSITORY, TEXT_MODEL
 from setup import tools
-from train import manifest
+from train import errors, manifest
 from train.bundle import Bundle
 from train.errors import ParityError
 
@@ -38,37 +37,48 @@ _ENDS_WITHIN = 15
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredServer:
+    """A server that is up."""
+
     name: str
     what: str
     ours: bool
-    variant: str  # whose limits its answers have to hold
+    variant: str  # its answers have to hold this variant's limits
     url: str
     protocol: Protocol
 
 
 @dataclass(frozen=True)
-class Peer:
+class PeerServer:
+    """How a peer is started."""
+
     name: str
     what: str
     module: str
     flags: tuple[str, ...]
-    path: str  # it is asked at
+    path: str  # of its URL
     protocol: Protocol
 
 
-def _application(name: str, engine: str, *flags: str) -> Peer:
+@dataclass(frozen=True)
+class PeerProcess:
+    process: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+
+def _application(name: str, engine: str, *flags: str) -> PeerServer:
     what = f"FastAPI on uvicorn, a plain function that is given a text a request; {engine}"
-    return Peer(f"FastAPI, {name}", what, "serve_fastapi", flags, "/classify", PLAIN)
+    return PeerServer(f"FastAPI, {name}", what, "serve_fastapi", flags, "/classify", PLAIN)
 
 
 PEERS = (
-    Peer(
+    PeerServer(
         "PyTriton",
         "PyTriton with its dynamic batcher; ONNX Runtime, padded to the longest of the batch",
         "serve_pytriton",
         (),
-        protocols.kserve_path("classifier"),
+        kserve_path("classifier"),
         KSERVE,
     ),
     _application("ONNX Runtime", "ONNX Runtime, a thread a core", "--engine", "onnxruntime"),
@@ -79,42 +89,45 @@ PEERS = (
 
 
 @contextmanager
-def running(run: Path, source: Bundle) -> Iterator[tuple[list[Subject], dict[str, str]]]:
-    """All that could be started; and why a peer could not. Raises ParityError without the engine, else as triton.start."""
+def running(run: Path, source: Bundle) -> Iterator[tuple[list[MeasuredServer], dict[str, str]]]:
+    """Start everything; yield the servers that are up, and the peers that are not, with the reason.
+
+    Raises ParityError without the engine, and as triton.start.
+    """
     engine = _engine(run, source)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".peers-", dir=run))).resolve()
-        found = [stack.enter_context(_slipway(SAME_ENGINE, _repository(scratch, engine, source), engine.variant.name))]
+        servers = [stack.enter_context(_slipway(SAME_ENGINE, _repository(scratch, engine, source), engine.variant.name))]
         published = run / "model_repository"
-        variant = manifest.read(published, REPOSITORY, f"make repository RUN={run}")[TEXT_MODEL]
+        variant = manifest.read(published, REPOSITORY, errors.command("build", run))[TEXT_MODEL]
         if variant != ENGINE:
-            found.append(stack.enter_context(_slipway("Slipway, as published", published, variant)))
+            servers.append(stack.enter_context(_slipway("Slipway, as published", published, variant)))
         started = [(peer, stack.enter_context(_started(peer, source, engine, scratch))) for peer in PEERS]
         skipped = {}
-        for peer, outcome in started:
-            subject = outcome if isinstance(outcome, str) else _ready(peer, *outcome)
-            if isinstance(subject, str):
-                skipped[peer.name] = subject
+        for peer, process in started:
+            server = process if isinstance(process, str) else _ready(peer, process)
+            if isinstance(server, str):
+                skipped[peer.name] = server
             else:
-                found.append(subject)
-        yield found, skipped
+                servers.append(server)
+        yield servers, skipped
 
 
 def _engine(run: Path, source: Bundle) -> Artifact:
-    passed = {one.variant.name: one for one in artifact.all_passed(run, source.sha256)}
+    passed = {built.variant.name: built for built in artifact.all_passed(run, source.sha256)}
     if ENGINE not in passed:
         raise ParityError(
             "there is no engine to compare with",
             expected=f"{ENGINE}, passed",
             found=", ".join(passed) or "none that passed",
             where=str(run / "artifacts"),
-            fix=f"make export RUN={run}",
+            fix=errors.command("export", run),
         )
     return passed[ENGINE]
 
 
 def _repository(scratch: Path, engine: Artifact, source: Bundle) -> Path:
-    """text_classifier alone, on the peers' engine, as `make repository` would configure it."""
+    """Build a repository of text_classifier alone on the peers' engine, as `slipway build` does."""
     repository = scratch / "model_repository"
     repository.mkdir()
     embedded_models.write_text_model(repository, engine, source, Share())
@@ -123,15 +136,15 @@ def _repository(scratch: Path, engine: Artifact, source: Bundle) -> Path:
 
 
 @contextmanager
-def _slipway(name: str, repository: Path, variant: str) -> Iterator[Subject]:
+def _slipway(name: str, repository: Path, variant: str) -> Iterator[MeasuredServer]:
     with triton.running(repository) as server:
-        url = f"http://{server.http}{protocols.kserve_path(TEXT_MODEL)}"
-        yield Subject(name, f"{TEXT_MODEL} on {variant}, the embedded Triton", True, variant, url, KSERVE)
+        url = f"http://{server.http}{kserve_path(TEXT_MODEL)}"
+        yield MeasuredServer(name, f"{TEXT_MODEL} on {variant}, the embedded Triton", True, variant, url, KSERVE)
 
 
 @contextmanager
-def _started(peer: Peer, source: Bundle, engine: Artifact, scratch: Path) -> Iterator[Any]:
-    """The peer's process, log and port; or why there is none."""
+def _started(peer: PeerServer, source: Bundle, engine: Artifact, scratch: Path) -> Iterator[PeerProcess | str]:
+    """Start the peer; yield its process, or why there is none."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         yield f"its environment {ENVIRONMENT} is not there: make peers makes it"
@@ -150,13 +163,13 @@ def _started(peer: Peer, source: Bundle, engine: Artifact, scratch: Path) -> Ite
             start_new_session=True,
         )
     try:
-        yield process, log, port
+        yield PeerProcess(process, log, port)
     finally:
         _stop(process)
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """PyTriton's stub has to load the libpython of the Python whose library it runs, and its files go into `scratch`."""
+    """Return an environment in which PyTriton's stub finds libpython and writes into `scratch`."""
     return {
         **os.environ,
         "LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:{tools.TRITON_LIBRARIES}",
@@ -175,17 +188,19 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _ready(peer: Peer, process: subprocess.Popen[bytes], log: Path, port: int) -> Subject | str:
-    """Once it answers a text; why not, when it ended or takes too long."""
-    subject = Subject(peer.name, peer.what, False, ENGINE, f"http://{loopback.HOST}:{port}{peer.path}", peer.protocol)
-    asked = urllib.request.Request(subject.url, peer.protocol.body("ready"), {"Content-Type": "application/json"})
+def _ready(peer: PeerServer, started: PeerProcess) -> MeasuredServer | str:
+    """Wait until the peer answers a text; return why not, when it ended or takes too long."""
+    url = f"http://{loopback.HOST}:{started.port}{peer.path}"
+    server = MeasuredServer(peer.name, peer.what, False, ENGINE, url, peer.protocol)
+    request = urllib.request.Request(url, peer.protocol.body("ready"), {"Content-Type": "application/json"})
     until = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and started.process.poll() is None:
         try:
-            with urllib.request.urlopen(asked, timeout=10):
-                return subject
+            with urllib.request.urlopen(request, timeout=10):
+                return server
         except OSError:
             time.sleep(0.2)
-    said = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    ended = f"it ended with {process.returncode}" if process.poll() is not None else f"no answer within {_READY_WITHIN} s"
-    return f"{ended}: {said[-1] if said else 'no message'}"
+    lines = [line for line in started.log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    status = started.process.poll()
+    ended = f"it ended with {status}" if status is not None else f"no answer within {_READY_WITHIN} s"
+    return f"{ended}: {lines[-1] if lines else 'no message'}"

@@ -1,36 +1,51 @@
-"""ONNX Runtime on rows of unequal length. Copied into every served model version; imports numpy and onnxruntime alone."""
+"""ONNX Runtime on rows of unequal length, cut into the micro-batches that cost least.
+
+Padding makes a batch as expensive as its longest row, and each batch costs a fixed overhead. Copied
+beside every served model that runs an engine; imports numpy and onnxruntime alone.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import microbatches
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-# Device and options of each provider. FP32 is FP32: on CUDA it would be TF32, which was not compared.
+# Device and options of each provider. TF32 is off on CUDA: the gate compared FP32.
 _PROVIDERS = {"CPUExecutionProvider": ("cpu", {}), "CUDAExecutionProvider": ("cuda", {"use_tf32": "0"})}
 Ids = NDArray[np.int32]
 Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Result:
-    logits: Sequence[Logits]  # in the order of the rows: an array [rows, labels], or of a tagger each row's [tokens, labels]
+class CostModel:
+    """Seconds that one run takes: `fixed` + `per_token` · rows · tokens of the longest row."""
+
+    fixed: float
+    per_token: float
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The logits of some rows, and what was computed for them."""
+
+    logits: Sequence[Logits]  # in the rows' order; classifier: an array [rows, labels]; tagger: arrays [tokens, labels]
     tokens: int  # of the rows
-    padding: int  # tokens fed on top of them
+    padding: int  # tokens computed on top of them
     batches: int  # micro-batches run
 
 
 class Engine:
-    """Runs rows in the cheapest micro-batches. [PAD] is id 0, so a row padded by the client gives the answer of the bare row."""
+    """An ONNX model. [PAD] is id 0, so a row that its client padded is answered as the bare row."""
 
-    def __init__(self, model: Path, threads: int, cost: microbatches.CostModel, provider: str) -> None:
-        """`provider` is ONNX Runtime's, one of _PROVIDERS. Raises RuntimeError where it cannot be had."""
-        self._device, given = _PROVIDERS[provider]
+    def __init__(self, model: Path, threads: int, cost: CostModel, provider: str) -> None:
+        """Open the model on a provider of _PROVIDERS. Raises RuntimeError if that is missing."""
+        self._device, provider_options = _PROVIDERS[provider]
         if self._device == "cuda":
             onnxruntime.preload_dlls()  # CUDA's libraries out of the wheels of this environment
         options = onnxruntime.SessionOptions()
@@ -38,22 +53,23 @@ class Engine:
         options.log_severity_level = 3
         # Idle threads give their core to the server instead of spinning.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(model), options, providers=[(provider, given)])
-        if (found := self._session.get_providers()[0]) != provider:  # ONNX Runtime would go on with another one
-            raise RuntimeError(f"expected {provider}, found {found}: onnxruntime-gpu, its CUDA or cuDNN libraries are missing")
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=[(provider, provider_options)])
+        if (actual := self._session.get_providers()[0]) != provider:  # ONNX Runtime falls back without an error
+            raise RuntimeError(f"expected {provider}, found {actual}: onnxruntime-gpu, its CUDA or cuDNN libraries are missing")
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._cost = cost
 
-    def run(self, rows: Sequence[Ids], types: Sequence[Ids] | None = None) -> Result:
-        """Logits of each row; a row is int32 [tokens]. `types`, as long as the rows, are 1 in the second text of a pair."""
+    def run(self, rows: Sequence[Ids], types: Sequence[Ids] | None = None) -> Inference:
+        """Run rows int32 [tokens]; `types`, shaped alike, are 1 in the second text of a pair."""
         lengths = np.array([len(row) for row in rows])
-        batches = microbatches.plan(lengths, self._cost)
+        batches = plan(lengths, self._cost)
         logits = [self._infer([rows[i] for i in batch], types and [types[i] for i in batch]) for batch in batches]
-        fed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
-        return Result(_scattered(logits, batches, lengths), int(lengths.sum()), fed - int(lengths.sum()), len(batches))
+        computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+        tokens = int(lengths.sum())
+        return Inference(_in_row_order(logits, batches, lengths), tokens, computed - tokens, len(batches))
 
     def _infer(self, rows: list[Ids], types: list[Ids] | None) -> Logits:
-        """[rows, labels], or of a tagger [rows, tokens of the longest row, labels]."""
+        """Return the logits [rows, labels]; tagger: [rows, tokens of the longest row, labels]."""
         ids = _padded(rows)
         segments = _padded(types) if types else np.zeros_like(ids)
         feed = {"input_word_ids": ids, "input_mask": (ids != 0).astype(np.int32), "input_type_ids": segments}
@@ -66,6 +82,47 @@ class Engine:
         return logits
 
 
+def load(directory: Path, settings: dict[str, Any]) -> Any:
+    """Open a version's engine and run golden rows on it: no client waits for its first runs.
+
+    Raises RuntimeError for logits that are not finite, and what the engine raises: Triton then
+    refuses the version.
+    """
+    if settings.get("engine") == "baseline":  # of the benchmark's baselines alone
+        engine = importlib.import_module("baseline_engine").BaselineEngine(directory, settings)
+    else:
+        engine = Engine(directory / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
+    for row in settings["golden"]:
+        [logits] = engine.run([np.array(row["ids"], np.int32)], [np.array(row["types"], np.int32)]).logits
+        if not np.isfinite(logits).all():
+            raise RuntimeError(f"the logits of a golden row of {len(row['ids'])} tokens are not finite")
+    return engine
+
+
+def plan(lengths: NDArray[np.int64], cost: CostModel) -> list[NDArray[np.int64]]:
+    """Return the rows of each micro-batch, at the least total cost; `lengths` [rows] are in tokens.
+
+    Rows are sorted by length. best[j], the cost of the j shortest, is the least over i < j of
+    best[i] + cost of rows i…j−1 as one batch. If padding is free, nothing is cut.
+    """
+    order = np.argsort(lengths, kind="stable")
+    if cost.per_token == 0:
+        return [order]
+    widths, count = lengths[order], len(order)
+    best, cut = np.zeros(count + 1), np.zeros(count + 1, np.int64)
+    rows_before = np.arange(count)
+    for end in range(1, count + 1):
+        padded = (end - rows_before[:end]) * widths[end - 1]
+        totals = best[:end] + cost.fixed + cost.per_token * padded
+        cut[end] = totals.argmin()
+        best[end] = totals[cut[end]]
+    batches, end = [], count
+    while end:
+        batches.append(order[cut[end] : end])
+        end = cut[end]
+    return batches[::-1]
+
+
 def _padded(rows: list[Ids]) -> Ids:
     padded = np.zeros((len(rows), max(len(row) for row in rows)), np.int32)
     for i, row in enumerate(rows):
@@ -73,10 +130,10 @@ def _padded(rows: list[Ids]) -> Ids:
     return padded
 
 
-def _scattered(logits: list[Logits], batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> Sequence[Logits]:
-    """The batches' logits in the order of the rows; a tagger's without those of padding."""
+def _in_row_order(logits: list[Logits], batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> Sequence[Logits]:
+    """Put the batches' logits into the order of the rows; tagger: without those of padding."""
     order = np.argsort(np.concatenate(batches))
     if logits[0].ndim == 2:
         return np.concatenate(logits)[order]
     rows = [row for batch in logits for row in batch]
-    return [rows[at][:length] for at, length in zip(order, lengths, strict=True)]
+    return [rows[place][:length] for place, length in zip(order, lengths, strict=True)]

@@ -1,110 +1,102 @@
-"""Triton Python model: ids in, logits out. Copied as model.py; its directory holds all it needs but numpy and onnxruntime."""
+"""Triton Python model: ids in, logits out.
+
+Copied as model.py; its directory holds all it needs but numpy and onnxruntime.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-sys.path.insert(0, str(_HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
-import golden
 import inputs
 import numpy as np
-from engine import Engine
-from inputs import Refused
-from journal import Journal
-from metrics import Counters
-from microbatches import CostModel
+from metrics import EngineModel
+from outputs import Outputs, Refusal
 
 
-class TritonPythonModel:
-    """`input_word_ids` int32 [batch, tokens], [CLS] and [SEP] included, 0 for padding → `logits` float32 [batch, labels].
+@dataclass(frozen=True)
+class _Row:
+    """A row without the padding at its end."""
 
-    A model of text pairs wants `input_type_ids` too, of the same shape: 1 in the second text, else 0. A tagger's logits are
-    [batch, tokens, labels], 0 at padding. Requests of unequal length arrive in one call (allow_ragged_batch), each with a shape
-    of its own.
+    ids: np.ndarray  # int32 [tokens]
+    types: np.ndarray  # int32 [tokens], 1 in the second text of a pair
+    width: int  # tokens, padding included
+
+
+class TritonPythonModel(EngineModel):
+    """`input_word_ids` int32 [batch, tokens], 0 for padding → `logits` float32 [batch, labels].
+
+    Text pairs: `input_type_ids` too, 1 in the second text, else 0. Tagger: the logits are
+    [batch, tokens, labels], 0 at padding. Requests of unequal length arrive in one call
+    (allow_ragged_batch), each with a shape of its own.
     """
 
     def initialize(self, arguments: dict[str, str]) -> None:
-        settings = json.loads((_HERE / "settings.json").read_text("utf-8"))
-        self._most_tokens, self._most_ids = settings["max_seq_len"], settings["vocabulary_size"]
-        self._pairs = settings["task"] == "text_pair"
-        self._engine = Engine(_HERE / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
-        golden.answer(self._engine, settings["golden"])
-        self._counters = Counters(arguments["model_name"], arguments["model_version"])
-        self._journal = Journal(arguments["model_name"], arguments["model_version"])
+        super().initialize(arguments)
+        self._most_tokens, self._vocabulary_size = self.settings["max_seq_len"], self.settings["vocabulary_size"]
+        self._pairs = self.settings["task"] == "text_pair"
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer a batch of requests. Bad ids fail their own request and no other."""
-        started = time.perf_counter()
-        responses = self._journal.answers(requests, self._responses)
-        self._counters.answered(responses, time.perf_counter() - started)
-        return responses
+    def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
+        """Read every request, run the engine once for all, and give each request its own rows."""
+        read = [self._read(request) for request in requests]
+        rows = inputs.accepted(read)
+        types = [row.types for row in rows] if self._pairs else None
+        logits = self.run([row.ids for row in rows], types, len(requests)) if rows else []
+        return [
+            place if isinstance(place, Refusal) else {"logits": _stacked(logits[place], rows[place.start].width)}
+            for place in inputs.places(read)
+        ]
 
-    def _responses(self, requests: list[Any], names: list[str]) -> list[Any]:
-        given = [inputs.read(request, self._read) for request in requests]
-        good = [one for one in given if not isinstance(one, Refused)]
-        answers = self._answers(good) if good else iter(())
-        responses = []
-        for name, one in zip(names, given, strict=True):
-            if isinstance(one, Refused):
-                responses.append(self._journal.refusal(name, str(one)))
-            else:
-                responses.append(self._journal.answer(name, {"logits": next(answers)}))
-        return responses
+    def _read(self, request: Any) -> list[_Row] | Refusal:
+        arrays = inputs.tensors(request, "input_word_ids", *(["input_type_ids"] if self._pairs else []))
+        if isinstance(arrays, Refusal):
+            return arrays
+        ids, types = arrays if self._pairs else (arrays[0], np.zeros_like(arrays[0]))
+        if refusal := self._wrong_ids(ids) or _wrong_padding(ids) or _wrong_types(types, ids.shape):
+            return refusal
+        lengths = [_tokens(row) for row in ids]
+        return [_Row(row[:n], kinds[:n], len(row)) for row, kinds, n in zip(ids, types, lengths, strict=True)]
 
-    def _read(self, request: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Ids and type ids, [rows, tokens] each. Raises Refused for what the model cannot take."""
-        ids = inputs.tensor(request, "input_word_ids")
-        types = inputs.tensor(request, "input_type_ids") if self._pairs else None
+    def _wrong_ids(self, ids: np.ndarray) -> Refusal | None:
         if not 0 < ids.shape[1] <= self._most_tokens:
-            raise Refused(f"expected 1 to {self._most_tokens} tokens, found {ids.shape[1]}")
-        if ids.min() < 0 or ids.max() >= self._most_ids:
-            raise Refused(f"expected ids from 0 to {self._most_ids - 1}, found {ids.min()} to {ids.max()}")
-        _check_padding(ids)
-        if types is not None and types.shape != ids.shape:
-            raise Refused(f"expected input_type_ids of the shape of input_word_ids, {list(ids.shape)}, found {list(types.shape)}")
-        if types is not None and not np.isin(types, (0, 1)).all():
-            raise Refused(f"expected type ids 0 and 1, found {types.min()} to {types.max()}")
-        return ids, types
-
-    def _answers(self, inputs: list[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[np.ndarray]:
-        """The logits of each request, from one run for all of them."""
-        rows = [_unpadded(row) for ids, _ in inputs for row in ids]
-        types = [row for _, types in inputs for row in types] if self._pairs else None
-        started = time.perf_counter()
-        result = self._engine.run(rows, types and [one[: len(row)] for one, row in zip(types, rows, strict=True)])
-        self._counters.waited("engine", len(inputs), time.perf_counter() - started)
-        self._counters.count(result)
-        start = 0
-        for ids, _ in inputs:
-            logits = result.logits[start : start + len(ids)]
-            yield logits if isinstance(logits, np.ndarray) else _padded(logits, ids.shape[1])
-            start += len(ids)
+            return Refusal(f"expected 1 to {self._most_tokens} tokens, found {ids.shape[1]}")
+        if ids.min() < 0 or ids.max() >= self._vocabulary_size:
+            return Refusal(f"expected ids from 0 to {self._vocabulary_size - 1}, found {ids.min()} to {ids.max()}")
+        return None
 
 
-def _check_padding(ids: np.ndarray) -> None:
-    """Raises Refused for padding anywhere but at a row's end: what comes after it would stand at another position."""
+def _wrong_padding(ids: np.ndarray) -> Refusal | None:
+    """Refuse padding that is not at a row's end: tokens behind it would be at other positions."""
     for number, row in enumerate(ids):
-        tokens = len(_unpadded(row))
-        if not row[:tokens].all():
-            raise Refused(f"row {number}: expected padding, id 0, only after the tokens, found it at {int(row[:tokens].argmin())}")
+        tokens = row[: _tokens(row)]
+        if not tokens.all():
+            return Refusal(f"row {number}: expected padding, id 0, only after the tokens, found it at {int(tokens.argmin())}")
+    return None
 
 
-def _unpadded(row: np.ndarray) -> np.ndarray:
-    """The row without the padding at its end; a row of nothing but padding keeps one token."""
+def _wrong_types(types: np.ndarray, shape: tuple[int, ...]) -> Refusal | None:
+    if types.shape != shape:
+        return Refusal(f"expected input_type_ids of the shape of input_word_ids, {list(shape)}, found {list(types.shape)}")
+    if not np.isin(types, (0, 1)).all():
+        return Refusal(f"expected type ids 0 and 1, found {types.min()} to {types.max()}")
+    return None
+
+
+def _tokens(row: np.ndarray) -> int:
+    """Count the tokens before the padding at the row's end; a row of only padding has one."""
     tokens = np.flatnonzero(row)
-    return row[: tokens[-1] + 1] if len(tokens) else row[:1]
+    return int(tokens[-1]) + 1 if len(tokens) else 1
 
 
-def _padded(rows: list[np.ndarray], width: int) -> np.ndarray:
-    """A tagger's rows [tokens, labels] as one array [rows, width, labels]."""
-    padded = np.zeros((len(rows), width, rows[0].shape[1]), np.float32)
-    for i, row in enumerate(rows):
-        padded[i, : len(row)] = row
-    return padded
+def _stacked(logits: Any, width: int) -> np.ndarray:
+    """Return a request's logits as one array; tagger: [rows, width, labels], 0 at padding."""
+    if isinstance(logits, np.ndarray):
+        return logits
+    stacked = np.zeros((len(logits), width, logits[0].shape[1]), np.float32)
+    for i, row in enumerate(logits):
+        stacked[i, : len(row)] = row
+    return stacked

@@ -1,15 +1,21 @@
-"""What a served model counts about itself, on Triton's own metrics page. Copied into every served model version.
+"""A served model that runs an engine, and what it counts on Triton's own metrics page.
 
-Padding waste is padding_tokens / (tokens + padding_tokens); micro-batches a batch, micro_batches / batches; a latency's percentile,
-histogram_quantile over request_seconds. How long requests waited before, Triton counts: nv_inference_queue_duration_us.
+Padding waste is padding_tokens / (tokens + padding_tokens), a percentile of the latency is
+histogram_quantile over request_seconds. Triton counts the time before that:
+nv_inference_queue_duration_us. Copied beside every model that runs an engine.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import engine
 import triton_python_backend_utils as pb  # its classes are put in after import: look them up when used
-from engine import Result
+from engine import Ids, Inference, Logits
+from outputs import ServedModel
 
 _COUNTERS = {
     "slipway_tokens": "Tokens of the texts answered",
@@ -26,8 +32,31 @@ _SECONDS = "slipway_request_seconds"
 _UP_TO = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 
 
+class EngineModel(ServedModel):
+    """A served model whose `answers` come from one `run` of its engine."""
+
+    def initialize(self, arguments: dict[str, str]) -> None:
+        super().initialize(arguments)
+        self._engine = engine.load(Path(__file__).parent, self.settings)
+        self.counters = Counters(arguments["model_name"], arguments["model_version"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        started = time.perf_counter()
+        responses = super().execute(requests)
+        self.counters.answered(responses, time.perf_counter() - started)
+        return responses
+
+    def run(self, rows: Sequence[Ids], types: Sequence[Ids] | None, requests: int, truncated: int = 0) -> Sequence[Logits]:
+        """Return the rows' logits (engine.Inference), for which so many requests wait."""
+        started = time.perf_counter()
+        inference = self._engine.run(rows, types)
+        self.counters.waited("engine", requests, time.perf_counter() - started)
+        self.counters.ran(inference, truncated)
+        return inference.logits
+
+
 class Counters:
-    """Counters and a histogram, labelled with the model's name and version. Each call of Triton's takes about 10 µs."""
+    """Counters and a histogram of one version of a model. Each call to Triton takes about 10 µs."""
 
     def __init__(self, model: str, version: str) -> None:
         labels = {"model": model, "version": version}
@@ -40,24 +69,23 @@ class Counters:
         )
         self._seconds = self._seconds_family.Metric(labels=labels, buckets=_UP_TO)
 
-    def count(self, result: Result, truncated: int = 0) -> None:
-        """One batch."""
+    def ran(self, inference: Inference, truncated: int) -> None:
         for name, value in (
-            ("slipway_tokens", result.tokens),
-            ("slipway_padding_tokens", result.padding),
-            ("slipway_texts", len(result.logits)),
+            ("slipway_tokens", inference.tokens),
+            ("slipway_padding_tokens", inference.padding),
+            ("slipway_texts", len(inference.logits)),
             ("slipway_batches", 1),
-            ("slipway_micro_batches", result.batches),
+            ("slipway_micro_batches", inference.batches),
             ("slipway_truncated", truncated),
         ):
             self._counters[name].increment(value)
 
     def waited(self, stage: str, requests: int, seconds: float) -> None:
-        """So many requests waited so long for a stage of their batch: tokenizing, engine."""
+        """Count the time that requests waited for a stage of their batch: tokenizing or engine."""
         self._counters[f"slipway_{stage}_seconds"].increment(requests * seconds)
 
     def answered(self, responses: list[Any], seconds: float) -> None:
-        """One batch of requests, all of which waited this long: from its arrival to its answers."""
+        """Count a batch of requests, each of which waited this long from its arrival."""
         for _ in responses:
             self._seconds.observe(seconds)
         if errors := sum(response.has_error() for response in responses):

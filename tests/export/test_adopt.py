@@ -1,4 +1,4 @@
-"""Models that were not trained here, by the commands of `make export SAVED_MODEL=…`: every head, known structure and unknown."""
+"""Models that were not trained here, by the commands of `slipway import`: every head, known structure and unknown."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_the_wrong_vocabulary_answers_no_better_than_guessing_and_is_refused(for
     done = adopt(foreign_models / "unknown", tmp_path / "run", vocab=tmp_path / "vocab.txt")
     assert done.returncode == 7
     assert "no better than guessing" in done.stderr
-    assert "VOCAB" in done.stderr
+    assert "--vocab" in done.stderr
     assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_vocabulary_that_is_forgotten_is_asked_for(foreign_models: Path, tmp_path: Path) -> None:
     done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path)
     assert done.returncode == 7
-    assert "VOCAB=" in done.stderr
+    assert "--vocab" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from scipy import stats
 
 from export import comparison
+from export.comparison import Coverage, Measured, Precision
 from export.variants import VARIANTS
 from tests.conftest import CHECKOUT
 
@@ -22,7 +25,7 @@ REFERENCE = (4.0 * np.eye(4)[ANSWERS] + RANDOM.normal(0, 0.3, (ROWS, 4))).astype
 
 def failures(found: np.ndarray, variant: str = "ort_int8") -> set[str]:
     measured = comparison.compare(REFERENCE, found, LABELS, LENGTHS, NAMES)
-    return {failure["what"] for failure in comparison.judge(measured, VARIANTS[variant].limits)}
+    return {failure.what for failure in comparison.judge(measured, VARIANTS[variant].limits)}
 
 
 def flipped(rows: np.ndarray) -> np.ndarray:
@@ -73,28 +76,32 @@ def test_flips_that_cost_no_accuracy_are_still_flips() -> None:
 
 def test_a_batch_that_leaks_into_the_answer_fails() -> None:
     measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
-    measured["invariance"] = comparison.invariance(REFERENCE, {"padded": REFERENCE + np.float32(0.01)})
-    found = comparison.judge(measured, VARIANTS["ort_fp32"].limits)
-    assert [failure["what"] for failure in found] == [comparison.DEPENDENCE]
+    dependence = comparison.invariance(REFERENCE, {"padded": REFERENCE + np.float32(0.01)})
+    found = comparison.judge(measured, VARIANTS["ort_fp32"].limits, dependence)
+    assert [failure.what for failure in found] == [comparison.DEPENDENCE]
 
 
 def test_nan_in_the_padded_answer_does_not_pass_for_no_difference() -> None:
     record = comparison.invariance(REFERENCE, {"padded": np.full_like(REFERENCE, np.nan)})
-    assert record["difference_max"] > 1e30
+    assert record.difference_max > 1e30
 
 
-def whole_record(**changes: Any) -> dict[str, Any]:
-    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+def whole_record(**changes: Any) -> Measured:
+    compared = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
     invariance = comparison.invariance(REFERENCE, {"padded": REFERENCE})
-    return (
-        measured
-        | {"invariance": invariance, "precision": {"of": "the multiplications", "weights": {"fp16": 1.0}}, "engine_error": ""}
-        | changes
+    cost = {"fixed": 0.0, "per_token": 1e-6}
+    whole = Measured(
+        **vars(compared), texts=ROWS, invariance=invariance, cost=cost, precision=in_fp16(1.0), engine_seconds=1.0, engine_error=""
     )
+    return replace(whole, **changes)
 
 
-def whats(record: dict[str, Any]) -> list[str]:
-    return [failure["what"] for failure in comparison.judge_artifact(record, VARIANTS["onnx_fp16"])]
+def in_fp16(share: float) -> Precision:
+    return Precision("the multiplications", {"fp16": share, "fp32": 1 - share}, {})
+
+
+def whats(record: Measured) -> list[str]:
+    return [failure.what for failure in comparison.judge_artifact(record, VARIANTS["onnx_fp16"])]
 
 
 def test_a_whole_record_passes() -> None:
@@ -102,15 +109,21 @@ def test_a_whole_record_passes() -> None:
 
 
 def test_fp32_inside_an_fp16_artifact_fails() -> None:
-    assert whats(whole_record(precision={"of": "the multiplications", "weights": {"fp32": 0.9, "fp16": 0.1}})) == [
-        "share of the multiplications not fp16"
-    ]
+    assert whats(whole_record(precision=in_fp16(0.1))) == ["share of the multiplications not fp16"]
+
+
+def test_a_record_is_the_same_after_it_went_through_json() -> None:
+    coverage = Coverage("matrix multiplications", {"fp16": 1.0}, {"TRTEngineOp": 2}, 2, 0, 6, 3, {"fp16": 4}, 1, 0.8)
+    record = whole_record(precision=coverage)
+    assert Measured.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
 def test_a_record_without_its_invariance_fails() -> None:
-    record = whole_record()
-    del record["invariance"]
-    assert whats(record) == ["invariance was not measured"]
+    assert whats(whole_record(invariance=None)) == ["invariance was not measured"]
+
+
+def test_a_record_without_its_precision_fails() -> None:
+    assert whats(whole_record(precision=None)) == ["the precision was not read"]
 
 
 def test_an_engine_that_failed_does_not_pass() -> None:
@@ -133,20 +146,21 @@ def test_what_chance_explains_is_no_loss_of_a_class(lost: int, gained: int, rows
 
 
 def test_groups_that_do_not_hold_every_answer_fail() -> None:
-    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"by_class": []}
-    assert "answers in no group" in {failure["what"] for failure in comparison.judge(measured, VARIANTS["onnx_fp32"].limits)}
+    measured = replace(comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES), by_class=[])
+    assert "answers in no group" in {failure.what for failure in comparison.judge(measured, VARIANTS["onnx_fp32"].limits)}
 
 
 def test_a_bound_that_the_counts_do_not_give_is_not_believed() -> None:
-    measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES) | {"flip_rate_bound": 0.0}
-    whats = {failure["what"] for failure in comparison.judge(measured, VARIANTS["ort_int8"].limits)}
+    measured = replace(comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES), flip_rate_bound=0.0)
+    whats = {failure.what for failure in comparison.judge(measured, VARIANTS["ort_int8"].limits)}
     assert "upper bound on the flip rate" in whats
 
 
 def test_an_answer_that_flips_with_its_padding_fails() -> None:
     measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
-    measured["invariance"] = comparison.invariance(REFERENCE[:64], {"padded": flipped(np.arange(3))[:64]})
-    assert "flip rate padded, at least" in {failure["what"] for failure in comparison.judge(measured, VARIANTS["onnx_fp16"].limits)}
+    dependence = comparison.invariance(REFERENCE[:64], {"padded": flipped(np.arange(3))[:64]})
+    found = comparison.judge(measured, VARIANTS["onnx_fp16"].limits, dependence)
+    assert "flip rate padded, at least" in {failure.what for failure in found}
 
 
 @pytest.mark.parametrize("variant", ["onnx_fp32", "onnx_fp16", "ort_int8"])
@@ -172,14 +186,14 @@ def test_the_documents_name_the_number_of_rows_that_the_limits_take() -> None:
 
 def test_a_failure_says_the_limit_that_would_have_passed() -> None:
     measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES)
-    found: dict[str, Any] = next(
-        f for f in comparison.judge(measured, VARIANTS["ort_int8"].limits) if "bound on the flip rate" in f["what"]
-    )
-    assert found["would_pass"] == measured["flip_rate_bound"] > found["limit"]
+    failures = comparison.judge(measured, VARIANTS["ort_int8"].limits)
+    failure = next(failure for failure in failures if "bound on the flip rate" in failure.what)
+    assert failure.would_pass == measured.flip_rate_bound > failure.limit
 
 
 def test_a_measurement_that_is_nan_never_passes() -> None:
-    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES) | {"non_finite_rows": float("nan")}
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    measured = replace(measured, non_finite_rows=float("nan"))  # type: ignore[arg-type]
     assert comparison.judge(measured, VARIANTS["ort_int8"].limits)
 
 

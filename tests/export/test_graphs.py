@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from export import canonical_graph, from_savedmodel, fused_graph, precision, quantize, runner
+from export import canonical_graph, from_savedmodel, fused_graph, quantize
 from export.bert import Bert, Dense, Layer, Norm
 from export.graph_writer import GraphWriter
+from export.runtime import onnx_precision
+from export.session import open_onnx
 from train.ragged import Feed, Ragged
 
 HIDDEN, LABELS = 24, 3
@@ -54,7 +56,7 @@ FEED = Ragged.of([np.arange(1, length) for length in (5, 12, 20, 3)]).padded()
 def logits(model: onnx.ModelProto, directory: Path, feed: Feed = FEED) -> np.ndarray:
     path = directory / "model.onnx"
     onnx.save(model, path)
-    with runner.open_onnx(path, threads=1) as session:
+    with open_onnx(path, threads=1) as session:
         return session.infer(feed)
 
 
@@ -145,9 +147,9 @@ def test_precision_is_read_out_of_the_file(tmp_path: Path) -> None:
     source, target = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
     onnx.save(fused_graph.write(tiny_bert()), source)
     quantize.convert(source, target)
-    proofs = {kind: precision.proof(path) for kind, path in (("fp32", source), ("int8", target))}
-    assert proofs["fp32"]["weights"] == {"fp32": 1.0}
-    assert proofs["int8"]["weights"].get("int8", 0) > 0.95
+    proofs = {kind: onnx_precision.proof(path) for kind, path in (("fp32", source), ("int8", target))}
+    assert proofs["fp32"].weights == {"fp32": 1.0}
+    assert proofs["int8"].weights.get("int8", 0) > 0.95
 
 
 def test_a_graph_of_another_writer_is_not_taken_for_ours_and_still_optimized(tmp_path: Path) -> None:

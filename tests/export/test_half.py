@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from export import canonical_graph, half, precision
+from export import canonical_graph, half
+from export.runtime import onnx_precision
 from tests.export.test_graphs import FEED, logits, tiny_bert
 from train.errors import ConversionError
 
@@ -21,7 +22,7 @@ def test_the_answers_differ_by_rounding_only(tmp_path: Path) -> None:
 
 def test_the_weights_are_fp16_by_type(tmp_path: Path) -> None:
     onnx.save(half.convert(MODEL), tmp_path / "half.onnx")
-    assert precision.proof(tmp_path / "half.onnx")["weights"] == {"fp16": 1.0}
+    assert onnx_precision.proof(tmp_path / "half.onnx").weights == {"fp16": 1.0}
 
 
 def types(model: onnx.ModelProto) -> dict[str, int]:

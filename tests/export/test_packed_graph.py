@@ -12,9 +12,11 @@ import onnxruntime
 import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from export import canonical_graph, fused_graph, gpu_variants, half, precision, runner
+from export import canonical_graph, fused_graph, gpu_variants, half
 from export.bert import Bert
 from export.packed_graph import Packed
+from export.runtime import onnx_precision
+from export.session import open_onnx
 from export.token_layout import PaddedByLengths, PaddedByStarts
 from export.variants import Variant
 from tests.export import contrib_evaluator
@@ -35,7 +37,7 @@ def feed(lengths: tuple[int, ...], longest: int | None = None) -> Feed:
 
 def expected(bert: Bert, batch: Feed, directory: Path) -> np.ndarray:
     onnx.save(canonical_graph.write(bert), directory / "canonical.onnx")
-    with runner.open_onnx(directory / "canonical.onnx", threads=1) as session:
+    with open_onnx(directory / "canonical.onnx", threads=1) as session:
         return session.infer(batch)
 
 
@@ -76,7 +78,7 @@ def test_padded_with_lengths_and_starts_the_answers_are_the_same(lengths: tuple[
 
 def test_padded_with_lengths_alone_the_answers_are_the_same(tmp_path: Path) -> None:
     onnx.save(fused_graph.write(tiny_bert(), PaddedByLengths()), tmp_path / "fused.onnx")
-    with runner.open_onnx(tmp_path / "fused.onnx", threads=1) as session:
+    with open_onnx(tmp_path / "fused.onnx", threads=1) as session:
         found = session.infer(feed(LENGTHS["ragged"], 25))
     np.testing.assert_allclose(found, expected(tiny_bert(), feed(LENGTHS["ragged"], 25), tmp_path), atol=1e-5)
 
@@ -106,7 +108,7 @@ def test_the_packed_graph_has_the_operators_it_promises(bert: Bert) -> None:
 
 def test_the_precision_of_a_packed_graph_is_read_out_of_its_attention(tmp_path: Path) -> None:
     onnx.save(gpu_variants.write(gpu_variants.PACKED, half.bert(tiny_bert())), tmp_path / "model.onnx")
-    assert precision.proof(tmp_path / "model.onnx")["weights"] == {"fp16": 1.0}
+    assert onnx_precision.proof(tmp_path / "model.onnx").weights == {"fp16": 1.0}
 
 
 @pytest.mark.parametrize("bert", [tiny_bert(), half.bert(tiny_bert()), TAGGER], ids=["fp32", "fp16", "tagger"])

@@ -14,6 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export import artifact, gate
+from export.gate import ParityRecord
 from tests.conftest import command
 from train import bundle, manifest
 from train.errors import ManifestError
@@ -22,18 +23,24 @@ Edit = Callable[[onnx.GraphProto], None]
 
 
 @pytest.fixture
-def check(run_copy: Path) -> Callable[[Edit, str], dict[str, Any]]:
+def check(run_copy: Path) -> Callable[[Edit, str], ParityRecord]:
     """Edit the graph of a variant, seal it as if it had been converted so, and put it through the gate."""
 
-    def checked(edit: Edit, variant: str = "onnx_fp32") -> dict[str, Any]:
+    def checked(edit: Edit, variant: str = "onnx_fp32") -> ParityRecord:
         directory = run_copy / "artifacts" / variant
         model = onnx.load(directory / "model.onnx")
         edit(model.graph)
         onnx.save(model, directory / "model.onnx")
         seal_anew(directory)
-        return gate.check(artifact.load(directory), bundle.load(run_copy / "bundle"))
+        return judged(directory)
 
     return checked
+
+
+def judged(directory: Path) -> ParityRecord:
+    """The gate's verdict on an artifact of a run."""
+    source = bundle.load(directory.parents[1] / "bundle")
+    return gate.check(artifact.load(directory), source, bundle.load_golden(source))
 
 
 def seal_anew(directory: Path) -> None:
@@ -43,9 +50,9 @@ def seal_anew(directory: Path) -> None:
     manifest.seal(directory, artifact.MANIFEST, facts)
 
 
-def whats(record: dict[str, Any]) -> str:
-    assert not record["passed"]
-    return "; ".join(failure["what"] for failure in record["failures"])
+def whats(record: ParityRecord) -> str:
+    assert not record.passed
+    return "; ".join(failure.what for failure in record.failures)
 
 
 def set_constant(graph: onnx.GraphProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -63,7 +70,7 @@ def append(graph: onnx.GraphProto, *nodes: tuple[str, list[str], str], **constan
 
 
 def test_an_edit_that_changes_nothing_passes(check: Any) -> None:
-    assert check(lambda graph: append(graph, ("Identity", ["inner"], "logits")))["passed"]
+    assert check(lambda graph: append(graph, ("Identity", ["inner"], "logits"))).passed
 
 
 def test_swapped_input_names(check: Any) -> None:
@@ -73,7 +80,7 @@ def test_swapped_input_names(check: Any) -> None:
             node.input[:] = [other.get(name, name) for name in node.input]
 
     record = check(swap)
-    assert "inputs are swapped: input_mask is read as input_type_ids" in record["diagnosis"][-1]
+    assert "inputs are swapped: input_mask is read as input_type_ids" in record.diagnosis[-1]
 
 
 def test_ids_that_arrive_at_the_wrong_table_fail_in_the_engine_and_are_named(check: Any) -> None:
@@ -84,12 +91,12 @@ def test_ids_that_arrive_at_the_wrong_table_fail_in_the_engine_and_are_named(che
 
     record = check(swap)
     assert "the engine failed" in whats(record)
-    assert "inputs are swapped" in record["diagnosis"][-1]
+    assert "inputs are swapped" in record.diagnosis[-1]
 
 
 def test_a_mask_that_is_not_read(check: Any) -> None:
     record = check(lambda graph: set_constant(graph, "masked", np.zeros_like))
-    assert any("is input_mask read" in sentence for sentence in record["diagnosis"])
+    assert any("is input_mask read" in sentence for sentence in record.diagnosis)
 
 
 def test_padding_that_leaks_into_the_answer(check: Any) -> None:
@@ -100,7 +107,7 @@ def test_padding_that_leaks_into_the_answer(check: Any) -> None:
 
     record = check(leak)
     assert "padded longer" in whats(record)
-    assert any("padded longer" in sentence for sentence in record["diagnosis"])
+    assert any("padded longer" in sentence for sentence in record.diagnosis)
 
 
 def test_permuted_labels(check: Any) -> None:
@@ -108,7 +115,7 @@ def test_permuted_labels(check: Any) -> None:
         set_constant(graph, "classifier.kernel", lambda kernel: kernel[:, [1, 0, 2, 3]])
         set_constant(graph, "classifier.bias", lambda bias: bias[[1, 0, 2, 3]])
 
-    [sentence] = check(permute)["diagnosis"]
+    [sentence] = check(permute).diagnosis
     assert sentence.startswith("the labels are in another order")
     assert "World" in sentence
     assert "Business" not in sentence
@@ -117,7 +124,7 @@ def test_permuted_labels(check: Any) -> None:
 def test_a_shuffled_row_order(check: Any) -> None:
     ends = {"start": np.int64([-1]), "end": np.int64([-(2**62)]), "axis": np.int64([0]), "step": np.int64([-1])}
     record = check(lambda graph: append(graph, ("Slice", ["inner", "start", "end", "axis", "step"], "logits"), **ends))
-    assert any(sentence.startswith("the rows are in another order") for sentence in record["diagnosis"])
+    assert any(sentence.startswith("the rows are in another order") for sentence in record.diagnosis)
 
 
 def test_nan_in_long_texts_only(check: Any) -> None:
@@ -130,7 +137,7 @@ def test_nan_in_long_texts_only(check: Any) -> None:
 
     record = check(poison)
     assert "rows with NaN or Inf" in whats(record)
-    assert record["diagnosis"][0] == "NaN or Inf in every text of 18 tokens or more, and in none that is shorter"
+    assert record.diagnosis[0] == "NaN or Inf in every text of 18 tokens or more, and in none that is shorter"
 
 
 def test_one_class_that_loses_5_points_while_the_total_loses_1(check: Any) -> None:
@@ -147,7 +154,7 @@ def test_one_class_that_loses_5_points_while_the_total_loses_1(check: Any) -> No
         append(graph, *chosen, *spoil, **constants)
 
     record = check(degrade)
-    assert record["accuracy_loss"] < 0.02
+    assert record.measured.accuracy_loss < 0.02
     assert "accuracy loss in Business, at least" in whats(record)
 
 
@@ -155,7 +162,7 @@ def test_fp32_inside_an_artifact_that_says_fp16(run_copy: Path) -> None:
     half, full = (run_copy / "artifacts" / name for name in ("onnx_fp16", "onnx_fp32"))
     shutil.copyfile(full / "model.onnx", half / "model.onnx")
     seal_anew(half)
-    record = gate.check(artifact.load(half), bundle.load(run_copy / "bundle"))
+    record = judged(half)
     assert whats(record) == "share of the multiplications not fp16"
 
 
@@ -169,7 +176,7 @@ def test_fp16_that_is_only_stored(run_copy: Path) -> None:
         model.graph.node.insert(0, helper.make_node("Cast", [f"{name}.stored"], [name], to=onnx.TensorProto.FLOAT))
     onnx.save(model, half / "model.onnx")
     seal_anew(half)
-    record = gate.check(artifact.load(half), bundle.load(run_copy / "bundle"))
+    record = judged(half)
     assert whats(record) == "share of the multiplications not fp16"
 
 
@@ -179,7 +186,7 @@ def test_a_check_that_dies_leaves_no_earlier_verdict_behind(run_copy: Path, monk
 
     monkeypatch.setattr(gate, "_measure", die)
     with pytest.raises(KeyboardInterrupt):
-        gate.check(artifact.load(run_copy / "artifacts/ort_fp32"), bundle.load(run_copy / "bundle"))
+        judged(run_copy / "artifacts/ort_fp32")
     assert not (run_copy / "artifacts/ort_fp32/parity.json").exists()
 
 

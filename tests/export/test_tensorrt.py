@@ -20,13 +20,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from export import gpu, tensorrt_engine
+from export import gpu
 from export.gpu import Gpu
+from export.runtime import tensorrt
 from setup import tensorrt_api, tools
 from train.errors import ToolError
 from train.ragged import INPUTS, Feed
 
-SOURCE = Path(tensorrt_engine.__file__)
+SOURCE = Path(tensorrt.__file__)
 VERSIONS = sorted(tensorrt_api.locks())
 
 
@@ -139,14 +140,14 @@ def test_a_missing_library_is_named_before_anything_is_loaded(monkeypatch: pytes
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(gpu, "current", lambda: present("H200"))
-    assert tensorrt_engine.missing() == "no libnvinfer, no Python module tensorrt"
+    assert tensorrt.missing() == "no libnvinfer, no Python module tensorrt"
 
 
 def test_nothing_is_missing_when_everything_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(gpu, "current", lambda: present("H200"))
-    assert tensorrt_engine.missing() == ""
+    assert tensorrt.missing() == ""
 
 
 def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,14 +226,14 @@ class Runner:
         return {"logits": self.buffer}
 
 
-def engine_of_two_profiles(runner: Runner, inspector: object = None) -> tensorrt_engine.Engine:
+def engine_of_two_profiles(runner: Runner, inspector: object = None) -> tensorrt.Engine:
     corners = [[(1, 1), (32, 64), (32, 128)], [(1, 1), (1, 64), (1, 128)]]
     built = SimpleNamespace(
         num_optimization_profiles=2,
         get_tensor_profile_shape=lambda name, number: corners[number],
         create_engine_inspector=lambda: inspector,
     )
-    return tensorrt_engine.Engine(built, runner, "TensorRT")  # type: ignore[arg-type]
+    return tensorrt.Engine(built, runner, "TensorRT")  # type: ignore[arg-type]
 
 
 def feed(batch: int, tokens: int) -> Feed:

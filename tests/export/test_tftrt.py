@@ -7,12 +7,14 @@ import subprocess
 from ast import literal_eval
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from export import comparison, engine_plan, gpu, tftrt
+from export import gpu
 from export.gpu import Gpu
+from export.runtime import tensorrt_profiles, tftrt
 from tests.conftest import succeed
 from train.errors import ToolError
 from train.ragged import INPUTS
@@ -61,7 +63,7 @@ def test_a_tensorflow_without_tftrt_is_said_to_be_one(monkeypatch: pytest.Monkey
     assert "the last one with it is 2.17" in tftrt.missing()
 
 
-PROFILES = engine_plan.plan_profiles(np.array([20] * 90 + [400] * 10), max_seq_len=512, max_batch=32)
+PROFILES = tensorrt_profiles.plan_profiles(np.array([20] * 90 + [400] * 10), max_seq_len=512, max_batch=32)
 
 
 def test_the_corners_of_the_two_general_profiles_are_built_once_each() -> None:
@@ -76,8 +78,9 @@ def test_what_is_built_is_fed_by_name() -> None:
 
 # A GraphDef as TF-TRT leaves it: the signature calls a function that holds two segments and one multiplication that stayed outside.
 GRAPH = """
+from dataclasses import asdict
 from tensorflow.core.framework import graph_pb2
-from export import tftrt
+from export.runtime import tftrt
 
 graph = graph_pb2.GraphDef()
 graph.node.add(name="call", op="StatefulPartitionedCall")
@@ -97,9 +100,9 @@ for name in names:
     segment.attr["precision_mode"].s = b"FP16"
     segment.attr["segment_func"].func.name = f"{name}_native_segment"
 
-print(tftrt.count_segments(graph, set(names)))
-print(tftrt.count_segments(graph, set(names[:1])))
-print(tftrt.count_segments(graph_pb2.GraphDef(), set()))
+print(asdict(tftrt.count_segments(graph, set(names))))
+print(asdict(tftrt.count_segments(graph, set(names[:1]))))
+print(asdict(tftrt.count_segments(graph_pb2.GraphDef(), set())))
 """
 
 
@@ -110,7 +113,7 @@ def counted() -> list[dict[str, object]]:
 
 
 def test_multiplications_inside_and_outside_of_segments_are_counted(counted: list[dict[str, object]]) -> None:
-    assert counted[0] == {
+    expected = {
         "segments": 2,
         "segments_without_engine": 0,
         "nodes_inside": 6,
@@ -119,6 +122,7 @@ def test_multiplications_inside_and_outside_of_segments_are_counted(counted: lis
         "multiplications_outside": 1,
         "coverage": 0.8,
     }
+    assert expected.items() <= counted[0].items()
 
 
 def test_a_segment_whose_engine_was_not_built_runs_in_tensorflow(counted: list[dict[str, object]]) -> None:
@@ -129,18 +133,15 @@ def test_a_graph_without_multiplications_covers_nothing(counted: list[dict[str, 
     assert counted[2]["coverage"] == 0.0
 
 
-def test_what_stayed_outside_is_fp32_in_the_proof(counted: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tftrt, "coverage", lambda path: counted[0])
-    found = tftrt.proof(Path("saved_model"))
-    assert found["weights"] == {"fp16": 0.8, "fp32": 0.2}
-    assert found["coverage"] < comparison.LEAST_COVERAGE
+def test_what_stayed_outside_is_fp32_in_the_proof(counted: list[dict[str, Any]]) -> None:
+    assert counted[0]["weights"] == {"fp16": 0.8, "fp32": 0.2}
 
 
 UNCONVERTED = """
 import sys
 from pathlib import Path
 import numpy as np, tensorflow as tf
-from export import tftrt
+from export.runtime import tftrt
 from train.ragged import Ragged
 class Model(tf.Module):
     def __init__(self):
@@ -159,7 +160,8 @@ with tftrt.open_saved_model(path) as session:
     words = session.infer(feed)
     assert words.dtype == np.float32 and words.shape == (2, 3), words
     assert not np.allclose(words[0], words[1])
-    print(tftrt.proof(path)["coverage"], tftrt.proof(path)["weights"], session.provider.startswith("TensorFlow 2.17"))
+    measured = tftrt.coverage(path)
+    print(measured.coverage, measured.weights, session.provider.startswith("TensorFlow 2.17"))
 """
 
 

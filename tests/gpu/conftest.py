@@ -11,11 +11,15 @@ import pytest
 
 from benchmarks.gpu import models
 from benchmarks.gpu.device import Device
-from export import canonical_graph, engine_plan, gate, half, runner, tensorrt_engine, tftrt
+from export import canonical_graph, gate, half
 from export.artifact import Artifact
 from export.bert import Array, Bert, Dense, Layer, Norm
-from export.engine_plan import Profile
+from export.runtime import tensorrt as tensorrt_runtime
+from export.runtime import tensorrt_profiles, tftrt
+from export.runtime.tensorrt_profiles import Profile
+from export.session import open_onnx
 from export.variants import VARIANTS
+from train import bundle
 from train.bundle import Bundle
 from train.errors import ToolError
 from train.ragged import Feed, Logits, Ragged
@@ -66,7 +70,7 @@ def device() -> Device:
 
 @pytest.fixture(scope="session")
 def tensorrt() -> None:
-    if missing := tensorrt_engine.missing():
+    if missing := tensorrt_runtime.missing():
         pytest.skip(f"TensorRT: {missing}")
 
 
@@ -79,7 +83,7 @@ def tensorflow_tensorrt() -> None:
 @pytest.fixture(scope="session")
 def profiles() -> list[Profile]:
     """One range for short texts and one for long ones, so that switching between profiles is tested."""
-    return engine_plan.plan_profiles(np.array([4] * 60 + [60] * 40), TOKENS, BATCH)
+    return tensorrt_profiles.plan_profiles(np.array([4] * 60 + [60] * 40), TOKENS, BATCH)
 
 
 @pytest.fixture(scope="session")
@@ -98,25 +102,26 @@ def golden(artifacts: Path) -> Bundle:
     """Random texts of every length, with the FP32 graph's answers on the CPU."""
     ids = models.random_rows(bert(), np.random.default_rng(0).integers(1, TOKENS + 1, ROWS))
     (artifacts.parent / "bundle").mkdir()
-    with runner.open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
+    with open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
         return models.reference(session.infer, ids, TOKENS, artifacts.parent / "bundle")[0]
 
 
 def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple[bool, str]:
     """The gate's verdict on the model in `directory`, labelled as this variant, and what it found; `facts`: of its manifest."""
-    record = gate.check(Artifact(directory, VARIANTS[variant], "not sealed", facts), golden)
-    return record["passed"], "; ".join(failure["what"] for failure in record["failures"])
+    candidate = Artifact(directory, VARIANTS[variant], "not sealed", facts)
+    record = gate.check(candidate, golden, bundle.load_golden(golden))
+    return record.passed, "; ".join(failure.what for failure in record.failures)
 
 
 @pytest.fixture(scope="session")
 def engines(tensorrt: None, artifacts: Path, profiles: list[Profile]) -> dict[str, Path]:
     """Precision → its engine, built on this machine."""
     found = {}
-    cache = engine_plan.timing_cache(artifacts, tensorrt_engine.fingerprint())
+    cache = tensorrt_profiles.timing_cache(artifacts, tensorrt_runtime.fingerprint())
     for precision in PRECISIONS:
         found[precision] = artifacts / f"tensorrt_{precision}" / "model.plan"
         found[precision].parent.mkdir()
-        tensorrt_engine.convert(artifacts / f"onnx_{precision}.onnx", found[precision], profiles, cache)
+        tensorrt_runtime.build(artifacts / f"onnx_{precision}.onnx", found[precision], profiles, cache)
     return found
 
 
@@ -127,5 +132,5 @@ def feed(*lengths: int) -> Feed:
 
 def reference(artifacts: Path, batch: Feed) -> Logits:
     """ONNX Runtime's answers, on the CPU, from the FP32 graph."""
-    with runner.open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
+    with open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
         return session.infer(batch)

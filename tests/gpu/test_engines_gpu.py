@@ -18,12 +18,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from benchmarks.gpu import engines, measure, models, profile_ops
-from benchmarks.gpu.contenders import Contender, _compared
+from benchmarks.gpu import engines, measure, models, profile
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.records import AS_THEY_COME, CAPTURED, PACKED, PADDED
-from export import canonical_graph, comparison, runner
+from benchmarks.gpu.measure import Contender
+from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, PACKED, PADDED
+from export import canonical_graph, comparison
 from export.bert import Bert
+from export.session import open_onnx
 from tests.gpu.conftest import TOKENS, bert, feed
 from train.ragged import Feed, Logits
 
@@ -54,7 +55,7 @@ def opened(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def reference(of: Bert, batch: Feed, directory: Path) -> Logits:
     """On the CPU, from the FP32 graph."""
     onnx.save(canonical_graph.write(of), directory / "reference.onnx")
-    with runner.open_onnx(directory / "reference.onnx") as session:
+    with open_onnx(directory / "reference.onnx") as session:
         return session.infer(batch)
 
 
@@ -95,43 +96,45 @@ def test_a_replayed_cuda_graph_reads_the_new_ids(variant: str, device: Device, o
 @pytest.mark.parametrize("variant", [*PADDED, PACKED])
 def test_no_operator_is_left_to_the_cpu(variant: str, device: Device, tmp_path: Path) -> None:
     onnx.save(graph(variant, bert()), tmp_path / "model.onnx")
-    (found,) = profile_ops.run({variant: tmp_path / "model.onnx"}, device.provider, [(4, 32)])
-    assert {row["provider"] for row in found["operators"]} == {device.provider}, found
-    assert not {"MemcpyToHost", "MemcpyFromHost"} & {row["operator"] for row in found["operators"]}
+    (taken,) = profile.run({variant: tmp_path / "model.onnx"}, device.provider, [(4, 32)])
+    assert {times.provider for times in taken.operators} == {device.provider}, taken
+    assert not {"MemcpyToHost", "MemcpyFromHost"} & {times.operator for times in taken.operators}
 
 
 def test_one_form_of_the_mask_takes_a_fused_attention_kernel(device: Device, tmp_path: Path) -> None:
     files = {variant: tmp_path / f"{variant}.onnx" for variant in PADDED}
     for variant, path in files.items():
         onnx.save(graph(variant, bert()), path)
-    found = [one["attention_kernels"] for one in profile_ops.run(files, device.provider, [(4, 32)])]
-    assert all(found)
-    assert any(not kernel.endswith("MATH") for kernels in found for kernel in kernels), found
+    kernels = [taken.attention_kernels for taken in profile.run(files, device.provider, [(4, 32)])]
+    assert all(kernels)
+    assert any(not kernel.endswith("MATH") for named in kernels for kernel in named), kernels
 
 
 def test_an_engine_with_a_damaged_weight_fails_the_gate(device: Device, tmp_path: Path) -> None:
     with models.random("tiny", device, rows=models.ROWS) as model:
         packed = onnx.load(model.files[PACKED])
-        kernel = next(one for one in packed.graph.initializer if one.name == "logits.kernel")
+        kernel = next(tensor for tensor in packed.graph.initializer if tensor.name == "logits.kernel")
         kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel)[:, ::-1], kernel.name))
         onnx.save(packed, tmp_path / "model.onnx")
         (damaged,) = models.parity(dataclasses.replace(model, files={PACKED: tmp_path / "model.onnx"}))
         (whole,) = models.parity(dataclasses.replace(model, files={PACKED: model.files[PACKED]}))
-    assert whole["passed"], whole["failures"]
-    assert not damaged["passed"]
-    assert whole["compared_on"] == device.provider
-    assert whole["precision"]["weights"].get("fp16", 0.0) >= comparison.PRECISION_SHARE
+    assert whole.passed, whole.failures
+    assert not damaged.passed
+    assert whole.compared_on == device.provider
+    assert whole.precision is not None
+    assert whole.precision.weights.get("fp16", 0.0) >= comparison.PRECISION_SHARE
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])
 def test_pytorchs_answers_are_ours(compiled: bool, device: Device) -> None:
     if not importlib.util.find_spec("torch"):
         pytest.skip("PyTorch: no module torch; benchmarks/gpu/requirements.txt has it")
-    from benchmarks.gpu.torch_peer import Peer
+    from benchmarks.gpu.torch_peer import TorchBert
 
     with models.random("minilm-l6", device, rows=models.ROWS) as model:
-        found = _compared(Contender("PyTorch", Peer(model.bert, device.kind, compiled=compiled).prepare), model)
-    assert found["passed"], found["failures"]
+        peer = TorchBert(model.bert, device.kind, compiled=compiled)
+        verdict = measure.compared(Contender("PyTorch", peer.prepare), model)
+    assert verdict.passed, verdict.failures
 
 
 def test_the_whole_command_in_its_short_form(device: Device, tmp_path: Path) -> None:
@@ -140,8 +143,8 @@ def test_the_whole_command_in_its_short_form(device: Device, tmp_path: Path) -> 
     with mock.patch.multiple(measure, _CELL=0.1, _PASS=0.1), mock.patch.object(sys, "argv", command):
         assert engines.main() == 0
     (model,) = json.loads((tmp_path / "engines.json").read_text("utf-8"))["models"]
-    assert {one["variant"] for one in model["parity"]} == {*TOLERANCE, *CAPTURED}
-    assert {one["compared_on"] for one in model["parity"] if "compared_on" in one} == {device.provider}
+    assert {verdict["variant"] for verdict in model["parity"]} == {*TOLERANCE, *CAPTURED}
+    assert {verdict["compared_on"] for verdict in model["parity"] if verdict["compared_on"]} == {device.provider}
     assert len(model["shapes"]) == 4
     assert PACKED in model["ag_news"][AS_THEY_COME]["contenders"]
     assert model["batch_of_one"]["contenders"]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.gpu import models
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.records import PACKED
+from benchmarks.gpu.models import PACKED
 from setup import tools
 
 pytestmark = pytest.mark.gpu
@@ -21,7 +21,7 @@ def test_texts_are_served_unpadded_and_answered_as_by_the_engine_alone(device: D
         pytest.skip(f"the embedded Triton: no {', '.join(missing)}; `make setup`, then benchmarks/gpu/requirements.txt")
     for module in ("tritonclient", "tokenizers"):
         pytest.importorskip(module, reason=f"the embedded Triton: no module {module}; benchmarks/gpu/requirements.txt has it")
-    from tests.benchmarks.test_gpu_serving import run, with_vocabulary  # here, or without those no GPU test would be collected
+    from tests.benchmarks.gpu.test_serving import run, with_vocabulary  # here, or without those no GPU test would be collected
 
     with models.random("tiny", device, rows=models.ROWS) as model:
         record = run(with_vocabulary(model), "cuda", tmp_path)

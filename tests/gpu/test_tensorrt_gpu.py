@@ -10,9 +10,14 @@ import numpy as np
 import onnx
 import pytest
 
-from export import canonical_graph, comparison, engine_plan, tensorrt_engine
+from export import canonical_graph, comparison
+from export.artifact import Artifact
 from export.bert import Dense
-from export.engine_plan import Profile
+from export.comparison import Precision
+from export.runtime import tensorrt as tensorrt_runtime
+from export.runtime import tensorrt_profiles
+from export.runtime.tensorrt_profiles import Profile
+from export.variants import VARIANTS
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, bert, feed, judged, reference
 from train.bundle import Bundle
 from train.errors import ConversionError
@@ -24,7 +29,7 @@ SHAPES = [(1,), (4,), (40,), (TOKENS,), (3, 9, 50), (5,) * BATCH, (TOKENS,) * BA
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_engine_answers_as_the_graph_it_was_built_from(precision: str, engines: dict[str, Path], artifacts: Path) -> None:
-    with tensorrt_engine.open_engine(engines[precision], tensorrt_engine.fingerprint()) as engine:
+    with tensorrt_runtime.open_engine(engines[precision], tensorrt_runtime.fingerprint()) as engine:
         for lengths in (*SHAPES, *reversed(SHAPES)):  # there and back: every profile is left and entered again
             found, expected = engine.infer(feed(*lengths)), reference(artifacts, feed(*lengths))
             assert found.dtype == np.float32
@@ -33,13 +38,13 @@ def test_an_engine_answers_as_the_graph_it_was_built_from(precision: str, engine
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_gate_passes_an_engine(precision: str, engines: dict[str, Path], golden: Bundle) -> None:
-    here = tensorrt_engine.fingerprint().facts()
+    here = tensorrt_runtime.fingerprint().facts()
     passed, found = judged(engines[precision].parent, f"tensorrt_{precision}", golden, fingerprint=here)
     assert passed, found
 
 
 def test_the_gate_refuses_an_fp32_engine_labelled_fp16(engines: dict[str, Path], golden: Bundle) -> None:
-    here = tensorrt_engine.fingerprint().facts()
+    here = tensorrt_runtime.fingerprint().facts()
     passed, found = judged(engines["fp32"].parent, "tensorrt_fp16", golden, fingerprint=here)
     assert not passed
     assert "not fp16" in found
@@ -48,12 +53,12 @@ def test_the_gate_refuses_an_fp32_engine_labelled_fp16(engines: dict[str, Path],
 def test_the_gate_refuses_an_engine_of_other_weights(
     tensorrt: None, artifacts: Path, profiles: list[Profile], golden: Bundle
 ) -> None:
-    head, here = bert().classifier, tensorrt_engine.fingerprint()
+    head, here = bert().classifier, tensorrt_runtime.fingerprint()
     other = replace(bert(), classifier=Dense(np.roll(head.kernel, 1, axis=1), np.roll(head.bias, 1)))  # labels change places
     onnx.save(canonical_graph.write(other), artifacts / "other.onnx")
     target = artifacts / "other" / "model.plan"
     target.parent.mkdir()
-    tensorrt_engine.convert(artifacts / "other.onnx", target, profiles, engine_plan.timing_cache(artifacts, here))
+    tensorrt_runtime.build(artifacts / "other.onnx", target, profiles, tensorrt_profiles.timing_cache(artifacts, here))
     passed, found = judged(target.parent, "tensorrt_fp32", golden, fingerprint=here.facts())
     assert not passed
     assert "flip rate" in found
@@ -61,13 +66,13 @@ def test_the_gate_refuses_an_engine_of_other_weights(
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_padding_does_not_change_an_answer(precision: str, engines: dict[str, Path]) -> None:
-    with tensorrt_engine.open_engine(engines[precision], tensorrt_engine.fingerprint()) as engine:
+    with tensorrt_runtime.open_engine(engines[precision], tensorrt_runtime.fingerprint()) as engine:
         alone, padded = engine.infer(feed(4)), engine.infer(feed(4, TOKENS))
     np.testing.assert_allclose(padded[0], alone[0], atol=TOLERANCE[precision], rtol=0)
 
 
 def test_an_answer_is_not_overwritten_by_the_next(engines: dict[str, Path]) -> None:
-    with tensorrt_engine.open_engine(engines["fp32"], tensorrt_engine.fingerprint()) as engine:
+    with tensorrt_runtime.open_engine(engines["fp32"], tensorrt_runtime.fingerprint()) as engine:
         first = engine.infer(feed(4))
         kept = first.copy()
         engine.infer(feed(9))
@@ -75,41 +80,46 @@ def test_an_answer_is_not_overwritten_by_the_next(engines: dict[str, Path]) -> N
 
 
 def test_the_engine_holds_the_profiles_that_were_planned(engines: dict[str, Path], profiles: list[Profile]) -> None:
-    with tensorrt_engine.open_engine(engines["fp16"], tensorrt_engine.fingerprint()) as engine:
+    with tensorrt_runtime.open_engine(engines["fp16"], tensorrt_runtime.fingerprint()) as engine:
         assert engine.profiles == profiles
 
 
 def test_the_engine_says_where_it_runs(engines: dict[str, Path]) -> None:
-    here = tensorrt_engine.fingerprint()
+    here = tensorrt_runtime.fingerprint()
     assert "not recorded" not in here.facts().values()
     assert "unknown" not in here.facts().values()
-    with tensorrt_engine.open_engine(engines["fp16"], here) as engine:
+    with tensorrt_runtime.open_engine(engines["fp16"], here) as engine:
         assert engine.provider == f"TensorRT {here.tensorrt} on {here.gpu}"
+
+
+def proof(engine: Path) -> Precision:
+    facts = {"fingerprint": tensorrt_runtime.fingerprint().facts()}
+    return tensorrt_runtime.proof(Artifact(engine.parent, VARIANTS[engine.parent.name], "not sealed", facts))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_built_in(precision: str, engines: dict[str, Path]) -> None:
-    found = tensorrt_engine.proof(engines[precision], tensorrt_engine.fingerprint())
-    assert found["weights"].get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+    found = proof(engines[precision])
+    assert found.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, found
 
 
 def test_an_fp32_engine_labelled_fp16_fails_the_proof(engines: dict[str, Path]) -> None:
-    found = tensorrt_engine.proof(engines["fp32"], tensorrt_engine.fingerprint())
-    assert found["weights"].get("fp16", 0.0) < comparison.PRECISION_SHARE, found
+    found = proof(engines["fp32"])
+    assert found.weights.get("fp16", 0.0) < comparison.PRECISION_SHARE, found
 
 
 @pytest.mark.parametrize("field", ["tensorrt", "gpu", "compute_capability", "system", "driver"])
 def test_an_engine_of_another_machine_is_refused(field: str, engines: dict[str, Path]) -> None:
-    elsewhere = replace(tensorrt_engine.fingerprint(), **{field: "other"})
+    elsewhere = replace(tensorrt_runtime.fingerprint(), **{field: "other"})
     with (
-        pytest.raises(ConversionError, match=rf"{field} other(.|\n)*make export RUN="),
-        tensorrt_engine.open_engine(engines["fp16"], elsewhere),
+        pytest.raises(ConversionError, match=rf"{field} other(.|\n)*export "),
+        tensorrt_runtime.open_engine(engines["fp16"], elsewhere),
     ):
         pass
 
 
 def test_a_shape_the_engine_was_not_built_for_is_refused(engines: dict[str, Path]) -> None:
-    with tensorrt_engine.open_engine(engines["fp16"], tensorrt_engine.fingerprint()) as engine:
+    with tensorrt_runtime.open_engine(engines["fp16"], tensorrt_runtime.fingerprint()) as engine:
         with pytest.raises(ConversionError, match="not built for this shape"):
             engine.infer(feed(*[4] * (BATCH + 1)))
         assert engine.infer(feed(4)).shape[0] == 1  # and answers on
@@ -120,7 +130,7 @@ def test_a_damaged_engine_is_refused(engines: dict[str, Path]) -> None:
     damaged.write_bytes(engines["fp16"].read_bytes()[: 1 << 12])
     with (
         pytest.raises(ConversionError, match="cannot load the engine"),
-        tensorrt_engine.open_engine(damaged, tensorrt_engine.fingerprint()),
+        tensorrt_runtime.open_engine(damaged, tensorrt_runtime.fingerprint()),
     ):
         pass
 
@@ -128,12 +138,12 @@ def test_a_damaged_engine_is_refused(engines: dict[str, Path]) -> None:
 def test_a_second_build_takes_its_timings_from_the_cache(
     engines: dict[str, Path], artifacts: Path, profiles: list[Profile]
 ) -> None:
-    cache = engine_plan.timing_cache(artifacts, tensorrt_engine.fingerprint())
+    cache = tensorrt_profiles.timing_cache(artifacts, tensorrt_runtime.fingerprint())
     source, target = artifacts / "onnx_fp16.onnx", artifacts / "again.plan"
 
     def seconds(timings: Path) -> float:
         started = time.monotonic()
-        tensorrt_engine.convert(source, target, profiles, timings)
+        tensorrt_runtime.build(source, target, profiles, timings)
         return time.monotonic() - started
 
     assert cache.is_file()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import models
-from export import comparison, tftrt
-from export.engine_plan import Profile
+from export import comparison
+from export.runtime import tftrt
+from export.runtime.tensorrt_profiles import Profile
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, judged
 from train.bundle import Bundle
 from train.ragged import INPUTS, Ragged, infer_rows
@@ -49,7 +50,7 @@ def converted(source: Path, profiles: list[Profile]) -> dict[str, Path]:
     """Precision → the converted SavedModel."""
     found = {precision: source.parents[1] / f"tftrt_{precision}" / "saved_model" for precision in PRECISIONS}
     for precision, target in found.items():
-        tftrt.convert(source, target, precision, profiles)
+        tftrt.build(source, target, precision, profiles)
     return found
 
 
@@ -85,14 +86,14 @@ def test_the_gate_refuses_a_model_that_has_no_engine(source: Path, golden: Bundl
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_most_multiplications_run_in_segments_whose_engines_were_built(precision: str, converted: dict[str, Path]) -> None:
     found = tftrt.coverage(converted[precision])
-    assert found["segments_without_engine"] == 0, found
-    assert found["coverage"] >= comparison.LEAST_COVERAGE, found
+    assert found.segments_without_engine == 0, found
+    assert found.coverage >= comparison.LEAST_COVERAGE, found
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_converted_in(precision: str, converted: dict[str, Path]) -> None:
-    found = tftrt.proof(converted[precision])
-    assert found["weights"].get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+    found = tftrt.coverage(converted[precision])
+    assert found.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, found
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

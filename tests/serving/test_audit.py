@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from serving import audit
-from serving.publication import Place
+from serving.audit import audited, last_entries
+from serving.publication import Registry
 from train.errors import PublishingError
 
 
 def test_every_end_leaves_its_line(tmp_path: Path) -> None:
-    place = Place(tmp_path / "model_repository")
-    with audit.line(place, "publish") as line:
-        line["version"] = 1
+    registry = Registry(tmp_path / "model_repository")
+    with audited(registry, "publish") as entry:
+        entry["version"] = 1
     refusal = PublishingError("too slow", expected="faster", found="slow", where="here", fix="")
-    with pytest.raises(PublishingError), audit.line(place, "promote"):
+    with pytest.raises(PublishingError), audited(registry, "promote"):
         raise refusal
-    with pytest.raises(KeyboardInterrupt), audit.line(place, "promote"):
+    with pytest.raises(KeyboardInterrupt), audited(registry, "promote"):
         raise KeyboardInterrupt
-    done, refused, interrupted = audit.last(place, 5)
+    done, refused, interrupted = last_entries(registry, 5)
     assert (done["action"], done["result"], done["version"]) == ("publish", "done", 1)
     assert (refused["result"], refused["why"], refused["found"]) == ("refused", "too slow", "slow")
     assert interrupted["result"] == "interrupted"
@@ -28,4 +28,4 @@ def test_every_end_leaves_its_line(tmp_path: Path) -> None:
 
 
 def test_a_place_where_nothing_was_done_has_no_lines(tmp_path: Path) -> None:
-    assert audit.last(Place(tmp_path / "model_repository"), 5) == []
+    assert last_entries(Registry(tmp_path / "model_repository"), 5) == []

@@ -1,41 +1,52 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from serving.bench_journal import PARTIAL, Journal, alone
+from serving.bench_journal import PARTIAL, Journal, LoadRound, Pace, only_benchmark
+from serving.gpu_watch import GpuUse
+from serving.perf_analyzer import LoadResult
 from train.errors import ServerError
 
 KEY = {"repository_sha256": "a", "planned": ["x", "y"]}
 
 
 def test_a_second_benchmark_has_what_the_first_measured(tmp_path: Path) -> None:
-    Journal(tmp_path, KEY).add("load", 0, "x", {"throughput": 1.5})
+    result = LoadResult("perf_analyzer", np.array([1.5, 2.5]), 100.0, 0, "")
+    measured = LoadRound(result, 70.0, 0.01, 0.0, None, {"requests": 2.0}, GpuUse(20, None), 1)
+    Journal(tmp_path, KEY).add(0, "x", measured)
     again = Journal(tmp_path, KEY)
-    again.add("load", 1, "x", {"throughput": 2.5})
-    assert (again.taken_over, again.rounds("load", "x")) == (1, [{"throughput": 1.5}, {"throughput": 2.5}])
+    kept = again.get(LoadRound, 0, "x")
+    assert kept is not None
+    assert kept.result.latencies.tolist() == [1.5, 2.5]
+    assert replace(kept, result=result) == measured
+    again.add(1, "x", measured)
+    assert (again.taken_over, again.loads) == (1, 2)
+    assert again.rounds(LoadRound, "x") == [kept, measured]
 
 
 def test_another_repository_or_setting_begins_anew(tmp_path: Path) -> None:
-    Journal(tmp_path, KEY).add("load", 0, "x", {"throughput": 1.5})
-    assert Journal(tmp_path, KEY | {"repository_sha256": "b"}).get("load", 0, "x") is None
+    Journal(tmp_path, KEY).add(0, "x", Pace(1.5))
+    assert Journal(tmp_path, KEY | {"repository_sha256": "b"}).get(Pace, 0, "x") is None
 
 
 def test_a_line_that_was_cut_is_measured_again(tmp_path: Path) -> None:
     first = Journal(tmp_path, KEY)
-    first.add("load", 0, "x", {"throughput": 1.5})
-    first.add("load", 0, "y", {"throughput": 2.5})
+    first.add(0, "x", Pace(1.5))
+    first.add(0, "y", Pace(2.5))
     path = tmp_path / PARTIAL
     path.write_bytes(path.read_bytes()[:-5])
     again = Journal(tmp_path, KEY)
-    assert (again.get("load", 0, "x"), again.get("load", 0, "y")) == ({"throughput": 1.5}, None)
-    again.add("load", 0, "y", {"throughput": 3.5})
-    assert Journal(tmp_path, KEY).get("load", 0, "y") == {"throughput": 3.5}
+    assert (again.get(Pace, 0, "x"), again.get(Pace, 0, "y")) == (Pace(1.5), None)
+    again.add(0, "y", Pace(3.5))
+    assert Journal(tmp_path, KEY).get(Pace, 0, "y") == Pace(3.5)
 
 
 def test_two_benchmarks_of_a_run_do_not_mix(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(ServerError, match="measured already"), alone(tmp_path):
+    with only_benchmark(tmp_path), pytest.raises(ServerError, match="measured already"), only_benchmark(tmp_path):
         pass
-    with alone(tmp_path):  # the first has ended
+    with only_benchmark(tmp_path):  # the first has ended
         pass

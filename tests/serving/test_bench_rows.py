@@ -7,75 +7,80 @@ import numpy as np
 import pytest
 
 from serving import bench_rows
+from serving.bench_journal import LoadRound
 from serving.bench_plan import Planned
-from serving.bench_rows import Measured
+from serving.bench_rows import LoadRounds
+from serving.benchmark_record import FIGURES, Comparison, Figure
+from serving.perf_analyzer import LoadResult
 
 PLANNED = Planned("text_classifier", "text", "grpc", "network", "own", 16)
 
 
-def found(answered: float, seed: int = 0, **other: Any) -> dict[str, Any]:
-    """One round, as the journal has it."""
+def measured(answered: float, seed: int = 0, **changes: Any) -> LoadRound:
+    """One round, as the journal has it. `changes`: of its result or of the round."""
     latencies = np.random.default_rng(seed).lognormal(5, 0.2, 200) * 100 / answered
-    busy = {"others_share": 0.01, "steal_share": 0.0, "mhz": 2600.0, "counted": None, "joules": None, "gpu": None, "tries": 1}
-    said = {
-        "command": "perf_analyzer -m x",
-        "exit_status": 0,
-        "failure": "",
-        "errors": 0,
-        "rejected": 0,
-        "rate": None,
-        "sent": 70.0,
-    }
-    return {**said, **busy, "throughput": answered, "latencies": latencies.tolist(), **other}
+    result = LoadResult("perf_analyzer -m x", latencies, answered, errors=0, failure="", sent=70.0)
+    of_result = {name: value for name, value in changes.items() if name in vars(result)}
+    others = {name: value for name, value in changes.items() if name not in of_result}
+    quiet = LoadRound(replace(result, **of_result), None, others_share=0.01, mhz=2600.0, tries=1)
+    return replace(quiet, **others)
 
 
-FAILED = {"failure": "exit status 99: error: no such model", "exit_status": 99, "throughput": None, "latencies": []}
+FAILED: dict[str, Any] = {
+    "failure": "exit status 99: error: no such model",
+    "exit_status": 99,
+    "throughput": 0.0,
+    "latencies": np.zeros(0),
+}
 
 
 class Rounds:
     """A journal of one load."""
 
-    def __init__(self, *rounds: dict[str, Any]) -> None:
+    def __init__(self, *rounds: LoadRound) -> None:
         self._rounds = list(rounds)
 
-    def rounds(self, kind: str, name: str) -> list[dict[str, Any]]:
-        assert (kind, name) == ("load", PLANNED.id)
+    def rounds(self, kind: type, name: str) -> list[LoadRound]:
+        assert kind is LoadRound
         return self._rounds
 
 
-def load(*rates: float, seed: int = 0, **last: Any) -> Measured:
+def rounds_of(*rounds: LoadRound, planned: Planned = PLANNED) -> LoadRounds:
+    return bench_rows.load_rounds(planned, Rounds(*rounds))  # type: ignore[arg-type]
+
+
+def load(*rates: float, seed: int = 0, **last: Any) -> LoadRounds:
     """Rounds of these rates; the last is as told besides."""
-    rounds = [found(rate, seed + number) for number, rate in enumerate(rates)]
-    return bench_rows.measured(PLANNED, Rounds(*rounds[:-1], {**rounds[-1], **last}))  # type: ignore[arg-type]
+    rounds = [measured(rate, seed + number) for number, rate in enumerate(rates)]
+    return rounds_of(*rounds[:-1], measured(rates[-1], seed + len(rates) - 1, **last))
 
 
-def compared(a: Measured, b: Measured, measure: str = "throughput") -> dict[str, Any]:
-    found = bench_rows.compared(a, b)
-    assert [one["measure"] for one in found] == [*bench_rows.MEASURES]
-    return found[bench_rows.MEASURES.index(measure)]
+def compared(a: LoadRounds, b: LoadRounds, measure: str = "throughput") -> Comparison:
+    comparisons = bench_rows.compare(a, b)
+    assert [comparison.measure for comparison in comparisons] == [*FIGURES]
+    return comparisons[FIGURES.index(measure)]
 
 
-def verdict(a: Measured, b: Measured, measure: str = "throughput") -> str:
-    return str(compared(a, b, measure)["verdict"])
+def verdict(a: LoadRounds, b: LoadRounds, measure: str = "throughput") -> str:
+    return compared(a, b, measure).verdict
 
 
 def test_half_as_much_again_is_faster_in_all_measures() -> None:
     a, b = load(150, 152, 149, 150, 151), load(100, 101, 99, 100, 102)
-    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["faster"] * len(bench_rows.MEASURES)
-    assert [verdict(b, a, one) for one in bench_rows.MEASURES] == ["slower"] * len(bench_rows.MEASURES)
+    assert [verdict(a, b, measure) for measure in FIGURES] == ["faster"] * len(FIGURES)
+    assert [verdict(b, a, measure) for measure in FIGURES] == ["slower"] * len(FIGURES)
 
 
 def test_the_same_again_is_no_difference_in_any_measure() -> None:
     a, b = load(100, 101, 99, 100, 102), load(101, 99, 100, 102, 100, seed=50)
-    assert [verdict(a, b, one) for one in bench_rows.MEASURES] == ["no difference"] * len(bench_rows.MEASURES)
+    assert [verdict(a, b, measure) for measure in FIGURES] == ["no difference"] * len(FIGURES)
 
 
-def noisy(seed: int, faster: float) -> Measured:
+def noisy(seed: int, faster: float) -> LoadRounds:
     """Five rounds of 200 requests on a machine whose speed differs by 2 % from round to round."""
     random = np.random.default_rng(seed)
     rates = 100 * faster * np.exp(random.normal(0, 0.02, 5))
-    rounds = [{**found(rate), "latencies": (random.lognormal(5, 0.2, 200) * 100 / rate).tolist()} for rate in rates]
-    return bench_rows.measured(PLANNED, Rounds(*rounds))  # type: ignore[arg-type]
+    return rounds_of(*(measured(rate, latencies=random.lognormal(5, 0.2, 200) * 100 / rate) for rate in rates))
 
 
 @pytest.mark.parametrize("measure", ["throughput", "p50_ms"])
@@ -87,29 +92,30 @@ def test_run_again_the_same_is_seldom_called_different_and_a_tenth_more_always(m
 
 
 def test_two_per_cent_in_every_round_are_no_difference_worth_the_word() -> None:
-    found = compared(load(*[102] * 5), load(*[100] * 5))
-    assert found["interval"][0] > 1
-    assert (found["verdict"], found["why"]) == ("no difference", "less than 3%")
+    comparison = compared(load(*[102] * 5), load(*[100] * 5))
+    assert comparison.interval is not None
+    assert comparison.interval[0] > 1
+    assert (comparison.verdict, comparison.why) == ("no difference", "less than 3%")
 
 
 def test_a_load_that_failed_in_one_round_is_failed_and_keeps_its_exit_status() -> None:
-    row = bench_rows.row(load(100, 100, 100, **FAILED), 100)
-    assert (row["status"], row["exit_status"], row["why"]) == ("FAILED", 99, [FAILED["failure"]])
-    assert "throughput" not in row
-    assert row["errors"] is None
-    assert [one["throughput"] for one in row["rounds"]] == [100, 100, None]
+    row = bench_rows.result_row(load(100, 100, 100, **FAILED), 100)
+    assert (row.status, row.exit_status, row.why) == ("FAILED", 99, (FAILED["failure"],))
+    assert row.throughput is None
+    assert row.errors is None
+    assert [one_round.throughput for one_round in row.rounds] == [100, 100, None]
 
 
 def test_four_rounds_are_figures_but_no_verdict() -> None:
     a, b = load(*[200] * 5), load(*[100] * 5, others_share=0.3)
-    assert (bench_rows.judged(b), verdict(a, b)) == (("ok", []), "invalid run")
-    assert compared(a, b)["why"] == "4 rounds count of both, 5 are needed"
+    assert (bench_rows.judge(b), verdict(a, b)) == (("ok", []), "invalid run")
+    assert compared(a, b).why == "4 rounds count of both, 5 are needed"
 
 
 def test_nothing_is_compared_with_what_failed() -> None:
     against = compared(load(100, 100, 100), load(100, 100, 100, **FAILED))
-    assert (against["verdict"], against["ratio"]) == ("invalid run", None)
-    assert "no such model" in against["why"]
+    assert (against.verdict, against.ratio) == ("invalid run", None)
+    assert "no such model" in against.why
 
 
 @pytest.mark.parametrize(
@@ -120,52 +126,50 @@ def test_nothing_is_compared_with_what_failed() -> None:
         ({"mhz": 1300.0}, "throttled: clocks at 1300 MHz"),
     ],
 )
-def test_a_disturbed_round_does_not_count(disturbed: dict[str, float], why: str) -> None:
-    row = bench_rows.row(load(100, 100, 100, 40, **disturbed), 100)
-    assert row["status"] == "ok"
-    assert row["throughput"]["interval"] == [100, 100]
-    assert row["rounds"][-1]["why"][0].startswith(why)
+def test_a_disturbed_round_does_not_count(disturbed: dict[str, Any], why: str) -> None:
+    row = bench_rows.result_row(load(100, 100, 100, 40, **disturbed), 100)
+    assert row.status == "ok"
+    assert row.throughput == Figure(100, (100, 100))
+    assert row.rounds[-1].why[0].startswith(why)
 
 
 def test_with_two_rounds_that_count_a_run_is_invalid_but_shown() -> None:
-    row = bench_rows.row(load(100, 100, 100, others_share=0.3), 100)
-    assert (row["status"], row["why"][0]) == ("invalid", "2 of 3 rounds count, 3 are needed")
-    assert row["throughput"]["value"] == 100
+    row = bench_rows.result_row(load(100, 100, 100, others_share=0.3), 100)
+    assert (row.status, row.why[0]) == ("invalid", "2 of 3 rounds count, 3 are needed")
+    assert row.throughput == Figure(100, (100, 100))
 
 
 def test_a_request_without_an_answer_makes_a_run_invalid() -> None:
-    row = bench_rows.row(load(100, 100, 100, 100, errors=2), 100)
-    assert (row["status"], row["errors"], row["why"]) == ("invalid", 2, ["2 requests without an answer"])
+    row = bench_rows.result_row(load(100, 100, 100, 100, errors=2), 100)
+    assert (row.status, row.errors, row.why) == ("invalid", 2, ("2 requests without an answer",))
 
 
 def test_throughput_that_jumps_from_round_to_round_is_invalid() -> None:
-    row = bench_rows.row(load(100, 150, 100), 100)
-    assert (row["status"], row["why"][0][:8]) == ("invalid", "unstable")
+    row = bench_rows.result_row(load(100, 150, 100), 100)
+    assert (row.status, row.why[0][:8]) == ("invalid", "unstable")
 
 
 def test_a_p99_of_too_few_requests_is_not_compared() -> None:
-    few = [{**found(100, seed), "latencies": [1.0] * 60} for seed in range(5)]
-    a = bench_rows.measured(PLANNED, Rounds(*few))  # type: ignore[arg-type]
-    assert compared(a, a, "p99_ms")["why"] == "p99 needs 368 requests, there are 300"
+    a = rounds_of(*(measured(100, latencies=np.ones(60)) for _ in range(5)))
+    assert compared(a, a, "p99_ms").why == "p99 needs 368 requests, there are 300"
     assert verdict(a, a, "p50_ms") == "no difference"
 
 
 def test_the_share_offered_is_of_the_capacity_in_all_rounds() -> None:
-    rounds = Rounds(*[found(70, seed, rate=70.0) for seed in range(3)])
-    at_random = Planned("text_classifier", "text", "grpc", "network", "own", None, 0.7)
-    rounds.rounds = lambda kind, name: rounds._rounds  # type: ignore[method-assign]
-    row = bench_rows.row(bench_rows.measured(at_random, rounds), 140)  # type: ignore[arg-type]
-    assert (row["id"].rpartition("/")[2], row["load"], row["offered_share"]) == ("r70", "poisson", 0.5)
+    at_random = replace(PLANNED, concurrency=None, share=0.7)
+    rounds = rounds_of(*(measured(70, seed, rate=70.0) for seed in range(3)), planned=at_random)
+    row = bench_rows.result_row(rounds, 140)
+    assert (row.id.rpartition("/")[2], row.load, row.offered_share) == ("r70", "poisson", 0.5)
 
 
 def compared_with(plans: list[Planned]) -> list[tuple[str, str]]:
-    pairs = [(one["a"], one["b"]) for one in bench_rows.comparisons([Measured(one, [found(100)], [[]]) for one in plans])]
-    return pairs[:: len(bench_rows.MEASURES)]
+    comparisons = bench_rows.compare_loads([LoadRounds(plan, [measured(100)], [[]]) for plan in plans])
+    return [(comparison.a, comparison.b) for comparison in comparisons][:: len(FIGURES)]
 
 
 def test_every_variant_is_compared_with_the_baselines() -> None:
-    ours, other, usual = (replace(PLANNED, subject=name) for name in ("text_classifier", "text_ort_fp32", "usual_tf2onnx"))
-    assert compared_with([ours, other, usual]) == [(ours.id, other.id), (ours.id, usual.id), (other.id, usual.id)]
+    ours, other, baseline = (replace(PLANNED, subject=name) for name in ("text_classifier", "text_ort_fp32", "usual_tf2onnx"))
+    assert compared_with([ours, other, baseline]) == [(ours.id, other.id), (ours.id, baseline.id), (other.id, baseline.id)]
 
 
 def test_other_subjects_are_compared_with_text_classifier_and_ways_in_with_grpc() -> None:

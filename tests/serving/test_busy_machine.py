@@ -25,9 +25,9 @@ def test_what_another_process_takes_is_seen(spinning: psutil.Process) -> None:
     before, started = busy_machine.look([]), spinning.cpu_times().user
     time.sleep(0.5)
     after, spent = busy_machine.look([]), spinning.cpu_times().user - started
-    found = busy_machine.between(before, after)
+    disturbance = busy_machine.between(before, after)
     cores = (after.at - before.at) * len(psutil.Process().cpu_affinity())
-    assert found["others_share"] >= 0.7 * spent / cores > 0
+    assert disturbance["others_share"] >= 0.7 * spent / cores > 0
 
 
 def test_a_process_of_the_server_is_none_of_the_others(spinning: psutil.Process) -> None:

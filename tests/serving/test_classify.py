@@ -68,7 +68,7 @@ def test_a_headers_file_that_is_none_is_refused_without_showing_it(echo_server: 
 
 def test_without_a_server_it_says_how_to_start_one() -> None:
     done = command("-m", "serving.classify", "--address", f"{loopback.HOST}:{loopback.free_ports().http}")
-    assert (done.returncode, "make serve" in done.stderr) == (8, True)
+    assert (done.returncode, "serve RUN" in done.stderr) == (8, True)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import grpc
 import pytest
 
 from serving import client, loopback, retries
-from serving.client import Client, Options, Refused, Tls, Unavailable
+from serving.client import AsyncClient, Client, Options, RequestRefused, Tls, Unavailable
 from serving.loopback import HOST
 from serving.triton import Server
 from train.errors import ServerError
@@ -37,6 +37,27 @@ def server(echo_server: Server) -> Server:
 
 def test_answers_come_in_the_order_of_the_texts(connection: Client) -> None:
     assert [answer.label for answer in connection.classify(TEXTS)] == TEXTS
+
+
+def test_a_client_takes_a_bare_address_or_a_url_and_is_closed_by_hand(echo_server: Server) -> None:
+    for address in (echo_server.http, f"http://{echo_server.http}/", f"grpc://{echo_server.grpc}"):
+        plain = Client(address)
+        assert plain.classify(["text"])[0].label == "text"
+        plain.close()
+
+
+def test_an_async_client_takes_a_url(echo_server: Server) -> None:
+    async def ask() -> str:
+        async with AsyncClient(f"grpc://{echo_server.grpc}") as server:
+            return (await server.classify(["text"]))[0].label
+
+    assert asyncio.run(ask()) == "text"
+
+
+@pytest.mark.parametrize("address", ["", "ftp://127.0.0.1:8000", "http://"])
+def test_another_address_is_refused_with_the_forms_there_are(address: str) -> None:
+    with pytest.raises(ServerError, match="grpc://host:port"):
+        Client(address)
 
 
 def test_the_models_task_is_told_by_its_inputs(connection: Client) -> None:
@@ -184,7 +205,7 @@ def test_retries_end_before_the_deadline(protocol: str) -> None:
     with (
         mock.patch("random.uniform", return_value=1.0),
         client.connect(nobody, protocol, Options(deadline=3, retries=1000)) as server,
-        pytest.raises(Unavailable, match="make serve"),
+        pytest.raises(Unavailable, match="serve RUN"),
     ):
         server.classify(["text"])
     assert time.monotonic() - started < 3  # after two pauses: the third would end with the deadline
@@ -198,7 +219,7 @@ def failing(kind: type[ServerError], asked: list[int]) -> Callable[[], Any]:
     return ask
 
 
-@pytest.mark.parametrize(("kind", "times"), [(Unavailable, 4), (Refused, 1), (ServerError, 1)])
+@pytest.mark.parametrize(("kind", "times"), [(Unavailable, 4), (RequestRefused, 1), (ServerError, 1)])
 def test_only_the_unavailable_is_asked_again(kind: type[ServerError], times: int) -> None:
     asked: list[int] = []
     with mock.patch("asyncio.sleep"), pytest.raises(kind):
@@ -276,7 +297,7 @@ def busy_then_refusing(protocol: str) -> Iterator[tuple[str, Heard]]:
 @both
 def test_a_busy_server_is_asked_again_and_a_refusal_is_final(protocol: str) -> None:
     with busy_then_refusing(protocol) as (where, heard), client.connect(where, protocol) as server:
-        with pytest.raises(Refused, match="as told"):
+        with pytest.raises(RequestRefused, match="as told"):
             server.classify(["text"])
         assert len(heard) == 2
 
@@ -285,14 +306,14 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_final(protocol: str) -> N
 def test_headers_go_with_every_request(protocol: str) -> None:
     options = Options(headers={"X-Key": "secret"})
     with busy_then_refusing(protocol) as (where, heard), client.connect(where, protocol, options) as server:
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             server.classify(["text"])
         assert [one["x-key"] for one in heard] == ["secret", "secret"]
 
 
 def test_http_answers_are_not_asked_for_compressed() -> None:
     with busy_then_refusing("http") as (where, heard), client.connect(where, "http") as server:
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             server.classify(["text"])
         assert heard[0]["accept-encoding"] == "identity"
 
@@ -302,12 +323,12 @@ def test_headers_are_not_shown() -> None:
 
 
 def test_an_answer_that_is_not_tritons_is_refused() -> None:
-    with http_answers((200, b"<html>")) as (where, _), client.connect(where, "http") as server, pytest.raises(Refused):
+    with http_answers((200, b"<html>")) as (where, _), client.connect(where, "http") as server, pytest.raises(RequestRefused):
         server.classify(["text"])
 
 
 def test_the_servers_refusal_carries_the_requests_id(connection: Client) -> None:
-    with pytest.raises(Refused, match=r"text 1 is empty\n.*request [0-9a-f]{16}"):
+    with pytest.raises(RequestRefused, match=r"text 1 is empty\n.*request [0-9a-f]{16}"):
         connection.classify(["text", ""])
 
 
@@ -339,6 +360,8 @@ def test_tls_with_certificates_of_both_sides(echo_server: Server, protocol: str,
     options = Options(tls=certificate)
     with over_tls(echo_server, protocol, certificate) as where, client.connect(where, protocol, options) as server:
         assert server.classify(["private"])[0].label == "private"
+        with Client(f"{protocol}s://{where}", options) as by_url:
+            assert by_url.classify(["private"])[0].label == "private"
 
 
 @both

@@ -90,7 +90,7 @@ def test_a_repository_changed_after_it_was_compiled_is_refused(run_copy: Path) -
 
 def test_a_sound_run_is_taken_with_the_variant_behind_every_model(finished_run: Path) -> None:
     compiled = compiled_repository.proven(finished_run)
-    assert compiled.variants == {
+    assert compiled.origin.variants == {
         "bert_onnx_fp32": "onnx_fp32",
         "bert_ort_fp32": "ort_fp32",
         "bert_ort_int8": "ort_int8",
@@ -115,8 +115,8 @@ def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_golden_rows_are_those_of_the_bundle_that_was_published(run_copy: Path) -> None:
-    facts = compiled_repository.proven(run_copy).facts
-    assert compiled_repository.golden_source(facts).sha256 == facts["bundle_sha256"]
+    origin = compiled_repository.proven(run_copy).origin
+    assert compiled_repository.golden_source(origin).sha256 == origin.bundle_sha256
     shutil.rmtree(run_copy / "bundle")
     with pytest.raises(SlipwayError, match="not complete"):
-        compiled_repository.golden_source(facts)
+        compiled_repository.golden_source(origin)

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from benchmarks import random_bert
+from benchmarks import models
 from export import fused_graph
 
 BACKEND = Path(__file__).parents[2] / "serving" / "backend"
@@ -25,19 +25,18 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import engine
 
     yield engine
-    for name in ("engine", "microbatches"):
-        sys.modules.pop(name)
+    sys.modules.pop("engine")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    onnx.save(fused_graph.write(random_bert.make("tiny")), tmp_path / "model.onnx")
+    onnx.save(fused_graph.write(models.make("tiny")), tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 
 def test_rows_are_answered_in_their_order_whatever_their_lengths(engine: Any, model: Path) -> None:
     rows = [np.arange(1, length, dtype=np.int32) for length in (9, 3, 30, 5)]
-    made = engine.Engine(model, 1, engine.microbatches.CostModel(fixed=1e-9, per_token=1.0), "CPUExecutionProvider")
+    made = engine.Engine(model, 1, engine.CostModel(fixed=1e-9, per_token=1.0), "CPUExecutionProvider")
     together = made.run(rows)
     assert together.batches > 1
     for row, logits in zip(rows, together.logits, strict=True):
@@ -48,4 +47,4 @@ def test_rows_are_answered_in_their_order_whatever_their_lengths(engine: Any, mo
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_an_engine_meant_for_a_gpu_never_runs_on_the_cpu_in_silence(engine: Any, model: Path) -> None:
     with pytest.raises(RuntimeError, match="expected CUDAExecutionProvider, found CPUExecutionProvider"):
-        engine.Engine(model, 1, engine.microbatches.CostModel(fixed=1.0, per_token=1.0), "CUDAExecutionProvider")
+        engine.Engine(model, 1, engine.CostModel(fixed=1.0, per_token=1.0), "CUDAExecutionProvider")

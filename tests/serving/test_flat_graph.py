@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import random_bert
+from benchmarks import models
 from export import canonical_graph, fused_graph
 from serving import flat_graph, onnx_signature
 from train.ragged import Ragged
@@ -28,7 +28,7 @@ def rows() -> Ragged:
 @pytest.mark.parametrize("graph", [canonical_graph, fused_graph])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_the_answers_are_the_same_to_the_bit(graph: object, pairs: bool, rows: Ragged, tmp_path: Path) -> None:
-    onnx.save(graph.write(random_bert.make("tiny")), tmp_path / "model.onnx")
+    onnx.save(graph.write(models.make("tiny")), tmp_path / "model.onnx")
     flat_graph.write(tmp_path / "model.onnx", tmp_path / "flat.onnx", pairs=pairs)
     given = rows if pairs else Ragged(rows.ids, np.zeros_like(rows.types), rows.offsets)
     assert flat_graph.difference(tmp_path / "model.onnx", tmp_path / "flat.onnx", given) == 0.0
@@ -36,7 +36,7 @@ def test_the_answers_are_the_same_to_the_bit(graph: object, pairs: bool, rows: R
 
 @pytest.mark.parametrize(("pairs", "ragged"), [(False, {"input_word_ids"}), (True, {"input_word_ids", "input_type_ids"})])
 def test_its_inputs_are_what_tritons_backend_wants_of_ragged_ones(pairs: bool, ragged: set[str], tmp_path: Path) -> None:
-    onnx.save(canonical_graph.write(random_bert.make("tiny")), tmp_path / "model.onnx")
+    onnx.save(canonical_graph.write(models.make("tiny")), tmp_path / "model.onnx")
     flat_graph.write(tmp_path / "model.onnx", tmp_path / "flat.onnx", pairs=pairs)
     found = onnx_signature.read(tmp_path / "flat.onnx")
     assert {name for name, one in found.inputs.items() if one.shape == (-1,)} == ragged
@@ -45,7 +45,7 @@ def test_its_inputs_are_what_tritons_backend_wants_of_ragged_ones(pairs: bool, r
 
 
 def test_rows_that_a_client_padded_keep_the_answer_of_the_bare_row(rows: Ragged, tmp_path: Path) -> None:
-    onnx.save(canonical_graph.write(random_bert.make("tiny")), tmp_path / "model.onnx")
+    onnx.save(canonical_graph.write(models.make("tiny")), tmp_path / "model.onnx")
     flat_graph.write(tmp_path / "model.onnx", tmp_path / "flat.onnx", pairs=False)
     session = onnxruntime.InferenceSession(str(tmp_path / "flat.onnx"))
     padded = rows.padded(40)["input_word_ids"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.gpu_watch import GpuWatch
+from serving.gpu_watch import GpuUse, GpuWatch
 
 # Utilisation rises by 10 % every line; this GPU does not tell its power.
 SMI = """#!/bin/sh
@@ -20,10 +20,10 @@ def test_a_gpu_is_watched_until_the_block_ends(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     started = time.monotonic()
     with GpuWatch() as gpu:
-        while (seen := gpu.since(started)) is None or seen["utilisation"] != 20:
+        while (seen := gpu.since(started)) is None or seen.utilisation != 20:
             assert time.monotonic() - started < 10
             time.sleep(0.02)
-        assert seen == {"utilisation": 20, "memory_mib": 2048, "watts": None}
+        assert seen == GpuUse(20, 2048, None)
         assert gpu.since(time.monotonic()) is None
     assert gpu._process is not None
     assert gpu._process.returncode is not None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving import lines
+from serving.lines import read_line
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from serving import lines
     ],
 )
 def test_a_plain_line_is_one_question(raw: str, task: str, question: Any) -> None:
-    read = lines.read(1, raw.encode(), task, jsonl=False)
-    assert (read.question, read.error) == (question, "")
+    line = read_line(1, raw.encode(), task, jsonl=False)
+    assert (line.question, line.error) == (question, "")
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_a_plain_line_is_one_question(raw: str, task: str, question: Any) -> Non
     ],
 )
 def test_a_json_line_is_one_question(raw: str, task: str, question: Any) -> None:
-    read = lines.read(1, raw.encode(), task, jsonl=True)
-    assert (read.question, read.error) == (question, "")
+    line = read_line(1, raw.encode(), task, jsonl=True)
+    assert (line.question, line.error) == (question, "")
 
 
 def test_what_a_json_line_held_is_kept() -> None:
-    assert lines.read(1, b'{"text": "a", "id": 7}', "single_text", jsonl=True).fields == {"text": "a", "id": 7}
+    assert read_line(1, b'{"text": "a", "id": 7}', "single_text", jsonl=True).fields == {"text": "a", "id": 7}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
-    assert lines.read(1, b"\xef\xbb\xbftext\n", "single_text", jsonl=False).question == "text"
+    assert read_line(1, b"\xef\xbb\xbftext\n", "single_text", jsonl=False).question == "text"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     ],
 )
 def test_a_bad_line_says_what_is_wrong_with_it(raw: bytes, task: str, jsonl: bool, error: str) -> None:
-    read = lines.read(1, raw, task, jsonl)
-    assert read.question is None
-    assert error in read.error
+    line = read_line(1, raw, task, jsonl)
+    assert line.question is None
+    assert error in line.error

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "serving" / "backend"))
-from microbatches import CostModel, plan
+from engine import CostModel, plan
 
 
 def cost_of(batches: list[np.ndarray], lengths: np.ndarray, cost: CostModel) -> float:

@@ -7,7 +7,7 @@ import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
 from serving import model_config, repository_rules
-from serving.model_config import Batching, Ensemble, Instances, ModelConfig, Queue, RowLengths, Step, Tensor, Warmup
+from serving.model_config import Batching, Ensemble, EnsembleStep, Instances, ModelConfig, Queue, RowLengths, Tensor, Warmup
 
 IDS, LOGITS = Tensor("ids", "INT32", (-1,), ragged=True), Tensor("logits", "FP32", (4,))
 CONFIG = ModelConfig("bert", (IDS,), (LOGITS,), 64)
@@ -84,7 +84,7 @@ def test_warm_up_samples_lie_beside_the_config_as_the_linter_wants_them(tmp_path
 
 
 def test_an_ensemble_is_its_steps_and_an_empty_version(tmp_path: Path) -> None:
-    steps = (Step("first", {"a": "A"}, {"b": "B"}), Step("second", {"c": "B"}, {"d": "D"}))
+    steps = (EnsembleStep("first", {"a": "A"}, {"b": "B"}), EnsembleStep("second", {"c": "B"}, {"d": "D"}))
     version = Ensemble("both", (Tensor("A", "FP32", (1,)),), (Tensor("D", "FP32", (1,)),), 8, steps).write(tmp_path)
     found = model_config.read((tmp_path / "both/config.pbtxt").read_text())
     assert (found.platform, list(version.iterdir())) == ("ensemble", [])

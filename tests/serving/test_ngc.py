@@ -16,7 +16,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from export import conversions
+from export.runtime import tensorrt_profiles
 from export.variants import VARIANTS
 from serving import client, embedded_models, flat_graph, model_config, ngc_models, repository_rules, triton
 from serving.client import Client
@@ -166,7 +166,7 @@ def test_the_documented_numbers_are_those_of_the_code() -> None:
     assert said["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
     assert said["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
     assert said["queue delay"] == (f"{Batching().delay} µs",) * 2
-    processes = f"engine 1 a GPU, Python models {ngc_models._PROCESSES} each"
+    processes = f"engine 1 a GPU, Python models {ngc_models._PYTHON.count} each"
     assert said["processes, `instances`"] == (f"one a core, up to {embedded_models._MOST_INSTANCES}; `--instances N`", processes)
 
 
@@ -178,7 +178,7 @@ def test_a_tensorrt_engine_gets_rows_of_few_widths_that_its_profiles_hold(task: 
     source = bundle.load(ngc_run(task) / "bundle")
     config = tensorrt(source)
     assert (config.backend, config.instances.kind) == ("tensorrt", "KIND_GPU")
-    assert config.max_batch_size == ngc_models.TENSORRT_BATCH == conversions._MOST_ROWS
+    assert config.max_batch_size == ngc_models.TENSORRT_BATCH == tensorrt_profiles.MOST_ROWS
     widths = ngc_models.widths(source)
     assert widths[-1] == source.max_seq_len
     assert len(widths) <= 4

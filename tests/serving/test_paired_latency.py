@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving import paired_latency
-from serving.paired_latency import Ask
+from serving.paired_latency import Ask, compare_latency, measure_pairs
 
 
 def drawn(seed: int, milliseconds: float, spikes: float = 0.0) -> np.ndarray:
@@ -27,10 +26,10 @@ def drawn(seed: int, milliseconds: float, spikes: float = 0.0) -> np.ndarray:
     ids=["as fast", "faster", "twice as slow", "slow now and then", "both slow now and then"],
 )
 def test_slower_is_refused_and_noise_is_not(old: np.ndarray, new: np.ndarray, passed: bool) -> None:
-    compared = paired_latency.compare(old, new, limit=1.25)
-    low, high = compared["interval"]
-    assert compared["passed"] is passed
-    assert low <= compared["ratio"] <= high
+    compared = compare_latency(old, new, other_answers=0, limit=1.25)
+    low, high = compared.interval
+    assert compared.passed is passed
+    assert low <= compared.ratio <= high
 
 
 def test_both_are_asked_the_same_over_both_ways_and_take_turns_in_being_first() -> None:
@@ -44,7 +43,7 @@ def test_both_are_asked_the_same_over_both_ways_and_take_turns_in_being_first() 
         return answer
 
     ways = ("http", "grpc")
-    old, new, others = paired_latency.measure([ask("old", way) for way in ways], [ask("new", way) for way in ways], 5, 20)
+    old, new, others = measure_pairs([ask("old", way) for way in ways], [ask("new", way) for way in ways], 5, 20)
     counted = asked[-40:]
     assert (len(old), len(new), others) == (20, 20, 4)
     assert sorted(one[1:] for one in counted if one[0] == "old") == sorted(one[1:] for one in counted if one[0] == "new")

@@ -19,23 +19,23 @@ def exported(*requests: tuple[int, int | None]) -> dict[str, object]:
 
 
 def test_latency_and_throughput_come_from_every_request() -> None:
-    found = perf_analyzer._read(["perf_analyzer"] * 4, exported((0, 10_000_000), (5_000_000, 20_000_000), (0, 40_000_000)))
-    np.testing.assert_allclose(found.latencies, [10, 15, 40])
-    assert found.throughput == 3 / 0.04
-    assert found.sent == 2 / 0.005
-    assert found.errors == 0
+    result = perf_analyzer._read(["perf_analyzer"] * 4, exported((0, 10_000_000), (5_000_000, 20_000_000), (0, 40_000_000)))
+    np.testing.assert_allclose(result.latencies, [10, 15, 40])
+    assert result.throughput == 3 / 0.04
+    assert result.sent == 2 / 0.005
+    assert result.errors == 0
 
 
 def test_a_request_without_an_answer_is_an_error_of_the_client() -> None:
-    found = perf_analyzer._read(["perf_analyzer"] * 4, exported((0, 10_000_000), (0, None), (0, 5_000_000)))
-    assert (len(found.latencies), found.errors) == (2, 1)
+    result = perf_analyzer._read(["perf_analyzer"] * 4, exported((0, 10_000_000), (0, None), (0, 5_000_000)))
+    assert (len(result.latencies), result.errors) == (2, 1)
 
 
 def test_a_server_that_is_down_is_a_failed_run_with_its_reason(tmp_path: Path) -> None:
     perf_analyzer.write_texts(["a text"], "single_text", tmp_path / "in.json")
-    found = perf_analyzer.run(LOAD, tmp_path / "in.json")
-    assert found.latencies.size == 0
-    assert found.failure.startswith("exit status")
+    result = perf_analyzer.run(LOAD, tmp_path / "in.json")
+    assert result.latencies.size == 0
+    assert result.failure.startswith("exit status")
 
 
 @pytest.mark.parametrize(

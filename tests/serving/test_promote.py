@@ -18,9 +18,10 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from serving import client, live_server, loopback, publication, repository_rules
+from serving import client, loopback, repository_rules
 from serving.client import Options
-from serving.publication import Place
+from serving.live_server import running_server
+from serving.publication import Registry, read_published
 from serving.records import REPOSITORY, TEXT_MODEL
 from tests import clock
 from tests.conftest import CHECKOUT, Once, command, succeed
@@ -47,7 +48,7 @@ def one_engine(finished_run: Path, once: Once) -> Path:
 class Site:
     """A checkout's model_repository/, and who serves it."""
 
-    place: Place
+    registry: Registry
     port: int
     process: psutil.Popen
     said: Path
@@ -61,15 +62,16 @@ class Site:
         return f"{loopback.HOST}:{self.port + 1}"
 
     def run(self, verb: str, *arguments: object) -> Any:
-        return command("-m", f"serving.{verb}", *arguments, "--repository", self.place.repository)
+        return command("-m", f"serving.{verb}", *arguments, "--repository", self.registry.repository)
 
     def served(self) -> set[str]:
         """Versions of all models that are ready."""
-        live = live_server.of(self.place)
-        return {version for versions in live.serves().values() for version in versions}
+        server = running_server(self.registry)
+        assert server
+        return {version for versions in server.served_versions().values() for version in versions}
 
     def audit(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.place.state / "publishing.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.registry.state / "publishing.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -85,15 +87,15 @@ def shared_site(one_engine: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def _served(one_engine: Path, tmp_path: Path) -> Iterator[Site]:
     """Version 1 is published and served as `make serve PUBLISHED=1` does."""
-    place = Place(tmp_path / "model_repository")
-    succeed("-m", "serving.publish", one_engine, "--repository", place.repository)
+    registry = Registry(tmp_path / "model_repository")
+    succeed("-m", "serving.publish", one_engine, "--repository", registry.repository)
     port, said = free_port(), tmp_path / "said"
     with said.open("wb") as file:
-        words = ["-m", "serving.serve", "--published", str(place.repository), "--port", str(port)]
+        words = ["-m", "serving.serve", "--published", str(registry.repository), "--port", str(port)]
         process = psutil.Popen([sys.executable, *words], cwd=CHECKOUT, stdout=file, stderr=file)
     _wait(lambda: "stop it" in said.read_text() or process.poll() is not None, 120)
     assert process.poll() is None, said.read_text()
-    yield Site(place, port, process, said)
+    yield Site(registry, port, process, said)
     if process.poll() is None:
         process.terminate()
     process.wait(20)
@@ -186,8 +188,8 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
         *[("publish", "done"), ("promote", "done")] * _SWITCHES,
         ("rollback", "done"),
     ]
-    publication.read(site.place)
-    assert not repository_rules.check(site.place.repository).findings
+    read_published(site.registry)
+    assert not repository_rules.check(site.registry.repository).findings
 
 
 def _cut_short(version: Path) -> None:
@@ -236,15 +238,15 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     site = shared_site
     limit, code, said, found = REFUSED[change]
     assert site.run("publish", changed(one_engine, tmp_path / "run", change)).returncode == 0
-    before = manifest.sha256(site.place.repository / REPOSITORY)
+    before = manifest.sha256(site.registry.repository / REPOSITORY)
     done = site.run("promote", "--pairs", 50, "--p99-limit", limit)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stderr
-    assert manifest.sha256(site.place.repository / REPOSITORY) == before
+    assert manifest.sha256(site.registry.repository / REPOSITORY) == before
     assert site.served() == {"1"}
-    assert not list(site.place.candidates.iterdir())
+    assert not list(site.registry.candidates.iterdir())
     last = site.audit()[-1]
-    newest = publication.read(site.place).newest
+    newest = read_published(site.registry).newest
     assert (last["action"], last["version"], last["instead_of"], last["result"]) == ("promote", newest, 1, "refused")
     assert found in last["found"]
     with tritonclient.http.InferenceServerClient(site.http) as server:
@@ -269,11 +271,11 @@ def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(si
 
 
 def test_where_nobody_serves_a_version_is_tried_and_made_active_all_the_same(one_engine: Path, tmp_path: Path) -> None:
-    site = Site(Place(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
+    site = Site(Registry(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
     for _ in range(2):
         assert site.run("publish", one_engine).returncode == 0
     assert site.run("promote", "--pairs", 20, "--p99-limit", 100).returncode == 0
-    assert publication.read(site.place).active == 2
+    assert read_published(site.registry).active == 2
     assert "nobody serves it" in site.run("status").stdout
     assert site.run("rollback").returncode == 0
     done = site.run("promote")
@@ -284,7 +286,7 @@ def test_where_nobody_serves_a_version_is_tried_and_made_active_all_the_same(one
 
 def test_a_run_that_was_trained_again_since_is_not_promoted(one_engine: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(one_engine, tmp_path / "run"))
-    site = Site(Place(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
+    site = Site(Registry(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
     for _ in range(2):
         assert site.run("publish", run).returncode == 0
     facts = json.loads((run / "bundle" / bundle.MANIFEST).read_text())

@@ -1,4 +1,4 @@
-"""The page of a run: in a browser at two widths and both schemes, and what it says when something is missing or failed."""
+"""The page of a run: drawn in a browser at two widths and both schemes, and its tables."""
 
 from __future__ import annotations
 
@@ -6,52 +6,57 @@ import re
 import shutil
 from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving import page, report
+from serving.page import write_page
+from serving.report import render_report
 from tests import browser
 from tests.serving import reported
 
 PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
-PRESS = """void [...document.querySelectorAll("#fast button")].find(one => one.textContent === "p50").click()"""
+SECTIONS = ["faster", "fast", "time", "cost", "same", "good", "skipped", "from"]
+PRESS = """void [...document.querySelectorAll("#fast button")].find(button => button.textContent === "p50").click()"""
 SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
-
 ROOM = """document.querySelector("#latency .nsewdrag").getBoundingClientRect().height"""
-TOO_HIGH = """[...document.querySelectorAll(".plotly-graph-div")].filter(one => one.parentElement.offsetHeight
-    < one.querySelector(".main-svg").getBoundingClientRect().height).map(one => one.id)"""
+TOO_HIGH = """[...document.querySelectorAll(".plotly-graph-div")].filter(figure => figure.parentElement.offsetHeight
+    < figure.querySelector(".main-svg").getBoundingClientRect().height).map(figure => figure.id)"""
 
 
-def said(html: str) -> str:
-    """The page's text: no script, no style, no tags."""
+def text_in(html: str) -> str:
+    """What a person reads: no script, no style, no tags."""
     bare = re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", bare)))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", bare))).strip()
+
+
+def section(html: str, name: str) -> str:
+    return html.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def table(html: str) -> list[list[str]]:
+    """The cells of every table row."""
+    rows = re.findall("<tr>(.*?)</tr>", html, flags=re.DOTALL)
+    return [[text_in(cell) for cell in re.findall("<t[dh].*?>(.*?)</t[dh]>", row, flags=re.DOTALL)] for row in rows]
 
 
 def of_benchmark(**changes: Any) -> str:
-    return said(report.render(reported.facts(benchmark=reported.benchmark(**changes))))
+    return render_report(reported.run(benchmark=reported.benchmark(**changes)))
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    page.write(path, report.render(reported.facts()))
-    return path
-
-
-@pytest.fixture(scope="module")
-def shown(written: Path) -> str:
-    return said(written.read_text("utf-8"))
+def html() -> str:
+    return render_report(reported.run())
 
 
 @pytest.fixture(scope="module", params=[(1200, False), (500, True)], ids=["wide", "phone, dark"])
-def opened(request: pytest.FixtureRequest, written: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+def opened(request: pytest.FixtureRequest, html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     if shutil.which("chromium") is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    with browser.opened(written, tmp_path_factory.mktemp("profile"), *request.param) as page_:
-        yield page_
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_page(path, html)
+    with browser.opened(path, tmp_path_factory.mktemp("profile"), *request.param) as page:
+        yield page
 
 
 def test_every_plot_is_drawn(opened: browser.Page) -> None:
@@ -84,73 +89,78 @@ def test_the_page_asks_for_nothing_and_has_nothing_to_complain_of(opened: browse
     assert (opened.requested, opened.errors) == ([], [])
 
 
-def test_what_was_run_and_the_verdicts_come_first(shown: str) -> None:
-    speed = shown.index("With 64 clients over gRPC it answers 200 texts a second: 4.0 × what usual_tf2onnx does")
-    baseline = shown.index("usual_tf2onnx : Raw tf2onnx, padded to 128.")
-    assert shown.index("The answers stayed the same") < speed < baseline < shown.index("All models answered in turns, 5 rounds")
+def test_the_sections_come_in_the_order_of_what_a_person_asks(html: str) -> None:
+    assert re.findall('<section id="(.*?)">', html) == SECTIONS
+    assert re.findall('<a href="#(.*?)">', html) == SECTIONS
 
 
-def test_the_sections_come_in_the_order_of_what_a_person_asks(written: Path) -> None:
-    assert re.findall("<h2>(.*?)</h2>", written.read_text("utf-8")) == [
-        "Faster than what?",
-        "How fast?",
-        "Where the time goes",
-        "What should one run?",
-        "Did the answers stay the same?",
-        "How good is it?",
-        "What was not run",
-        "Where it comes from",
+def test_both_verdicts_stand_before_the_first_section(html: str) -> None:
+    verdicts = re.findall('<p class="verdict (.*?)">(.*?)</p>', html.split("<section")[0])
+    assert [css for css, _ in verdicts] == ["good", "good"]
+    assert "ort_fp32" in verdicts[0][1]
+    assert "200 texts a second: 4.0 ×" in verdicts[1][1]
+
+
+def test_a_variant_that_failed_makes_the_verdict_bad() -> None:
+    failed = [reported.parity("ort_int8", [7, 30], passed=False)]
+    assert '<p class="verdict bad">' in render_report(reported.run(parity=failed)).split("<section")[0]
+
+
+def test_flips_are_texts_that_can_be_read(html: str) -> None:
+    assert "held-out text number 7 is World · SavedModel says World → ort_int8 Sports" in text_in(section(html, "same"))
+
+
+def test_what_was_not_run_is_listed_with_its_reason(html: str) -> None:
+    assert table(section(html, "skipped"))[1:] == [
+        ["tensorrt_fp16 skipped", "no libnvinfer", "a machine with an NVIDIA GPU"],
+        ["cuda_shared_memory skipped", "no GPU", "–"],
     ]
 
 
-def test_flips_are_texts_that_can_be_read(shown: str) -> None:
-    assert "held-out text number 7 is World · SavedModel says World → ort_int8 Sports" in shown
+def test_a_failed_load_is_shown_with_its_reason_and_no_figures(html: str) -> None:
+    load = next(row for row in table(section(html, "fast")) if row[0] == "usual_tf2onnx 16 clients, gRPC")
+    assert load[1:] == ["FAILED the server ended", "no figures", "–", "0"]
 
 
-def test_what_was_not_run_is_listed_with_its_reason(shown: str) -> None:
-    assert "tensorrt_fp16 skipped no libnvinfer a machine with an NVIDIA GPU" in shown
-    assert "cuda_shared_memory skipped no GPU" in shown
+def test_an_invalid_load_is_shown_as_invalid_with_its_reason(html: str) -> None:
+    load = next(row for row in table(section(html, "fast")) if row[0] == "bert_ort_int8 16 clients, gRPC")
+    assert load[1] == "invalid other processes used 31 % of the cores"
 
 
-def test_a_failed_load_is_shown_with_its_reason_and_no_figures(shown: str) -> None:
-    assert "usual_tf2onnx 16 clients, gRPC FAILED the server ended no figures – 0" in shown
+def test_what_disturbed_the_machine_is_told(html: str) -> None:
+    text = text_in(section(html, "fast"))
+    assert all(share in text for share in ("1.2% of the cores", "0.1%", "17 of 17 measurements"))
 
 
-def test_an_invalid_load_is_shown_as_invalid(shown: str) -> None:
-    assert "invalid other processes used 31 % of the cores" in shown
+def test_what_a_gpu_told_is_a_column_of_its_own(html: str) -> None:
+    use = {"utilisation": 84.0, "memory_mib": None, "watts": None}
+    page = of_benchmark(rows=[reported.row("text_classifier", gpu=use)], **reported.NOTHING_COMPARED)
+    header, load = table(section(page, "fast"))
+    assert (header[-1], load[-1]) == ("GPU", "84 %, – MiB")
+    assert table(section(html, "fast"))[0][-1] == "rejected"
 
 
-def test_what_else_the_machine_did_is_said(shown: str) -> None:
-    assert "other processes used up to 1.2% of the cores, the hypervisor took up to 0.1%, 17 of 17 measurements" in shown
+def test_a_benchmark_without_a_single_answer_is_a_page_that_says_why() -> None:
+    page = of_benchmark(rows=[reported.failed("text_classifier", "the server is down")], **reported.NOTHING_COMPARED)
+    assert re.search('<p class="verdict bad">.*the server is down', page)
+    assert not any(f'id="{name}"' in page for name in ("ratios", "latency", "open_loop", "stages"))
 
 
-def test_what_a_gpu_told_is_a_column_of_its_own(shown: str) -> None:
-    seen = {"utilisation": 84.0, "memory_mib": None, "watts": None}
-    assert "84 %, – MiB" in of_benchmark(rows=[reported.row("text_classifier", gpu=seen)], **reported.NOTHING_COMPARED)
-    assert "rejected GPU" not in shown
+def test_without_a_price_there_is_no_column_of_costs(html: str) -> None:
+    page = of_benchmark(choice=reported.benchmark()["choice"] | {"price_per_hour": None})
+    assert "EUR per million" in table(section(html, "cost"))[0]
+    assert "EUR per million" not in table(section(page, "cost"))[0]
+    assert "slipway bench runs/a --price-per-hour" in page
 
 
-def test_a_benchmark_without_a_single_answer_is_a_page_that_says_so() -> None:
-    rows = [reported.failed("text_classifier", "the server is down")]
-    text = of_benchmark(rows=rows, **reported.NOTHING_COMPARED)
-    assert "Nothing could be measured: the server is down." in text
-    assert "No load told." in text
-
-
-def test_without_a_price_there_is_no_column_of_costs(shown: str) -> None:
-    assert "EUR per million" in shown
-    assert "EUR per million" not in of_benchmark(choice=reported.benchmark()["choice"] | {"price_per_hour": None})
-
-
-def test_a_model_from_elsewhere_has_no_section_on_training() -> None:
-    text = said(report.render(reported.facts(history={})))
-    assert "trained elsewhere" in text
-    assert "How was it trained?" not in text
+def test_a_model_from_elsewhere_has_no_figure_of_its_training(html: str) -> None:
+    assert 'id="training"' in html
+    assert 'id="training"' not in render_report(reported.run(history=None))
 
 
 def test_text_out_of_the_corpus_is_no_markup() -> None:
     golden = reported.golden()
     golden.texts[7] = "<script>alert(1)</script>"
-    html = report.render(reported.facts(golden=golden))
+    html = render_report(reported.run(golden=golden))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<script>alert(1)</script>" not in html

@@ -1,4 +1,4 @@
-"""What a report reads: each record is of the state that is there now, or the error names the command that writes it anew."""
+"""Records of a run: of its present state, or the error names the command that writes them anew."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Any
 
 import pytest
 
-from serving import run_records
 from serving.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
+from serving.run_records import RunRecords, read_run
+from tests.serving import reported
 from train import manifest
 from train.errors import ManifestError
 
 
-def gather(run: Path, **changes: Any) -> dict[str, Any]:
+def read(run: Path, **changes: Any) -> RunRecords:
     """The run's records, after a server was verified and measured with this result."""
-    current = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY), "schema": BENCHMARK_SCHEMA}
-    manifest.write_json(run / SERVED, current)
-    manifest.write_json(run / BENCHMARK, current | changes)
-    return run_records.gather(run)
+    current = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY)}
+    manifest.write_json(run / SERVED, {"passed": True, "ready_seconds": 1.0, "checks": [], **current})
+    manifest.write_json(run / BENCHMARK, reported.benchmark(**current | changes))
+    return read_run(run)
 
 
 def test_a_benchmark_of_this_repository_is_read(run_copy: Path) -> None:
-    assert gather(run_copy, rows=[])["benchmark"]["rows"] == []
+    assert read(run_copy, setting="full").benchmark.setting == "full"
 
 
 @pytest.mark.parametrize("change", [{"schema": BENCHMARK_SCHEMA - 1}, {"repository_sha256": "another"}])
 def test_a_benchmark_of_an_earlier_state_is_refused(run_copy: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(ManifestError, match=f"make bench RUN={run_copy}"):
-        gather(run_copy, **change)
+    with pytest.raises(ManifestError, match=f"slipway bench {run_copy}"):
+        read(run_copy, **change)
 
 
 def test_a_record_that_is_missing_is_named_with_its_command(run_copy: Path) -> None:
-    with pytest.raises(ManifestError, match=rf"(?s){SERVED}.*make verify RUN={run_copy}"):
-        run_records.gather(run_copy)
+    with pytest.raises(ManifestError, match=rf"(?s){SERVED}.*slipway verify {run_copy}"):
+        read_run(run_copy)

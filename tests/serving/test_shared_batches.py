@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 import time
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import random_bert
+from benchmarks import models
 from export import fused_graph
 from serving import client, triton
 from serving.client import PROTOCOLS, Refused
+from serving.loopback import HOST
 from serving.records import TEXT_MODEL
 from serving.triton import Server
 from tests.serving import tiny
@@ -28,7 +31,7 @@ Counts = dict[str, float]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A BERT with attention, to which padding and neighbours could make a difference."""
-    parts = tiny.Parts(fused_graph.write(random_bert.make("tiny", labels=3)), WORDS, ("a", "b", "c"), LONGEST)
+    parts = tiny.Parts(fused_graph.write(models.make("tiny", labels=3)), WORDS, ("a", "b", "c"), LONGEST)
     run = tiny.served(tmp_path_factory.mktemp("bert") / "run", parts)
     with triton.running(run / "model_repository") as running:
         yield running
@@ -87,6 +90,20 @@ def test_requests_that_fail_or_are_refused_fail_alone(failing: Server, protocol:
     assert all("the model failed; its log has the reason" in str(one) for one in (*answers[1::4], *answers[2::4]))
     assert all("text 0 is empty" in str(one) for one in answers[3::4])
     assert "each request is run alone" in failing.log.read_text()  # or none of them would have had neighbours
+
+
+def test_ids_and_parameters_that_are_not_utf8_harm_no_neighbour(failing: Server) -> None:
+    text = b'"inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["good oil"]}]'
+    odd = {b"": 200, b', "id": "\xff"': 200, b', "parameters": {"\xff": 1}': 400, b', "parameters": {"x": "\xff"}': 400}
+
+    def status(more: bytes) -> int:
+        connection = http.client.HTTPConnection(HOST, failing.ports.http)
+        connection.request("POST", f"/v2/models/{TEXT_MODEL}/infer", b"{" + text + more + b"}")
+        with contextlib.closing(connection):
+            return connection.getresponse().status
+
+    with ThreadPoolExecutor(40) as threads:
+        assert list(threads.map(status, list(odd) * 30)) == list(odd.values()) * 30
 
 
 def test_the_metrics_page_counts_tokens_padding_batches_truncations_and_seconds(server: Server) -> None:

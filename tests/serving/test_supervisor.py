@@ -220,7 +220,7 @@ def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_pat
     command = [sys.executable, "-m", "serving.serve", "--run", str(tmp_path / "absent"), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 6
-    assert f"make repository RUN={tmp_path / 'absent'}" in done.stderr
+    assert f"build {tmp_path / 'absent'}" in done.stderr
 
 
 def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Serving) -> None:

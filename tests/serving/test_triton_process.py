@@ -22,11 +22,11 @@ def test_a_server_that_was_not_handed_its_key_is_not_called_ready(tmp_path: Path
 def test_without_the_library_that_hands_it_over_no_server_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "TRITON_KEY", tmp_path / "absent.so")
     with pytest.raises(ToolError, match=r"absent\.so"):
-        triton_process.start([], "key")
+        triton_process.start_process([], "key")
 
 
 def test_a_server_without_any_key_ends_at_once() -> None:
-    process = triton_process.start(["--help"], "")
+    process = triton_process.start_process(["--help"], "")
     assert process.stdout
     process.stdout.close()
     assert process.wait(10) == 70

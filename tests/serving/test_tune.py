@@ -23,34 +23,36 @@ def run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
 
 
 def tuned(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "tuning.json").read_text("utf-8"))
-    return found
+    record: dict[str, Any] = json.loads((run / "tuning.json").read_text("utf-8"))
+    return record
 
 
 def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(run: Path) -> None:
-    said = succeed("-m", "serving.tune", "--run", run, "--p99-ms", 2000, "--rate", 25, "--minutes", 1, *BRIEF)
-    found = tuned(run)
-    assert found["choice"] == {"engine": ENGINE, "instances": 1, "threads": 1}
-    assert [row["status"] for row in found["candidates"] if row["cores"] > 1] == ["not measured"] * (len(found["candidates"]) - 1)
-    levels = found["candidates"][0]["levels"]
-    assert [one["clients"] for one in levels] == [1, 2, 4, 8, 16, 32, 64][: len(levels)]
-    assert all(one["requests"] > 0 and one["p99_ms"] > 0 for one in levels)
-    [tried] = found["arriving_at_random"]
+    shown = succeed("-m", "serving.tune", "--run", run, "--p99-ms", 2000, "--rate", 25, "--minutes", 1, *BRIEF)
+    record = tuned(run)
+    assert record["choice"] == {"engine": ENGINE, "instances": 1, "threads": 1}
+    assert [row["status"] for row in record["candidates"] if row["cores"] > 1] == ["not measured"] * (len(record["candidates"]) - 1)
+    levels = record["candidates"][0]["levels"]
+    assert [level["clients"] for level in levels] == [1, 2, 4, 8, 16, 32, 64][: len(levels)]
+    assert all(level["requests"] > 0 and level["p99_ms"] > 0 for level in levels)
+    [tried] = record["arriving_at_random"]
     assert (tried["held"], tried["rate"]) == (True, 25)
     assert "--request-intervals" in tried["command"]
-    assert found["use"] in said
+    assert record["use"] in shown
     assert not list(run.glob(".tuning-*"))
-    succeed("-m", *found["use"].split()[2:])
+    build, *flags = record["use"].split()[-8:]
+    assert (build, flags[0]) == ("build", str(run))
+    succeed("-m", "serving.build_repository", "--run", *flags)
     assert json.loads((run / "model_repository/text_classifier/1/settings.json").read_text())["threads"] == 1
 
 
 def test_an_slo_that_nothing_holds_ends_with_1_and_says_what_was_not_measured(run: Path) -> None:
     done = command("-m", "serving.tune", "--run", run, "--p99-ms", 0.001, "--minutes", 0.01, *BRIEF)
     assert done.returncode == 1, done.stdout + done.stderr
-    found = tuned(run)
-    assert (found["choice"], found["use"], found["arriving_at_random"]) == (None, "", [])
-    assert found["candidates"][0]["holds"] is None
-    assert {row["status"] for row in found["candidates"][1:]} == {"not measured"}
+    record = tuned(run)
+    assert (record["choice"], record["use"], record["arriving_at_random"]) == (None, "", [])
+    assert record["candidates"][0]["holds"] is None
+    assert {row["status"] for row in record["candidates"][1:]} == {"not measured"}
     assert "nothing that was measured holds the SLO" in done.stdout
 
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from serving import tuning
-from serving.tuning import Candidate, Level, Measured, Slo
+from serving.tuning import Configuration, Level, MeasuredConfiguration, Slo
 
 SLOW, FAST = "ort_fp32", "ort_int8"
 
 
-def measured(engine: str, instances: int, threads: int, *levels: tuple[float, float]) -> Measured:
+def measured(engine: str, instances: int, threads: int, *levels: tuple[float, float]) -> MeasuredConfiguration:
     """`levels`: texts/s and p99 in ms, for 1, 2, 4 … clients."""
-    found = tuple(Level(2**power, *level) for power, level in enumerate(levels))
-    return Measured(Candidate(engine, instances, threads), found)
+    at_clients = tuple(Level(2**power, *level) for power, level in enumerate(levels))
+    return MeasuredConfiguration(Configuration(engine, instances, threads), at_clients)
 
 
 ONE = measured(FAST, 1, 1, (50, 20), (90, 40), (100, 120))
@@ -23,10 +23,10 @@ ALL = [ONE, TWO_THREADS, TWO_PROCESSES, PLAIN]
 
 @pytest.mark.parametrize(("cores", "splits"), [(1, 1), (2, 3), (4, 6), (6, 7), (16, 15)])
 def test_candidates_divide_no_more_than_the_cores_there_are(cores: int, splits: int) -> None:
-    found = tuning.candidates([FAST, SLOW], cores)
-    assert len(set(found)) == len(found) == 2 * splits
-    assert max(one.cores for one in found) == cores
-    assert [one.cores for one in found] == sorted(one.cores for one in found)
+    ways = tuning.configurations([FAST, SLOW], cores)
+    assert len(set(ways)) == len(ways) == 2 * splits
+    assert max(way.cores for way in ways) == cores
+    assert [way.cores for way in ways] == sorted(way.cores for way in ways)
 
 
 def test_the_highest_load_is_the_one_with_the_most_texts_whose_p99_holds() -> None:
@@ -50,21 +50,22 @@ def test_what_cannot_hold_the_slo_is_never_chosen() -> None:
 
 
 def test_dearer_candidates_are_not_tried_once_the_rate_is_held() -> None:
-    dearer, as_dear = Candidate(FAST, 2, 1), Candidate(SLOW, 1, 1)
-    assert tuning.enough([ONE], dearer, Slo(100, rate=80))
-    assert not tuning.enough([ONE], as_dear, Slo(100, rate=80))
-    assert not tuning.enough([ONE], dearer, Slo(100, rate=120))
-    assert not tuning.enough([ONE], dearer, Slo(100))
+    dearer, as_dear = Configuration(FAST, 2, 1), Configuration(SLOW, 1, 1)
+    assert tuning.too_dear([ONE], dearer, Slo(100, rate=80))
+    assert not tuning.too_dear([ONE], as_dear, Slo(100, rate=80))
+    assert not tuning.too_dear([ONE], dearer, Slo(100, rate=120))
+    assert not tuning.too_dear([ONE], dearer, Slo(100))
 
 
 def test_the_reason_says_what_less_would_hold() -> None:
-    said = tuning.reason(TWO_THREADS, ALL, Slo(100, rate=150))
-    assert said == "2 cores hold 170 texts/s at a p99 of 90 ms; with fewer cores, the most that hold it is 90 texts/s"
+    reason = tuning.reason(TWO_THREADS, ALL, Slo(100, rate=150))
+    assert reason == "2 cores hold 170 texts/s at a p99 of 90 ms; with fewer cores, the most that hold it is 90 texts/s"
     assert tuning.reason(ONE, ALL, Slo(100, rate=80)) == "1 core holds 90 texts/s at a p99 of 40 ms; nothing is cheaper"
 
 
 def test_without_a_rate_the_reason_says_what_the_whole_machine_would_hold() -> None:
-    said = tuning.reason(ONE, ALL, Slo(100))
+    reason = tuning.reason(ONE, ALL, Slo(100))
     assert (
-        said == "1 core holds 90 texts/s at a p99 of 40 ms, which is 90 for each core; the most at all is 175 texts/s, with 2 cores"
+        reason
+        == "1 core holds 90 texts/s at a p99 of 40 ms, which is 90 for each core; the most at all is 175 texts/s, with 2 cores"
     )

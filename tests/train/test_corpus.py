@@ -159,7 +159,7 @@ def test_two_training_files_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "train.xml", "."])
 def test_a_place_that_was_named_but_holds_no_corpus_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "train.xml").write_text("<xml/>")
-    with pytest.raises(CorpusError, match="named by CORPUS"):
+    with pytest.raises(CorpusError, match="named by --corpus"):
         corpus.find(str(tmp_path / name), tmp_path)
 
 

@@ -27,9 +27,9 @@ class Step:
 def test_a_failed_all_reduce_lets_the_others_go_on_but_only_once_with_as_many_ranks() -> None:
     failed = tf.errors.UnknownError(None, None, "Read error [127.0.0.1]:28343: Connection reset by peer")
     state = State(Step(), Step, 0, keeps=True)  # type: ignore[arg-type]
-    with pytest.raises(HorovodInternalError, match="reset by peer"), state.told_apart():
+    with pytest.raises(HorovodInternalError, match="reset by peer"), state.detect_lost_rank():
         raise failed
-    with pytest.raises(tf.errors.UnknownError), state.told_apart():
+    with pytest.raises(tf.errors.UnknownError), state.detect_lost_rank():
         raise failed
 
 
@@ -57,7 +57,7 @@ def test_the_loss_of_a_rank_is_said_and_recorded(survived: tuple[Path, str]) -> 
     out, said = survived
     assert "rank 0 was ended by SIGKILL" in said
     worlds = bundle.load(out).facts["metrics"]["world_sizes"]
-    assert [one["ranks"] for one in worlds] == [2, 1]
+    assert [world["ranks"] for world in worlds] == [2, 1]
     assert worlds[1]["from_step"] > 20
 
 

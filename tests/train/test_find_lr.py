@@ -24,32 +24,32 @@ def test_the_running_mean_has_no_bias_towards_its_beginning() -> None:
 
 def test_the_test_ends_where_the_loss_runs_away() -> None:
     losses = iter([1.0, 1.0, 100.0, 1.0])
-    assert find_lr._until_it_runs_away(losses) == [1.0, 1.0, 100.0]
+    assert find_lr._until_runaway(losses) == [1.0, 1.0, 100.0]
     assert next(losses) == 1.0  # the step after it was not taken
 
 
 def test_a_loss_that_is_no_number_ends_the_test_and_is_not_kept() -> None:
-    assert find_lr._until_it_runs_away([1.0, 0.9, float("nan"), 0.8]) == [1.0, 0.9]
+    assert find_lr._until_runaway([1.0, 0.9, float("nan"), 0.8]) == [1.0, 0.9]
 
 
 def test_the_suggestion_is_a_tenth_of_the_rate_at_the_lowest_loss() -> None:
     losses = [1.4 - 0.02 * number for number in range(40)] + [9.0] * 5
-    found = find_lr.judged(SWEEP, losses)
-    assert found["lowest_loss_at"] == pytest.approx(SWEEP(39))
-    assert found["suggestion"] == pytest.approx(SWEEP(39) / 10)
-    assert not found["ran_to_the_end"]
+    test = find_lr.suggest(SWEEP, losses)
+    assert test.lowest_loss_at == pytest.approx(SWEEP(39))
+    assert test.suggestion == pytest.approx(SWEEP(39) / 10)
+    assert not test.ran_to_the_end
 
 
 def test_a_loss_that_falls_to_the_end_is_told() -> None:
-    assert find_lr.judged(SWEEP, [1.4, 1.3, 1.2])["ran_to_the_end"]
+    assert find_lr.suggest(SWEEP, [1.4, 1.3, 1.2]).ran_to_the_end
 
 
 def test_a_loss_that_never_falls_suggests_nothing() -> None:
     with pytest.raises(TrainingError, match="never fell"):
-        find_lr.judged(SWEEP, [1.0, 1.1, 1.2])
+        find_lr.suggest(SWEEP, [1.0, 1.1, 1.2])
 
 
 def test_the_plot_shows_every_step_on_a_logarithmic_axis() -> None:
-    figure = find_lr._plot(find_lr.judged(SWEEP, [1.4, 1.3, 1.2]))
+    figure = find_lr._plot(find_lr.suggest(SWEEP, [1.4, 1.3, 1.2]))
     assert [len(curve.x) for curve in figure.data] == [3, 3]
     assert figure.layout.xaxis.type == "log"

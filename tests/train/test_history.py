@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,32 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from train import history
-from train.history import History
+from train.history import History, StepLine, ValidationLine
 from train.job import PROGRESS
+
+
+def step_line(step: int, loss: float) -> StepLine:
+    return StepLine(
+        step=step,
+        steps=9,
+        epoch=1,
+        examples=32 * step,
+        tokens=1600 * step,
+        padded_tokens=1920 * step,
+        seconds=2.0 * step,
+        outside_seconds=0.1,
+        loss=loss,
+        learning_rate=1e-4,
+        gradient_norm=2.0,
+        skipped=False,
+        nonfinite_ranks=[],
+        ranks=2,
+    )
 
 
 def take_steps(book: History, first: int, last: int, loss: float = 1.0) -> None:
     for step in range(first, last + 1):
-        book.step(step=step, steps=9, loss=loss / step, learning_rate=1e-4, gradient_norm=2.0, skipped=False)
+        book.write(step_line(step, loss / step))
 
 
 def steps_of(directory: Path) -> list[int]:
@@ -26,7 +46,7 @@ def steps_of(directory: Path) -> list[int]:
 def scalars(directory: Path, tag: str) -> list[tuple[int, float]]:
     """(step, value) as TensorBoard reads them."""
     events = EventAccumulator(str(directory)).Reload()
-    return [(one.step, pytest.approx(one.value)) for one in events.Scalars(tag)]
+    return [(event.step, pytest.approx(event.value)) for event in events.Scalars(tag)]
 
 
 def test_every_step_can_be_read_as_soon_as_it_was_taken(tmp_path: Path) -> None:
@@ -38,25 +58,25 @@ def test_every_step_can_be_read_as_soon_as_it_was_taken(tmp_path: Path) -> None:
 def test_steps_and_validations_are_told_apart(tmp_path: Path) -> None:
     with History(tmp_path, None) as book:
         take_steps(book, 1, 1)
-        book.validation(epoch=1, step=1, validation_loss=0.5, validation_accuracy=0.75)
+        book.write(ValidationLine(1, 1, 0.5, 0.75))
     assert history.read(tmp_path) == {
-        "steps": [{"step": 1, "steps": 9, "loss": 1.0, "learning_rate": 1e-4, "gradient_norm": 2.0, "skipped": False}],
+        "steps": [asdict(step_line(1, 1.0))],
         "validation": [{"epoch": 1, "step": 1, "validation_loss": 0.5, "validation_accuracy": 0.75}],
     }
 
 
 def test_a_loss_that_is_not_finite_is_null_and_not_invalid_json(tmp_path: Path) -> None:
     with History(tmp_path, tmp_path / "events") as book:
-        book.step(step=1, loss=float("nan"), skipped=True)
-        book.step(step=2, loss=0.5, skipped=False)
-    assert (tmp_path / PROGRESS).read_text().splitlines()[0] == '{"step": 1, "loss": null, "skipped": true}'
+        book.write(step_line(1, float("nan")))
+        book.write(step_line(2, 0.5))
+    assert '"loss": null' in (tmp_path / PROGRESS).read_text().splitlines()[0]
     assert scalars(tmp_path / "events", "train/loss") == [(2, 0.5)]
 
 
 def test_tensorboard_finds_each_value_under_its_step(tmp_path: Path) -> None:
     with History(tmp_path, tmp_path / "events") as book:
         take_steps(book, 1, 2)
-        book.validation(epoch=1, step=2, validation_loss=0.5, validation_accuracy=0.75)
+        book.write(ValidationLine(1, 2, 0.5, 0.75))
     assert scalars(tmp_path / "events", "train/loss") == [(1, 1.0), (2, 0.5)]
     assert scalars(tmp_path / "events", "validation/accuracy") == [(2, 0.75)]
 
@@ -66,7 +86,7 @@ def interrupted(tmp_path: Path) -> Path:
     """A run that ended after step 5, in the middle of writing a line; its last checkpoint is of step 3."""
     with History(tmp_path, tmp_path / "events") as book:
         take_steps(book, 1, 3)
-        book.validation(epoch=1, step=3, validation_loss=0.5, validation_accuracy=0.75)
+        book.write(ValidationLine(1, 3, 0.5, 0.75))
         take_steps(book, 4, 5)
     with (tmp_path / PROGRESS).open("a") as file:
         file.write('{"step": 6, "lo')

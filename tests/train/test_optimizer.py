@@ -96,6 +96,6 @@ def test_a_table_whose_gradient_tells_no_dimensions_may_stay_sparse() -> None:
     """As of a module that is called as it is."""
     rows = tf.IndexedSlices(tf.ones([2, 3]), tf.constant([4, 1]))
     small, large = (tf.Variable(tf.zeros([count, 3])) for count in (16, 2000))
-    kept = gradients.settled([rows, rows], [small, large], sparse_as_dense=False)
+    kept = gradients.densified([rows, rows], [small, large], sparse_as_dense=False)
     assert [isinstance(one, tf.IndexedSlices) for one in kept] == [False, True]
     assert kept[0].shape == (16, 3)

@@ -23,7 +23,7 @@ def test_an_elastic_run_on_one_machine_has_a_host_name_for_every_rank_and_all_of
 
 def test_what_horovodrun_is_told() -> None:
     given = Ranks(processes=3, hosts="a:1,b:2", elastic=True, min_processes=2, fusion_threshold_mb=32, cycle_time_ms=3.5)
-    told = launch.command(Path("job"), given, "train.worker")
+    told = launch.horovodrun_command(Path("job"), given, "train.worker")
     assert told[told.index("-np") + 1] == "3"
     assert told[told.index("-H") + 1] == "a:1,b:2"
     assert told[told.index("--min-np") + 1] == "2"
@@ -33,7 +33,7 @@ def test_what_horovodrun_is_told() -> None:
 
 
 def test_horovods_own_choices_are_left_to_it() -> None:
-    told = launch.command(Path("job"), Ranks(processes=2), "train.worker")
+    told = launch.horovodrun_command(Path("job"), Ranks(processes=2), "train.worker")
     assert not {"--fusion-threshold-mb", "--cycle-time-ms", "--min-np"} & set(told)
 
 

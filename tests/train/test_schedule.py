@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.schedule import Schedule, scaled
+from train.schedule import Schedule, scaled_rate
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
@@ -36,4 +36,4 @@ def test_a_run_of_one_step_trains() -> None:
 
 
 def test_the_peak_grows_with_the_ranks_where_that_is_asked_for() -> None:
-    assert (scaled(1e-4, 8, True), scaled(1e-4, 8, False)) == (8e-4, 1e-4)
+    assert (scaled_rate(1e-4, 8, True), scaled_rate(1e-4, 8, False)) == (8e-4, 1e-4)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from train.heartbeat import AFTER, BEFORE, DONE, IN, LOADING
-from train.watch import Watch, exits, first_failure
+from train.watch import Watch, exit_statuses, first_failure
 
 
 class Ranks:
@@ -38,8 +38,8 @@ class Ranks:
         self.watch.look()
 
     def named(self, limit: float = 10, lost: set[int] | None = None) -> str | None:
-        found = self.watch.hanging(limit, lost or set())
-        return found.rank if found else None
+        failure = self.watch.hanging(limit, lost or set())
+        return failure.rank if failure else None
 
 
 @pytest.fixture
@@ -180,4 +180,7 @@ def test_without_a_trace_no_rank_is_named(tmp_path: Path) -> None:
 
 
 def test_exit_statuses_are_read_from_horovodruns_log() -> None:
-    assert exits("[0]<stdout>:x\nProcess 1 exit with status code 137.\nProcess 0 exit with status code 1.\n") == {1: 137, 0: 1}
+    assert exit_statuses("[0]<stdout>:x\nProcess 1 exit with status code 137.\nProcess 0 exit with status code 1.\n") == {
+        1: 137,
+        0: 1,
+    }

@@ -1,0 +1,170 @@
+"""What experiments share: arguments, a record that says where it came from, and one table of it.
+
+An experiment measures, builds a frozen dataclass that extends `Signed`, and hands it to `finish`
+with its table. That writes benchmarks/records/<name>.json and prints what `python -m
+benchmarks.tables` writes into the pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from benchmarks.ratios import Ratio
+from train import manifest
+
+RECORDS = Path(__file__).parent / "records"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Machine:
+    cpu: str
+    cpu_flags: list[str]
+    cores: int
+    memory_gib: float
+    system: str
+
+    def __str__(self) -> str:
+        return f"{self.cores} cores of {self.cpu}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """The header of a record, as `train.provenance.record` makes it."""
+
+    command: str
+    versions: dict[str, str]
+    machine: Machine
+    commit: str
+
+    @property
+    def signature(self) -> str:
+        return f"{self.machine}, commit {self.commit}."
+
+
+class Verdict(Protocol):
+    """What a benchmark says of a ÷ b. An invalid run has no ratio, and `why`."""
+
+    @property
+    def ratio(self) -> float | None: ...
+    @property
+    def interval(self) -> tuple[float, float] | None: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+
+def cell(compared: Verdict) -> str:
+    """Return the ratio, and the verdict where the ratio does not show it."""
+    if compared.ratio is None or compared.interval is None:
+        return "invalid run"
+    shown = Ratio(compared.ratio, compared.interval).text(times=" ×")
+    return f"{shown}, no difference" if compared.verdict == "no difference" else shown
+
+
+def reasons(comparisons: Iterable[Verdict]) -> list[str]:
+    """Return why runs are invalid, each reason once."""
+    return list(dict.fromkeys(compared.why for compared in comparisons if compared.verdict == "invalid run"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A record as people see it, on a terminal and in a page.
+
+    Rows may be shorter than the columns.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""  # the paragraph below
+
+    def markdown(self) -> str:
+        lines = [_line(self.columns), "|---" * len(self.columns) + "|"] if self.columns else []
+        lines += [_line((*row, *[""] * (len(self.columns) - len(row)))) for row in self.rows]
+        return "\n".join([*lines, "", self.note]) + "\n"
+
+    def show(self) -> None:
+        from train.terminal import console, table  # here: the environment of PyTorch's peer has no rich
+
+        if self.columns:
+            shown = table(self.title, *self.columns, left=self.columns[:1])
+            for row in self.rows:
+                shown.add_row(*row)
+            console().print(shown)
+        if self.note:
+            print(self.note)
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def parser(description: str, record: str, *, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return a parser that has --record, and --rounds where an experiment has rounds.
+
+    `description` is the docstring of the experiment's module, whose first line is shown.
+    """
+    arguments = argparse.ArgumentParser(description=description.split("\n")[0], allow_abbrev=False)
+    arguments.add_argument("--record", type=Path, default=RECORDS / record, help="where the JSON goes; default: %(default)s")
+    if rounds is not None:
+        arguments.add_argument("--rounds", type=int, default=rounds, help="how often everything is measured; default: %(default)s")
+    return arguments
+
+
+def in_turn(number: int, names: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield (round, name): in each of `number` rounds every name once, in random order."""
+    random = np.random.default_rng(0)
+    for turn in range(number):
+        for place in random.permutation(len(names)):
+            yield turn, names[place]
+
+
+def finish(path: Path, record: Signed, shown: Table) -> None:
+    """Write the record, and print its table."""
+    write(path, record)
+    shown.show()
+    print(f"record    {path}")
+
+
+def write(path: Path, record: Signed) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_json(path, dataclasses.asdict(record))
+
+
+def read(kind: type[T], path: Path) -> T:
+    """Return the record in `path`. Raises FileNotFoundError."""
+    return from_json(kind, json.loads(path.read_text("utf-8")))
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """Build a dataclass from parsed JSON; keys for which it has no field are left out."""
+    parsed: T = _built(kind, value)
+    return parsed
+
+
+def _built(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        names = [field.name for field in dataclasses.fields(kind) if field.name in value]
+        make: Callable[..., Any] = kind  # type: ignore[assignment]
+        return make(**{name: _built(hints[name], value[name]) for name in names})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _built(arguments[0], value)
+    if origin in (list, tuple):
+        return origin(_built(arguments[0], element) for element in value)
+    if origin is dict:
+        return {key: _built(arguments[1], element) for key, element in value.items()}
+    return value

@@ -1,0 +1,67 @@
+"""A runtime, to the export, is four functions; a module that has them is one.
+
+A new runtime, say OpenVINO, is one more file (export/runtime/openvino.py) with `missing`,
+`convert`, `open` and `proof`, its line in `export.converters.RUNTIMES`, and its variants' rows in
+`export.variants`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.artifact import Artifact
+from export.comparison import Precision
+from export.session import Session
+from export.variants import VARIANTS, Variant
+from train.bundle import Bundle, Golden
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A model file to be made, with its sources and its place."""
+
+    variant: Variant
+    source: Bundle
+    golden: Golden  # the golden rows of `source`
+    artifacts: Path  # the run's artifacts/, with the variants made before
+    building: Path  # directory to write into; becomes artifacts/<variant> when it is complete
+    # Texts whose answers changed when the gate refused the first attempt; None: this is the first.
+    changed: NDArray[np.int64] | None = None
+
+    @property
+    def origin(self) -> Path:
+        """The model file or directory that it is made from."""
+        if self.variant.made_from == "bundle":
+            return self.source.saved_model
+        return self.artifacts / self.variant.made_from / VARIANTS[self.variant.made_from].model_file
+
+    @property
+    def target(self) -> Path:
+        return self.building / self.variant.model_file
+
+
+@dataclass(frozen=True)
+class Converted:
+    how: str  # for a person
+    facts: Mapping[str, object] = field(default_factory=dict)  # what else artifact.json has to record
+
+
+class Runtime(Protocol):
+    def missing(self) -> str:
+        """Return "" when this machine can make and run its variants, else what is not there."""
+
+    def convert(self, conversion: Conversion, /) -> Converted:
+        """Write `conversion.target`. Raises ConversionError."""
+
+    def open(self, artifact: Artifact, /) -> AbstractContextManager[Session]:
+        """Load the artifact. Raises ConversionError when it is unsafe, or was built elsewhere."""
+
+    def proof(self, artifact: Artifact, /) -> Precision:
+        """Read out of the artifact's file what it really computes in."""

@@ -1,0 +1,82 @@
+"""ONNX Runtime: the graph of record, its fused form, INT8 and FP16, each one ONNX file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+
+from export import canonical_graph, fp16, from_savedmodel, fused_graph, quantize, safety
+from export.artifact import Artifact
+from export.comparison import Precision
+from export.runtime import onnx_precision
+from export.runtime.interface import Conversion, Converted
+from export.session import Session, open_onnx
+from train.errors import ConversionError
+
+RAW = "tf2onnx.onnx"  # kept beside the canonical graph: benchmarks compare with it
+
+
+def missing() -> str:
+    return ""  # the export itself needs it
+
+
+def convert(conversion: Conversion) -> Converted:
+    return Converted(_CONVERT[conversion.variant.name](conversion))
+
+
+@contextmanager
+def open(artifact: Artifact) -> Iterator[Session]:
+    safety.check_onnx(artifact.model)
+    with open_onnx(artifact.model, providers=artifact.variant.providers) as session:
+        yield session
+
+
+def proof(artifact: Artifact) -> Precision:
+    return onnx_precision.proof(artifact.model)
+
+
+def _onnx_fp32(conversion: Conversion) -> str:
+    return from_savedmodel.convert(conversion.origin, conversion.building / RAW, conversion.target)
+
+
+def _ort_fp32(conversion: Conversion) -> str:
+    bert = canonical_graph.read(conversion.origin)
+    if bert is None:
+        from_savedmodel.optimize(conversion.origin, conversion.target)
+        return "optimized by ONNX Runtime: the graph is not the canonical encoder"
+    model = fused_graph.write(bert)
+    expected = fused_graph.expected_operators(len(bert.layers), bert.gelu)
+    kinds = Counter(node.op_type for node in model.graph.node)
+    present = {kind: kinds[kind] for kind in expected}
+    if present != expected:
+        raise ConversionError(
+            "the fused graph is not complete",
+            expected=str(expected),
+            found=str(present),
+            where=conversion.variant.name,
+            fix=f"report it: {conversion.variant.name} is written by {Path(fused_graph.__file__).name}",
+        )
+    onnx.save(model, conversion.target)
+    return "fused: " + ", ".join(f"{count} {kind}" for kind, count in present.items())
+
+
+def _ort_int8(conversion: Conversion) -> str:
+    return quantize.convert(conversion.origin, conversion.target)
+
+
+def _onnx_fp16(conversion: Conversion) -> str:
+    if conversion.changed is None:
+        return fp16.convert(conversion.origin, conversion.target, conversion.golden)
+    return fp16.repaired(conversion.origin, conversion.target, conversion.golden, conversion.variant, conversion.changed)
+
+
+_CONVERT: dict[str, Callable[[Conversion], str]] = {
+    "onnx_fp32": _onnx_fp32,
+    "ort_fp32": _ort_fp32,
+    "ort_int8": _ort_int8,
+    "onnx_fp16": _onnx_fp16,
+}

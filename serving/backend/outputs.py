@@ -1,0 +1,144 @@
+"""The answers of a served model: outputs, refusals, words of a failure; and its lines in the log.
+
+A client is told one sentence with its request's id, the log gets a line of JSON with the same id
+and the trace. Triton's own answer to a model that raises would be that trace, with this machine's
+paths in it. Copied beside every served model; imports numpy alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+_LONGEST_ID = 64  # characters of a client's request id that are repeated
+_NOT_READ = -1  # in place of a word's first piece, if it was cut off, filled up, or left nothing
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request cannot be answered, in a sentence for its client."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in the model, for the log."""
+
+    why: str
+    trace: str = ""
+
+
+class ServedModel:
+    """A Triton Python model that logs its requests, of which each fails alone."""
+
+    def initialize(self, arguments: dict[str, str]) -> None:
+        self.settings = json.loads(Path(__file__).with_name("settings.json").read_text("utf-8"))
+        self._version = {"model": arguments["model_name"], "version": arguments["model_version"]}
+
+    def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
+        """Return each request's outputs, or why it is refused."""
+        raise NotImplementedError
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer a batch of requests; a bad one fails alone."""
+        started = time.perf_counter()
+        ids = [_request_id(request) for request in requests]
+        answers = self._answers(requests, ids)
+        responses = [self._response(request_id, answer) for request_id, answer in zip(ids, answers, strict=True)]
+        done = [request_id for request_id, answer in zip(ids, answers, strict=True) if not isinstance(answer, Failure)]
+        if done:
+            self._log("info", "batch done", done, ms=round((time.perf_counter() - started) * 1000, 2))
+        return responses
+
+    def _answers(self, requests: list[Any], ids: list[str]) -> list[Outputs | Refusal | Failure]:
+        try:
+            return [_finite(answer) for answer in self.answers(requests)]
+        except Exception as error:  # whatever it is, it is answered
+            if len(requests) == 1:
+                return [Failure(str(error), traceback.format_exc())]
+            # One request is the cause, and its neighbours must not suffer from it.
+            self._log("warning", f"the batch failed, so each request is run alone: {error}", ids)
+            return [self._answers([request], [request_id])[0] for request, request_id in zip(requests, ids, strict=True)]
+
+    def _response(self, request_id: str, answer: Outputs | Refusal | Failure) -> Any:
+        if isinstance(answer, Refusal):
+            self._log("warning", f"refused: {answer.why}", [request_id])
+            return _error(f"{answer.why} (request {request_id})", pb.TritonError.INVALID_ARG)
+        if isinstance(answer, Failure):
+            self._log("error", f"the model failed: {answer.why}", [request_id], trace=answer.trace)
+            return _error(f"the model failed; its log has the reason (request {request_id})", pb.TritonError.INTERNAL)
+        return pb.InferenceResponse([pb.Tensor(name, values) for name, values in answer.items()])
+
+    def _log(self, level: str, message: str, ids: list[str], **facts: Any) -> None:
+        line = json.dumps({"level": level, "message": message, **self._version, "request_ids": ids, **facts})
+        # In one piece, and on a line of its own even if Triton has not ended its line yet: both
+        # write to one pipe.
+        os.write(sys.stderr.fileno(), f"\n{line}\n".encode())
+
+
+def _request_id(request: Any) -> str:
+    """Return the client's id of the request, or a new one if it gave none."""
+    try:
+        given = request.request_id()[:_LONGEST_ID]
+    except UnicodeDecodeError:  # HTTP lets ids through that are not UTF-8
+        given = ""
+    return given or uuid.uuid4().hex
+
+
+def _finite(answer: Outputs | Refusal) -> Outputs | Refusal | Failure:
+    """Return the answer, or a failure if logits are not finite: JSON cannot hold NaN."""
+    if isinstance(answer, Refusal) or np.isfinite(answer.get("logits", 0.0)).all():
+        return answer
+    return Failure("its logits are not finite")
+
+
+def _error(message: str, code: Any) -> Any:
+    return pb.InferenceResponse(error=pb.TritonError(message, code))
+
+
+def best_labels(logits: np.ndarray, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best label of each row [rows, labels] as bytes, and its probability."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    best = logits.argmax(axis=1)
+    names = np.array([labels[i].encode() for i in best], object)
+    return names, probabilities[np.arange(len(best)), best].astype(np.float32)
+
+
+def of_texts(logits: np.ndarray, labels: list[str]) -> Outputs:
+    """Classifier: return the outputs of texts from their logits [texts, labels]."""
+    names, probabilities = best_labels(logits, labels)
+    return {"label": names[:, None], "probability": probabilities[:, None], "logits": logits}
+
+
+def of_words(logits: np.ndarray, first: np.ndarray, labels: list[str]) -> Outputs:
+    """Tagger: return a sentence's outputs [words, …] from its pieces' logits [pieces, labels]."""
+    read = np.flatnonzero(first != _NOT_READ)
+    of_word = np.zeros((len(first), len(labels)), np.float32)
+    of_word[read] = logits[first[read]]
+    names, probabilities = np.full(len(first), b"", object), np.zeros(len(first), np.float32)
+    if len(read):
+        names[read], probabilities[read] = best_labels(of_word[read], labels)
+    return {"label": names, "probability": probabilities, "logits": of_word}
+
+
+def first_pieces(word_of_piece: Sequence[int | None], count: int) -> np.ndarray:
+    """Return the first piece of each of a sentence's `count` words, int32 [count], or _NOT_READ."""
+    first = np.full(count, _NOT_READ, np.int32)
+    for piece, word in enumerate(word_of_piece):
+        if word is not None and first[word] == _NOT_READ:
+            first[word] = piece
+    return first

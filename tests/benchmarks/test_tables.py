@@ -1,0 +1,42 @@
+"""What documents show is what the records say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import tables
+from serving.benchmark_record import BenchmarkRecord
+from tests.serving import reported
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.parent.name)
+def test_the_tables_are_the_records(page: Path) -> None:
+    assert tables.with_tables(page.read_text("utf-8")) == page.read_text("utf-8")
+
+
+def test_every_record_is_shown() -> None:
+    shown = "".join(page.read_text("utf-8") for page in tables.PAGES)
+    assert [name for name in tables.TABLES if f"<!-- table: benchmarks/records/{name} -->" not in shown] == []
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_a_record_says_where_it_comes_from(name: str) -> None:
+    path = tables.RECORDS / name
+    if name.startswith("gpu_") and not path.is_file():
+        pytest.skip(f"no {name}: not measured yet, it takes a machine with an NVIDIA GPU")
+    record = json.loads(path.read_text("utf-8"))
+    assert record["machine"]["cpu"]
+    assert record["versions"]
+    assert record["commit"]
+
+
+def test_the_demos_record_is_of_real_news() -> None:
+    assert json.loads((tables.RECORDS / "demo.json").read_text("utf-8"))["generated_corpus"] is False
+
+
+def test_each_variant_that_answers_texts_is_kept_beside_a_baseline_once() -> None:
+    compared = tables.against_baselines(BenchmarkRecord.from_json(reported.benchmark()))
+    assert [(pair.variant, pair.baseline, pair.ratio) for pair in compared] == [("ort_int8", "usual_tf2onnx", 4.0)]
