@@ -1,4 +1,4 @@
-"""How close to perf_analyzer does one Python process with serving.client come?
+"""How close to perf_analyzer does one Python process with slipway.client.client come?
 
 Ratios, run in turn on one server.
 
@@ -35,13 +35,16 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
-from benchmarks.ratios import Ratio, ratio
-from serving import client, perf_analyzer, triton
-from serving.client import AsyncClient
-from serving.perf_analyzer import Load
-from serving.records import REPOSITORY, TEXT_MODEL
-from train import bundle, errors, manifest, provenance
-from train.errors import ToolError
+from serving.load import perf_analyzer
+from serving.load.perf_analyzer import Load
+from serving.server import triton
+from slipway import errors, provenance
+from slipway.client import client
+from slipway.client.client import AsyncClient
+from slipway.contract import bundle, manifest
+from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.errors import ToolError
+from slipway.statistics import Ratio, ratio
 
 LIMIT = 0.9
 _WINDOWS = 3  # perf_analyzer's
@@ -198,7 +201,7 @@ def row(load: Load, rates: ClientRates) -> ClientRow:
 
 def table(record: ClientSpeed) -> Table:
     return Table(
-        "serving.client ÷ perf_analyzer",
+        "slipway.client.client ÷ perf_analyzer",
         ("over", "in flight", "client ÷ perf_analyzer (95 %)", "the client's CPU, ms a text", f"{record.limit} is"),
         [(row.protocol, str(row.concurrency), row.text(3), f"{row.client_cpu_ms:.2f}", row.verdict) for row in record.rows],
         f"Texts a second, one text a request, {record.variant}, {record.rounds} rounds; load average before, of others: "

@@ -19,8 +19,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from benchmarks.ratios import Ratio
-from train import manifest
+from slipway.contract import manifest
+from slipway.statistics import Ratio
 
 RECORDS = Path(__file__).parent / "records"
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """The header of a record, as `train.provenance.record` makes it."""
+    """The header of a record, as `slipway.provenance.record` makes it."""
 
     command: str
     versions: dict[str, str]
@@ -96,7 +96,7 @@ class Table:
         return "\n".join([*lines, "", self.note]) + "\n"
 
     def show(self) -> None:
-        from train.terminal import console, table  # here: the environment of PyTorch's peer has no rich
+        from slipway.console import console, table  # here: the environment of PyTorch's peer has no rich
 
         if self.columns:
             shown = table(self.title, *self.columns, left=self.columns[:1])

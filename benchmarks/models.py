@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 
 from benchmarks.harness import Signed
-from export import canonical_graph, fused_graph
-from export.bert import Array, Bert, Dense, Layer, Norm
-from train import errors
+from export.graph import canonical, fused
+from export.graph.bert import Array, Bert, Dense, Layer, Norm
+from slipway import errors
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def main() -> int:
     arguments = _parse()
     arguments.directory.mkdir(parents=True, exist_ok=True)
     bert = make(arguments.size, arguments.seed)
-    for name, graph in (("canonical", canonical_graph), ("fused", fused_graph)):
+    for name, graph in (("canonical", canonical), ("fused", fused)):
         onnx.save(graph.write(bert), arguments.directory / f"{name}.onnx")
         print(f"{name:<10}  {arguments.directory / name}.onnx")
     return 0

@@ -24,10 +24,12 @@ from benchmarks.gpu import tables as gpu
 from benchmarks.harness import RECORDS, Machine, Table
 from benchmarks.peers import table as peers
 from benchmarks.training import accuracy, speed
-from serving import benchmark_record, speed_section
-from serving.benchmark_record import BenchmarkRecord
-from train import errors, manifest
-from train.errors import ManifestError
+from serving.benchmark import record as benchmark_record
+from serving.benchmark.record import BenchmarkRecord
+from serving.report import benchmark_text
+from slipway import errors
+from slipway.contract import manifest
+from slipway.errors import ManifestError
 
 _CHECKOUT = Path(__file__).parents[1]
 PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
@@ -169,7 +171,7 @@ def against_baselines(benchmark: BenchmarkRecord) -> list[BaselineComparison]:
     """Compare each variant that answers texts with the baselines, under the load that most
     comparisons share."""
     compared = []
-    for comparison in speed_section.main(benchmark):
+    for comparison in benchmark_text.main(benchmark):
         ours, baseline = (benchmark.subjects[benchmark.by_id[side].subject] for side in (comparison.a, comparison.b))
         if comparison.measure == "throughput" and ours.kind == "text" and ours.variant and baseline.baseline:
             compared.append(BaselineComparison(ours.variant, baseline.name, **asdict(comparison)))
@@ -177,8 +179,8 @@ def against_baselines(benchmark: BenchmarkRecord) -> list[BaselineComparison]:
 
 
 def _best(benchmark: BenchmarkRecord) -> BestLoad:
-    row = speed_section.best(benchmark)
-    limit = speed_section.engine_limit(benchmark, row) if row and row.status == "ok" else None
+    row = benchmark_text.best(benchmark)
+    limit = benchmark_text.engine_limit(benchmark, row) if row and row.status == "ok" else None
     if row is None or limit is None or row.throughput is None or row.concurrency is None:
         raise ManifestError(
             "there is nothing to keep of this benchmark",

@@ -3,7 +3,7 @@
 Reads bundle/, writes artifacts/<variant>/ and artifacts/export.json. Exits 1 when a variant does
 not give the same answers.
 
-    python -m export.convert --run runs/demo
+    slipway export runs/demo
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from export import artifact, gate, safety, table
+from export import safety
 from export.converters import REPAIRABLE, RUNTIMES
-from export.gate import ParityRecord
+from export.disk_space import stage
+from export.parity import gate, table
+from export.parity.gate import ParityRecord
 from export.runtime.interface import Conversion
-from export.stage import stage
-from export.variants import VARIANTS, Variant
-from train import bundle, errors, manifest, provenance, terminal
-from train.bundle import Bundle, Golden
-from train.errors import ManifestError, ParityError, SlipwayError
+from slipway import console, errors, options, provenance
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.variants import VARIANTS, Variant
+from slipway.errors import ManifestError, ParityError, SlipwayError
 
 _PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
 
 
-def main() -> int:
-    arguments = _parse()
+def export(arguments: argparse.Namespace) -> int:
     source = bundle.load(arguments.run / "bundle")
     golden = bundle.load_golden(source)
     artifacts = arguments.run / "artifacts"
@@ -46,7 +47,10 @@ def main() -> int:
             failed[variant.name] = failed[variant.made_from]
         else:
             try:
-                records.append(export_variant(variant, source, golden, artifacts))
+                if arguments.compare_only:
+                    records.append(gate.check(artifact.load(artifacts / variant.name), source, golden))
+                else:
+                    records.append(export_variant(variant, source, golden, artifacts))
             except SlipwayError as error:  # the other variants are made and shown all the same
                 failed[variant.name] = error
     table.show(records, skipped, failed)
@@ -59,17 +63,16 @@ def main() -> int:
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--run", type=Path, required=True, help="the run's directory, for example runs/demo")
+def export_options(parser: argparse.ArgumentParser) -> None:
+    options.run(parser)
     parser.add_argument("--variant", choices=list(VARIANTS), action="append", help="only this one; may be repeated")
-    return parser.parse_args()
+    parser.add_argument("--compare-only", action="store_true", help="convert nothing: compare again what lies there")
 
 
 def export_variant(variant: Variant, source: Bundle, golden: Golden, artifacts: Path) -> ParityRecord:
     """Convert and compare; a second time when the gate refuses a variant that can be repaired."""
     changed, again = None, errors.command("export", artifacts.parent)
-    with terminal.activity(variant.name) as say:
+    with console.activity(variant.name) as say:
         for attempt in ("converting", "repairing") if variant.name in REPAIRABLE else ("converting",):
             say(attempt)
             started = time.monotonic()
@@ -119,7 +122,3 @@ def _passed(artifacts: Path, source: Bundle) -> list[str]:
             artifact.verdict(artifact.load(artifacts / name), source.sha256)
             names.append(name)
     return names
-
-
-if __name__ == "__main__":
-    errors.run(main)

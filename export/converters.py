@@ -1,4 +1,6 @@
-"""The runtimes by their names in `export.variants`, and the variants that can be repaired."""
+"""The runtimes by their names in `slipway.contract.variants`, and the variants that can be
+repaired.
+"""
 
 from __future__ import annotations
 

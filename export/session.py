@@ -10,8 +10,8 @@ from typing import Protocol
 
 import onnxruntime
 
-from export.variants import PROVIDER_OPTIONS
-from train.ragged import Feed, Logits
+from slipway.contract.ragged import Feed, Logits
+from slipway.contract.variants import PROVIDER_OPTIONS
 
 
 class Session(Protocol):

@@ -14,21 +14,29 @@ import argparse
 import sys
 from pathlib import Path
 
-from serving import control, live_server, loopback, publication, supervisor, triton
-from serving.loopback import Ports
-from serving.publication import Registry
-from serving.triton import Server
-from train import errors
+from serving.registry import registry as publication
+from serving.registry import rollout
+from serving.registry.registry import DEFAULT_REPOSITORY, Registry
+from serving.server import control, supervisor, triton
+from serving.server.triton import Ports, Server
+from slipway import errors, options
 
-_LAST_PORT = 65535
 _DEVELOPMENT = (
     "for one machine and development: this Triton is of October 2024, and one request can end it.\n"
     "           Production wants Triton 26.06 or newer behind a proxy (docs/architecture.md)"
 )
 
 
-def main() -> int:
-    arguments = _parse()
+def serve(arguments: argparse.Namespace) -> int:
+    if (arguments.run is None) == (arguments.published is None):
+        raise errors.UsageError(
+            "there is nothing to serve" if arguments.run is None else "there are two things to serve",
+            expected="RUN, or --published",
+            found="neither" if arguments.run is None else "both",
+            where="the command line",
+            fix=f"{errors.command('serve', arguments.run or 'RUN')}, or {errors.command('serve', '--published')}",
+        )
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     registry = Registry(arguments.published) if arguments.published else None
     state = registry.state if registry else arguments.run
     repository, log = registry.repository if registry else arguments.run / "model_repository", state / "triton.log"
@@ -37,15 +45,15 @@ def main() -> int:
 
     def start() -> Server:
         if registry:
-            live_server.clear_candidates(registry)
+            rollout.clear_candidates(registry)
         server = triton.start(repository, ports, log, key, registry.candidates if registry else None)
         _greet(server, repository)
         return server
 
     if registry:
         publication.read_published(registry)
-    loopback.check_ports(ports)
-    where = {"http": f"{loopback.HOST}:{ports.http}", "grpc": f"{loopback.HOST}:{ports.grpc}"}
+    triton.check_ports(ports)
+    where = {"http": f"{triton.HOST}:{ports.http}", "grpc": f"{triton.HOST}:{ports.grpc}"}
     with control.record(state, {**where, "header": control.HEADER, "key": key}):
         log.unlink(missing_ok=True)
         drained = supervisor.keep(start, lambda message: print(message, flush=True))
@@ -55,7 +63,7 @@ def main() -> int:
 
 def _greet(server: Server, repository: Path) -> None:
     port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
-    metrics = f"http://{loopback.HOST}:{server.ports.metrics}/metrics"
+    metrics = f"http://{triton.HOST}:{server.ports.metrics}/metrics"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {repository}")
     print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
     print(f"  log      {server.log}")
@@ -64,20 +72,14 @@ def _greet(server: Server, repository: Path) -> None:
     print("  stop it  Ctrl-C", flush=True)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run", type=Path, help="the run's directory, for example runs/demo")
-    what.add_argument(
-        "--published", type=Path, metavar="REPOSITORY", help="instead: where versions were published, as model_repository"
+def serve_options(parser: argparse.ArgumentParser) -> None:
+    options.run(parser, nargs="?")
+    parser.add_argument(
+        "--published",
+        type=Path,
+        nargs="?",
+        const=DEFAULT_REPOSITORY,
+        metavar="REPOSITORY",
+        help="instead of RUN: where versions were published; without a value: %(const)s",
     )
-    parser.add_argument("--port", type=int, default=Ports.http, help="HTTP; gRPC and metrics are the next two")
-    arguments = parser.parse_args()
-    if not 0 < arguments.port <= _LAST_PORT - 2:
-        parser.error(f"--port: expected 1 to {_LAST_PORT - 2}, found {arguments.port}")
-    return arguments
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    errors.run(main)
+    options.port(parser)

@@ -1,8 +1,9 @@
 """The command line: `slipway COMMAND RUN [options]`.
 
-Every command is one row of COMMANDS: its name, one line of help, and where it lives as "module:function". The
-module is imported when its command is called and has two functions: `NAME_options(parser)` adds the options,
-`NAME(arguments)` runs and returns the exit status. So `slipway --help` imports no stage, and nothing heavy.
+Every command is one row of COMMANDS: its name, one line of help, and where it lives as
+"module:function". The module is imported when its command is called and has two functions:
+`NAME_options(parser)` adds the options, `NAME(arguments)` runs and returns the exit status. So
+`slipway --help` imports no stage, and nothing heavy.
 
     slipway export runs/demo
     slipway --print-completion bash > ~/.local/share/bash-completion/completions/slipway
@@ -37,7 +38,9 @@ class Command:
         return self.place.partition(":")[0]
 
     def function(self, suffix: str = "") -> Callable[..., int]:
-        """Import the command's module and return its function. Raises ToolError without the checkout it runs from."""
+        """Import the command's module and return its function. Raises ToolError without the
+        checkout it runs from.
+        """
         if not self.module.startswith("slipway.") and not (_CHECKOUT / self.module.split(".")[0]).is_dir():
             raise errors.ToolError(
                 f"slipway {self.name} runs from a checkout",
@@ -57,10 +60,10 @@ COMMANDS = (
     Command("build", "compile what passed into a Triton repository → RUN/model_repository", "serving.repository.build:build"),
     Command("serve", "run Triton on RUN or on what is published, until Ctrl-C", "serving.serve:serve"),
     Command("verify", "compare the live server's answers with the SavedModel's → RUN/served.json", "serving.commands:verify"),
-    Command("tune", "find the cheapest configuration that holds a p99 → RUN/tuning.json", "serving.tuning.tune:tune"),
-    Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark:bench"),
-    Command("report", "render RUN's records → RUN/report.html", "serving.report.report:report"),
-    Command("compare", "put two runs of one corpus side by side → B/compare.html", "serving.report.compare:compare"),
+    Command("tune", "find the cheapest configuration that holds a p99 → RUN/tuning.json", "serving.tuning.search.tune:tune"),
+    Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark.benchmark:bench"),
+    Command("report", "render RUN's records → RUN/report.html", "serving.report.report.report:report"),
+    Command("compare", "put two runs of one corpus side by side → B/compare.html", "serving.report.report.compare:compare"),
     Command("publish", "add RUN's repository to model_repository/ as its next version", "serving.registry.commands:publish"),
     Command("promote", "try a published version beside the active one, then switch", "serving.registry.commands:promote"),
     Command("rollback", "switch back to the version that was active before", "serving.registry.commands:rollback"),
@@ -90,7 +93,9 @@ def _main() -> int:
 
 
 def _parser(with_options: tuple[Command, ...]) -> argparse.ArgumentParser:
-    """Build the parser: every command by name and help, options only for those named (their modules are imported)."""
+    """Build the parser: every command by name and help, options only for those named (their modules
+    are imported).
+    """
     parser = argparse.ArgumentParser(
         prog="slipway",
         description="A TensorFlow BERT from fine-tuning to a Triton endpoint, every conversion proven.",

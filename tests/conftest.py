@@ -1,4 +1,6 @@
-"""The slow fixtures: tiny models taken the whole way once, by the commands a person runs, for both of pytest's workers."""
+"""The slow fixtures: tiny models taken the whole way once, by the commands a person runs, for both
+of pytest's workers.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from serving import triton
 from serving.model_config import ModelConfig, Tensor
-from serving.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
-from train import generated_corpus, manifest
+from serving.server import triton
+from slipway.contract import manifest
+from slipway.contract.names import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from train.data import ag_news
 
 CHECKOUT = Path(__file__).parents[1]
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -42,7 +45,9 @@ def succeed(*arguments: object) -> str:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """(name, make) → a directory of that name, filled by `make` in the first of pytest's workers that asks for it."""
+    """(name, make) → a directory of that name, filled by `make` in the first of pytest's workers
+    that asks for it.
+    """
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -60,12 +65,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session")
 def generated(once: Once) -> Path:
-    return once("generated", generated_corpus.write)
+    return once("generated", ag_news.write)
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(generated: Path, once: Once) -> Path:
-    return once("tiny", lambda target: succeed("tests/make_tiny_encoder.py", generated, target))
+    return once("tiny", lambda target: succeed("tests/support/models/tiny_encoder.py", generated, target))
 
 
 @pytest.fixture(scope="session")
@@ -77,12 +82,14 @@ def training_flags(generated: Path, tiny_encoder: Path) -> list[object]:
 
 @pytest.fixture(scope="session")
 def finished_run(training_flags: list[object], once: Once) -> Path:
-    """runs/<name> after training with two Horovod processes, export, and the repository. Read only: copy it to change it."""
+    """runs/<name> after training with two Horovod processes, export, and the repository. Read only:
+    copy it to change it.
+    """
 
     def make(run: Path) -> None:
-        succeed("-m", "train.finetune", "--out", run / "bundle", *training_flags)
-        succeed("-m", "export.convert", "--run", run)
-        succeed("-m", "serving.build_repository", "--run", run)
+        succeed("-m", "slipway.cli", "train", run, *training_flags)
+        succeed("-m", "slipway.cli", "export", run)
+        succeed("-m", "slipway.cli", "build", run)
 
     return once("finished", make)
 
@@ -95,25 +102,27 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def foreign_models(once: Once) -> Path:
-    """Models that were not trained here: pairs/, tagger/, unknown/ with model/, vocab.txt, labels.txt and rows."""
-    return once("foreign", lambda target: succeed("tests/make_foreign_models.py", target))
+    """Models that were not trained here: pairs/, tagger/, unknown/ with model/, vocab.txt,
+    labels.txt and rows.
+    """
+    return once("foreign", lambda target: succeed("tests/support/models/foreign_models.py", target))
 
 
 @pytest.fixture(scope="session")
 def adopted_run(foreign_models: Path, once: Once) -> Callable[[str], Path]:
-    """name → the run of that foreign model, adopted and converted. Read only: copy it to change it."""
+    """name → that foreign model's run, imported and converted. Read only: copy to change."""
 
     def make(run: Path) -> None:
         source = foreign_models / run.name
         files = ["--vocab", source / "vocab.txt", "--labels", source / "labels.txt", "--golden", next(source.glob("rows.*"))]
-        succeed("-m", "export.adopt", "--saved-model", source / "model", *files, "--out", run / "bundle")
-        succeed("-m", "export.convert", "--run", run)
+        succeed("-m", "slipway.cli", "import", "--saved-model", source / "model", *files, "--out", run / "bundle")
+        succeed("-m", "slipway.cli", "export", run)
 
     return lambda name: once(name, make)
 
 
 def write_echo_repository(target: Path) -> None:
-    """A model repository whose text_classifier is tests/echo_model.py."""
+    """A model repository whose text_classifier is tests/support/serving/echo_model.py."""
     outputs = (("label", "STRING", 1), ("probability", "FP32", 1), ("logits", "FP32", 2), ("truncated", "BOOL", 1))
     tensors = tuple(Tensor(name, kind, (size,)) for name, kind, size in (*outputs, ("tokens", "INT32", 1)))
     version = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), tensors, MAX_BATCH).write(target)
@@ -123,7 +132,9 @@ def write_echo_repository(target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Server]:
-    """A real Triton that answers at once: ready in seconds, where a model would have to be trained first."""
+    """A real Triton that answers at once: ready in seconds, where a model would have to be trained
+    first.
+    """
     repository = tmp_path_factory.mktemp("echo") / "model_repository"
     write_echo_repository(repository)
     with triton.running(repository) as server:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-from tests import clock
 from tests.conftest import CHECKOUT
+from tests.support import clock
 
 _STOPPED = """
 import time

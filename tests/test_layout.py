@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-# Framework-free modules of train that everything downstream may use: the contract between the stages.
+# Framework-free modules of train that everything downstream may use: the contract between the
+# stages.
 CONTRACT = {
     "train." + name
     for name in ("bundle", "errors", "labelling", "manifest", "provenance", "ragged", "rows", "scores", "terminal", "tokenizer")
 }
 FROM_EXPORT = {"export." + name for name in ("artifact", "comparison", "variants")}
 MAY_IMPORT = {
-    "setup": {"setup.tools"},
+    "setup": {"slipway.tools"},
     "train": {"train"},
-    "export": {"export", *CONTRACT, "train.saved_model", "train.keras2"},  # the reference runs in TensorFlow
-    "serving": {"serving", "setup.tools", *CONTRACT, *FROM_EXPORT},
+    "export": {"export", *CONTRACT, "slipway.tensorflow"},  # the reference runs in TensorFlow
+    "serving": {"serving", "slipway.tools", *CONTRACT, *FROM_EXPORT},
 }
 FRAMEWORKS = {"tensorflow", "tf_keras", "tensorflow_hub", "horovod", "onnxruntime", "onnx", "tf2onnx", "tensorrt"}
 
@@ -64,7 +65,7 @@ def test_the_contract_between_stages_needs_no_framework() -> None:
 
 
 def test_the_client_loads_neither_tensorflow_nor_onnx_runtime() -> None:
-    program = f"import serving.client, sys; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    program = f"import slipway.client.client, sys; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

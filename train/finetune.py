@@ -1,11 +1,11 @@
 """Fine-tune a TF Hub BERT with Horovod and write the bundle.
 
-Checks the corpus before any process is started, runs `train.worker` under horovodrun, shows its
-progress, and writes the bundle in one rename. When anything fails, the bundle that was there stays.
-SIGTERM or Ctrl-C writes a checkpoint beside the bundle and exits with 75; the same command with
---resume goes on from there.
+Checks the corpus before any process is started, runs `train.engine.worker` under horovodrun, shows
+its progress, and writes the bundle in one rename. When anything fails, the bundle that was there
+stays. SIGTERM or Ctrl-C writes a checkpoint beside the bundle and exits with 75; the same command
+with --resume goes on from there.
 
-    python -m train.finetune --out runs/demo/bundle --train-rows 4000
+    slipway train runs/demo --train-rows 4000
 """
 
 from __future__ import annotations
@@ -17,43 +17,45 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from train import bundle, checkpoints, errors, feeding, flags, handover, launch, manifest, terminal
-from train.corpus import Corpus
+from slipway import console, errors
+from slipway.contract import bundle, manifest
+from train import options as flags
+from train import write_bundle
+from train.data import dataset
+from train.data.corpus import Corpus
+from train.distributed import launcher
+from train.distributed.ranks import Ranks
+from train.engine import checkpoint
 from train.job import Job
-from train.ranks import Ranks
 
 
-def main() -> int:
-    arguments = _parse()
+def train(arguments: argparse.Namespace) -> int:
     data, ranks = flags.corpus_of(arguments), flags.ranks_of(arguments)
-    run, options = arguments.out.parent, flags.options_of(arguments, data)
+    run, options = arguments.run, flags.options_of(arguments, data)
     job = flags.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
     _describe(data, job)
-    handover.encoder_facts(job.encoder, run)  # refuses a bad one before training
-    with manifest.atomic_directory(arguments.out) as building:
+    write_bundle.encoder_facts(job.encoder, run)  # refuses a bad one before training
+    with manifest.atomic_directory(run / "bundle") as building:
         scratch = building / "training"
         scratch.mkdir()
-        feeding.write(data, scratch)
+        dataset.write(data, scratch)
         job.write(scratch)
         _check_checkpoints(job, ranks, scratch, run)
         made_by = {bundle.MADE_BY: ["train", *options]}
         manifest.write_json(run / bundle.RUN_RECORD, made_by)
         choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
         with _resumable(job, errors.command("train", run, *options, "--resume")):
-            launch.run(scratch, ranks)
-            metrics = handover.complete(scratch, building, data, job, {**choices, **vars(ranks)}, made_by)
-    checkpoints.remove(Path(job.checkpoints))
+            launcher.run(scratch, ranks)
+            metrics = write_bundle.complete(scratch, building, data, job, {**choices, **vars(ranks)}, made_by)
+    checkpoint.remove(Path(job.checkpoints))
     _show(metrics)
-    print(f"bundle    {arguments.out}")
+    print(f"bundle    {run / 'bundle'}")
     return 0
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--out", type=Path, required=True, help="the bundle directory")
+def train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint beside the bundle")
     flags.add(parser)
-    return parser.parse_args()
 
 
 def _describe(data: Corpus, job: Job) -> None:
@@ -67,7 +69,7 @@ def _describe(data: Corpus, job: Job) -> None:
 def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None:
     """Refuse to resume another run than the interrupted one, or to start over its checkpoints."""
     directory = Path(job.checkpoints)
-    step = checkpoints.newest_step(directory)
+    step = checkpoint.newest_step(directory)
     if step and not job.resume:
         raise errors.TrainingError(
             "an interrupted run lies here",
@@ -76,11 +78,11 @@ def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None
             where=str(directory),
             fix=f"go on with it: {bundle.made_by(run, run / bundle.RUN_RECORD)} --resume; or give it up: rm -r {directory}",
         )
-    newest, warnings = checkpoints.newest(directory) if step else (None, [])
+    newest, warnings = checkpoint.newest(directory) if step else (None, [])
     for warning in warnings:
         print(f"!!! {warning}", flush=True)
     if newest:
-        checkpoints.refuse_changes(newest, checkpoints.settings(job, ranks.processes, scratch))
+        checkpoint.refuse_changes(newest, checkpoint.settings(job, ranks.processes, scratch))
         print(f"resuming  after step {newest.step}, from {newest.directory}", flush=True)
     elif job.resume:
         print("resuming  no whole checkpoint is there: from the beginning", flush=True)
@@ -92,7 +94,7 @@ def _resumable(job: Job, resume: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        newest, _ = checkpoints.newest(Path(job.checkpoints))
+        newest, _ = checkpoint.newest(Path(job.checkpoints))
         if newest is None:
             print("\nno step was finished: nothing to save", file=sys.stderr)
             raise
@@ -106,17 +108,13 @@ def _resumable(job: Job, resume: str) -> Iterator[None]:
 
 
 def _show(metrics: dict[str, Any]) -> None:
-    console = terminal.console()
-    table = terminal.table("test rows by class", "class", "precision", "recall", "F1", "rows", left=("class",))
+    screen = console.console()
+    table = console.table("test rows by class", "class", "precision", "recall", "F1", "rows", left=("class",))
     for label, values in metrics["per_class"].items():
         table.add_row(label, *(f"{values[name]:.4f}" for name in ("precision", "recall", "f1")), str(values["rows"]))
-    console.print(table)
+    screen.print(table)
     accuracy, macro = metrics["test_accuracy"], metrics["macro_f1"]
-    console.print(f"\naccuracy  {accuracy:.4f} on {metrics['test_rows']} test rows, macro F1 {macro:.4f}", soft_wrap=True)
+    screen.print(f"\naccuracy  {accuracy:.4f} on {metrics['test_rows']} test rows, macro F1 {macro:.4f}", soft_wrap=True)
     if published := metrics.get("published"):
         figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
-        console.print(f"          published, on {published['trained_on']}: {figures}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    errors.run(main)
+        screen.print(f"          published, on {published['trained_on']}: {figures}", soft_wrap=True)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from train import manifest
+from slipway.contract import manifest
 
 FILE = "job.json"
 CORPUS = "corpus.jsonl"  # the examples of the job, one a line: split, text, label
@@ -20,7 +20,7 @@ STOP = "stop"  # created by the supervisor: write a checkpoint after the current
 
 @dataclass(frozen=True)
 class Job:
-    """Every choice of a run. The defaults are written in `train.flags`, and nowhere else."""
+    """Every choice of a run. The defaults are written in `train.options`, and nowhere else."""
 
     task: str  # one of bundle.TASKS
     labels: int  # how many

@@ -32,10 +32,10 @@ import onnx
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
 from benchmarks.models import PeerFiles
-from benchmarks.ratios import Floats, Ratio, ratio
 from export.session import Session, open_onnx
-from train import errors, provenance
-from train.ragged import Feed, Ragged
+from slipway import errors, provenance
+from slipway.contract.ragged import Feed, Ragged
+from slipway.statistics import Floats, Ratio, ratio
 
 SHAPES = ((1, 16), (1, 64), (8, 32), (8, 128), (32, 64), (1, 256))  # batch, tokens
 LIMIT = 1e-4  # largest |Δlogit| between ours and a peer
@@ -113,7 +113,7 @@ def _peers(directory: Path) -> PeerFiles:
             expected="peers.json and the files it names",
             found="no peers.json",
             where=str(directory),
-            fix="make the environment of benchmarks/pytorch/requirements.txt and run benchmarks.export.pytorch_peer in it",
+            fix="make the environment of requirements/pytorch.txt and run benchmarks.export.pytorch_peer in it",
         ) from None
 
 

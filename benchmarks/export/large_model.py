@@ -23,8 +23,9 @@ import psutil
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
 from benchmarks.models import SIZES
-from train import bundle, errors, provenance
-from train.ragged import infer_rows
+from slipway import errors, provenance
+from slipway.contract import bundle
+from slipway.contract.ragged import infer_rows
 
 _CANDIDATES = 2  # texts to choose each golden row from: an untrained model is undecided about half of them
 _SPREAD = 1.4  # standard deviation of the weights × √hidden; 0.6 for a BERT that is about to be trained
@@ -84,19 +85,16 @@ def _parse() -> argparse.Namespace:
 def _make(arguments: argparse.Namespace, target: Path) -> None:
     """Write SavedModel, vocab.txt, labels.txt and rows.csv, whose labels are the model's own
     clearest answers."""
-    from train import bert_encoder, classifier
-    from train.keras2 import tf_keras
-    from train.ragged import INPUTS
-    from train.saved_model import SavedClassifier
+    from slipway.contract.ragged import INPUTS
+    from slipway.tensorflow import SavedClassifier, tf_keras
+    from train.model import bert, classifier
 
     shape = SIZES[arguments.size]
     source = bundle.load(arguments.texts)
     golden = bundle.load_golden(source)
     golden = golden.take(np.arange(_CANDIDATES * arguments.rows))
     tf_keras.utils.set_random_seed(0)
-    encoder = bert_encoder.build(
-        bert_encoder.Size(shape.vocabulary, shape.positions, shape.hidden, shape.layers, shape.heads, shape.intermediate)
-    )
+    encoder = bert.build(bert.Size(shape.vocabulary, shape.positions, shape.hidden, shape.layers, shape.heads, shape.intermediate))
     random = np.random.default_rng(0)
     for variable in encoder.trainable_variables:  # large enough that the answer depends on the text
         if "kernel" in variable.name or "embeddings/embeddings" in variable.name:
@@ -123,8 +121,8 @@ def _commands(arguments: argparse.Namespace, model: Path) -> list[list[str]]:
     files = {"--saved-model": "saved_model", "--vocab": "vocab.txt", "--labels": "labels.txt", "--golden": "rows.csv"}
     given = [word for flag, name in files.items() for word in (flag, str(model / name))]
     return [
-        [sys.executable, "-m", "export.adopt", *given, "--out", str(arguments.work / "bundle")],
-        [sys.executable, "-m", "export.convert", "--run", str(arguments.work)],
+        [sys.executable, "-m", "slipway.cli", "import", *given, "--out", str(arguments.work / "bundle")],
+        [sys.executable, "-m", "slipway.cli", "export", str(arguments.work)],
     ]
 
 

@@ -1,6 +1,6 @@
 """The peers of ort_fp32: the same weights, exported by PyTorch and fused by ONNX Runtime.
 
-Runs in an environment of its own (benchmarks/pytorch/requirements.txt says how it is made). Reads a
+Runs in an environment of its own (requirements/pytorch.txt says how it is made). Reads a
 canonical ONNX file, writes peer.<kind>.onnx for every kind of KINDS, and peers.json:
 
     .tools/pytorch/bin/python -m benchmarks.export.pytorch_peer \\
@@ -24,10 +24,10 @@ from onnxruntime.transformers.fusion_options import AttentionMaskFormat, FusionO
 
 from benchmarks import harness
 from benchmarks.models import PeerFile, PeerFiles
-from export import canonical_graph, fused_graph
-from export.bert import Array, Bert, Dense, Layer, Norm
-from train import errors, provenance
-from train.ragged import INPUTS, Feed, Ragged
+from export.graph import canonical, fused
+from export.graph.bert import Array, Bert, Dense, Layer, Norm
+from slipway import errors, provenance
+from slipway.contract.ragged import INPUTS, Feed, Ragged
 
 # The forms of attention that ONNX Runtime's optimizer can write:
 # (format of the mask, separate projections of query, key and value).
@@ -42,11 +42,11 @@ _OPSET = 17
 
 def main() -> int:
     arguments = _parse()
-    bert = canonical_graph.read(arguments.canonical)
+    bert = canonical.read(arguments.canonical)
     if bert is None or bert.pooler is None:
         raise errors.ConversionError(
             "there is no peer for this model",
-            expected="a canonical ONNX file of a text classifier, as export/canonical_graph.py writes it",
+            expected="a canonical ONNX file of a text classifier, as export/graph/canonical.py writes it",
             found="a tagger" if bert else "another writer's graph",
             where=str(arguments.canonical),
             fix="python -m benchmarks.models --directory runs/fused_latency",
@@ -67,12 +67,12 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make(bert: Bert, canonical: Path, directory: Path) -> list[PeerFile]:
+def make(bert: Bert, canonical_model: Path, directory: Path) -> list[PeerFile]:
     """Write every kind of peer, each compared with the canonical graph."""
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         exported = Path(scratch) / "exported.onnx"
         _export(_model(bert), exported)
-        return [_fuse(kind, bert, exported, canonical, directory / f"peer.{kind}.onnx") for kind in KINDS]
+        return [_fuse(kind, bert, exported, canonical_model, directory / f"peer.{kind}.onnx") for kind in KINDS]
 
 
 def _model(bert: Bert) -> Any:
@@ -122,10 +122,10 @@ def _export(model: Any, target: Path) -> None:
     )
 
 
-def _fuse(kind: str, bert: Bert, exported: Path, canonical: Path, target: Path) -> PeerFile:
+def _fuse(kind: str, bert: Bert, exported: Path, canonical_model: Path, target: Path) -> PeerFile:
     options = FusionOptions("bert")
     options.attention_mask_format, options.use_multi_head_attention = KINDS[kind]
-    fused = optimizer.optimize_model(
+    fused_model = optimizer.optimize_model(
         str(exported),
         model_type="bert",
         num_heads=bert.heads,
@@ -133,8 +133,8 @@ def _fuse(kind: str, bert: Bert, exported: Path, canonical: Path, target: Path) 
         opt_level=1,  # constants folded first; 2 and 99 fuse no more
         optimization_options=options,
     )
-    fused.save_model_to_file(str(target))
-    return PeerFile(kind, target.name, _difference(canonical, target, bert), fused_operators(target, bert))
+    fused_model.save_model_to_file(str(target))
+    return PeerFile(kind, target.name, _difference(canonical_model, target, bert), fused_operators(target, bert))
 
 
 def fused_operators(path: Path, bert: Bert) -> dict[str, int]:
@@ -142,7 +142,7 @@ def fused_operators(path: Path, bert: Bert) -> dict[str, int]:
 
     Raises ConversionError when one is missing: a weak peer proves nothing.
     """
-    expected = fused_graph.expected_operators(len(bert.layers), bert.gelu)
+    expected = fused.expected_operators(len(bert.layers), bert.gelu)
     kinds = Counter(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
     attention = "MultiHeadAttention" if kinds["MultiHeadAttention"] else "Attention"
     expected[attention] = expected.pop("Attention")
@@ -153,12 +153,12 @@ def fused_operators(path: Path, bert: Bert) -> dict[str, int]:
             expected=str(expected),
             found=str(counted),
             where=str(path),
-            fix="install the versions of benchmarks/pytorch/requirements.txt",
+            fix="install the versions of requirements/pytorch.txt",
         )
     return counted
 
 
-def _difference(canonical: Path, peer: Path, bert: Bert) -> float:
+def _difference(canonical_model: Path, peer: Path, bert: Bert) -> float:
     """Return the largest |Δlogit| on random rows of 2 to 40 tokens, padded at the end.
 
     Raises ParityError beyond LIMIT.
@@ -167,7 +167,7 @@ def _difference(canonical: Path, peer: Path, bert: Bert) -> float:
     rows = [random.integers(1, bert.word_embeddings.shape[0], length, np.int32) for length in (2, 7, 16, 33, 40)]
     halves = [(np.arange(len(row)) >= len(row) // 2).astype(np.int32) for row in rows]
     feed = Ragged.of(rows, halves).padded()
-    difference = float(np.abs(_logits(canonical, feed) - _logits(peer, feed)).max())
+    difference = float(np.abs(_logits(canonical_model, feed) - _logits(peer, feed)).max())
     if not difference <= LIMIT:
         raise errors.ParityError(
             "the peer's answers differ, so its speed says nothing",

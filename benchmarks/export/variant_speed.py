@@ -20,14 +20,14 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
-from benchmarks.ratios import Floats, Ratio, ratio
-from export import artifact
-from export.artifact import Artifact
 from export.runtime import onnxruntime
 from export.session import Session, open_onnx
-from train import bundle, errors, provenance
-from train.bundle import Bundle
-from train.ragged import Feed, Ragged, length_sorted_batches
+from slipway import errors, provenance
+from slipway.contract import artifact, bundle
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.ragged import Feed, Ragged, length_sorted_batches
+from slipway.statistics import Floats, Ratio, ratio
 
 _REFERENCE, _BASELINE = "ort_fp32", "tf2onnx, padded"
 _BATCH = 32

@@ -21,12 +21,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from benchmarks.ratios import Floats, Ratio
-from export import gpu
-from export.variants import PROVIDER_OPTIONS
-from train import provenance
-from train.errors import ToolError
-from train.ragged import Logits
+from slipway import provenance
+from slipway.contract.ragged import Logits
+from slipway.contract.variants import PROVIDER_OPTIONS
+from slipway.errors import ToolError
+from slipway.statistics import Floats, Ratio
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _PEAK: dict[str, tuple[int, type[np.floating[Any]]]] = {
@@ -42,7 +41,7 @@ _WARM_UP = 3  # runs of every batch: ONNX Runtime captures a CUDA graph in the t
 _LEAST_ROUNDS, _MOST_ROUNDS = 6, 40
 _RESAMPLES = 2_000
 Runs = Mapping[str, Sequence[Callable[[], object]]]  # model → one run for each batch of the same shape
-_REQUIREMENTS = ".tools/gpu/bin/pip install -r benchmarks/gpu/requirements.txt"
+_REQUIREMENTS = ".tools/gpu/bin/pip install -r requirements/gpu.txt"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Device:
     def __init__(self, kind: str) -> None:
         self.kind, self.provider = kind, PROVIDERS[kind]
         try:
-            self.gpu = gpu.current() if kind == "cuda" else None
+            self.gpu = provenance.current() if kind == "cuda" else None
         except ToolError as error:  # its fix is TensorFlow's container, which is not needed here
             raise _missing(error.found) from None
         if self.provider not in onnxruntime.get_available_providers():
@@ -296,7 +295,7 @@ def speedup(baseline: Floats, seconds: Floats) -> Ratio:
 
     Percentile bootstrap of the rounds, in one step: hundreds of ratios have to be made within the
     time of a run. Models are loaded once, so the effect of a load on a model's speed is in the
-    ratio and not in the interval; `benchmarks.ratios` is for cases where that matters.
+    ratio and not in the interval; `slipway.statistics` is for cases where that matters.
     """
     rounds = baseline / seconds
     picked = np.random.default_rng(0).integers(0, len(rounds), (_RESAMPLES, len(rounds)))

@@ -1,6 +1,6 @@
 """This project's graphs on an NVIDIA GPU: are their answers FP32's, and how near is the limit?
 
-Needs benchmarks/gpu/requirements.txt and nothing else; writes benchmarks/records/gpu_engines.json,
+Needs requirements/gpu.txt and nothing else; writes benchmarks/records/gpu_engines.json,
 within 8 minutes. It measures BERTs of well-known sizes with random weights and ids, or with --run a
 run's trained weights on its golden texts. On a CPU it runs every line but the kernels:
 
@@ -29,8 +29,8 @@ from benchmarks.gpu.profile import GraphProfile
 from benchmarks.gpu.tables import EnginesRecord, ModelRecord
 from benchmarks.harness import RECORDS
 from benchmarks.models import SIZES
-from train import errors
-from train.ragged import Ragged
+from slipway import errors
+from slipway.contract.ragged import Ragged
 
 _SIZES = ("bert-base", "minilm-l6", "bert-large")
 _BUDGET = 420.0  # seconds, after which no shape is begun; with the last one's it stays below 8 minutes

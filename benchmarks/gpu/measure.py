@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu import device as timing
+from benchmarks.gpu import variants as gpu_variants
 from benchmarks.gpu.device import Deadline, Device, speedup
 from benchmarks.gpu.models import (
     AS_THEY_COME,
@@ -35,9 +36,9 @@ from benchmarks.gpu.models import (
     flops,
     random_rows,
 )
-from benchmarks.ratios import Floats, Ratio
-from export import comparison, gpu_variants
-from train.ragged import Feed, Logits, Ragged, infer_rows, length_sorted_batches, unpadded
+from slipway.contract import comparison
+from slipway.contract.ragged import Feed, Logits, Ragged, infer_rows, length_sorted_batches, unpadded
+from slipway.statistics import Floats, Ratio
 
 # Batch × tokens, in order of interest: time may run out.
 SHAPES = tuple((batch, tokens) for tokens in (128, 64, 32, 256) for batch in (32, 1, 256, 8, 128))

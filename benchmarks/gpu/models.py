@@ -23,17 +23,20 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks import models as berts
+from benchmarks.gpu import variants
 from benchmarks.gpu.device import Device
-from export import artifact, canonical_graph, comparison, fused_graph, gate, gpu_variants, half
-from export.artifact import Artifact
-from export.bert import Bert
-from export.comparison import Failure, Invariance, Precision
+from export.graph import canonical, fused
+from export.graph.bert import Bert
+from export.parity import gate
+from export.precision import fp16
 from export.session import open_onnx
-from export.variants import VARIANTS, Variant
-from train import bundle, manifest
-from train.bundle import Bundle, Golden
-from train.errors import ConversionError
-from train.ragged import Feed, Logits, Ragged, infer_rows
+from slipway.contract import artifact, bundle, comparison, manifest
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.comparison import Failure, Invariance, Precision
+from slipway.contract.ragged import Feed, Logits, Ragged, infer_rows
+from slipway.contract.variants import VARIANTS, Variant
+from slipway.errors import ConversionError
 
 _LENGTHS = harness.RECORDS / "ag_news_lengths.json"
 _LONGEST = 128  # tokens, where those lengths were cut
@@ -43,9 +46,9 @@ _BATCH = 32
 ROWS = 2048
 RANDOM = "random ids"  # in place of a text
 REFERENCE = VARIANTS["onnx_fp32"]
-MEASURED = (VARIANTS["ort_fp32"], VARIANTS["onnx_fp16"], *gpu_variants.LAYOUTS)
+MEASURED = (VARIANTS["ort_fp32"], VARIANTS["onnx_fp16"], *variants.LAYOUTS)
 
-FUSED, STARTS, PACKED = gpu_variants.FUSED.name, gpu_variants.STARTS.name, gpu_variants.PACKED.name
+FUSED, STARTS, PACKED = variants.FUSED.name, variants.STARTS.name, variants.PACKED.name
 PADDED = (FUSED, STARTS)
 CAPTURED = {f"{name} + CUDA graph": name for name in PADDED}  # contender → variant that is captured
 PEER, COMPILED = "PyTorch", "PyTorch compiled"
@@ -160,7 +163,7 @@ def of_run(run: Path, device: Device) -> Iterator[GpuModel]:
     """
     source = bundle.load(run / "bundle")
     origin = artifact.load(run / "artifacts" / REFERENCE.name)
-    bert = canonical_graph.read(origin.model)
+    bert = canonical.read(origin.model)
     if bert is None:
         raise ConversionError(
             f"{run} cannot be measured",
@@ -182,8 +185,8 @@ def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = 
     """
     files, skipped = {}, {}
     for variant, graph in _graphs(bert).items():
-        if variant == gpu_variants.PACKED and device.kind == "cpu":
-            skipped[variant.name] = gpu_variants.WHY_NOT_ON_CPU
+        if variant == variants.PACKED and device.kind == "cpu":
+            skipped[variant.name] = variants.WHY_NOT_ON_CPU
             continue
         files[variant.name] = directory / variant.name / variant.model_file
         files[variant.name].parent.mkdir()
@@ -197,12 +200,12 @@ def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = 
 def _graphs(bert: Bert) -> dict[Variant, Callable[[], onnx.ModelProto]]:
     """Return what makes each graph: one at a time, since each is as large as the model; shared
     inputs are made once."""
-    canonical, halved = canonical_graph.write(bert), half.bert(bert)
+    canonical_model, halved = canonical.write(bert), fp16.bert(bert)
     return {
-        REFERENCE: lambda: canonical,
-        VARIANTS["ort_fp32"]: lambda: fused_graph.write(bert),
-        VARIANTS["onnx_fp16"]: lambda: half.convert(canonical),
-        **{variant: partial(gpu_variants.write, variant, halved) for variant in gpu_variants.LAYOUTS},
+        REFERENCE: lambda: canonical_model,
+        VARIANTS["ort_fp32"]: lambda: fused.write(bert),
+        VARIANTS["onnx_fp16"]: lambda: fp16.convert(canonical_model),
+        **{variant: partial(variants.write, variant, halved) for variant in variants.LAYOUTS},
     }
 
 

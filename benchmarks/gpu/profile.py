@@ -26,9 +26,9 @@ import onnxruntime
 
 from benchmarks import harness
 from benchmarks.gpu.device import load_libraries
-from export.variants import PROVIDER_OPTIONS
-from train.errors import ToolError
-from train.ragged import Ragged
+from slipway.contract.ragged import Ragged
+from slipway.contract.variants import PROVIDER_OPTIONS
+from slipway.errors import ToolError
 
 _RUNS = 10
 _ENVIRONMENT = {

@@ -2,7 +2,7 @@
 
 Reads bundle/ and artifacts/onnx_fp32/ of a run; makes the unpadded FP16 graph, lets the gate judge
 it, serves it from a repository of its own, and writes benchmarks/records/gpu_serving.json. Besides
-benchmarks/gpu/requirements.txt it needs the tools that `make setup` puts into .tools. On a CPU it
+requirements/gpu.txt it needs the tools that `make setup` puts into .tools. On a CPU it
 runs every line but the kernels:
 
     python -m benchmarks.gpu.serving --run runs/agnews
@@ -22,18 +22,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.gpu import models, serving_limit
+from benchmarks.gpu import models, serving_limit, variants
 from benchmarks.gpu.device import PROVIDERS, Device
 from benchmarks.gpu.models import GpuModel
 from benchmarks.gpu.tables import ServedLoad, ServingRecord, serving_table
 from benchmarks.harness import RECORDS
-from export import gpu_variants
-from export.artifact import Artifact
-from export.variants import Variant
-from serving import client, embedded_models, perf_analyzer, triton
-from serving.perf_analyzer import Load, LoadResult
-from serving.records import REPOSITORY, TEXT_MODEL
-from train import errors, manifest
+from serving.load import perf_analyzer
+from serving.load.perf_analyzer import Load, LoadResult
+from serving.repository import embedded
+from serving.server import triton
+from slipway import errors
+from slipway.client import client
+from slipway.contract import manifest
+from slipway.contract.artifact import Artifact
+from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.variants import Variant
 
 _SERVED_AGREES = 0.02  # largest |Δlogit| between the server and the same engine in this process, of the largest |logit|
 _ASKED = 64  # texts compared
@@ -42,7 +45,7 @@ _ASKED = 64  # texts compared
 def main() -> int:
     arguments = _parse()
     device = Device(arguments.provider)
-    variant = gpu_variants.FUSED if device.kind == "cpu" else gpu_variants.PACKED
+    variant = variants.FUSED if device.kind == "cpu" else variants.PACKED
     with models.of_run(arguments.run, device) as model, tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         _check_task(model)
         texts = _texts(arguments.texts) if arguments.texts else model.golden.texts[: arguments.count]
@@ -104,10 +107,10 @@ def _repository(target: Path, model: GpuModel, variant: Variant, device: Device,
     Raises ParityError.
     """
     built = _passed(model, variant)
-    config = dataclasses.replace(embedded_models.text_config(model.reference), max_batch_size=max_batch)
+    config = dataclasses.replace(embedded.text_config(model.reference), max_batch_size=max_batch)
     with manifest.atomic_directory(target) as building:
-        embedded_models.write_model(building, config, "text_model.py", built, model.reference, device.provider)
-        if variant == gpu_variants.PACKED:  # padding costs it nothing, so batches need not be cut for it
+        embedded.write_model(building, config, "text_model.py", built, model.reference, device.provider)
+        if variant == variants.PACKED:  # padding costs it nothing, so batches need not be cut for it
             _make_padding_free(building / TEXT_MODEL / "1" / "settings.json")
         manifest.seal(building, REPOSITORY, {"bundle_sha256": model.reference.sha256, TEXT_MODEL: variant.name, "models": {}})
     return target

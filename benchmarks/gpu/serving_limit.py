@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.models import GpuModel
 from benchmarks.gpu.tables import ServingLimit
-from export.variants import Variant
-from train.ragged import Logits, Ragged
-from train.tokenizer import Tokenizer
+from slipway.contract.ragged import Logits, Ragged
+from slipway.contract.tokenizer import Tokenizer
+from slipway.contract.variants import Variant
 
 PARTS = ("tokenizing", "padding", "transfer", "engine")
 _PASSES = 5  # over all texts; the first warms up

@@ -16,7 +16,7 @@ from benchmarks.gpu.measure import BatchOfOne, Cell, EngineRate, NewsCell, Shape
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, COMPILED, PACKED, PADDED, PEER, EngineVerdict
 from benchmarks.gpu.profile import GraphProfile
 from benchmarks.harness import Signed, Table
-from benchmarks.ratios import Ratio
+from slipway.statistics import Ratio
 
 SHARE_OF_PEAK = 0.6  # BERT-base, 128 tokens, FP16; NVIDIA's best padded figure on an A100
 OVER_PADDED = 1.5  # on AG News' lengths as they come

@@ -14,8 +14,8 @@ import numpy as np
 import torch  # type: ignore[import-not-found, unused-ignore]
 from torch.nn import functional  # type: ignore[import-not-found, unused-ignore]
 
-from export.bert import Bert, Dense, Layer, Norm
-from train.ragged import Feed
+from export.graph.bert import Bert, Dense, Layer, Norm
+from slipway.contract.ragged import Feed
 
 
 class TorchBert:

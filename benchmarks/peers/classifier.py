@@ -17,9 +17,9 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from train import bundle
-from train.bundle import Bundle
-from train.ragged import INPUTS
+from slipway.contract import bundle
+from slipway.contract.bundle import Bundle
+from slipway.contract.ragged import INPUTS
 
 ENGINES = ("onnxruntime", "tensorflow")
 Floats = NDArray[np.float32]

@@ -21,7 +21,7 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
-from train.errors import ServerError
+from slipway.errors import ServerError
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _OUTPUTS = ("label", "probability", "logits")

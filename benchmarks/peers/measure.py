@@ -37,12 +37,12 @@ from benchmarks.peers import rounds, subjects
 from benchmarks.peers.rounds import LoadPlan, Starts
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import AnswerCheck, PeersRecord, table
-from export import comparison
-from export.comparison import Comparison
-from export.variants import VARIANTS, Limits
-from train import bundle, errors, provenance
-from train.bundle import Bundle, Golden
-from train.errors import ParityError, ServerError
+from slipway import errors, provenance
+from slipway.contract import bundle, comparison
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.comparison import Comparison
+from slipway.contract.variants import VARIANTS, Limits
+from slipway.errors import ParityError, ServerError
 
 _CHECKING = 16  # texts in flight while answers are compared
 _PACKAGES = ("nvidia-pytriton", "fastapi", "uvicorn", "onnxruntime", "tensorflow", "tokenizers")

@@ -17,9 +17,10 @@ from benchmarks.peers import load as closed_loop
 from benchmarks.peers.load import Window
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import LoadRow, PeerComparison
-from benchmarks.ratios import ratio
-from serving import busy_machine, intervals
-from train.errors import ServerError
+from serving.load import interference
+from slipway import statistics
+from slipway.errors import ServerError
+from slipway.statistics import ratio
 
 _MOST_TRIES = 2  # of one window, while others disturb it
 _FOR_A_VERDICT = 5  # rounds in which neither was disturbed
@@ -75,7 +76,7 @@ def measure(
 
 def _judged(rounds: list[PeerRound]) -> list[PeerRound]:
     """Judge the rounds of a load together: a clock that fell is seen beside the others'."""
-    reasons = busy_machine.disturbed([measured.machine for measured in rounds])
+    reasons = interference.disturbed([measured.machine for measured in rounds])
     return [replace(measured, why=why) for measured, why in zip(rounds, reasons, strict=True)]
 
 
@@ -83,10 +84,10 @@ def _round(client: Executor, server: MeasuredServer, texts: list[str], concurren
     """Return the first window that was not disturbed, or the last of those tried."""
     bodies = [server.protocol.body(text) for text in texts]
     for _ in range(_MOST_TRIES):
-        before = busy_machine.look(_children())
+        before = interference.look(_children())
         window = client.submit(closed_loop.window, server.url, bodies, concurrency, seconds).result()
-        machine = busy_machine.between(before, busy_machine.look(_children()))
-        [why] = busy_machine.disturbed([machine])
+        machine = interference.between(before, interference.look(_children()))
+        [why] = interference.disturbed([machine])
         if not why:
             break
     return PeerRound(window, machine, why)
@@ -94,7 +95,7 @@ def _round(client: Executor, server: MeasuredServer, texts: list[str], concurren
 
 def _children() -> Iterable[Any]:
     """Return the processes of all servers and the client."""
-    return busy_machine.tree(os.getpid())[1:]
+    return interference.tree(os.getpid())[1:]
 
 
 def row(name: str, concurrency: int, starts: list[list[PeerRound]]) -> LoadRow:
@@ -140,7 +141,7 @@ def _verdict(pairs: list[list[Pair]], figure: Callable[[Window], float], more_is
         return {"rounds": counted, "ratio": None, "interval": None, "verdict": "invalid run", "why": why}
     ours, peers = ([np.array([figure(pair[side].window) for pair in start]) for start in undisturbed] for side in (0, 1))
     compared = ratio(ours, peers)
-    verdict, why = intervals.verdict(compared.ratio, compared.interval, more_is_faster=more_is_better)
+    verdict, why = statistics.verdict(compared.ratio, compared.interval, more_is_faster=more_is_better)
     return {"rounds": counted, **vars(compared), "verdict": verdict, "why": why}
 
 
@@ -152,5 +153,5 @@ def _too_few(undisturbed: list[list[Pair]], pairs: list[list[Pair]], *, tail: bo
         few = f"{counted} of {sum(map(len, pairs))} rounds undisturbed, {_FOR_A_VERDICT} are needed, and one of each start"
         return "; ".join([few, *[why for start in pairs for pair in start for side in pair for why in side.why][:1]])
     fewest = min(sum(pair[side].window.latencies.size for start in undisturbed for pair in start) for side in (0, 1))
-    needed = intervals.needed(99)
+    needed = statistics.needed(99)
     return f"p99 needs {needed} requests, there are {fewest}" if tail and fewest < needed else ""

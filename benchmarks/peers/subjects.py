@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.load import KSERVE, PLAIN, Protocol, kserve_path
-from export import artifact
-from export.artifact import Artifact
-from serving import embedded_models, loopback, triton
-from serving.embedded_models import Share
-from serving.records import REPOSITORY, TEXT_MODEL
-from setup import tools
-from train import errors, manifest
-from train.bundle import Bundle
-from train.errors import ParityError
+from serving.repository import embedded
+from serving.repository.embedded import Share
+from serving.server import triton
+from slipway import errors, tools
+from slipway.contract import artifact, manifest
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.errors import ParityError
 
 ENVIRONMENT = tools.TOOLS / "peers"
 ENGINE = "ort_fp32"  # what the peers run too
@@ -130,7 +130,7 @@ def _repository(scratch: Path, engine: Artifact, source: Bundle) -> Path:
     """Build a repository of text_classifier alone on the peers' engine, as `slipway build` does."""
     repository = scratch / "model_repository"
     repository.mkdir()
-    embedded_models.write_text_model(repository, engine, source, Share())
+    embedded.write_text_model(repository, engine, source, Share())
     manifest.seal(repository, REPOSITORY, {TEXT_MODEL: engine.variant.name, "models": {}})
     return repository
 
@@ -149,7 +149,7 @@ def _started(peer: PeerServer, source: Bundle, engine: Artifact, scratch: Path) 
     if not python.exists():
         yield f"its environment {ENVIRONMENT} is not there: make peers makes it"
         return
-    port, log = loopback.free_ports().http, scratch / f"{peer.name}.log"
+    port, log = triton.free_ports().http, scratch / f"{peer.name}.log"
     command = [str(python), "-m", f"benchmarks.peers.{peer.module}", *peer.flags]
     command += ["--bundle", str(source.directory.resolve()), "--onnx", str(engine.model.resolve()), "--port", str(port)]
     with log.open("wb") as file:
@@ -190,7 +190,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _ready(peer: PeerServer, started: PeerProcess) -> MeasuredServer | str:
     """Wait until the peer answers a text; return why not, when it ended or takes too long."""
-    url = f"http://{loopback.HOST}:{started.port}{peer.path}"
+    url = f"http://{triton.HOST}:{started.port}{peer.path}"
     server = MeasuredServer(peer.name, peer.what, False, ENGINE, url, peer.protocol)
     request = urllib.request.Request(url, peer.protocol.body("ready"), {"Content-Type": "application/json"})
     until = time.monotonic() + _READY_WITHIN

@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
-from train import bundle, errors, provenance
+from slipway import errors, provenance
+from slipway.contract import bundle
 
 _CHECKOUT = Path(__file__).parents[2]
 _TARGET = 0.91

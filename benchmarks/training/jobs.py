@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.ratios import Floats, Ratio, ratio
-from train import speed
-from train.corpus import Corpus
+from slipway.statistics import Floats, Ratio, ratio
+from train.analysis import timed_job
+from train.analysis.timed_job import Timed
+from train.data.corpus import Corpus
+from train.distributed.ranks import Ranks
 from train.job import Job
-from train.ranks import Ranks
-from train.speed import Timed
 
 _BATCH = 32  # rows of two ranks together
 Times = Mapping[str, list[Timed]]  # name of a setting → one a round
@@ -99,7 +99,7 @@ def run(settings: list[JobSetting], rounds: int) -> dict[str, list[Timed]]:
         print(f"round {number + 1}/{rounds}  {name}", flush=True)
         chosen = by_name[name]
         with _environment(chosen.environment):
-            times[name].append(speed.run(chosen.corpus, chosen.job, chosen.ranks, chosen.untimed))
+            times[name].append(timed_job.run(chosen.corpus, chosen.job, chosen.ranks, chosen.untimed))
     return times
 
 
@@ -116,7 +116,7 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 
 def faster(times: Times, ours: str, baseline: str, expected: float = 1.0) -> Ratio:
     """Return examples/s of `ours` ÷ `baseline` ÷ `expected`; the rounds are the loads of
-    benchmarks.ratios.
+    slipway.statistics.
 
     Settings that took the same steps are compared step by step, others by the whole of the time.
     """

@@ -25,13 +25,14 @@ import plotly.graph_objects as go
 
 from benchmarks import harness
 from benchmarks.harness import RECORDS, Signed, Table
-from benchmarks.ratios import Ratio
 from benchmarks.training import jobs
 from benchmarks.training.jobs import Effort, JobSetting, SettingRow, Times, setting
-from train import errors, flags, provenance
-from train.corpus import Corpus
+from slipway import errors, provenance
+from slipway.statistics import Ratio
+from train import options
+from train.data.corpus import Corpus
+from train.distributed.ranks import Ranks
 from train.job import Job
-from train.ranks import Ranks
 
 _FULL, _FULL_SCALING = Effort(rounds=2, rows=256, epochs=2), Effort(rounds=2, rows=384, epochs=2)
 QUICK = Effort(rounds=1, rows=64, epochs=2)
@@ -109,13 +110,13 @@ class JobSpeeds(Signed):
 def main() -> int:
     arguments = _parse()
     effort = QUICK if arguments.quick else _FULL_SCALING if arguments.scaling else _FULL
-    corpus = jobs.sampled(flags.corpus_of(arguments), effort.rows)
-    job = flags.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    corpus = jobs.sampled(options.corpus_of(arguments), effort.rows)
+    job = options.job_of(arguments, corpus, checkpoints="", evaluate=False)
     skipped: list[SkippedSetting] = []
     if arguments.scaling:
         chosen, skipped = scaling_settings(corpus, job, effort, gpus=_gpus())
     else:
-        chosen = example_settings(corpus, job, flags.ranks_of(arguments), effort)
+        chosen = example_settings(corpus, job, options.ranks_of(arguments), effort)
     times = jobs.run(chosen, effort.rounds)
     rows = jobs.rows(chosen, times)
     record = JobSpeeds(
@@ -141,7 +142,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--scaling", action="store_true", help="measure what each option gains, into scaling.json")
     parser.add_argument("--quick", action="store_true", help="few steps, one round: no result, only a try, under runs/")
     parser.add_argument("--plot", type=Path, default=Path("runs/scaling.html"), help="with --scaling; default: %(default)s")
-    flags.add(parser)
+    options.add(parser)
     length = parser.get_default("max_seq_len")
     parser.set_defaults(record=None, max_seq_len=None)
     arguments = parser.parse_args()
@@ -153,7 +154,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _gpus() -> int:
-    from train.keras2 import tf
+    from slipway.tensorflow import tf
 
     return len(tf.config.list_physical_devices("GPU"))
 

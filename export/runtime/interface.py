@@ -2,7 +2,7 @@
 
 A new runtime, say OpenVINO, is one more file (export/runtime/openvino.py) with `missing`,
 `convert`, `open` and `proof`, its line in `export.converters.RUNTIMES`, and its variants' rows in
-`export.variants`.
+`slipway.contract.variants`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.artifact import Artifact
-from export.comparison import Precision
 from export.session import Session
-from export.variants import VARIANTS, Variant
-from train.bundle import Bundle, Golden
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.comparison import Precision
+from slipway.contract.variants import VARIANTS, Variant
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import onnx
 
-from export import canonical_graph, fp16, from_savedmodel, fused_graph, quantize, safety
-from export.artifact import Artifact
-from export.comparison import Precision
+from export import safety
+from export.graph import canonical, from_savedmodel, fused
+from export.precision import fp16_repair, int8
 from export.runtime import onnx_precision
 from export.runtime.interface import Conversion, Converted
 from export.session import Session, open_onnx
-from train.errors import ConversionError
+from slipway.contract.artifact import Artifact
+from slipway.contract.comparison import Precision
+from slipway.errors import ConversionError
 
 RAW = "tf2onnx.onnx"  # kept beside the canonical graph: benchmarks compare with it
 
@@ -44,12 +46,12 @@ def _onnx_fp32(conversion: Conversion) -> str:
 
 
 def _ort_fp32(conversion: Conversion) -> str:
-    bert = canonical_graph.read(conversion.origin)
+    bert = canonical.read(conversion.origin)
     if bert is None:
         from_savedmodel.optimize(conversion.origin, conversion.target)
         return "optimized by ONNX Runtime: the graph is not the canonical encoder"
-    model = fused_graph.write(bert)
-    expected = fused_graph.expected_operators(len(bert.layers), bert.gelu)
+    model = fused.write(bert)
+    expected = fused.expected_operators(len(bert.layers), bert.gelu)
     kinds = Counter(node.op_type for node in model.graph.node)
     present = {kind: kinds[kind] for kind in expected}
     if present != expected:
@@ -58,20 +60,20 @@ def _ort_fp32(conversion: Conversion) -> str:
             expected=str(expected),
             found=str(present),
             where=conversion.variant.name,
-            fix=f"report it: {conversion.variant.name} is written by {Path(fused_graph.__file__).name}",
+            fix=f"report it: {conversion.variant.name} is written by {Path(fused.__file__).name}",
         )
     onnx.save(model, conversion.target)
     return "fused: " + ", ".join(f"{count} {kind}" for kind, count in present.items())
 
 
 def _ort_int8(conversion: Conversion) -> str:
-    return quantize.convert(conversion.origin, conversion.target)
+    return int8.convert(conversion.origin, conversion.target)
 
 
 def _onnx_fp16(conversion: Conversion) -> str:
     if conversion.changed is None:
-        return fp16.convert(conversion.origin, conversion.target, conversion.golden)
-    return fp16.repaired(conversion.origin, conversion.target, conversion.golden, conversion.variant, conversion.changed)
+        return fp16_repair.convert(conversion.origin, conversion.target, conversion.golden)
+    return fp16_repair.repaired(conversion.origin, conversion.target, conversion.golden, conversion.variant, conversion.changed)
 
 
 _CONVERT: dict[str, Callable[[Conversion], str]] = {

@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import gpu
-from export.artifact import Artifact
-from export.comparison import Precision
 from export.runtime import tensorrt_profiles
 from export.runtime.interface import Conversion, Converted
 from export.runtime.tensorrt_profiles import Fingerprint, Profile
-from train import errors
-from train.errors import ConversionError
-from train.ragged import INPUTS, Feed, Logits
+from slipway import errors, provenance
+from slipway.contract.artifact import Artifact
+from slipway.contract.comparison import Precision
+from slipway.contract.ragged import INPUTS, Feed, Logits
+from slipway.errors import ConversionError
 
 if TYPE_CHECKING:
     import tensorrt
@@ -60,7 +59,7 @@ def missing() -> str:
         absent.append("no libnvinfer")
     if not importlib.util.find_spec("tensorrt"):
         absent.append("no Python module tensorrt")
-    return ", ".join([*absent, *gpu.absent()])
+    return ", ".join([*absent, *provenance.absent()])
 
 
 def convert(conversion: Conversion) -> Converted:
@@ -91,7 +90,7 @@ def fingerprint() -> Fingerprint:
     """Return this machine's. Raises ToolError where there is no GPU."""
     import tensorrt
 
-    device = gpu.current()
+    device = provenance.current()
     system = f"{platform.system()} {platform.machine()}"
     return Fingerprint(tensorrt.__version__, device.name, device.compute_capability, system, device.driver)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train import errors
-from train.bundle import Bundle, Golden
-from train.errors import ConversionError
+from slipway import errors
+from slipway.contract.bundle import Bundle, Golden
+from slipway.errors import ConversionError
 
 Lengths = NDArray[np.int64]
 _TILE = 16  # tokens; kernels work in tiles, so lengths within one cost about the same

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from export import gpu, safety
-from export.artifact import Artifact
-from export.comparison import Coverage, Precision
+from export import safety
 from export.runtime import tensorrt_profiles
 from export.runtime.interface import Conversion, Converted
 from export.runtime.tensorrt_profiles import Profile
-from train.ragged import INPUTS, Feed, Logits
+from slipway import provenance
+from slipway.contract.artifact import Artifact
+from slipway.contract.comparison import Coverage, Precision
+from slipway.contract.ragged import INPUTS, Feed, Logits
 
 _SEGMENT = "TRTEngineOp"
 _ENGINE = "trt-serialized-engine."  # how TF-TRT calls an engine's file among the assets; the segment's name follows
@@ -56,7 +57,7 @@ def missing() -> str:
     command = [sys.executable, "-c", _PROBE, str(extension)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.split()
-    return ", ".join([*_missing_libraries(answer), *gpu.absent()])
+    return ", ".join([*_missing_libraries(answer), *provenance.absent()])
 
 
 def _missing_libraries(answer: list[str]) -> list[str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _TEXT_INPUTS = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}
 # Where a request's JSON ends and its binary data begins. Triton reads what is no number as 0, and
-# then takes the whole body, JSON and all, for the text. serving/triton.py has it pass this header
-# on.
+# then takes the whole body, JSON and all, for the text. serving/server/triton.py has it pass this
+# header on.
 _LENGTH_HEADER = "inference-header-content-length"
 _SHOWN = 40  # characters
 _MOST_BYTES = 2**20  # of one text: a model reads its first few thousand, and a word without an end would keep it busy

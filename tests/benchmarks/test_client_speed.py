@@ -9,10 +9,11 @@ import pytest
 
 from benchmarks import client_speed
 from benchmarks.client_speed import ClientRates
-from serving import client, perf_analyzer
-from serving.perf_analyzer import Load, LoadResult
-from serving.triton import Server
-from train.errors import ToolError
+from serving.load import perf_analyzer
+from serving.load.perf_analyzer import Load, LoadResult
+from serving.server.triton import Server
+from slipway.client import client
+from slipway.errors import ToolError
 
 LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=100)
 
@@ -41,7 +42,7 @@ def test_as_many_texts_are_in_flight_as_the_load_says(protocol: str) -> None:
 
     connection = mock.MagicMock()
     connection.__aenter__.return_value.classify = classify
-    with mock.patch("serving.client.connect_async", return_value=connection):
+    with mock.patch("slipway.client.client.connect_async", return_value=connection):
         rate, _ = asyncio.run(client_speed.ask(LOAD, ["a", "b"], "single_text", 0.2))
     assert most == 4
     assert 40 < rate <= 400

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
-from serving.benchmark_record import BenchmarkRecord
-from tests.serving import reported
+from serving.benchmark.record import BenchmarkRecord
+from tests.support.serving import benchmark_records
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.parent.name)
@@ -38,5 +38,5 @@ def test_the_demos_record_is_of_real_news() -> None:
 
 
 def test_each_variant_that_answers_texts_is_kept_beside_a_baseline_once() -> None:
-    compared = tables.against_baselines(BenchmarkRecord.from_json(reported.benchmark()))
+    compared = tables.against_baselines(BenchmarkRecord.from_json(benchmark_records.benchmark()))
     assert [(pair.variant, pair.baseline, pair.ratio) for pair in compared] == [("ort_int8", "usual_tf2onnx", 4.0)]

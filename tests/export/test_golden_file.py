@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from export import golden_file
-from train.errors import CorpusError
+from export import import_savedmodel
+from slipway.errors import CorpusError
 
 NAMES = ["World", "Sports"]
 
 
-def read(tmp_path: Path, name: str, text: str) -> golden_file.GoldenRows:
+def read(tmp_path: Path, name: str, text: str) -> import_savedmodel.GoldenRows:
     (tmp_path / name).write_text(text, "utf-8")
-    return golden_file.read_golden_rows(tmp_path / name, NAMES)
+    return import_savedmodel.read_golden_rows(tmp_path / name, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def read(tmp_path: Path, name: str, text: str) -> golden_file.GoldenRows:
     ],
 )
 def test_single_texts_are_read_with_labels_by_name_or_number(tmp_path: Path, name: str, text: str) -> None:
-    assert read(tmp_path, name, text) == golden_file.GoldenRows("single_text", ["Oil, up", "Goal"], [0, 1])
+    assert read(tmp_path, name, text) == import_savedmodel.GoldenRows("single_text", ["Oil, up", "Goal"], [0, 1])
 
 
 def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
@@ -33,14 +33,14 @@ def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
 
 def test_labels_that_are_numbers_are_names_and_not_places(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n")
-    assert golden_file.read_golden_rows(tmp_path / "rows.csv", ["1", "2"]).labels == [0, 1]
+    assert import_savedmodel.read_golden_rows(tmp_path / "rows.csv", ["1", "2"]).labels == [0, 1]
 
 
 @pytest.mark.parametrize("names", [["A"], ["A", "A"], ["A", ""]])
 def test_labels_that_are_no_choice_are_refused(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "rows.csv").write_text("text,label\na,A\n")
     with pytest.raises(CorpusError, match="two labels or more"):
-        golden_file.read_golden_rows(tmp_path / "rows.csv", names)
+        import_savedmodel.read_golden_rows(tmp_path / "rows.csv", names)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_labels_that_are_no_choice_are_refused(tmp_path: Path, names: list[str])
     [("rows.csv", "text,text_b,label\na,b,World\n"), ("rows.jsonl", '{"text": ["a", "b"], "label": "World"}\n')],
 )
 def test_pairs_are_read(tmp_path: Path, name: str, text: str) -> None:
-    assert read(tmp_path, name, text) == golden_file.GoldenRows("text_pair", [["a", "b"]], [0])
+    assert read(tmp_path, name, text) == import_savedmodel.GoldenRows("text_pair", [["a", "b"]], [0])
 
 
 def test_sentences_are_read_from_conll(tmp_path: Path) -> None:
     found = read(tmp_path, "rows.conll", "-DOCSTART- O\n\nIn IN World\nRome NNP Sports\n\n\nYes World\n")
-    assert found == golden_file.GoldenRows("tagging", [["In", "Rome"], ["Yes"]], [[0, 1], [0]])
+    assert found == import_savedmodel.GoldenRows("tagging", [["In", "Rome"], ["Yes"]], [[0, 1], [0]])
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, name: str, text: str
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"text,label\n\xff,World\n")
     with pytest.raises(CorpusError, match="UTF-8"):
-        golden_file.read_golden_rows(tmp_path / "rows.csv", NAMES)
+        import_savedmodel.read_golden_rows(tmp_path / "rows.csv", NAMES)

@@ -1,4 +1,6 @@
-"""Models that reach outside of their own directory, or run code, are refused by name before anything loads them."""
+"""Models that reach outside of their own directory, or run code, are refused by name before
+anything loads them.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export import artifact, safety
-from export.forbidden_ops import FORBIDDEN
+from export import safety
+from export.safety import FORBIDDEN
+from slipway.contract import artifact, bundle, manifest
+from slipway.errors import ConversionError, ManifestError
 from tests.conftest import command, succeed
-from train import bundle, manifest
-from train.errors import ConversionError, ManifestError
 
 NAMED_LIKE_A_PLACE = re.compile(
     r"file|path|(^|_)dir(_|$)|directory|url|uri(_|$)|prefix|pattern|address|token|data_source|output_stream"
@@ -38,13 +40,15 @@ HARMLESS = {  # named like a place, and are none
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of SavedModels written by TensorFlow."""
     target = tmp_path_factory.mktemp("saved")
-    succeed("tests/make_unsafe_models.py", target)
+    succeed("tests/support/models/unsafe_models.py", target)
     return target
 
 
 @pytest.fixture
 def model() -> Any:
-    """A SavedModel as TensorFlow lays it out: a signature's function, and a SaverDef with the functions it names."""
+    """A SavedModel as TensorFlow lays it out: a signature's function, and a SaverDef with the
+    functions it names.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     made = saved_model_pb2.SavedModel()
@@ -124,7 +128,9 @@ def test_every_artifact_of_a_run_is_accepted(finished_run: Path, variant: str) -
 
 @pytest.fixture(scope="session")
 def registered() -> dict[str, set[str]]:
-    """Every op of this TensorFlow, with or without a Python wrapper → its string inputs and attributes."""
+    """Every op of this TensorFlow, with or without a Python wrapper → its string inputs and
+    attributes.
+    """
     from tensorflow.core.framework import op_def_pb2, types_pb2
     from tensorflow.python.client import pywrap_tf_session
 
@@ -435,7 +441,7 @@ def test_a_sealed_bundle_that_reads_files_is_not_converted(run_copy: Path) -> No
     path.write_bytes(model.SerializeToString())
     reseal(run_copy / "bundle", bundle.MANIFEST)
     shutil.rmtree(run_copy / "artifacts/onnx_fp32")
-    done = command("-m", "export.convert", "--run", run_copy, "--variant", "onnx_fp32")
+    done = command("-m", "slipway.cli", "export", run_copy, "--variant", "onnx_fp32")
     assert done.returncode == 7, done.stderr
     assert "ReadFile, a file operation: node planted" in done.stderr
     assert not (run_copy / "artifacts/onnx_fp32").exists()
@@ -467,6 +473,6 @@ def test_golden_rows_that_are_pickled_are_refused(run_copy: Path) -> None:
 
 def test_a_run_with_a_link_is_refused(run_copy: Path) -> None:
     (run_copy / "bundle/planted").symlink_to("/")
-    done = command("-m", "export.convert", "--run", run_copy)
+    done = command("-m", "slipway.cli", "export", run_copy)
     assert done.returncode == 6
     assert "planted is neither a file nor a directory" in done.stderr

@@ -1,4 +1,6 @@
-"""The precision proof of an engine, from documents as the inspector of TensorRT 8 to 11 writes them."""
+"""The precision proof of an engine, from documents as the inspector of TensorRT 8 to 11 writes
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from export.runtime import tensorrt
-from train.errors import ConversionError
+from slipway.errors import ConversionError
 
 
 def layer(name: str, kind: str, inputs: list[str], tactic: str = "", metadata: str = "") -> dict[str, Any]:

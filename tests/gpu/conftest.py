@@ -1,4 +1,6 @@
-"""What the acceptance suite runs on: a small model, converted once per precision. Tests skip with the exact thing missing."""
+"""What the acceptance suite runs on: a small model, converted once per precision. Tests skip with
+the exact thing missing.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,20 @@ import pytest
 
 from benchmarks.gpu import models
 from benchmarks.gpu.device import Device
-from export import canonical_graph, gate, half
-from export.artifact import Artifact
-from export.bert import Array, Bert, Dense, Layer, Norm
+from export.graph import canonical
+from export.graph.bert import Array, Bert, Dense, Layer, Norm
+from export.parity import gate
+from export.precision import fp16
 from export.runtime import tensorrt as tensorrt_runtime
 from export.runtime import tensorrt_profiles, tftrt
 from export.runtime.tensorrt_profiles import Profile
 from export.session import open_onnx
-from export.variants import VARIANTS
-from train import bundle
-from train.bundle import Bundle
-from train.errors import ToolError
-from train.ragged import Feed, Logits, Ragged
+from slipway.contract import bundle
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.ragged import Feed, Logits, Ragged
+from slipway.contract.variants import VARIANTS
+from slipway.errors import ToolError
 
 HIDDEN, TOKENS, BATCH = 256, 64, 32  # tokens: the model's positions; the largest batch: the gate's
 ROWS = 400  # compared by the gate, which asks for 368
@@ -82,18 +86,22 @@ def tensorflow_tensorrt() -> None:
 
 @pytest.fixture(scope="session")
 def profiles() -> list[Profile]:
-    """One range for short texts and one for long ones, so that switching between profiles is tested."""
+    """One range for short texts and one for long ones, so that switching between profiles is
+    tested.
+    """
     return tensorrt_profiles.plan_profiles(np.array([4] * 60 + [60] * 40), TOKENS, BATCH)
 
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """runs/small/artifacts, with the graphs that engines are built from: onnx_fp32.onnx, onnx_fp16.onnx."""
+    """runs/small/artifacts, with the graphs that engines are built from: onnx_fp32.onnx,
+    onnx_fp16.onnx.
+    """
     directory = tmp_path_factory.mktemp("runs") / "small" / "artifacts"
     directory.mkdir(parents=True)
-    model = canonical_graph.write(bert())
+    model = canonical.write(bert())
     onnx.save(model, directory / "onnx_fp32.onnx")
-    onnx.save(half.convert(model), directory / "onnx_fp16.onnx")
+    onnx.save(fp16.convert(model), directory / "onnx_fp16.onnx")
     return directory
 
 
@@ -107,7 +115,9 @@ def golden(artifacts: Path) -> Bundle:
 
 
 def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple[bool, str]:
-    """The gate's verdict on the model in `directory`, labelled as this variant, and what it found; `facts`: of its manifest."""
+    """The gate's verdict on the model in `directory`, labelled as this variant, and what it found;
+    `facts`: of its manifest.
+    """
     candidate = Artifact(directory, VARIANTS[variant], "not sealed", facts)
     record = gate.check(candidate, golden, bundle.load_golden(golden))
     return record.passed, "; ".join(failure.what for failure in record.failures)

@@ -1,6 +1,7 @@
-"""Acceptance of ONNX Runtime's CUDA variants on a machine with a GPU, and benchmarks.gpu in its short form: `make test-gpu`.
+"""Acceptance of ONNX Runtime's CUDA variants on a machine with a GPU, and benchmarks.gpu in its
+short form: `make test-gpu`.
 
-.tools/gpu/bin/pip install -r benchmarks/gpu/requirements.txt; make test-gpu PY=.tools/gpu/bin/python
+.tools/gpu/bin/pip install -r requirements/gpu.txt; make test-gpu PY=.tools/gpu/bin/python
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from benchmarks.gpu import engines, measure, models, profile
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.measure import Contender
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, PACKED, PADDED
-from export import canonical_graph, comparison
-from export.bert import Bert
+from export.graph import canonical
+from export.graph.bert import Bert
 from export.session import open_onnx
+from slipway.contract import comparison
+from slipway.contract.ragged import Feed, Logits
 from tests.gpu.conftest import TOKENS, bert, feed
-from train.ragged import Feed, Logits
 
 pytestmark = pytest.mark.gpu
 # max |Δlogit|; logits are about 1
@@ -54,7 +56,7 @@ def opened(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def reference(of: Bert, batch: Feed, directory: Path) -> Logits:
     """On the CPU, from the FP32 graph."""
-    onnx.save(canonical_graph.write(of), directory / "reference.onnx")
+    onnx.save(canonical.write(of), directory / "reference.onnx")
     with open_onnx(directory / "reference.onnx") as session:
         return session.infer(batch)
 
@@ -128,7 +130,7 @@ def test_an_engine_with_a_damaged_weight_fails_the_gate(device: Device, tmp_path
 @pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])
 def test_pytorchs_answers_are_ours(compiled: bool, device: Device) -> None:
     if not importlib.util.find_spec("torch"):
-        pytest.skip("PyTorch: no module torch; benchmarks/gpu/requirements.txt has it")
+        pytest.skip("PyTorch: no module torch; requirements/gpu.txt has it")
     from benchmarks.gpu.torch_peer import TorchBert
 
     with models.random("minilm-l6", device, rows=models.ROWS) as model:

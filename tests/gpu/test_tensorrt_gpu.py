@@ -10,17 +10,18 @@ import numpy as np
 import onnx
 import pytest
 
-from export import canonical_graph, comparison
-from export.artifact import Artifact
-from export.bert import Dense
-from export.comparison import Precision
+from export.graph import canonical
+from export.graph.bert import Dense
 from export.runtime import tensorrt as tensorrt_runtime
 from export.runtime import tensorrt_profiles
 from export.runtime.tensorrt_profiles import Profile
-from export.variants import VARIANTS
+from slipway.contract import comparison
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.comparison import Precision
+from slipway.contract.variants import VARIANTS
+from slipway.errors import ConversionError
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, bert, feed, judged, reference
-from train.bundle import Bundle
-from train.errors import ConversionError
 
 pytestmark = pytest.mark.gpu
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.02}  # max |Δlogit|; logits are about 1
@@ -55,7 +56,7 @@ def test_the_gate_refuses_an_engine_of_other_weights(
 ) -> None:
     head, here = bert().classifier, tensorrt_runtime.fingerprint()
     other = replace(bert(), classifier=Dense(np.roll(head.kernel, 1, axis=1), np.roll(head.bias, 1)))  # labels change places
-    onnx.save(canonical_graph.write(other), artifacts / "other.onnx")
+    onnx.save(canonical.write(other), artifacts / "other.onnx")
     target = artifacts / "other" / "model.plan"
     target.parent.mkdir()
     tensorrt_runtime.build(artifacts / "other.onnx", target, profiles, tensorrt_profiles.timing_cache(artifacts, here))

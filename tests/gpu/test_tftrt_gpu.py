@@ -1,4 +1,6 @@
-"""Acceptance of the TF-TRT leg, on a machine with the TensorRT that its TensorFlow opens, and a GPU: `make test-gpu`."""
+"""Acceptance of the TF-TRT leg, on a machine with the TensorRT that its TensorFlow opens, and a
+GPU: `make test-gpu`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import models
-from export import comparison
 from export.runtime import tftrt
 from export.runtime.tensorrt_profiles import Profile
+from slipway.contract import comparison
+from slipway.contract.bundle import Bundle
+from slipway.contract.ragged import INPUTS, Ragged, infer_rows
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, judged
-from train.bundle import Bundle
-from train.ragged import INPUTS, Ragged, infer_rows
 
 WORDS, HIDDEN, LABELS = 100, 64, 3
 pytestmark = pytest.mark.gpu
@@ -23,7 +25,9 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 0.02}
 
 @pytest.fixture(scope="module")
 def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SavedModel with the bundle's signature: embeddings, two dense layers, a mean over the text, a head."""
+    """A SavedModel with the bundle's signature: embeddings, two dense layers, a mean over the text,
+    a head.
+    """
     import tensorflow as tf
 
     def weights(seed: int, *shape: int) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
-from serving import model_config, repository_rules
+from serving import model_config
 from serving.model_config import Batching, Ensemble, EnsembleStep, Instances, ModelConfig, Queue, RowLengths, Tensor, Warmup
+from slipway.lint import linter
 
 IDS, LOGITS = Tensor("ids", "INT32", (-1,), ragged=True), Tensor("logits", "FP32", (4,))
 CONFIG = ModelConfig("bert", (IDS,), (LOGITS,), 64)
@@ -78,7 +79,7 @@ def test_warm_up_samples_lie_beside_the_config_as_the_linter_wants_them(tmp_path
     ids = ModelConfig("ids", (IDS,), (LOGITS,), 8, warmup=(Warmup("ids", {"ids": np.arange(5, dtype=np.int32)}, rows=8),))
     for config in (text, ids):
         (config.write(tmp_path) / "model.py").write_text("class TritonPythonModel: ...")
-    assert repository_rules.check(tmp_path).findings == ()
+    assert linter.check(tmp_path).findings == ()
     assert (tmp_path / "words/warmup/text-words").read_bytes() == b"\3\0\0\0\xc3\x96l\0\0\0\0\5\0\0\0price"
     np.testing.assert_array_equal(np.fromfile(tmp_path / "ids/warmup/ids-ids", np.int32), np.arange(5))
 

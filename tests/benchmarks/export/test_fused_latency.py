@@ -9,8 +9,8 @@ import pytest
 from benchmarks import harness, models
 from benchmarks.export import fused_latency, pytorch_peer
 from benchmarks.export.fused_latency import FusedLatency
-from export import canonical_graph, fused_graph
-from train import errors
+from export.graph import canonical, fused
+from slipway import errors
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
     """A tiny fused graph, and the canonical one of the same weights for a peer."""
     bert = models.make("tiny")
     paths = {"ours": tmp_path / "fused.onnx", "canonical": tmp_path / "canonical.onnx"}
-    onnx.save(fused_graph.write(bert), paths["ours"])
-    onnx.save(canonical_graph.write(bert), paths["canonical"])
+    onnx.save(fused.write(bert), paths["ours"])
+    onnx.save(canonical.write(bert), paths["canonical"])
     return paths
 
 
@@ -32,7 +32,7 @@ def test_every_shape_gets_a_ratio_with_an_interval_around_it(files: dict[str, Pa
 
 
 def test_a_peer_of_other_weights_is_refused(files: dict[str, Path]) -> None:
-    onnx.save(canonical_graph.write(models.make("tiny", seed=1)), files["canonical"])
+    onnx.save(canonical.write(models.make("tiny", seed=1)), files["canonical"])
     with pytest.raises(errors.ParityError, match="answer differently"):
         fused_latency.measure(files, ((1, 4),), rounds=1, threads=1)
 

@@ -1,4 +1,6 @@
-"""What the tests of benchmarks.gpu share: the CPU in the GPU's place, and a tiny model of random weights."""
+"""What the tests of benchmarks.gpu share: the CPU in the GPU's place, and a tiny model of random
+weights.
+"""
 
 from __future__ import annotations
 

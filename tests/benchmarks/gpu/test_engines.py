@@ -13,12 +13,12 @@ import onnxruntime
 import pytest
 
 from benchmarks import harness
-from benchmarks.gpu import engines, measure, models
+from benchmarks.gpu import engines, measure, models, variants
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.profile import GraphProfile
 from benchmarks.gpu.tables import ModelRecord
-from export import comparison, gpu_variants
-from train import errors
+from slipway import errors
+from slipway.contract import comparison
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 MEASURED = ModelRecord("tiny", 0, [], [], [], {}, [], None, {})
@@ -97,13 +97,13 @@ def test_a_trial_on_a_cpu_never_takes_the_records_place(monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(CUDA, reason="onnxruntime-gpu is here")
 def test_without_a_gpu_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.gpu.current", lambda: None)
-    with pytest.raises(errors.ToolError, match=r"onnxruntime-gpu(.|\n)*benchmarks/gpu/requirements.txt"):
+    monkeypatch.setattr("slipway.provenance.current", lambda: None)
+    with pytest.raises(errors.ToolError, match=r"onnxruntime-gpu(.|\n)*requirements/gpu.txt"):
         Device("cuda")
 
 
 def test_without_a_driver_the_way_out_is_the_cpu_and_no_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.gpu._DRIVER", "libnothing.so.1")
+    monkeypatch.setattr("slipway.provenance._DRIVER", "libnothing.so.1")
     with pytest.raises(errors.ToolError, match=r"libnothing.so.1(.|\n)*--provider cpu") as raised:
         Device("cuda")
     assert "nvcr.io" not in str(raised.value)
@@ -117,7 +117,7 @@ def test_a_contender_that_answered_otherwise_fails_the_command(record: dict[str,
 
 
 def run(device: Device, path: Path, *arguments: str, **measure: Any) -> int:
-    """The command with two sizes, none of them made; `measure` is what stands in for measuring one."""
+    """The command with two sizes, none of them made; `measure` stands in for measuring."""
     command = ["engines", "--provider", "cpu", "--size", "tiny", "--size", "bert-base", "--record", str(path), *arguments]
     with (
         mock.patch.object(sys, "argv", command),
@@ -172,7 +172,9 @@ def test_profiles_that_cannot_be_taken_leave_their_reasons(tiny: models.GpuModel
 
 
 def test_of_random_weights_some_flips_by_rounding_are_within_the_limits() -> None:
-    """A MiniLM-L6 in FP16 changes 1 of 2,048 labels by rounding alone, where two labels are almost equal."""
+    """A MiniLM-L6 in FP16 changes 1 of 2,048 labels by rounding alone, where two labels are almost
+    equal.
+    """
     reference = np.zeros((models.ROWS, 2))
     reference[:, 0] = 1
     logits = reference.copy()
@@ -180,4 +182,4 @@ def test_of_random_weights_some_flips_by_rounding_are_within_the_limits() -> Non
     labels, lengths = np.zeros(models.ROWS, int), np.full(models.ROWS, 30)
     measured = comparison.compare(reference, logits, labels, lengths, ["a", "b"])
     assert measured.flips == 5
-    assert comparison.judge(measured, gpu_variants.PACKED.limits) == []
+    assert comparison.judge(measured, variants.PACKED.limits) == []

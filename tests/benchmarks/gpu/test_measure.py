@@ -16,8 +16,8 @@ from benchmarks.gpu import measure, models
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.measure import Contender, EngineRate, ShapeCell
 from benchmarks.gpu.models import flops
-from benchmarks.ratios import Ratio
-from train.ragged import Feed, Ragged
+from slipway.contract.ragged import Feed, Ragged
+from slipway.statistics import Ratio
 
 FEED: Feed = Ragged.of([[1, 2, 3], [4]]).padded()
 

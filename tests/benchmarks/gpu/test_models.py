@@ -1,4 +1,6 @@
-"""Which models are measured, and who takes part: written by the export's code, compared by the gate, or left out with a reason."""
+"""Which models are measured, and who takes part: written by the export's code, compared by the
+gate, or left out with a reason.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,14 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks import models as berts
-from benchmarks.gpu import measure, models
+from benchmarks.gpu import measure, models, variants
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.measure import Contender
-from export import artifact, canonical_graph, gpu_variants, half
-from export.variants import VARIANTS
-from train import bundle, errors, manifest, provenance
+from export.graph import canonical
+from export.precision import fp16
+from slipway import errors, provenance
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.variants import VARIANTS
 
 
 def refuse(*_: Any, **__: Any) -> Any:
@@ -49,7 +53,7 @@ def test_answers_outlive_the_run_they_came_from(tiny: models.GpuModel, device: D
 
 
 def test_a_run_keeps_the_inputs_that_it_reads(tiny: models.GpuModel, device: Device) -> None:
-    """ONNX Runtime's binding does not: of a CPU's inputs it would read memory that is given back."""
+    """ONNX Runtime's binding does not: it would read a CPU input's freed memory."""
     feed = models.random_rows(tiny.bert, np.array([4, 9])).padded()
     inputs = [weakref.ref(array) for array in feed.values()]
     run = device.bind(device.open(tiny.files["ort_fp32"]), feed)
@@ -60,9 +64,14 @@ def test_a_run_keeps_the_inputs_that_it_reads(tiny: models.GpuModel, device: Dev
 
 @pytest.fixture
 def run(tiny: models.GpuModel, tmp_path: Path) -> Path:
-    """A run's bundle and export, as far as they are measured: the FP16 graph keeps a node in FP32, as a repair leaves it."""
-    canonical = canonical_graph.write(tiny.bert)
-    graphs = {"onnx_fp32": canonical, "onnx_fp16": half.convert(canonical, keep=set(half.convertible(canonical)[-1:]))}
+    """A run's bundle and export, as far as they are measured: the FP16 graph keeps a node in FP32,
+    as a repair leaves it.
+    """
+    canonical_model = canonical.write(tiny.bert)
+    graphs = {
+        "onnx_fp32": canonical_model,
+        "onnx_fp16": fp16.convert(canonical_model, keep=set(fp16.convertible(canonical_model)[-1:])),
+    }
     for name, graph in graphs.items():
         directory = tmp_path / "run" / "artifacts" / name
         directory.mkdir(parents=True)
@@ -119,15 +128,15 @@ def test_a_variant_with_a_damaged_weight_fails_the_gate(tiny: models.GpuModel, t
 
 
 def test_the_gpus_variants_are_judged_by_the_fp16_limits() -> None:
-    assert {variant.limits.flip_rate for variant in gpu_variants.LAYOUTS} == {0.005}
+    assert {variant.limits.flip_rate for variant in variants.LAYOUTS} == {0.005}
 
 
 def test_a_large_graph_is_converted_to_fp16_once_for_all_variants() -> None:
-    with mock.patch.object(half, "bert", wraps=half.bert) as halved, mock.patch.object(canonical_graph, "write") as canonical:
+    with mock.patch.object(fp16, "bert", wraps=fp16.bert) as halved, mock.patch.object(canonical, "write") as canonical_model:
         graphs = models._graphs(berts.make("tiny"))
-        written = [graphs[variant]() for variant in (models.REFERENCE, *gpu_variants.LAYOUTS)]
+        written = [graphs[variant]() for variant in (models.REFERENCE, *variants.LAYOUTS)]
     assert len(written) == 4
-    assert (halved.call_count, canonical.call_count) == (1, 1)
+    assert (halved.call_count, canonical_model.call_count) == (1, 1)
 
 
 def test_a_graph_that_cannot_be_opened_is_skipped_with_the_runtimes_words(tiny: models.GpuModel, device: Device) -> None:
@@ -180,7 +189,7 @@ def test_without_pytorch_both_peers_are_skipped(tiny: models.GpuModel, device: D
 
 
 def test_pytorchs_answers_are_ours_and_compiling_waits_for_time(tiny: models.GpuModel, device: Device) -> None:
-    pytest.importorskip("torch", reason="no PyTorch: it is no part of Slipway; see benchmarks/gpu/requirements.txt")
+    pytest.importorskip("torch", reason="no PyTorch: it is no part of Slipway; see requirements/gpu.txt")
     skipped: dict[str, str] = {}
     contenders, verdicts = measure.peers(tiny, device, Deadline(5), skipped)
     assert [contender.name for contender in contenders] == [models.PEER]

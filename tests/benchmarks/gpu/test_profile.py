@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.gpu import device, models, profile
 from benchmarks.gpu.profile import GraphProfile
-from train import errors
+from slipway import errors
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

@@ -1,4 +1,6 @@
-"""benchmarks.gpu.serving on the CPU: a real Triton and a real perf_analyzer, a tiny model of random weights."""
+"""benchmarks.gpu.serving on the CPU: a real Triton and a real perf_analyzer, a tiny model of random
+weights.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,15 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from benchmarks.gpu import models, serving, serving_limit
+from benchmarks.gpu import models, serving, serving_limit, variants
 from benchmarks.gpu.device import Device
-from export import gpu_variants
-from serving import model_config, triton
-from serving.perf_analyzer import Load, LoadResult
-from serving.records import TEXT_MODEL
-from train import errors, manifest
-from train.bundle import Bundle
+from serving import model_config
+from serving.load.perf_analyzer import Load, LoadResult
+from serving.server import triton
+from slipway import errors
+from slipway.contract import manifest
+from slipway.contract.bundle import Bundle
+from slipway.contract.names import TEXT_MODEL
 
 WORDS = [f"word{number}" for number in range(100)]
 TEXTS = ["word1 word2 word3", "word4", " ".join(WORDS), "word9 word8"] * 20
@@ -86,8 +89,8 @@ def test_the_server_answers_as_the_engine_in_this_process(record: dict[str, Any]
 
 
 def test_the_limits_logits_are_in_the_order_of_the_texts(model: models.GpuModel, device: Device) -> None:
-    _, logits = serving_limit.measure(model, gpu_variants.FUSED, device, TEXTS[:8], batch=3)
-    _, alone = serving_limit.measure(model, gpu_variants.FUSED, device, TEXTS[2:3], batch=3)
+    _, logits = serving_limit.measure(model, variants.FUSED, device, TEXTS[:8], batch=3)
+    _, alone = serving_limit.measure(model, variants.FUSED, device, TEXTS[2:3], batch=3)
     np.testing.assert_allclose(logits[2], alone[0], atol=1e-4)
     np.testing.assert_allclose(logits[6], alone[0], atol=1e-4)
 
@@ -96,7 +99,7 @@ def test_the_repository_says_provider_batch_and_that_padding_is_free(model: mode
     gpu = mock.Mock(provider="CUDAExecutionProvider")
     packed = replace(model, files={"packed_fp16": model.files["ort_fp16"]})  # any file: it is not loaded here
     with mock.patch.object(models, "compared", _passing):
-        repository = serving._repository(tmp_path / "repository", packed, gpu_variants.PACKED, gpu, max_batch=256)
+        repository = serving._repository(tmp_path / "repository", packed, variants.PACKED, gpu, max_batch=256)
     version = repository / TEXT_MODEL / "1"
     settings = json.loads((version / "settings.json").read_text("utf-8"))
     assert settings["provider"] == "CUDAExecutionProvider"
@@ -106,7 +109,7 @@ def test_the_repository_says_provider_batch_and_that_padding_is_free(model: mode
 
 def _passing(model: models.GpuModel, variant: Any) -> Any:
     """A comparison that passed, its record beside the model file as the gate leaves it."""
-    built, verdict = models_compared(replace(model, files={"ort_fp16": model.files[variant.name]}), gpu_variants.FUSED)
+    built, verdict = models_compared(replace(model, files={"ort_fp16": model.files[variant.name]}), variants.FUSED)
     path = built.directory / "parity.json"
     record = json.loads(path.read_text("utf-8")) | {"variant": variant.name, "cost": {"fixed": 0.001, "per_token": 0.1}}
     manifest.write_json(path, record)
@@ -122,13 +125,13 @@ def test_a_variant_that_fails_the_gate_is_not_served(model: models.GpuModel) -> 
         mock.patch.object(models, "compared", return_value=(None, refused)),
         pytest.raises(errors.ParityError, match=r"not served(.|\n)*flips"),
     ):
-        serving._passed(model, gpu_variants.PACKED)
+        serving._passed(model, variants.PACKED)
 
 
 def test_a_server_that_answers_otherwise_is_no_result() -> None:
     connection = mock.MagicMock()
     connection.__enter__.return_value.classify.return_value = [mock.Mock(logits=(1.0, -1.0))]
-    with mock.patch("serving.client.connect", return_value=connection):
+    with mock.patch("slipway.client.client.connect", return_value=connection):
         assert serving._difference("address", ["text"], np.array([[1.0, -1.0]])) == 0
         with pytest.raises(errors.ParityError, match="answers differ"):
             serving._difference("address", ["text"], np.array([[-1.0, 1.0]]))
@@ -146,7 +149,7 @@ def test_every_load_is_measured_in_every_round(capsys: Any) -> None:
     asked: list[tuple[str, int]] = []
     arguments = mock.Mock(concurrency=[1, 8], rounds=2, window_ms=100)
     server = mock.Mock(spec=triton.Server, http="h", grpc="g")
-    with mock.patch("serving.perf_analyzer.run", lambda load, _: asked.append((load.protocol, load.concurrency))):
+    with mock.patch("serving.load.perf_analyzer.run", lambda load, _: asked.append((load.protocol, load.concurrency))):
         serving._sweep(server, Path("texts.json"), arguments)
     once = [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
     assert asked == once * 2
@@ -154,7 +157,7 @@ def test_every_load_is_measured_in_every_round(capsys: Any) -> None:
 
 
 def test_without_a_client_or_a_tokenizer_the_gpu_tests_are_collected_all_the_same() -> None:
-    """Of benchmarks/gpu/requirements.txt those two are for serving alone; TensorFlow is no part of it."""
+    """Of requirements/gpu.txt those two are for serving alone; TensorFlow is no part of it."""
     files = sorted(path.stem for path in (Path(__file__).parents[2] / "gpu").glob("test_*.py"))
     lines = ["import importlib, sys", "sys.modules |= dict.fromkeys(('tritonclient', 'tokenizers', 'tensorflow'))"]
     lines += [f"importlib.import_module('tests.gpu.{name}')" for name in files]

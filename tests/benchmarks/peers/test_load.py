@@ -12,13 +12,15 @@ import pytest
 from aiohttp import web
 
 from benchmarks.peers import load
-from serving.loopback import HOST
-from train.errors import ServerError
+from serving.server.triton import HOST
+from slipway.errors import ServerError
 
 
 @dataclass
 class Application:
-    """A server that answers a body with itself, all waiting clients at once, a moment after `together` of them have come."""
+    """A server that answers a body with itself, all waiting clients at once, a moment after
+    `together` of them have come.
+    """
 
     together: int = 1
     pause: float = 0.02  # s

@@ -1,4 +1,6 @@
-"""benchmarks.peers, as far as it needs no package that .venv has not: the rules of the comparison, the protocols, the engine."""
+"""benchmarks.peers, as far as it needs no package that .venv has not: the rules of the comparison,
+the protocols, the engine.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ from benchmarks.peers.load import KSERVE, PLAIN, Window
 from benchmarks.peers.rounds import LoadPlan, PeerRound
 from benchmarks.peers.subjects import MeasuredServer, PeerServer
 from benchmarks.peers.table import PeerComparison, PeersRecord, table
-from export.variants import VARIANTS
-from serving.records import TEXT_MODEL
-from serving.triton import Server
+from serving.server.triton import Server
+from slipway.contract import bundle
+from slipway.contract.names import TEXT_MODEL
+from slipway.contract.variants import VARIANTS
+from slipway.errors import ServerError
 from tests.conftest import CHECKOUT
-from train import bundle
-from train.errors import ServerError
 
 QUIET = {"others_share": 0.0, "steal_share": 0.0, "mhz": None}
 
@@ -103,7 +105,7 @@ def measured(broken: str) -> tuple[dict[Any, Any], dict[str, str]]:
     servers = [server("ours", True), server("good", False), server("bad", False)]
     with (
         mock.patch.object(load, "window", window_of),
-        mock.patch("serving.busy_machine.between", return_value=QUIET),
+        mock.patch("serving.load.interference.between", return_value=QUIET),
         ThreadPoolExecutor(1) as client,
     ):
         return rounds.measure(client, servers, ["oil"], LoadPlan([1, 4], 2, 0.1), random.Random(0))
@@ -126,7 +128,7 @@ def test_a_disturbed_window_is_measured_again() -> None:
     shares = [{**QUIET, "others_share": 0.5}, QUIET]
     with (
         mock.patch.object(load, "window", side_effect=[window(1), window(10)]),
-        mock.patch("serving.busy_machine.between", side_effect=shares),
+        mock.patch("serving.load.interference.between", side_effect=shares),
         ThreadPoolExecutor(1) as client,
     ):
         chosen = rounds._round(client, server("ours", True), ["oil"], 1, 0.1)
@@ -170,7 +172,7 @@ def test_the_peers_have_the_engine_and_tokenizer_that_slipway_has() -> None:
     def versions(path: str) -> dict[str, str]:
         return dict(re.findall(r"^([\w-]+)==(\S+)", (CHECKOUT / path).read_text("utf-8"), re.MULTILINE))
 
-    ours, peers = versions("setup/requirements.txt"), versions("benchmarks/peers/requirements.txt")
+    ours, peers = versions("requirements/all.txt"), versions("requirements/peers.txt")
     shared = peers.keys() & ours.keys()
     assert {"onnxruntime", "tensorflow", "tokenizers", "numpy", "tritonclient"} <= shared
     assert {name: peers[name] for name in shared} == {name: ours[name] for name in shared}

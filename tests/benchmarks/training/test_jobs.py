@@ -1,4 +1,6 @@
-"""The comparisons of training jobs: who is compared with whom, on the same work; no job is run here."""
+"""The comparisons of training jobs: who is compared with whom, on the same work; no job is run
+here.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +12,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.ratios import Ratio
 from benchmarks.training import jobs, speed
 from benchmarks.training.jobs import Rate, SettingRow
 from benchmarks.training.speed import Gain
-from train import flags
-from train.corpus import Corpus
+from slipway.statistics import Ratio
+from train import options
+from train.analysis.timed_job import Timed
+from train.data.corpus import Corpus
+from train.distributed.ranks import Ranks
 from train.job import Job
-from train.ranks import Ranks
-from train.speed import Timed
 
 
 @pytest.fixture(scope="module")
 def parsed(generated: Path) -> tuple[Corpus, Job]:
     """The generated corpus, and the job that `train.finetune` would run on it by default."""
     parser = argparse.ArgumentParser()
-    flags.add(parser)
+    options.add(parser)
     arguments = parser.parse_args(["--corpus", str(generated)])
-    corpus = flags.corpus_of(arguments)
-    return corpus, flags.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    corpus = options.corpus_of(arguments)
+    return corpus, options.job_of(arguments, corpus, checkpoints="", evaluate=False)
 
 
 def timed(seconds: list[float], tokens: float = 50.0, memory: int = 10**9) -> Timed:

@@ -1,0 +1,103 @@
+"""A full disk, a limit or a missing right, reported with its step and the command to go on.
+
+    with stage("onnx_fp16: converting", artifacts, fix="slipway export runs/demo"): ...
+
+The libraries below report it in many ways (tried on a full tmpfs and with RLIMIT_FSIZE):
+`onnx.save`, numpy and shutil raise OSError; tf2onnx, a process of its own, prints one; ONNX Runtime
+raises INVALID_PROTOBUF, "Protobuf serialization failed"; `quantize_dynamic` reads back a file that
+was cut off in silence and raises DecodeError. SIGXFSZ does not end the process, since Python
+ignores it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway.errors import ConversionError, SlipwayError
+
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would be larger than this process may write",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no right to write there",
+    errno.EPERM: "no right to write there",
+    errno.EIO: "the disk fails",
+    errno.EMFILE: "too many open files",
+}
+_IN_WORDS = {os.strerror(number): cause for number, cause in _NO_ROOM.items()} | {
+    "No usable temporary directory": "the disk for temporary files is full",  # of Python's tempfile
+}
+_SCARCE = 2**30  # bytes: a BERT-base is 440 MB, and some conversions write it twice
+
+
+@contextmanager
+def stage(name: str, directory: Path, fix: str) -> Iterator[None]:
+    """Raise ConversionError with step, cause and room left when the block fails for want of room.
+
+    `directory` is where the block writes; it need not exist yet. Other errors pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error, directory)
+        if cause is None:
+            raise
+        raise ConversionError(
+            f"{name}: {cause}; nothing was left half-written",
+            expected="room to write a model, and the right to",
+            found=f"{_last_words(error)}; {_room(directory)}",
+            where=str(getattr(error, "filename", None) or directory),
+            fix=f"make room there, or lift the limit, and run it again: {fix}",
+        ) from error
+
+
+def _cause(error: Exception, directory: Path) -> str | None:
+    """Return the cause in words when it is, or may be, one of _NO_ROOM; else None."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return _NO_ROOM[error.errno]
+    if isinstance(error, SlipwayError) and not isinstance(error, ConversionError):
+        return None
+    message = str(error)
+    for words, cause in _IN_WORDS.items():
+        if words in message:
+            return cause
+    library = type(error).__module__.partition(".")[0]
+    if library in ("builtins", "train", "export") or not _scarce(directory):
+        return None
+    return "a library gave up where room is scarce"
+
+
+def _scarce(directory: Path) -> bool:
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return limit != resource.RLIM_INFINITY or any(_free(place) < _SCARCE for place in _places(directory))
+
+
+def _room(directory: Path) -> str:
+    """Tell the free bytes where models are written, and the limit on a file's size."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    parts = [f"{_free(place) / 1e6:,.1f} MB free in {place}" for place in _places(directory)]
+    return "; ".join(parts + ([f"files of {limit:,} bytes at most (ulimit -f)"] if limit != resource.RLIM_INFINITY else []))
+
+
+def _places(directory: Path) -> list[Path]:
+    """Return the directory or its first parent that exists, and the quantizer's temporary one."""
+    there = next(place for place in (directory.absolute(), *directory.absolute().parents) if place.exists())
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))  # tempfile would try to write there
+    return [there, temporary] if temporary.is_dir() else [there]
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(place).free
+
+
+def _last_words(error: Exception) -> str:
+    """Return the last line of an error's message; a SlipwayError's is in what it found."""
+    lines = (error.found if isinstance(error, SlipwayError) else str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()[:300]}" if lines else type(error).__name__

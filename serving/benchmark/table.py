@@ -1,0 +1,77 @@
+"""A benchmark's record on the terminal: rows, comparisons, the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from rich.table import Table
+
+from serving.benchmark.record import FIGURES, BenchmarkRecord, Comparison, Figure, Row
+from serving.report import benchmark_text
+from slipway import console
+
+_SHOWN = {"throughput": "texts/s", "p99_ms": "p99"}
+_STATUSES = {"ok": "", "FAILED": console.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
+
+
+def show_record(record: BenchmarkRecord) -> None:
+    screen = console.console()
+    screen.print(_rows_table(record))
+    for row in record.rows:
+        if row.why:
+            screen.print(f"{_short_name(row.id)}: {_STATUSES[row.status]} {row.why[-1]}")
+    main = benchmark_text.main(record)
+    screen.print(_comparisons_table(main))
+    for why in dict.fromkeys(comparison.why for comparison in main if comparison.verdict == "invalid run"):
+        screen.print(f"[dim]invalid run: {why}[/]")
+    if others := len(record.comparisons) - len(main):
+        screen.print(f"[dim]and {others // len(FIGURES)} comparisons under other loads, in benchmark.json and the report[/]")
+    limit, padding = record.engine_limit.texts_per_second, record.padding.waste
+    screen.print(f"[dim]the engine alone: {limit:.0f} texts/s; padding: {padding:.1%} of the tokens computed[/]")
+    for name, why in record.skipped.items():
+        print(f"skipped     {name}: {why}")
+    print(f"choose      {record.choice.chosen or 'none'}: {record.choice.reason}")
+    print(f"benchmark   {record.seconds:.0f} s, of which the harness took {record.harness_share:.1%}")
+
+
+def _rows_table(record: BenchmarkRecord) -> Table:
+    columns = ("load, × clients", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
+    table = console.table(f"text_classifier is on {record.variant}", *columns, left=("load, × clients", ""))
+    for row in record.rows:
+        table.add_row(_short_name(row.id), *_cells(row, benchmark_text.of_engine(record, row)), _STATUSES[row.status])
+    return table
+
+
+def _cells(row: Row, share: float | None) -> list[str]:
+    if not (row.throughput and row.p50_ms and row.p99_ms):
+        return ["–"] * 5
+    tail = _with_interval(row.p99_ms) if row.p99_ms.enough else f"needs {row.p99_ms.needs}"
+    of_engine = f"{share:.0%}" if share else "–"
+    return [_with_interval(row.throughput), of_engine, f"{row.p50_ms.value:.1f}", tail, str(row.errors)]
+
+
+def _with_interval(figure: Figure) -> str:
+    low, high = figure.interval
+    return f"{figure.value:.0f} ({low:.0f} to {high:.0f})"
+
+
+def _comparisons_table(comparisons: Iterable[Comparison]) -> Table:
+    """Return a table with a line for each two loads and a column for each figure."""
+    table = console.table("a ÷ b, in the same rounds", "a", "b", *_SHOWN.values(), left=("a", "b"))
+    for (a, b), figures in groupby(comparisons, lambda comparison: (comparison.a, comparison.b)):
+        table.add_row(_short_name(a), _short_name(b), *(_verdict(figure) for figure in figures if figure.measure in _SHOWN))
+    return table
+
+
+def _short_name(row_id: str) -> str:
+    """Return a load's name; the network and texts of their own lengths go without saying."""
+    subject, protocol, transport, lengths, load = row_id.split("/")
+    way = protocol if transport == "network" else transport.removesuffix("_shared_memory") + " memory"
+    tokens = "" if lengths == "own" else f", {lengths} tokens"
+    arrivals = f"at random {load.removeprefix('r')} %" if load.startswith("r") else f"× {load}"
+    return f"{subject} {way}{tokens} {arrivals}"
+
+
+def _verdict(comparison: Comparison) -> str:
+    return comparison.verdict if comparison.ratio is None else f"{comparison.ratio:.2f} {comparison.verdict}"

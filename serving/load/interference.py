@@ -1,0 +1,153 @@
+"""A GPU's utilisation, memory and power, read five times a second."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import psutil
+
+# Limits beyond which a round no longer counts. The kernel's work for our own packets counts as
+# other processes'; it stays below 2 %.
+MOST_OTHERS, MOST_STEAL, LEAST_CLOCK = 0.10, 0.05, 0.90
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """CPU time used so far, in seconds."""
+
+    at: float  # time.monotonic
+    busy: float  # of the cores this process may use, by any process
+    steal: float  # of the same cores, by the hypervisor
+    ours: float  # by this process, its children that ended, and the server
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it; nothing when it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def look(server: Iterable[psutil.Process]) -> Moment:
+    """Read the counters. `server`: processes that are ours too, though they go on running."""
+    cores = [times for core, times in enumerate(psutil.cpu_times(percpu=True)) if core in os.sched_getaffinity(0)]
+    busy = sum(times.user + times.nice + times.system + times.irq + times.softirq for times in cores)
+    ours = sum(os.times()[:4]) + sum(map(_seconds, server))
+    return Moment(time.monotonic(), busy, sum(times.steal for times in cores), ours)
+
+
+def between(before: Moment, after: Moment) -> dict[str, Any]:
+    """Return the shares of the cores' time that others and the hypervisor took, and the clock now.
+
+    `mhz` is the mean of the cores; None where the machine does not tell.
+    """
+    cores = (after.at - before.at) * len(os.sched_getaffinity(0))
+    others = (after.busy - before.busy) - (after.ours - before.ours)
+    return {
+        "others_share": max(0.0, others / cores),
+        "steal_share": (after.steal - before.steal) / cores,
+        "mhz": _megahertz(),
+    }
+
+
+def disturbed(rounds: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return for each round of a load why it does not count; nothing where it does.
+
+    A round holds what `between` returns. Its clock is compared with the fastest round's.
+    """
+    fastest = max((measured["mhz"] for measured in rounds if measured["mhz"]), default=0.0)
+    return [_why(measured, fastest) for measured in rounds]
+
+
+def _why(measured: Mapping[str, Any], fastest: float) -> list[str]:
+    others, steal, mhz = measured["others_share"], measured["steal_share"], measured["mhz"]
+    why = []
+    if others > MOST_OTHERS:
+        why.append(f"busy: other processes took {others:.0%} of the cores, more than {MOST_OTHERS:.0%}")
+    if steal > MOST_STEAL:
+        why.append(f"throttled: the hypervisor took {steal:.0%} of the cores, more than {MOST_STEAL:.0%}")
+    if mhz and mhz < LEAST_CLOCK * fastest:
+        why.append(f"throttled: clocks at {mhz:.0f} MHz, below {LEAST_CLOCK:.0%} of {fastest:.0f}")
+    return why
+
+
+def _seconds(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        used = process.cpu_times()
+        return float(used.user + used.system)
+    return 0.0
+
+
+def _megahertz() -> float | None:
+    with contextlib.suppress(NotImplementedError, OSError):
+        clocks = [clock.current for core, clock in enumerate(psutil.cpu_freq(percpu=True)) if core in os.sched_getaffinity(0)]
+        return float(np.mean(clocks)) if clocks else None
+    return None
+
+
+_QUERY = "utilization.gpu,memory.used,power.draw"  # %, MiB, W
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """Means over some time; None where the GPU does not tell."""
+
+    utilisation: float | None  # %
+    memory_mib: float | None
+    watts: float | None = None
+
+
+class GpuWatch:
+    """The first GPU, watched with nvidia-smi: `with GpuWatch() as gpu: … gpu.since(moment)`.
+
+    On a machine without nvidia-smi nothing is seen.
+    """
+
+    def __init__(self) -> None:
+        self.there = shutil.which("nvidia-smi") is not None
+        self._process: subprocess.Popen[str] | None = None
+        self._seen: list[tuple[float, list[float]]] = []
+
+    def __enter__(self) -> GpuWatch:
+        if self.there:
+            command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=200"]
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+            self._reader.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+            self._reader.join()
+
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self._seen.append((time.monotonic(), [_number(text) for text in line.split(",")]))
+
+    def since(self, moment: float) -> GpuUse | None:
+        """Return the means since `moment` (time.monotonic); None where nothing was seen."""
+        samples = [values for at, values in list(self._seen) if at >= moment]
+        if not samples:
+            return None
+        return GpuUse(*(float(mean) if np.isfinite(mean) else None for mean in np.mean(samples, axis=0)))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # [N/A]
+        return float("nan")

@@ -1,0 +1,236 @@
+"""The registry: the published versions of a model repository, and who may change them.
+
+model_repository/<model>/config.pbtxt      its policy names the active version, the only one served
+                         configs/<N>.pbtxt the config that version N came with
+                         <N>/              the model as it was compiled
+                 repository.json           the manifest: versions, which is active, which were
+runs/published/model_repository/           publishing.jsonl, lock, candidate/, and of `slipway
+                                           serve --published` log and serving.json
+
+A change is built beside the repository, and takes its place in one rename; until then the old state
+is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serving.registry import versions as model_versions
+from serving.registry.proof import Compiled, Origin
+from slipway import errors
+from slipway.contract import manifest
+from slipway.contract.names import README, REPOSITORY
+from slipway.errors import ManifestError, PublishingError
+from slipway.lint import linter
+from slipway.lint.models import type_name
+
+DEFAULT_REPOSITORY = Path("model_repository")
+_KEPT = 5  # newest versions; the active one and the one before it are kept in any case
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A published repository, which is what Triton is pointed at, and the state beside it."""
+
+    repository: Path
+
+    @property
+    def state(self) -> Path:
+        """The directory of everything else.
+
+        Triton takes every directory in a repository for a model, and the manifest lists every file.
+        """
+        return self.repository.parent / "runs" / "published" / self.repository.name
+
+    @property
+    def candidates(self) -> Path:
+        """The server's second repository: a version lies in it during its canary."""
+        return self.state / "candidate"
+
+    def command(self, *words: object) -> str:
+        """Return the `slipway` command for this registry."""
+        option = () if self.repository == DEFAULT_REPOSITORY else ("--repository", self.repository)
+        return errors.command(*words, *option)
+
+
+@dataclass(frozen=True)
+class PublishedVersion(Origin):
+    """One version: what it was compiled from, and when (ISO 8601) it was published."""
+
+    published: str
+    rolled_back: str = ""  # when, if it was
+
+    def to_json(self) -> dict[str, Any]:
+        facts = asdict(self)
+        return facts if self.rolled_back else {name: value for name, value in facts.items() if name != "rolled_back"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """The manifest of a registry."""
+
+    active: int
+    history: tuple[int, ...]  # versions that were active, one after the other; the last is `active`
+    versions: dict[int, PublishedVersion]
+    models: tuple[str, ...]
+
+    @property
+    def newest(self) -> int:
+        return max(self.versions)
+
+    @property
+    def previous(self) -> int | None:
+        """The version that was active before, if there was one."""
+        return self.history[-2] if len(self.history) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        versions = {str(number): version.to_json() for number, version in sorted(self.versions.items())}
+        return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": versions}
+
+
+def read_published(registry: Registry) -> Published:
+    """Return what is published. Raise ManifestError if nothing is, or files were changed since."""
+    fix = registry.command("publish", "RUN")
+    facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
+    try:
+        versions = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
+        return Published(int(facts["active"]), tuple(facts["history"]), versions, tuple(facts["models"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ManifestError(
+            f"{registry.repository} was not published",
+            expected="a manifest with versions, as `slipway publish` writes it",
+            found=f"{error!r}: a run's own repository?",
+            where=str(registry.repository / REPOSITORY),
+            fix=fix,
+        ) from error
+
+
+@contextmanager
+def publishing_lock(registry: Registry) -> Iterator[None]:
+    """Keep other publishers out for the block. Raise PublishingError that names one who is in it.
+
+    A killed publisher holds nothing.
+    """
+    registry.state.mkdir(parents=True, exist_ok=True)
+    path = registry.state / "lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PublishingError(
+                "somebody else is publishing",
+                expected=f"one publisher of {registry.repository} at a time",
+                found=_holder(file.read()),
+                where=str(path),
+                fix="wait until it has ended, then the same command again",
+            ) from error
+        file.truncate()
+        json.dump({"pid": os.getpid(), "since": now(), "command": shlex.join(sys.orig_argv)}, file)
+        file.flush()
+        yield
+
+
+def _holder(lock: str) -> str:
+    with contextlib.suppress(ValueError, KeyError):
+        holder = json.loads(lock)
+        return f"process {holder['pid']} since {holder['since']}: {holder['command']}"
+    return "a process that has just begun"
+
+
+def add_version(registry: Registry, compiled: Compiled) -> int:
+    """Publish a compiled repository as the next version, and return its number.
+
+    The first version is active at once: there is none to keep. Raises PublishingError when clients
+    of the active version could not ask this one in the same words.
+    """
+    added = PublishedVersion(**asdict(compiled.origin), published=now())
+    dropped: set[int] = set()
+    if not (registry.repository / REPOSITORY).exists():
+        number = 1
+        after = Published(number, (number,), {number: added}, tuple(compiled.models))
+    else:
+        before = read_published(registry)
+        _refuse_other_interface(registry, compiled, before)
+        number = before.newest + 1
+        kept = {*sorted(before.versions)[1 - _KEPT :], *before.history[-2:]}
+        dropped = before.versions.keys() - kept
+        entries = {version: before.versions[version] for version in sorted(kept)} | {number: added}
+        history = tuple(version for version in before.history if version in kept)
+        after = replace(before, history=history, versions=entries)
+    with _changed(registry, after) as building:
+        for model in after.models:
+            for version in dropped:
+                model_versions.drop(building / model, version)
+            model_versions.add(compiled.directory / model, building / model, number)
+    return number
+
+
+def promote_version(registry: Registry, number: int) -> None:
+    """Make `number` the version that Triton serves, from its next start on."""
+    before = read_published(registry)
+    versions = {**before.versions, number: replace(before.versions[number], rolled_back="")}
+    _activate(registry, replace(before, active=number, history=(*before.history, number), versions=versions))
+
+
+def roll_back_version(registry: Registry) -> None:
+    """Make the previous version the one that Triton serves, from its next start on."""
+    before = read_published(registry)
+    versions = {**before.versions, before.active: replace(before.versions[before.active], rolled_back=now())}
+    _activate(registry, replace(before, active=before.history[-2], history=before.history[:-1], versions=versions))
+
+
+def _activate(registry: Registry, after: Published) -> None:
+    with _changed(registry, after):
+        pass
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _changed(registry: Registry, after: Published) -> Iterator[Path]:
+    """Yield a copy of the repository, made of links, that replaces it when the block ends well."""
+    with manifest.atomic_directory(registry.repository) as building:
+        if registry.repository.exists():
+            model_versions.link_tree(registry.repository, building)
+        yield building
+        for model in after.models:
+            model_versions.activate(building / model, after.active)
+        linter.refuse_errors(building, f"{errors.command('build', 'RUN')}, then the same command again")
+        manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))
+
+
+def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Published) -> None:
+    served = {model: _interface(model_versions.config(registry.repository / model, before.active)) for model in before.models}
+    offered = {model: _interface(compiled.config(model)) for model in compiled.models}
+    for what, old, new in (
+        ("models", sorted(served), sorted(offered)),
+        ("labels", before.versions[before.active].labels, compiled.origin.labels),
+        *((f"inputs and outputs of {model}", served[model], offered.get(model)) for model in sorted(served)),
+    ):
+        if old != new:
+            raise PublishingError(
+                f"this repository has other {what} than the one that is served",
+                expected=f"{old}, as version {before.active} has",
+                found=f"{new}",
+                where=str(compiled.directory),
+                fix="clients would fail: publish it into a repository of its own, with --repository other_repository",
+            )
+
+
+def _interface(config: Any) -> list[str]:
+    """Return what a client has to know of a model, from its ModelConfig."""
+    tensors = [f"{tensor.name}: {type_name(tensor.data_type)} {list(tensor.dims)}" for tensor in (*config.input, *config.output)]
+    return [f"max_batch_size {config.max_batch_size}", *tensors]

@@ -1,0 +1,50 @@
+"""Make one self-contained HTML page out of a template, figures and facts.
+
+Its script, its styles and its figures are inside the page; nothing is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import plotly.offline
+from markupsafe import Markup
+
+from serving.report import benchmark_text
+
+_SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
+    """Return the HTML of `template` (*.html.jinja) with `facts` as its variables.
+
+    The template finds each figure as HTML in `plots`, by its name, which is also its id on the
+    page. A figure without data is empty there, and so false.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"percent": _percent, "short": benchmark_text.short, "count": "{:,d}".format}
+    drawn = {name: _embed(name, figure) if figure.data else Markup() for name, figure in figures.items()}
+    library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
+    return environment.get_template(template).render(**facts, plots=drawn, plotly=library)
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def _embed(name: str, figure: go.Figure) -> Markup:
+    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_SETTINGS)
+    return Markup(html)  # noqa: S704 (Plotly's own output)
+
+
+def write_page(path: Path, html: str) -> None:
+    """Replace `path` in one step, so that a reader never sees half a page."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(html, "utf-8")
+    beside.replace(path)

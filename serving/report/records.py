@@ -1,0 +1,224 @@
+"""All records of one run, each refused unless it belongs to the run's present state.
+
+JSON enters the report here: bundle.json, history.json, parity.json, skipped.json, served.json and
+benchmark.json. Everything after this file reads dataclasses; their fields are the records' keys, as
+far as a page shows them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serving.benchmark.record import BenchmarkRecord, from_json
+from slipway import errors
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.bundle import Golden
+from slipway.contract.comparison import Flip, Precision
+from slipway.contract.names import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
+from slipway.contract.variants import Limits
+from slipway.errors import ManifestError
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    where: str
+    sha256: str
+    generated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """The encoder that training began with."""
+
+    handle: str  # address or directory
+    sha256: str
+    made_from: str  # empty: it is not the default encoder
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """How well the test rows of one label were classified."""
+
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedAccuracies:
+    """Accuracies that others published for the same test rows."""
+
+    source: str
+    trained_on: str
+    test_accuracy: dict[str, float]  # by model
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Test scores of the FP32 SavedModel, and what training took. None: not recorded."""
+
+    test_rows: int
+    test_accuracy: float
+    confusion: list[list[int]]  # [true label][predicted label]
+    per_class: dict[str, LabelScores] = field(default_factory=dict)
+    macro_f1: float | None = None
+    published: PublishedAccuracies | None = None
+    train_rows: int | None = None
+    world_size: int | None = None
+    world_sizes: list[dict[str, int]] = field(default_factory=list)  # "ranks" and "from_step"; more than one: elastic
+    steps: int | None = None
+    examples: int | None = None
+    examples_per_second: float | None = None
+    tokens_per_second: float | None = None
+    padding_waste: float | None = None
+    peak_memory_bytes: int | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRecord:
+    """bundle.json: which model the run has, of which corpus and encoder."""
+
+    task: str
+    corpus: CorpusFacts
+    encoder: EncoderFacts
+    hyper_parameters: dict[str, object]
+    metrics: Metrics
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    step: int  # counted from 1
+    loss: float | None  # None: not finite
+    learning_rate: float
+    skipped: bool
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRecord:
+    """One evaluation on the validation rows, after the step it names."""
+
+    step: int
+    validation_loss: float | None  # None: not finite
+    validation_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """history.json: every step and every validation."""
+
+    steps: tuple[StepRecord, ...]
+    validation: tuple[ValidationRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityCheck:
+    """A model's answers compared with the FP32 SavedModel's; bounds are one-sided, 95 %."""
+
+    variant: str
+    passed: bool
+    rows: int
+    flips: int
+    flip_rate_bound: float
+    accuracy: float
+    accuracy_loss_bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineCheck(ParityCheck):
+    """parity.json: the check of a variant's file."""
+
+    as_meant: bool  # on the kind of processor that the variant is meant for
+    accuracy_loss: float
+    mcnemar_p: float
+    logit_difference_max: float
+    texts_per_second: float
+    limits: Limits
+    flipped_rows: tuple[Flip, ...]
+    versions: dict[str, str]
+    precision: Precision | None = None  # None: the engine failed
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCheck(ParityCheck):
+    """The check of a served model, asked over one protocol."""
+
+    model: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRecord:
+    """served.json: the checks of the live server."""
+
+    passed: bool
+    ready_seconds: float
+    checks: tuple[LiveCheck, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecords:
+    """Every record of the run whose directory is `run`."""
+
+    run: str
+    bundle: BundleRecord
+    labels: list[str]
+    training: TrainingRecord | None  # None: trained elsewhere
+    golden: Golden
+    parity: tuple[OfflineCheck, ...]
+    skipped: dict[str, dict[str, str]]  # variant → "reason" and "fix"
+    served: ServedRecord
+    benchmark: BenchmarkRecord
+
+    @property
+    def passed(self) -> bool:
+        """Whether all variants, and at least one, gave the same answers, offline and served."""
+        offline = [record.passed for record in self.parity]
+        return bool(offline) and all(offline) and bool(self.served.checks) and self.served.passed
+
+
+def read_run(run: Path) -> RunRecords:
+    """Return every record of the run.
+
+    Raises ManifestError for a record that is missing or of an earlier state, with the command that
+    writes it anew.
+    """
+    source = bundle.load(run / "bundle")
+    history = source.directory / "history.json"
+    of_bundle = {"bundle_sha256": source.sha256}
+    of_repository = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY)}
+    of_benchmark = {"schema": BENCHMARK_SCHEMA, **of_repository}
+    parity = [
+        _current(run / "artifacts" / variant / artifact.PARITY, of_bundle, errors.command("export", run))
+        for variant in artifact.exported(run)
+    ]
+    return RunRecords(
+        run=str(run),
+        bundle=from_json(BundleRecord, source.facts),
+        labels=source.labels,
+        training=from_json(TrainingRecord, json.loads(history.read_text("utf-8"))) if history.is_file() else None,
+        golden=bundle.load_golden(source),
+        parity=tuple(from_json(OfflineCheck, record) for record in parity),
+        skipped=artifact.skipped(run),
+        served=from_json(ServedRecord, _current(run / SERVED, of_repository, errors.command("verify", run))),
+        benchmark=BenchmarkRecord.from_json(_current(run / BENCHMARK, of_benchmark, errors.command("bench", run))),
+    )
+
+
+def _current(path: Path, expected: Mapping[str, object], fix: str) -> dict[str, Any]:
+    """Read a record that has these values. Raises ManifestError if it is missing or has others."""
+    if not path.is_file():
+        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), fix=fix)
+    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    for name, value in expected.items():
+        if (actual := record.get(name)) != value:
+            summary, meant = "a record is of an earlier state", f"{name} {value}"
+            raise ManifestError(summary, expected=meant, found=str(actual), where=str(path), fix=fix)
+    return record

@@ -1,0 +1,102 @@
+"""Show a run's records on one self-contained page, RUN/report.html, and print its summary.
+
+It measures and judges nothing. It exits with 1 if a conversion changed the answers.
+
+    slipway report runs/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from serving.report import benchmark_text, training_text
+from serving.report.html import render_page, write_page
+from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
+from serving.report.summary import not_run, page_head, provenance, run_figures
+from slipway import console, errors, options
+
+
+def report(arguments: argparse.Namespace) -> int:
+    run = read_run(arguments.run)
+    path = arguments.run / "report.html"
+    write_page(path, render_report(run))
+    _print_summary(run)
+    print(f"report  {path}")
+    return 0 if run.passed else 1
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    options.run(parser)
+
+
+def render_report(run: RunRecords) -> str:
+    """Return the page of a run."""
+    record, metrics = run.benchmark, run.bundle.metrics
+    single, several = training_text.TASK_NOUNS[run.bundle.task]
+    return render_page(
+        "report.html.jinja",
+        run_figures(run),
+        run=run,
+        bundle=run.bundle,
+        benchmark=record,
+        head=page_head(run),
+        single=single,
+        several=several,
+        comparisons=benchmark_text.comparison_texts(record),
+        main_comparisons=len({(comparison.a, comparison.b) for comparison in benchmark_text.main(record)}),
+        of_engine=partial(benchmark_text.of_engine, record),
+        transport=benchmark_text.transport_text,
+        load=benchmark_text.load_text,
+        machine_state=benchmark_text.machine_state(record),
+        padding=benchmark_text.padding_by_model(record),
+        offers=benchmark_text.offers(record),
+        best_offers=benchmark_text.best_offers(record),
+        price_command=errors.command("bench", run.run, "--price-per-hour", "PRICE"),
+        text_of=training_text.text_reader(run.golden),
+        precision=_precision,
+        accuracies=training_text.accuracy_table(metrics),
+        classes=training_text.worst_classes(metrics),
+        mix_ups=training_text.mix_ups(metrics.confusion, run.labels),
+        training=training_text.training_facts(metrics, run.training) if run.training else [],
+        not_run=not_run(run),
+        provenance=provenance(run),
+        commands=[(benchmark_text.row_name(row), row.command) for row in record.rows],
+    )
+
+
+def _precision(result: OfflineCheck) -> str:
+    """Return what a variant computes in, without precisions of less than 0.5 % of its weights."""
+    weights = result.precision.weights if result.precision else {}
+    return ", ".join(f"{share:.0%} {kind}" for kind, share in weights.items() if share > 0.005) or "–"
+
+
+def _print_summary(run: RunRecords) -> None:
+    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
+    table = console.table("Summary", *columns, left=("variant", "verdict"))
+    for result in run.parity:
+        table.add_row(*_summary_row(result, [check for check in run.served.checks if check.variant == result.variant]))
+    for variant in run.skipped:
+        table.add_row(variant, *["–"] * 5, console.VERDICTS["skipped"])
+    screen = console.console()
+    screen.print(table)
+    if not all(result.as_meant for result in run.parity):
+        print("* compared on a CPU, but meant for a GPU, which rounds differently")
+    metrics, record = run.bundle.metrics, run.benchmark
+    several = training_text.TASK_NOUNS[run.bundle.task][1]
+    screen.print(f"test accuracy {metrics.test_accuracy:.2%} on {metrics.test_rows} {several}")
+    screen.print(f"{record.model} on {record.variant}: {benchmark_text.speed_verdict(record).text}")
+
+
+def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str]:
+    worst = max(checks, key=lambda check: check.flips, default=None)
+    passed = result.passed and all(check.passed for check in checks)
+    return [
+        result.variant,
+        f"{result.flips}/{result.rows}",
+        f"{result.accuracy:.2%}",
+        f"{result.accuracy_loss_bound:.2%}",
+        f"{worst.flips}/{worst.rows}" if worst else "–",
+        f"{result.texts_per_second:.0f}",
+        console.verdict(passed) + ("" if result.as_meant else " *"),
+    ]

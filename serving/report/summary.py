@@ -1,0 +1,114 @@
+"""What the pages show of one run: its head, its figures, what was not run, where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from serving.benchmark.record import BenchmarkRecord
+from serving.report.benchmark_figures import (
+    front_figure,
+    latency_figure,
+    open_loop_figure,
+    padding_figure,
+    ratios_figure,
+    stages_figure,
+)
+from serving.report.benchmark_text import VerdictText, speed_tiles, speed_verdict
+from serving.report.figures import confusion_figure, parity_figure, training_figure
+from serving.report.records import RunRecords
+from serving.report.training_text import TASK_NOUNS, task_title
+
+
+@dataclass(frozen=True, slots=True)
+class PageHead:
+    """The head of a page, or of a page's side."""
+
+    title: str
+    answers: VerdictText
+    speed: VerdictText
+    tiles: list[tuple[str, str]]  # number, what it is
+    encoder: str
+    machine: str
+
+
+def page_head(run: RunRecords) -> PageHead:
+    machine = run.benchmark.machine
+    return PageHead(
+        title=task_title(run.bundle.task, run.labels),
+        answers=_answers_verdict(run),
+        speed=speed_verdict(run.benchmark),
+        tiles=_accuracy_tiles(run) + speed_tiles(run.benchmark, TASK_NOUNS[run.bundle.task][1]),
+        encoder=run.bundle.encoder.made_from or run.bundle.encoder.handle,
+        machine=f"{machine['cpu']}, {machine['cores']} cores",
+    )
+
+
+def _answers_verdict(run: RunRecords) -> VerdictText:
+    if not run.passed:
+        return VerdictText("A conversion changed the answers: see the rows marked FAILED.", "bad")
+    checked = {check.variant for check in run.served.checks}
+    served = [record.variant for record in run.parity if record.variant in checked]
+    offline = [record.variant for record in run.parity if record.variant not in checked]
+    more = f"; {', '.join(offline)} offline" if offline else ""
+    return VerdictText(f"The answers stayed the same: {', '.join(served)} passed offline and served{more}.", "good")
+
+
+def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
+    metrics, nouns = run.bundle.metrics, TASK_NOUNS[run.bundle.task][1]
+    worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
+    return [
+        (f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel"),
+        (f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"),
+    ]
+
+
+def run_figures(run: RunRecords) -> dict[str, go.Figure]:
+    """Return every figure of the run by its name; one without data is empty."""
+    record = run.benchmark
+    return {
+        "ratios": ratios_figure(record),
+        "latency": latency_figure(record),
+        "open_loop": open_loop_figure(record),
+        "stages": stages_figure(record),
+        "padding": padding_figure(record),
+        "front": front_figure(record),
+        "parity": parity_figure(run.parity),
+        "confusion": confusion_figure(run.bundle.metrics.confusion, run.labels),
+        "training": training_figure(run.training) if run.training else go.Figure(),
+    }
+
+
+def not_run(run: RunRecords) -> list[tuple[str, str, str]]:
+    """Return (what, why, fix) of what this machine could not run."""
+    variants = [(variant, skipped["reason"], skipped["fix"]) for variant, skipped in run.skipped.items()]
+    return variants + [(name, why, "") for name, why in run.benchmark.skipped.items()]
+
+
+def all_versions(run: RunRecords) -> dict[str, str]:
+    """Return the versions of the libraries that trained, compared and measured the run."""
+    return run.bundle.versions | run.parity[0].versions | run.benchmark.versions
+
+
+def provenance(run: RunRecords) -> list[tuple[str, str]]:
+    """Return names and values of what the run was made from, how, and where."""
+    source, measured = run.bundle, run.benchmark
+    machine, settings = measured.machine, source.hyper_parameters
+    return [
+        ("corpus", f"{source.corpus.where} (sha256 {source.corpus.sha256[:16]}…)"),
+        ("encoder", f"{source.encoder.handle} (sha256 {source.encoder.sha256[:16]}…)"),
+        ("hyper-parameters", ", ".join(f"{name} {value}" for name, value in settings.items() if name != "corpus")),
+        ("machine", f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['cpu_flags'])}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in sorted(all_versions(run).items()))),
+        ("commit", measured.commit or "not a git checkout"),
+        ("model repository", f"sha256 {measured.repository_sha256}"),
+        ("benchmark", measured.command),
+        ("it took", _duration(measured)),
+    ]
+
+
+def _duration(measured: BenchmarkRecord) -> str:
+    text = f"{measured.seconds / 60:.1f} minutes, {measured.harness_share:.1%} of them neither load nor server"
+    resumed = measured.resumed_loads
+    return f"{text}; {resumed} loads were measured by an earlier command that did not end" if resumed else text

@@ -1,0 +1,172 @@
+"""Models for the embedded Triton, which has only the Python backend.
+
+`text_classifier` and `bert_<variant>` are complete in their version directories, but for numpy,
+onnxruntime and tokenizers. They answer golden rows themselves before they are ready: a warm-up
+sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.model_config import Instances, ModelConfig, Tensor
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.names import MAX_BATCH, TEXT_MODEL
+
+PROVIDER = "CPUExecutionProvider"  # of the embedded server's Python models
+CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
+# Variants that may stand behind text_classifier. How much faster INT8 is: benchmarks/README.md.
+FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
+
+# Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
+# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log.md). Each holds the model, so
+# there are not more:
+_MOST_INSTANCES = 4
+
+BACKEND = Path(__file__).parent / "backend"
+TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
+_WITH_ENGINE = ("engine.py", "metrics.py", "inputs.py", "outputs.py")
+_BESIDE = {
+    "text_model.py": _WITH_ENGINE,
+    "ids_model.py": _WITH_ENGINE,
+    "tokenize_model.py": ("inputs.py", "outputs.py"),
+    "answer_model.py": ("outputs.py",),
+}
+COUNTS = (Tensor("truncated", "BOOL", (1,)), Tensor("tokens", "INT32", (1,)))
+
+
+@dataclass(frozen=True)
+class Share:
+    """text_classifier's share of the machine: processes with an engine each, and their threads."""
+
+    instances: int = 0  # 0: one a core, up to _MOST_INSTANCES
+    threads: int = 0  # of each engine; 0: all cores, divided among the instances
+
+    @property
+    def processes(self) -> int:
+        return self.instances or min(cores(), _MOST_INSTANCES)
+
+    @property
+    def threads_each(self) -> int:
+        return self.threads or max(1, cores() // self.processes)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def write_text_model(
+    repository: Path,
+    converted: Artifact,
+    source: Bundle,
+    share: Share,
+    priorities: int = 0,
+    name: str = TEXT_MODEL,
+    provider: str = PROVIDER,
+) -> None:
+    """Write text_classifier, or a model of another name, on that artifact."""
+    config = text_config(source)
+    batching = replace(config.batching, priorities=priorities)
+    config = replace(config, name=name, instances=Instances(count=share.processes), batching=batching)
+    write_model(repository, config, "text_model.py", converted, source, provider, share.threads_each)
+
+
+def write_ids_model(repository: Path, converted: Artifact, source: Bundle) -> None:
+    """Write bert_<variant>. It has one process: it is for parity and for clients that tokenize."""
+    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, PROVIDER)
+
+
+def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
+    tagging = source.task == "tagging"
+    names = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}[source.task]
+    return tuple(Tensor(name, "STRING", (-1,) if tagging else (1,), ragged=tagging) for name in names)
+
+
+def answer_outputs(source: Bundle) -> tuple[Tensor, ...]:
+    """Return the outputs of the answers. Classifier: one a text; tagger: one a word."""
+    dims = (-1,) if source.task == "tagging" else (1,)
+    return (Tensor("label", "STRING", dims), Tensor("probability", "FP32", dims), Tensor("logits", "FP32", logits_dims(source)))
+
+
+def text_config(source: Bundle) -> ModelConfig:
+    """Describe the inputs and outputs of backend/text_model.py."""
+    return ModelConfig(TEXT_MODEL, text_inputs(source), (*answer_outputs(source), *COUNTS), MAX_BATCH)
+
+
+def ids_inputs(source: Bundle) -> tuple[Tensor, ...]:
+    names = ("input_word_ids", "input_type_ids") if source.task == "text_pair" else ("input_word_ids",)
+    return tuple(Tensor(name, "INT32", (-1,), ragged=True) for name in names)
+
+
+def ids_config(converted: Artifact, source: Bundle) -> ModelConfig:
+    """Describe the inputs and outputs of backend/ids_model.py."""
+    outputs = (Tensor("logits", "FP32", logits_dims(source)),)
+    return ModelConfig(f"bert_{converted.variant.name}", ids_inputs(source), outputs, MAX_BATCH)
+
+
+def logits_dims(source: Bundle) -> tuple[int, ...]:
+    labels = len(source.labels)
+    return (-1, labels) if source.task == "tagging" else (labels,)
+
+
+def warmup_rows(source: Bundle) -> dict[str, int]:
+    """Choose the golden rows that a version is tried with: the shortest and the longest."""
+    lengths = bundle.load_golden(source).ids.lengths
+    return {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
+
+
+def write_model(
+    repository: Path, config: ModelConfig, model: str, converted: Artifact, source: Bundle, provider: str, threads: int = 0
+) -> None:
+    """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
+    version = config.write(repository)
+    copy_modules(version, model)
+    copy_vocabulary(version, source)
+    manifest.link(converted.model, version / "model.onnx")
+    settings = {
+        "variant": converted.variant.name,
+        "provider": provider,
+        "artifact_sha256": converted.sha256,
+        "threads": threads or cores(),
+        "cost": artifact.verdict(converted, source.sha256)["cost"],
+        "golden": golden_ids(source),
+        **text_settings(source),
+    }
+    manifest.write_json(version / "settings.json", settings)
+
+
+def golden_ids(source: Bundle) -> list[dict[str, list[int]]]:
+    golden = bundle.load_golden(source).ids
+    rows = [golden.take(np.array([row])) for row in warmup_rows(source).values()]
+    return [{"ids": row.ids.tolist(), "types": row.types.tolist()} for row in rows]
+
+
+def copy_modules(version: Path, model: str, *more: str) -> None:
+    """Copy backend/<model> as model.py, the modules that it imports, and `more`."""
+    shutil.copyfile(BACKEND / model, version / "model.py")
+    for name in (*_BESIDE[model], *more):
+        shutil.copyfile(BACKEND / name, version / name)
+
+
+def copy_vocabulary(version: Path, source: Bundle) -> None:
+    """Copy the files that turn texts into ids, and answers into labels."""
+    for path in (TOKENIZER, source.vocabulary, source.directory / "labels.txt"):
+        shutil.copyfile(path, version / path.name)
+
+
+def text_settings(source: Bundle) -> dict[str, Any]:
+    return {
+        "task": source.task,
+        "max_seq_len": source.max_seq_len,
+        "lower_case": source.lower_case,
+        "vocabulary_sha256": source.vocabulary_sha256,
+        "vocabulary_size": len(source.vocabulary.read_bytes().splitlines()),  # of a str, they would also be split at U+2028
+    }

@@ -1,0 +1,213 @@
+"""The client of a running server: texts in, answers out, over HTTP or gRPC.
+
+with Client("127.0.0.1:8000") as server:
+    for answer in server.classify(["Oil prices fall"]): print(answer.label)
+    for answer in server.classify([("Is it raining?", "It pours.")]): print(answer.label)  # pairs
+    for answer in server.tag([["Oil", "prices", "fall"]]): print(answer.labels)            # tagger
+
+async with AsyncClient("grpc://127.0.0.1:8001", Options(deadline=2)) as server:  # many at once
+    answers = await asyncio.gather(*(server.classify([text]) for text in texts))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipway.client import tensors, transport
+from slipway.client.tensors import Classification, Tagging, Tensors, Texts
+from slipway.client.transport import PROTOCOLS, Connection, Options, RequestRefused, Tls, Unavailable
+from slipway.contract.names import TEXT_MODEL
+
+__all__ = [
+    "PROTOCOLS",
+    "AsyncClient",
+    "Classification",
+    "Client",
+    "Options",
+    "RequestRefused",
+    "Tagging",
+    "Tls",
+    "Unavailable",
+    "connect",
+    "connect_async",
+]
+_T = TypeVar("_T")
+
+
+class AsyncClient:
+    """A client for asyncio. It belongs to the event loop that runs when it is made.
+
+    `address` is `host:port` (HTTP), or a URL with http://, https://, grpc:// or grpcs://; another
+    raises ServerError. Nothing is sent before the first call. Close with `async with` or `close`.
+
+    Any number of calls may be in flight; a cancelled call ends its request. Answers come in the
+    order of the questions, of which one call takes any number. `deadline` is the seconds of a whole
+    call, instead of the options'. Every call raises ServerError when the deadline passes,
+    RequestRefused (a ServerError) when the server will not answer, and Unavailable (another) when
+    it is not there, retries included. The error names the id under which the server's log has all
+    requests of the call.
+    """
+
+    def __init__(self, address: str, options: Options | None = None) -> None:
+        self._options = options or Options()
+        self._connection = Connection(address, self._options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def task(self, deadline: float | None = None) -> str:
+        """Return the served model's task: single_text, text_pair or tagging."""
+        [names] = await self._ask([partial(self._connection.inputs, TEXT_MODEL)], deadline)
+        return "tagging" if "words" in names else "text_pair" if "text_b" in names else "single_text"
+
+    async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
+        """Return one answer for each text or pair of texts.
+
+        A mix of texts and pairs, or text that UTF-8 cannot hold, raises ServerError unasked.
+        """
+        parts = await self._infer(model, tensors.text_requests(texts), deadline)
+        return [answer for outputs in parts for answer in tensors.classifications(outputs)]
+
+    async def tag(
+        self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL
+    ) -> list[Tagging]:
+        """Return one answer for each sentence, which is a sequence of words."""
+        parts = await self._infer(model, tensors.sentence_requests(sentences), deadline)
+        lengths = iter([len(sentence) for sentence in sentences])
+        return [answer for outputs in parts for answer in tensors.taggings(outputs, [next(lengths) for _ in outputs["label"]])]
+
+    async def logits(
+        self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        """Return the logits of `bert_<variant>` for `ids`, int32 [batch, tokens], padded with 0.
+
+        classifier: [batch, labels]. tagger: [batch, tokens, labels]. A model of text pairs needs
+        `types` too, shaped like `ids`: 1 in the second text, else 0.
+        """
+        inputs: Tensors = {"input_word_ids": ids} | ({} if types is None else {"input_type_ids": types})
+        parts = await self._infer(model, tensors.split_batches(inputs), deadline)
+        return np.concatenate([outputs["logits"] for outputs in parts])
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
+        call = secrets.token_hex(8)
+        asks = [partial(self._connection.infer, model, request, call) for request in requests]
+        return await self._ask(asks, deadline, call)
+
+    async def _ask(self, requests: Sequence[Callable[[], Awaitable[_T]]], deadline: float | None, call: str = "") -> list[_T]:
+        """Send one request after the other, all within the deadline. `call` is their id."""
+        seconds = self._options.deadline if deadline is None else deadline
+        end = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(end):
+                return [await transport.persist(request, self._options.retries, end) for request in requests]
+        except TimeoutError as error:
+            raise self._connection.late(seconds, call) from error
+
+
+class Client:
+    """A client that waits for its answers, for any number of threads.
+
+    Its arguments, methods and errors are those of AsyncClient; `aio` is one, in a thread of its
+    own. Close it with `with` or `close`.
+    """
+
+    def __init__(self, address: str, options: Options | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="slipway client", daemon=True)
+        self._thread.start()
+        try:
+            self.aio = self._wait(_connected(address, options))
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def task(self, deadline: float | None = None) -> str:
+        """Wait for AsyncClient.task."""
+        return self._wait(self.aio.task(deadline))
+
+    def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
+        """Wait for AsyncClient.classify."""
+        return self._wait(self.aio.classify(texts, deadline, model))
+
+    def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagging]:
+        """Wait for AsyncClient.tag."""
+        return self._wait(self.aio.tag(sentences, deadline, model))
+
+    def logits(
+        self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        """Wait for AsyncClient.logits."""
+        return self._wait(self.aio.logits(model, ids, types, deadline))
+
+    def start(self, call: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Begin a call such as `server.aio.classify(texts)`, and return its future.
+
+        `.result()` waits for the answer, `.cancel()` ends the request.
+        """
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    def close(self) -> None:
+        """End what is still in flight, and close the connection."""
+        try:
+            self._wait(self._end_calls())
+        finally:
+            self._stop()
+
+    def _wait(self, call: Coroutine[Any, Any, _T]) -> _T:
+        future = self.start(call)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C: the answer is not waited for any more
+            future.cancel()
+            raise
+
+    async def _end_calls(self) -> None:
+        calls = asyncio.all_tasks() - {asyncio.current_task()}
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self.aio.close()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _connected(address: str, options: Options | None) -> AsyncClient:
+    return AsyncClient(address, options)  # in the loop that it belongs to
+
+
+def connect(address: str, protocol: str, options: Options | None = None) -> Client:
+    """Return Client(f"{protocol}://{address}", options), for callers that loop over PROTOCOLS."""
+    return Client(f"{protocol}://{address}", options)
+
+
+def connect_async(address: str, protocol: str, options: Options | None = None) -> AsyncClient:
+    """Return AsyncClient(f"{protocol}://{address}", options)."""
+    return AsyncClient(f"{protocol}://{address}", options)
+
+
+Refused = RequestRefused  # the name that tests of other rooms import

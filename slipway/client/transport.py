@@ -1,0 +1,204 @@
+"""Retries: only when the server was unavailable, after pauses that differ between clients."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+from tritonclient.utils import InferenceServerException
+
+from slipway import errors
+from slipway.client.tensors import Tensors
+from slipway.errors import ServerError
+
+PROTOCOLS = ("http", "grpc")
+LOCAL_HOST = "127.0.0.1"
+LOCAL_PORTS = {"http": 8000, "grpc": 8001}  # where `slipway serve` listens
+_SCHEMES = ("", "http", "https", "grpc", "grpcs")  # "": http; s: over TLS
+_COME_AGAIN = ("503", "StatusCode.UNAVAILABLE")
+_LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+_MESSAGE_LIMIT = 2**31 - 1  # bytes of a gRPC message; its own limit is 4 MiB
+# aiohttp would ask for compressed answers, and compressing every single answer costs Triton a tenth
+# of the CPU time of the client alone.
+_UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
+# gRPC waits a second and more before it connects anew, and answers "unavailable" meanwhile: our
+# retries would all fall into that time. Its least pause is left alone, since that is also how long
+# it waits for a connection to be made.
+_RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
+
+
+class RequestRefused(ServerError):
+    """The server was there and would not answer this request."""
+
+
+class Unavailable(ServerError):
+    """No connection, a lost one, or HTTP's 503 or gRPC's UNAVAILABLE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files for a connection over TLS."""
+
+    authorities: Path | None = None  # who may sign the server's certificate; None: the library's own
+    certificate: Path | None = None  # the client's own, where the server asks for one
+    key: Path | None = None  # of the client's certificate
+
+
+@dataclass(frozen=True)
+class Options:
+    """Deadline, retries, headers and TLS of all calls of a client."""
+
+    deadline: float = 60.0  # seconds for a whole call: all its requests, retries and pauses
+    retries: int = 3  # of each request, and only when the server is unavailable
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # gRPC: its metadata
+    tls: Tls | None = None  # https:// and grpcs:// need none: they default to Tls()
+
+
+class Connection:
+    """A connection to one server, for any number of requests at a time.
+
+    Raises ServerError for an address or TLS files that cannot be used.
+    """
+
+    def __init__(self, address: str, options: Options) -> None:
+        self._address = address
+        self._protocol, host, secure = _parse_address(address)
+        own_headers = {name.lower(): value for name, value in options.headers.items()}  # gRPC takes no capitals
+        self._headers = _UNCOMPRESSED[self._protocol] | own_headers
+        tls = options.tls or (Tls() if secure else None)
+        settings = _http_settings(tls) if self._protocol == "http" else _grpc_settings(tls)
+        self._api: Any = importlib.import_module(f"tritonclient.{self._protocol}.aio")
+        self._server = self._api.InferenceServerClient(host, **settings)
+
+    async def infer(self, model: str, inputs: Tensors, call: str) -> Tensors:
+        """Return all outputs of the request `call`. Raise RequestRefused, Unavailable."""
+        tensors = []
+        for name, values in inputs.items():
+            kind = "BYTES" if values.dtype == object else "INT32"
+            tensors.append(self._api.InferInput(name, list(values.shape), kind))
+            tensors[-1].set_data_from_numpy(values)
+        with self._failures(model, call):
+            result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
+            return {name: result.as_numpy(name) for name in self._names(result.get_response(), "outputs")}
+
+    async def inputs(self, model: str) -> set[str]:
+        """Return the names of a model's inputs. Raise as `infer`."""
+        with self._failures(model):
+            metadata = await self._server.get_model_metadata(model, headers=dict(self._headers))
+            return set(self._names(metadata, "inputs"))
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    def late(self, seconds: float, call: str) -> ServerError:
+        """Return the error of a call that had no answer within its deadline of `seconds`."""
+        return ServerError(
+            "no answer in time",
+            expected=f"the whole answer within {seconds:g} s",
+            found="none yet; the request was cancelled",
+            where=self._place(call),
+            fix="a longer deadline or fewer texts at once, or more of the server",
+        )
+
+    def _names(self, message: Any, kind: str) -> list[str]:
+        """Return the names of a message's inputs or outputs: HTTP's are JSON, gRPC's protobuf."""
+        if self._protocol == "http":
+            return [tensor["name"] for tensor in message[kind]]
+        return [tensor.name for tensor in getattr(message, kind)]
+
+    @contextmanager
+    def _failures(self, model: str, call: str = "") -> Iterator[None]:
+        try:
+            yield
+        except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no JSON
+            raise self._failure(error, model, call) from error
+
+    def _failure(self, error: Exception, model: str, call: str) -> ServerError:
+        if isinstance(error, InferenceServerException):
+            message, again = error.message(), error.status() in _COME_AGAIN
+        else:
+            message, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
+        facts = {"expected": "an answer", "found": message.strip() or type(error).__name__, "where": self._place(call)}
+        if again:
+            fix = f"{errors.command('serve', 'RUN')}, in another terminal"
+            return Unavailable("no answer from the server", **facts, fix=fix)
+        return RequestRefused(f"the server refused the request to {model}", **facts, fix="correct the input and ask again")
+
+    def _place(self, call: str) -> str:
+        return f"{self._address}, request {call}" if call else self._address
+
+
+def _parse_address(address: str) -> tuple[str, str, bool]:
+    """Return protocol, host:port, and whether TLS is asked for."""
+    scheme, _, host = address.rpartition("://")
+    if scheme not in _SCHEMES or not host:
+        raise ServerError(
+            "this is no server's address",
+            expected="host:port, http://host:port or grpc://host:port; over TLS https:// or grpcs://",
+            found=repr(address),
+            where="the client's address",
+            fix=f"{LOCAL_HOST}:{LOCAL_PORTS['http']} is where `slipway serve` listens",
+        )
+    return scheme.removesuffix("s") or "http", host.rstrip("/"), scheme.endswith("s")
+
+
+def _http_settings(tls: Tls | None) -> dict[str, Any]:
+    # The deadline is the call's, and who calls decides how many connections there are.
+    settings: dict[str, Any] = {"conn_timeout": None, "conn_limit": 0, "ssl": tls is not None}
+    return settings | ({"ssl_context": _ssl_context(tls)} if tls else {})
+
+
+def _grpc_settings(tls: Tls | None) -> dict[str, Any]:
+    limits = {f"grpc.max_{way}_message_length": _MESSAGE_LIMIT for way in ("send", "receive")}
+    settings: dict[str, Any] = {"channel_args": list((limits | _RECONNECT).items()), "ssl": tls is not None}
+    if tls:
+        _ssl_context(tls)  # gRPC itself would only write to stderr that it cannot read a file
+        settings |= {"root_certificates": tls.authorities, "certificate_chain": tls.certificate, "private_key": tls.key}
+    return settings
+
+
+def _ssl_context(tls: Tls) -> ssl.SSLContext:
+    """Return the context of these files. Raise ServerError for files that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=tls.authorities)
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # ssl.SSLError is one too
+        raise ServerError(
+            "the files for TLS cannot be used",
+            expected="certificates, and the key of the client's own, as PEM",
+            found=str(error),
+            where=str(tls),
+            fix="openssl x509 -noout -in FILE says whether it is a certificate",
+        ) from error
+    return context
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
+_Answer = TypeVar("_Answer")
+
+
+async def persist(ask: Callable[[], Awaitable[_Answer]], retries: int, end: float) -> _Answer:
+    """Ask up to 1 + `retries` times; no pause goes beyond the event loop's time `end`.
+
+    Any length up to a pause's longest is equally likely ("full jitter"), so clients that lost their
+    server together do not come back together. Raises what `ask` raises; Unavailable once there is
+    no retry or no time left.
+    """
+    for number in range(retries):
+        try:
+            return await ask()
+        except Unavailable:
+            pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**number))
+            if asyncio.get_running_loop().time() + pause >= end:
+                raise
+        await asyncio.sleep(pause)
+    return await ask()

@@ -1,0 +1,128 @@
+"""The artifact: one converted model, what it was made from and how, and the verdict on its answers.
+
+artifacts/<variant>/model.onnx      the model file (or directory) of the variant's row
+                    artifact.json   the manifest: made from which hash, by which command, where
+                    parity.json     the comparison with the reference, written also when it fails
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway import errors
+from slipway.contract import comparison, manifest
+from slipway.contract.comparison import Measured
+from slipway.contract.variants import VARIANTS, Variant
+from slipway.errors import ManifestError, ParityError
+
+MANIFEST = "artifact.json"
+PARITY = "parity.json"
+EXPORTED = "export.json"  # beside the variants, written when all passed: which variants there are
+SKIPPED = "skipped.json"  # beside the variants: variant → reason and the command that would provide what is missing
+
+
+@dataclass(frozen=True)
+class Artifact:
+    directory: Path
+    variant: Variant
+    sha256: str  # of artifact.json, and through it of the model
+    facts: dict[str, Any]  # artifact.json as it is
+
+    @property
+    def model(self) -> Path:
+        return self.directory / self.variant.model_file
+
+
+def load(directory: Path) -> Artifact:
+    """Return the artifact in `directory`, its files checked. Raises ManifestError."""
+    fix = _export_command(directory)
+    facts = manifest.read(directory, MANIFEST, fix, beside=(PARITY,))
+    # Under another variant's name it would be judged by that one's limits.
+    if facts.get("variant") != directory.name or directory.name not in VARIANTS:
+        raise ManifestError(
+            f"{directory} holds something else",
+            expected=f"the variant {directory.name}, one of {', '.join(VARIANTS)}",
+            found=str(facts.get("variant")),
+            where=str(directory / MANIFEST),
+            fix=fix,
+        )
+    return Artifact(directory, VARIANTS[facts["variant"]], manifest.sha256(directory / MANIFEST), facts)
+
+
+def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
+    """Return parity.json, if the artifact passed: exactly this artifact, for exactly this bundle.
+
+    The verdict is judged again from the counts, with today's limits. Raises ParityError.
+    """
+    path = artifact.directory / PARITY
+    if not path.is_file():
+        raise _refusal(artifact, "a parity verdict", "no parity.json")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        failures = comparison.judge_artifact(Measured.from_json(record), artifact.variant)
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
+    subject = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}
+    for name, expected in subject.items():
+        if record.get(name) != expected:
+            raise _refusal(artifact, f"a verdict for {name} {expected[:12]}", f"one for {str(record.get(name))[:12]}")
+    if failures:
+        raise _refusal(artifact, "parity within the limits", "; ".join(map(str, failures)))
+    return record
+
+
+def _refusal(artifact: Artifact, expected: str, found: str) -> ParityError:
+    return ParityError(
+        f"{artifact.variant.name} has not been shown to give the same answers",
+        expected=expected,
+        found=found,
+        where=str(artifact.directory / PARITY),
+        fix=_export_command(artifact.directory),
+    )
+
+
+def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
+    """Return every artifact of a run, in the table's order.
+
+    Raises ManifestError when there is none, ParityError when one lacks a passing verdict.
+    """
+    directories = [run / "artifacts" / name for name in VARIANTS if (run / "artifacts" / name / MANIFEST).is_file()]
+    if not directories:
+        raise ManifestError(
+            f"{run} has no artifacts",
+            expected="at least one converted model",
+            found="none",
+            where=str(run / "artifacts"),
+            fix=errors.command("export", run),
+        )
+    artifacts = [load(directory) for directory in directories]
+    for artifact in artifacts:
+        verdict(artifact, bundle_sha256)
+    return artifacts
+
+
+def exported(run: Path) -> list[str]:
+    """Return the variants of the run's last complete export. Raises ManifestError without one."""
+    path = run / "artifacts" / EXPORTED
+    if not path.is_file():
+        raise ManifestError(
+            f"{run} has no complete export",
+            expected=f"{EXPORTED}, written when every variant passed",
+            found="no such file",
+            where=str(path),
+            fix=errors.command("export", run),
+        )
+    return list(json.loads(path.read_text("utf-8"))["variants"])
+
+
+def skipped(run: Path) -> dict[str, dict[str, str]]:
+    """Return variant → {"reason", "fix"} of every variant this machine could not make."""
+    path = run / "artifacts" / SKIPPED
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+
+
+def _export_command(directory: Path) -> str:
+    return errors.command("export", directory.parent.parent)

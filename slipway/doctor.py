@@ -1,0 +1,172 @@
+"""Print what this machine can run, and the commands that provide what is missing.
+
+Runs with any Python 3.11, also before set-up.
+
+    make doctor
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from slipway import tools
+
+_SETUP = "make setup"
+# Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
+# half a minute.
+_HOROVOD = "import horovod.tensorflow as h; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built()))"
+_GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, on a machine with an NVIDIA GPU"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One program, package or device, with the version that was looked for."""
+
+    what: str
+    wanted: str
+    version: str  # "" when it is not there
+    fix: str
+    needed: bool = True  # False: Slipway runs without it, and skips what needs it
+
+    @property
+    def good(self) -> bool:
+        return bool(self.version) and (self.wanted.startswith("any") or self.version.startswith(self.wanted))
+
+
+def doctor(_: argparse.Namespace) -> int:
+    findings = [*_programs(), *_packages(), *_tools(), *_gpu()]
+    rows = [("", "", "wanted", "found", "to provide it")]
+    for finding in findings:
+        mark = "ok" if finding.good else ("MISSING" if finding.needed else "absent")
+        rows.append((mark, finding.what, finding.wanted, finding.version or "–", "" if finding.good else finding.fix))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
+    missing = [finding.what for finding in findings if finding.needed and not finding.good]
+    needed = "Everything that is needed is here; commands skip what is absent, and say so."
+    print(f"\nmissing: {', '.join(missing)}" if missing else f"\n{needed}")
+    return 1 if missing else 0
+
+
+def _programs() -> list[Finding]:
+    python = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    glibc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    new_enough = glibc if tuple(map(int, glibc.split()[-1].split("."))) >= (2, 35) else ""
+    return [
+        Finding("Python", "3.11", python, "apt-get install python3.11"),
+        Finding("g++", "any", _first_line(["g++", "--version"]), "apt-get install g++"),
+        Finding("make", "any", _first_line(["make", "--version"]), "apt-get install make"),
+        Finding("glibc", "any from 2.35", new_enough, "Debian 12, Ubuntu 22.04 or newer (perf_analyzer, Triton)"),
+    ]
+
+
+def _packages() -> list[Finding]:
+    wanted = (
+        "tensorflow",
+        "tf_keras",
+        "tensorflow-hub",
+        "tf2onnx",
+        "onnx",
+        "onnxruntime",
+        "tokenizers",
+        "tritonclient",
+        "polygraphy",
+    )
+    return [Finding(name, _locked(name), _installed(name), _SETUP) for name in wanted]
+
+
+def _tools() -> list[Finding]:
+    horovod = _run([sys.executable, "-c", _HOROVOD])
+    works = _installed("horovod") if "gloo True" in horovod else ""
+    analyzer = _run([str(tools.PERF_ANALYZER), "--version"], tools.environment(tools.PERF_ANALYZER_LIBRARIES))
+    return [
+        Finding("Horovod (TensorFlow, Gloo)", "0.28.1", works, _SETUP),
+        Finding(
+            "Horovod with NCCL",
+            "any",
+            "yes" if "nccl True" in horovod else "",
+            "HOROVOD_GPU_OPERATIONS=NCCL on a CUDA machine",
+            False,
+        ),
+        Finding("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
+        Finding("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
+        Finding("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
+        Finding(
+            "Triton, production", "any from 26.06", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/architecture.md", False
+        ),
+        Finding(
+            "Chromium",
+            "any",
+            shutil.which("chromium") or "",
+            "apt-get install chromium (one test looks at the report in it)",
+            False,
+        ),
+    ]
+
+
+def _gpu() -> list[Finding]:
+    gpu = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    tensorrt = _library("nvinfer")
+    # TF-TRT is asked for by its library: importing TensorFlow's converter without it would abort
+    # this process.
+    tftrt = tensorrt if tensorrt and _library("nvinfer_plugin") else ""
+    return [
+        Finding("NVIDIA GPU", "any", gpu, "a machine with one", False),
+        Finding("TensorRT", "any of 10, 11", tensorrt, _GPU_IMAGE, False),
+        Finding("TF-TRT", "any", tftrt, _GPU_IMAGE, False),
+    ]
+
+
+def _locked(name: str) -> str:
+    lock = (tools.CHECKOUT / "requirements" / "all.txt").read_text("utf-8")
+    wanted = name.replace("_", "-")
+    return next(line.split("==")[1].split()[0] for line in lock.splitlines() if line.startswith(f"{wanted}=="))
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _library(name: str) -> str:
+    return ctypes.util.find_library(name) or ""
+
+
+def _triton_version() -> str:
+    """Return the version that Triton prints when it starts, even if it then finds no repository."""
+    flags = [f"--allow-{name}=false" for name in ("http", "grpc", "metrics")]
+    command = [str(tools.TRITON_SERVER), "--model-repository=/nonexistent", *flags]
+    output = _run(command, tools.environment(tools.TRITON_LIBRARIES), status=1)
+    return next((line.split("|")[2].strip() for line in output.splitlines() if "server_version" in line), "")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None, status: int = 0) -> str:
+    """Return what the command printed, or "" when it is missing or ended with another status."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr if done.returncode == status else ""
+
+
+def _first_line(command: list[str]) -> str:
+    lines = _run(command).splitlines()
+    return lines[0] if lines else ""
+
+
+def _version_in(text: str) -> str:
+    """Return the first word that looks like a version."""
+    return next((word for word in text.replace("|", " ").split() if word[0].isdigit() and "." in word), "")
+
+
+def doctor_options(parser: argparse.ArgumentParser) -> None:
+    """Add no option."""

@@ -1,0 +1,159 @@
+"""Inputs and outputs of an ONNX file, in Triton's terms, without the onnx package.
+
+Only the fields of ModelProto that a signature needs are parsed. Weights in files beside the model
+are not read, only looked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_SCALARS = {"int32": _FIELD.TYPE_INT32, "int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD.TYPE_STRING}
+Messages = dict[str, tuple[tuple[str, int, str], ...]]  # message → (field, number, type; "*": repeated)
+
+
+def message_class(name: str, syntax: str, messages: Messages) -> Any:
+    """Return the class of the last of these protobuf messages, which parses their fields alone.
+
+    protobuf skips all other fields of a file, such as the graph's nodes and functions.
+    """
+    package = f"slipway.{name}"
+    file = descriptor_pb2.FileDescriptorProto(name=f"slipway_{name}.proto", package=package, syntax=syntax)
+    for message, fields in messages.items():
+        described = file.message_type.add(name=message)
+        for field_name, number, kind in fields:
+            label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
+            added = described.field.add(name=field_name, number=number, label=label)
+            kind = kind.removeprefix("*")
+            if kind in _SCALARS:
+                added.type = _SCALARS[kind]
+            else:
+                added.type, added.type_name = _FIELD.TYPE_MESSAGE, f".{package}.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{message}"))
+
+
+_ONNX_MESSAGES: Messages = {  # onnx.proto
+    "Dimension": (("dim_value", 1, "int64"),),
+    "Shape": (("dim", 1, "*Dimension"),),
+    "TensorType": (("elem_type", 1, "int32"), ("shape", 2, "Shape")),
+    "Type": (("tensor_type", 1, "TensorType"),),
+    "ValueInfo": (("name", 1, "string"), ("type", 2, "Type")),
+    "Entry": (("key", 1, "string"), ("value", 2, "string")),
+    "Tensor": (("name", 8, "string"), ("external_data", 13, "*Entry"), ("data_location", 14, "int32")),
+    "Graph": (("initializer", 5, "*Tensor"), ("input", 11, "*ValueInfo"), ("output", 12, "*ValueInfo")),
+    "Model": (("graph", 7, "Graph"),),
+}
+_OnnxModel = message_class("onnx", "proto2", _ONNX_MESSAGES)
+_EXTERNAL = 1  # data_location
+_ONNX_TYPES = {  # TensorProto.DataType
+    **{1: "FP32", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "STRING"},
+    **{9: "BOOL", 10: "FP16", 11: "FP64", 12: "UINT32", 13: "UINT64", 16: "BF16"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileTensor:
+    """An input or output as the model file declares it."""
+
+    type: str  # FP32, INT32, …; "" for a type that Triton does not have
+    shape: tuple[int, ...] | None  # with the batch dimension, −1 for any length; None: not declared
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs that a model file declares."""
+
+    inputs: dict[str, FileTensor]
+    outputs: dict[str, FileTensor]
+    overridable: frozenset[str] = field(default_factory=frozenset)  # inputs with a value in the file
+    missing_files: tuple[str, ...] = ()  # weights that the file expects beside itself
+
+
+def read_onnx(path: Path) -> Signature:
+    """Return the signature of an ONNX file. Raise ValueError when it is not one."""
+    model = _OnnxModel()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise ValueError(str(error)) from error
+    graph = model.graph
+    if not graph.output:
+        raise ValueError("no graph with outputs")
+    if not all(isinstance(tensor.name, str) for tensor in (*graph.input, *graph.output)):  # protobuf leaves bytes
+        raise ValueError("the name of an input or output is not UTF-8")
+    initialized = {tensor.name for tensor in graph.initializer}
+    external = (tensor for tensor in graph.initializer if tensor.data_location == _EXTERNAL)
+    files = {entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"}
+    return Signature(
+        inputs={tensor.name: _onnx_tensor(tensor) for tensor in graph.input},
+        outputs={tensor.name: _onnx_tensor(tensor) for tensor in graph.output},
+        overridable=frozenset(tensor.name for tensor in graph.input if tensor.name in initialized),
+        missing_files=tuple(sorted(name for name in files if not (path.parent / name).is_file())),
+    )
+
+
+def _onnx_tensor(declared: Any) -> FileTensor:
+    if not declared.type.HasField("tensor_type"):  # a sequence or a map
+        return FileTensor("", None)
+    tensor = declared.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
+    return FileTensor(_ONNX_TYPES.get(tensor.elem_type, ""), shape if tensor.HasField("shape") else None)
+
+
+read = read_onnx  # the name that tests of another room use
+
+
+DEFAULT_SIGNATURE = "serving_default"
+_SAVEDMODEL_MESSAGES: Messages = {  # a map is a repeated message of key and value
+    "Dim": (("size", 1, "int64"),),
+    "TensorShape": (("dim", 2, "*Dim"), ("unknown_rank", 3, "bool")),
+    "TensorInfo": (("name", 1, "string"), ("dtype", 2, "int32"), ("tensor_shape", 3, "TensorShape")),
+    "TensorEntry": (("key", 1, "string"), ("value", 2, "TensorInfo")),
+    "SignatureDef": (("inputs", 1, "*TensorEntry"), ("outputs", 2, "*TensorEntry")),
+    "SignatureEntry": (("key", 1, "string"), ("value", 2, "SignatureDef")),
+    "MetaGraph": (("signature_def", 5, "*SignatureEntry"),),
+    "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
+}
+_SavedModel = message_class("savedmodel", "proto3", _SAVEDMODEL_MESSAGES)
+_TENSORFLOW_TYPES = {  # DataType of types.proto
+    **{1: "FP32", 2: "FP64", 3: "INT32", 4: "UINT8", 5: "INT16", 6: "INT8", 7: "STRING", 9: "INT64", 10: "BOOL"},
+    **{14: "BF16", 17: "UINT16", 19: "FP16", 22: "UINT32", 23: "UINT64"},
+}
+
+
+def read_savedmodel(directory: Path, wanted: str = DEFAULT_SIGNATURE) -> Signature | None:
+    """Return the signature `wanted` of the first meta graph, or None when it has none.
+
+    Raises ValueError when saved_model.pb cannot be read.
+    """
+    saved = _SavedModel()
+    try:
+        saved.ParseFromString((directory / "saved_model.pb").read_bytes())
+    except (DecodeError, OSError) as error:
+        raise ValueError(str(error)) from error
+    if not saved.meta_graphs:
+        raise ValueError("no meta graph in saved_model.pb")
+    for entry in saved.meta_graphs[0].signature_def:
+        if entry.key == wanted:
+            inputs, outputs = entry.value.inputs, entry.value.outputs
+            return Signature(
+                {tensor.key: _savedmodel_tensor(tensor.value) for tensor in inputs},
+                {tensor.key: _savedmodel_tensor(tensor.value) for tensor in outputs},
+            )
+    return None
+
+
+def _savedmodel_tensor(info: Any) -> FileTensor:
+    if not info.name:  # sparse and composite tensors have several
+        return FileTensor("", None)
+    known = info.HasField("tensor_shape") and not info.tensor_shape.unknown_rank
+    shape = tuple(dim.size for dim in info.tensor_shape.dim) if known else None
+    return FileTensor(_TENSORFLOW_TYPES.get(info.dtype, ""), shape)

@@ -1,0 +1,135 @@
+"""The origin of a result: command, versions, machine, commit. It stands in every record."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import ToolError
+
+_DRIVER = "libcuda.so.1"
+_VERSION = Path("/proc/driver/nvidia/version")
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, cuda.h
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str  # NVIDIA H200
+    compute_capability: str  # 9.0
+    driver: str  # 580.65.06
+
+
+def current() -> Gpu:
+    """Return the first visible GPU. Raises ToolError, whose `found` says what is not there."""
+    try:
+        cuda = ctypes.CDLL(_DRIVER)
+    except OSError:
+        raise _nothing(f"no {_DRIVER}, NVIDIA's driver") from None
+    device, number, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        raise _nothing("no NVIDIA GPU that this process may use")
+    cuda.cuDeviceGetName(name, len(name), device)
+    capability = []
+    for attribute in (_MAJOR, _MINOR):
+        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
+        capability.append(number.value)
+    text = _VERSION.read_text("utf-8") if _VERSION.is_file() else ""
+    return Gpu(name.value.decode(), ".".join(map(str, capability)), driver_version(text))
+
+
+def absent() -> list[str]:
+    """Return what keeps this process from using a GPU; empty when there is one."""
+    try:
+        current()
+    except ToolError as error:
+        return [error.found]
+    return []
+
+
+def driver_version(text: str) -> str:
+    """Read the driver's version out of /proc/driver/nvidia/version; "unknown" where it is not."""
+    version = re.search(r"Kernel Module\D*?(?:x86_64|aarch64)?\s+(\d+\.\d+(?:\.\d+)?)\b", text)
+    return version[1] if version else "unknown"
+
+
+def _nothing(found: str) -> ToolError:
+    return ToolError(
+        "there is no GPU to run on",
+        expected="an NVIDIA GPU and its driver",
+        found=found,
+        where="this machine",
+        fix="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
+    )
+
+
+# Extensions that decide how fast a CPU multiplies matrices.
+_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
+
+
+def record(*modules: str) -> dict[str, Any]:
+    """Return the origin of a result, with the versions of those `modules` that are installed."""
+    return {
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **versions(*modules)},
+        "machine": machine(),
+        "commit": commit(),
+    }
+
+
+def versions(*modules: str) -> dict[str, str]:
+    """Return the versions of the modules' distributions; names differ, as in onnxruntime-gpu."""
+    names = dict.fromkeys(name for module in modules for name in _distributions().get(module, ()))
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()  # reads what every package installed
+
+
+def machine() -> dict[str, Any]:
+    """Return CPU model, flags that matter, cores that this process may use, and memory in GiB."""
+    first_core = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first_core.splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    flags = fields.get("flags", "").split()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": fields.get("model name", platform.processor()),
+        "cpu_flags": [flag for flag in _CPU_FLAGS if flag in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30),
+        "system": platform.platform(),
+    }
+
+
+def commit() -> str:
+    """Return the checkout's commit, with "-dirty" when tracked files differ; "" outside a checkout.
+
+    SLIPWAY_COMMIT overrides it, for a copy without .git or one whose owner git distrusts.
+    """
+    if given := os.environ.get("SLIPWAY_COMMIT"):
+        return given
+    command = ["git", "-C", str(Path(__file__).parents[1]), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _program() -> list[str]:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if Path(sys.argv[0]).name == "slipway" or (spec and spec.name == "slipway.cli"):
+        return ["slipway"]
+    return ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.graph import extract_weights
+from export.graph.bert import Bert, Dense, Norm
+from tests.export.graph.test_graphs import HIDDEN, tiny_bert
+
+
+def graph(epsilons: list[float], kinds: list[str], rank: int = 2) -> onnx.GraphProto:
+    nodes = [helper.make_node(kind, ["x"], [f"{kind}{i}"]) for i, kind in enumerate(kinds)]
+    initializers = []
+    for i, epsilon in enumerate(epsilons):
+        initializers.append(numpy_helper.from_array(np.array([epsilon], np.float32), f"epsilon{i}"))
+        nodes += [helper.make_node("Add", ["x", f"epsilon{i}"], [f"sum{i}"]), helper.make_node("Sqrt", [f"sum{i}"], [f"root{i}"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    return helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)], initializers)
+
+
+def variables(bert: Bert, prefix: str = "", head: str = "classifier") -> dict[str, np.ndarray]:
+    """A Bert's arrays under the names, and in the shapes, of a TF Hub module."""
+    found = {
+        "word_embeddings/embeddings": bert.word_embeddings,
+        "position_embedding/embeddings": bert.position_embeddings,
+        "type_embeddings/embeddings": bert.type_embeddings,
+    }
+
+    def add(name: str, part: Dense | Norm, shape: tuple[int, ...] = (), bias: tuple[int, ...] = ()) -> None:
+        for field, value in dataclasses.asdict(part).items():
+            wanted = {"kernel": shape, "bias": bias}.get(field) or value.shape
+            found[f"{name}/{field}"] = value.reshape(wanted)
+
+    add("embeddings/layer_norm", bert.embeddings_norm)
+    split = (bert.heads, HIDDEN // bert.heads)
+    for number, layer in enumerate(bert.layers):
+        at = f"transformer/layer_{number}"
+        for name in ("query", "key", "value"):
+            add(f"{at}/self_attention/{name}", getattr(layer, name), (HIDDEN, *split), split)
+        add(f"{at}/self_attention/attention_output", layer.attention_output, (*split, HIDDEN))
+        add(f"{at}/self_attention_layer_norm", layer.attention_norm)
+        add(f"{at}/intermediate", layer.intermediate)
+        add(f"{at}/output", layer.output)
+        add(f"{at}/output_layer_norm", layer.output_norm)
+    if bert.pooler:
+        add("pooler_transform", bert.pooler)
+    found = {prefix + name: value for name, value in found.items()}
+    return found | {f"{head}/{field}": value for field, value in dataclasses.asdict(bert.classifier).items()}
+
+
+def assert_same(found: Bert, expected: Bert) -> None:
+    np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(expected))
+
+
+@pytest.mark.parametrize(("kinds", "gelu"), [(["Erf", "Erf"], "exact"), (["Tanh"] * 3, "approximate")])
+def test_a_bert_is_read_from_its_variables_and_its_graph(kinds: list[str], gelu: str) -> None:
+    expected = dataclasses.replace(tiny_bert(gelu), epsilon=float(np.float32(1e-6)))
+    assert_same(extract_weights.bert(variables(expected), graph([1e-6, 1e-6], kinds)), expected)
+
+
+def test_the_names_of_model_and_head_do_not_matter() -> None:
+    expected = dataclasses.replace(tiny_bert(), epsilon=float(np.float32(1e-12)))
+    found = variables(expected, prefix="bert_encoder/", head="my_head/dense")
+    assert_same(extract_weights.bert(found, graph([1e-12], ["Erf", "Erf"])), expected)
+
+
+def test_logits_of_every_token_are_a_tagger_and_its_pooler_is_left_out() -> None:
+    found = extract_weights.bert(variables(tiny_bert()), graph([1e-12], ["Erf", "Erf"], rank=3))
+    assert found.pooler is None
+
+
+def test_an_epsilon_inside_a_fused_norm_is_found() -> None:
+    found = graph([], ["Erf"])
+    found.node.append(helper.make_node("BatchNormalization", ["x"] * 5, ["n"], epsilon=1e-3))
+    assert extract_weights._epsilon(found) == pytest.approx(1e-3)
+
+
+def not_recognised(found: dict[str, np.ndarray], reason: str, epsilons: list[float], kinds: list[str]) -> None:
+    with pytest.raises(extract_weights.NotRecognised, match=reason):
+        extract_weights.bert(found, graph(epsilons, kinds))
+
+
+def test_without_a_transformer_there_is_no_bert() -> None:
+    not_recognised({}, "no variables transformer", [1e-12], ["Erf"])
+
+
+def test_two_epsilons_are_not_a_bert() -> None:
+    not_recognised(variables(tiny_bert()), "epsilon", [1e-12, 1e-3], ["Erf", "Erf"])
+
+
+@pytest.mark.parametrize("kinds", [["Tanh"], ["Tanh", "Tanh"], ["Relu", "Erf"]])
+def test_a_graph_without_gelu_in_every_layer_is_not_a_bert(kinds: list[str]) -> None:
+    not_recognised(variables(tiny_bert()), "GELU", [1e-12], kinds)
+
+
+@pytest.mark.parametrize("name", ["word_embeddings/embeddings", "transformer/layer_1/output/bias", "pooler_transform/kernel"])
+def test_a_missing_variable_is_named(name: str) -> None:
+    found = variables(tiny_bert())
+    del found[name]
+    not_recognised(found, f"no variable {name}", [1e-12], ["Erf", "Erf"])
+
+
+def test_a_head_of_two_layers_is_named_with_what_was_found() -> None:
+    found = variables(tiny_bert()) | {"more/kernel": np.zeros((3, 3), np.float32)}
+    not_recognised(found, "more/kernel", [1e-12], ["Erf", "Erf"])

@@ -1,0 +1,127 @@
+"""Models that were not trained here, by the commands of `slipway import`: every head, known
+structure and unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from slipway.contract import bundle
+from tests.conftest import command
+
+
+def adopt(source: Path, run: Path, **other: object) -> CompletedProcess[str]:
+    files = {"saved-model": source / "model", "vocab": source / "vocab.txt", "labels": source / "labels.txt"}
+    files |= {"golden": next(source.glob("rows.*")), "out": run / "bundle"} | other
+    return command("-m", "slipway.cli", "import", *(part for name, value in files.items() for part in (f"--{name}", value)))
+
+
+@pytest.fixture(scope="module", params=["pairs", "tagger", "unknown"])
+def adopted(request: pytest.FixtureRequest, adopted_run: Callable[[str], Path]) -> Path:
+    """A run of the model, adopted and converted."""
+    return adopted_run(request.param)
+
+
+def record(run: Path, variant: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "artifacts" / variant / name).read_text())
+    return found
+
+
+def test_every_variant_of_every_task_passes(adopted: Path) -> None:
+    for variant in ("onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16"):
+        assert record(adopted, variant, "parity.json")["passed"], variant
+
+
+def test_the_task_is_read_from_the_rows(adopted: Path) -> None:
+    tasks = {"pairs": "text_pair", "tagger": "tagging", "unknown": "single_text"}
+    source = bundle.load(adopted / "bundle")
+    assert source.task == tasks[adopted.name]
+    assert bundle.load_golden(source).ids.types.any() == (source.task == "text_pair")
+
+
+def test_what_is_a_bert_is_recognised_and_fused_and_what_is_not_says_so(adopted: Path) -> None:
+    how, fused = (record(adopted, variant, "artifact.json")["how"] for variant in ("onnx_fp32", "ort_fp32"))
+    expected = {
+        "pairs": ("canonical encoder, 2 layers, approximate GELU", "2 FastGelu"),
+        "tagger": ("canonical encoder, 2 layers, exact GELU", "2 BiasGelu"),
+        "unknown": ("tf2onnx's graph as it is: not recognised", "optimized by ONNX Runtime"),
+    }
+    assert expected[adopted.name][0] in how
+    assert expected[adopted.name][1] in fused
+
+
+def test_a_taggers_answers_are_compared_word_by_word(adopted: Path) -> None:
+    golden = bundle.load_golden(bundle.load(adopted / "bundle"))
+    parity = record(adopted, "ort_fp32", "parity.json")
+    words = sum(len(text) for text in golden.texts)
+    assert (parity["texts"], parity["rows"]) == (400, words if adopted.name == "tagger" else 400)
+
+
+def test_the_wrong_vocabulary_answers_no_better_than_guessing_and_is_refused(foreign_models: Path, tmp_path: Path) -> None:
+    lines = (foreign_models / "unknown/vocab.txt").read_text().splitlines()
+    special, words = lines[:5], lines[5:]
+    random.Random(0).shuffle(words)
+    (tmp_path / "vocab.txt").write_text("\n".join(special + words))
+    done = adopt(foreign_models / "unknown", tmp_path / "run", vocab=tmp_path / "vocab.txt")
+    assert done.returncode == 7
+    assert "no better than guessing" in done.stderr
+    assert "--vocab" in done.stderr
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_vocabulary_that_is_forgotten_is_asked_for(foreign_models: Path, tmp_path: Path) -> None:
+    done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path)
+    assert done.returncode == 7
+    assert "--vocab" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_vocabulary_of_another_kind_is_refused(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("<pad>\n<s>\n</s>\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path / "vocab.txt")
+    assert done.returncode == 7
+    assert "the vocabulary is not a BERT's" in done.stderr
+
+
+def test_a_vocabulary_longer_than_the_embedding_table_is_refused(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text((foreign_models / "pairs/vocab.txt").read_text() + "more\nwords\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", vocab=tmp_path / "vocab.txt")
+    assert done.returncode == 7
+    assert "the rows of its embedding table" in done.stderr
+
+
+def test_labels_in_another_order_than_the_logits_are_refused_by_name(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("B\nA\nC\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", labels=tmp_path / "labels.txt")
+    assert done.returncode == 7
+    assert "A is answered as B" in done.stderr
+
+
+def test_too_few_rows_are_refused_before_anything_runs(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nba fe,0\nbo fu,1\n")
+    done = adopt(foreign_models / "unknown", tmp_path / "run", golden=tmp_path / "rows.csv")
+    assert done.returncode == 3
+    assert "368 rows" in done.stderr
+
+
+def test_labels_that_do_not_fit_the_logits_are_refused(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("A\nB\nC\nD\n")
+    done = adopt(foreign_models / "pairs", tmp_path / "run", labels=tmp_path / "labels.txt")
+    assert done.returncode == 7
+    assert "4 labels" in done.stderr
+
+
+def test_a_model_with_a_file_that_no_saved_model_has_is_refused(foreign_models: Path, tmp_path: Path) -> None:
+    shutil.copytree(foreign_models / "pairs", tmp_path / "pairs")
+    (tmp_path / "pairs/model/setup.py").write_text("print('hello')")
+    done = adopt(tmp_path / "pairs", tmp_path / "run")
+    assert done.returncode == 7
+    assert "model/setup.py" in done.stderr

@@ -1,0 +1,304 @@
+"""The whole way of a version, by the commands a person runs: published, tried beside the served
+one, switched to, rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+
+from serving.registry.registry import Registry, read_published
+from serving.registry.rollout import running_server
+from serving.server import triton
+from slipway.client import client
+from slipway.client.client import Options
+from slipway.contract import bundle, manifest
+from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.lint import linter
+from tests.conftest import CHECKOUT, Once, command, succeed
+from tests.serving.server.test_supervisor import free_port
+from tests.support import clock
+
+_LOOPS, _SWITCHES = 6, 6
+
+
+@pytest.fixture(scope="module")
+def one_engine(finished_run: Path, once: Once) -> Path:
+    """The finished run as if only onnx_fp32 had been exported: two models instead of four."""
+
+    def make(run: Path) -> None:
+        shutil.copytree(finished_run, run)
+        for variant in ("ort_fp32", "ort_int8", "onnx_fp16"):
+            shutil.rmtree(run / "artifacts" / variant)
+        succeed("-m", "slipway.cli", "build", run)
+
+    return once("one_engine", make)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A checkout's model_repository/, and who serves it."""
+
+    registry: Registry
+    port: int
+    process: psutil.Popen
+    said: Path
+
+    @property
+    def http(self) -> str:
+        return f"{triton.HOST}:{self.port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"{triton.HOST}:{self.port + 1}"
+
+    def run(self, verb: str, *arguments: object) -> Any:
+        return command("-m", f"serving.{verb}", *arguments, "--repository", self.registry.repository)
+
+    def served(self) -> set[str]:
+        """Versions of all models that are ready."""
+        server = running_server(self.registry)
+        assert server
+        return {version for versions in server.served_versions().values() for version in versions}
+
+    def audit(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.registry.state / "publishing.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def site(one_engine: Path, tmp_path: Path) -> Iterator[Site]:
+    yield from _served(one_engine, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_site(one_engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for the tests after which version 1 still is the active one."""
+    yield from _served(one_engine, tmp_path_factory.mktemp("shared"))
+
+
+def _served(one_engine: Path, tmp_path: Path) -> Iterator[Site]:
+    """Version 1 is published and served as `make serve PUBLISHED=1` does."""
+    registry = Registry(tmp_path / "model_repository")
+    succeed("-m", "slipway.cli", "publish", one_engine, "--repository", registry.repository)
+    port, said = free_port(), tmp_path / "said"
+    with said.open("wb") as file:
+        words = ["-m", "slipway.cli", "serve", "--published", str(registry.repository), "--port", str(port)]
+        process = psutil.Popen([sys.executable, *words], cwd=CHECKOUT, stdout=file, stderr=file)
+    _wait(lambda: "stop it" in said.read_text() or process.poll() is not None, 120)
+    assert process.poll() is None, said.read_text()
+    yield Site(registry, port, process, said)
+    if process.poll() is None:
+        process.terminate()
+    process.wait(20)
+
+
+def _wait(holds: Callable[[], bool], within: float) -> None:
+    end = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
+    """A run whose text_classifier was changed after it was compiled, and sealed as if it had been
+    compiled so.
+    """
+    run = Path(shutil.copytree(source, target))
+    repository = run / "model_repository"
+    facts = json.loads((repository / REPOSITORY).read_text())
+    change(repository / TEXT_MODEL / "1")
+    manifest.seal(repository, REPOSITORY, {name: value for name, value in facts.items() if name != "files"})
+    return run
+
+
+@dataclass
+class Loop:
+    """A client that asks one golden text after the other, without retries."""
+
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+    longest_gap: float = 0.0  # seconds, the pause included
+    versions: list[str] = field(default_factory=list)  # that answered, each time it was another one
+
+    def ask(
+        self, library: Any, address: str, texts: list[str], labels: list[str], stop: threading.Event, seconds: Callable[[], float]
+    ) -> None:
+        with library.InferenceServerClient(address) as server:
+            last = seconds()
+            while not stop.is_set():
+                row = self.answered % len(texts)
+                try:
+                    self._answer(library, server, texts[row], labels[row])
+                except Exception as error:
+                    self.failed.append(repr(error))
+                self.answered += 1
+                self.longest_gap = max(self.longest_gap, seconds() - last)
+                last = seconds()
+                time.sleep(0.01)  # or six of them leave the promoters no core
+
+    def _answer(self, library: Any, server: Any, text: str, label: str) -> None:
+        tensor = library.InferInput("text", [1, 1], "BYTES")
+        tensor.set_data_from_numpy(np.array([[text.encode()]], object))
+        result = server.infer(TEXT_MODEL, [tensor])
+        response = result.get_response()
+        version = response["model_version"] if isinstance(response, dict) else response.model_version
+        if self.versions[-1:] != [version]:
+            self.versions.append(version)
+        assert result.as_numpy("label")[0, 0].decode() == label
+
+
+def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: Site, one_engine: Path) -> None:
+    source = bundle.load(one_engine / "bundle")
+    golden = bundle.load_golden(source)
+    labels = [source.labels[i] for i in golden.logits.argmax(axis=1)]
+    loops, stop = [Loop() for _ in range(_LOOPS)], threading.Event()
+    ways = [(tritonclient.http, site.http), (tritonclient.grpc, site.grpc)] * (_LOOPS // 2)
+    with clock.running() as seconds:
+        told = (golden.texts, labels, stop, seconds)
+        clients = [threading.Thread(target=loop.ask, args=(*way, *told)) for loop, way in zip(loops, ways, strict=True)]
+        try:
+            for one in clients:
+                one.start()
+            for version in range(2, 2 + _SWITCHES):
+                assert site.run("publish", one_engine).returncode == 0
+                done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
+                assert done.returncode == 0, done.stdout + done.stderr
+                assert site.served() == {str(version)}
+            assert site.run("rollback").returncode == 0
+            _wait(lambda: all(loop.versions[-1] == str(_SWITCHES) for loop in loops), 30)
+        finally:
+            stop.set()
+            for one in clients:
+                one.join()
+    answered, gap = sum(loop.answered for loop in loops), max(loop.longest_gap for loop in loops)
+    print(f"{answered} requests, longest gap {gap:.2f} s")
+    assert [loop.failed for loop in loops] == [[]] * _LOOPS
+    assert answered >= 5000
+    assert gap <= 3
+    assert [loop.versions for loop in loops] == [["1", "2", "3", "4", "5", "6", "7", "6"]] * _LOOPS
+    assert [(one["action"], one["result"]) for one in site.audit()] == [
+        ("publish", "done"),
+        *[("publish", "done"), ("promote", "done")] * _SWITCHES,
+        ("rollback", "done"),
+    ]
+    read_published(site.registry)
+    assert not linter.check(site.registry.repository).findings
+
+
+def _cut_short(version: Path) -> None:
+    """It reads the beginning of a text alone."""
+    settings = json.loads((version / "settings.json").read_text())
+    manifest.write_json(version / "settings.json", {**settings, "max_seq_len": 6})
+
+
+def _slow(version: Path) -> None:
+    """Every fifth time it is asked a text alone, and by more than a busy machine takes from the
+    served version.
+    """
+    _override(
+        version, "execute", "requests", "time.sleep(2 * (len(requests[0].inputs()[0].as_numpy()) == 1 and next(_TURNS) == 4))"
+    )
+
+
+def _only_a_candidate(version: Path) -> None:
+    """Loads beside the served version and not in its place."""
+    _override(version, "initialize", "arguments", 'assert arguments["model_name"] != "text_classifier", "not in its place"')
+
+
+def _not_at_all(version: Path) -> None:
+    _override(version, "initialize", "arguments", 'raise ValueError("never")')
+
+
+def _override(version: Path, method: str, argument: str, first: str) -> None:
+    with (version / "model.py").open("a") as file:
+        file.write(
+            "\n\nimport itertools\nimport time\n_TURNS = itertools.cycle(range(5))\n_Own = TritonPythonModel\n"
+            "\n\nclass TritonPythonModel(_Own):\n"
+            f"    def {method}(self, {argument}):\n        {first}\n        return super().{method}({argument})\n"
+        )
+
+
+REFUSED = {  # what is wrong with the candidate → limit of its p99, exit code, what is said, what the audit says
+    _cut_short: (100, 1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "6 tokens; expected World"),
+    _slow: (1.25, 10, "text_classifier is slower than version 1", "times, at least"),
+    _not_at_all: (100, 10, "of text_classifier cannot be served", "never"),
+    _only_a_candidate: (100, 10, "of text_classifier cannot be served", "not in its place"),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
+    shared_site: Site, one_engine: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    site = shared_site
+    limit, code, said, found = REFUSED[change]
+    assert site.run("publish", changed(one_engine, tmp_path / "run", change)).returncode == 0
+    before = manifest.sha256(site.registry.repository / REPOSITORY)
+    done = site.run("promote", "--pairs", 50, "--p99-limit", limit)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stderr
+    assert manifest.sha256(site.registry.repository / REPOSITORY) == before
+    assert site.served() == {"1"}
+    assert not list(site.registry.candidates.iterdir())
+    last = site.audit()[-1]
+    newest = read_published(site.registry).newest
+    assert (last["action"], last["version"], last["instead_of"], last["result"]) == ("promote", newest, 1, "refused")
+    assert found in last["found"]
+    with tritonclient.http.InferenceServerClient(site.http) as server:
+        assert server.is_server_ready()
+    with client.connect(site.http, "http", Options(retries=0)) as connection:
+        assert connection.classify(["The coach won"])
+
+
+def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(site: Site, one_engine: Path) -> None:
+    assert site.run("publish", one_engine).returncode == 0
+    assert site.run("promote", "--pairs", 20, "--p99-limit", 100).returncode == 0
+    [server] = site.process.children()
+    next(one for one in server.children() if "/text_classifier/2/" in one.cmdline()[1]).kill()
+    again = "Triton is ready again"  # also after the first, where loading takes longer than the supervisor waits for it
+    _wait(lambda: "text_classifier is served again" in site.said.read_text() or again in site.said.read_text(), 60)
+    assert site.served() == {"2"}
+    before = site.said.read_text().count(again)
+    [server] = site.process.children()
+    server.kill()
+    _wait(lambda: site.said.read_text().count(again) > before, 60)
+    assert site.served() == {"2"}
+
+
+def test_where_nobody_serves_a_version_is_tried_and_made_active_all_the_same(one_engine: Path, tmp_path: Path) -> None:
+    site = Site(Registry(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
+    for _ in range(2):
+        assert site.run("publish", one_engine).returncode == 0
+    assert site.run("promote", "--pairs", 20, "--p99-limit", 100).returncode == 0
+    assert read_published(site.registry).active == 2
+    assert "nobody serves it" in site.run("status").stdout
+    assert site.run("rollback").returncode == 0
+    done = site.run("promote")
+    assert done.returncode == 10
+    assert "version 2 is the newest, and was rolled back" in done.stderr
+    assert "nothing to roll back to" in site.run("rollback").stderr
+
+
+def test_a_run_that_was_trained_again_since_is_not_promoted(one_engine: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(one_engine, tmp_path / "run"))
+    site = Site(Registry(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
+    for _ in range(2):
+        assert site.run("publish", run).returncode == 0
+    facts = json.loads((run / "bundle" / bundle.MANIFEST).read_text())
+    manifest.write_json(run / "bundle" / bundle.MANIFEST, {**facts, "again": True})
+    done = site.run("promote")
+    assert done.returncode == 6
+    assert "the version's run has been trained again" in done.stderr

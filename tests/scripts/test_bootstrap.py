@@ -1,0 +1,51 @@
+"""`make setup` on a checkout that has been set up before; what it starts is replaced by programs
+that note that they were.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """One that was set up a moment ago."""
+    shutil.copytree(CHECKOUT / "setup", tmp_path / "setup")
+    (tmp_path / "train").mkdir()
+    for name in ("build_hub_module.py", "bert_encoder.py"):
+        shutil.copyfile(CHECKOUT / "train" / name, tmp_path / "train" / name)
+    for program in (".venv/bin/python", ".tools/uv/bin/uv"):
+        (tmp_path / program).parent.mkdir(parents=True)
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >>started\n')
+        (tmp_path / program).chmod(0o755)
+    set_up(tmp_path)
+    (tmp_path / ".tools/triton").mkdir()
+    return tmp_path
+
+
+def set_up(checkout: Path) -> str:
+    """The commands it started."""
+    subprocess.run(["bash", "scripts/bootstrap.sh"], cwd=checkout, check=True, capture_output=True)
+    started = checkout / "started"
+    said = started.read_text() if started.exists() else ""
+    started.unlink(missing_ok=True)
+    return said
+
+
+def test_a_second_time_there_is_nothing_to_do(checkout: Path) -> None:
+    assert set_up(checkout) == ""
+    assert (checkout / ".tools/triton").exists()
+
+
+@pytest.mark.parametrize("changed", ["scripts/hidden_key.c", "scripts/install.py", "requirements/all.txt", "train/model/bert.py"])
+def test_what_is_made_of_a_changed_file_is_made_anew(checkout: Path, changed: str) -> None:
+    with (checkout / changed).open("a") as file:
+        file.write("\n")
+    assert ".venv/bin/python -m scripts.install" in set_up(checkout)
+    assert not (checkout / ".tools/triton").exists()

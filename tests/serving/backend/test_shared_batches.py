@@ -1,0 +1,146 @@
+"""Requests that share a batch: answered as if they were alone, failing alone, and counted on the
+metrics page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import models
+from export.graph import fused
+from serving.server import triton
+from serving.server.triton import HOST, Server
+from slipway.client import client
+from slipway.client.client import PROTOCOLS, Refused
+from slipway.contract.names import TEXT_MODEL
+from tests.support.serving import tiny_repository
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(124))]
+LONGEST = 40  # tokens; a batch of rows this unequal is mostly padding
+TEXTS = [" ".join(WORDS[4 + (row * 7 + at) % 124] for at in range(1 + row * 5 % (LONGEST - 2))) for row in range(120)]
+Counts = dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A BERT with attention, to which padding and neighbours could make a difference."""
+    parts = tiny_repository.Parts(fused.write(models.make("tiny", labels=3)), WORDS, ("a", "b", "c"), LONGEST)
+    run = tiny_repository.served(tmp_path_factory.mktemp("bert") / "run", parts)
+    with triton.running(run / "model_repository") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    run = tiny_repository.classifiers(tmp_path_factory.mktemp("failing") / "run")
+    with triton.running(run / "model_repository") as running:
+        yield running
+
+
+def counts(server: Server) -> Counts:
+    """What text_classifier has counted, by name; a bucket by name and bound."""
+    lines = re.findall(r"^slipway_(\w+)\{(.*)\} (\S+)$", server.metrics(), re.MULTILINE)
+    own = [(name, labels, value) for name, labels, value in lines if f'model="{TEXT_MODEL}"' in labels]
+    return {name + "".join(re.findall(r'le="(.*?)"', labels)): float(value) for name, labels, value in own}
+
+
+def more(after: Counts, before: Counts) -> Counts:
+    return {name: value - before[name] for name, value in after.items()}
+
+
+def ask_at_once(server: Server, protocol: str, texts: list[str]) -> list[tuple[float, ...] | str]:
+    """Each text as a request of its own, many in flight: its logits, or why it was refused."""
+    address = server.http if protocol == "http" else server.grpc
+
+    def ask(text: str) -> tuple[float, ...] | str:
+        try:
+            return connected.classify([text])[0].logits
+        except Refused as refused:
+            return refused.found
+
+    with client.connect(address, protocol) as connected, ThreadPoolExecutor(40) as threads:
+        return list(threads.map(ask, texts))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_answer_does_not_depend_on_its_neighbours(server: Server, protocol: str) -> None:
+    before = counts(server)
+    with client.connect(server.grpc, "grpc") as connected:
+        alone = [connected.classify([text])[0].logits for text in TEXTS]
+    between = counts(server)
+    np.testing.assert_allclose(ask_at_once(server, protocol, TEXTS), alone, atol=1e-5)
+    apart, together = more(between, before), more(counts(server), between)
+    assert apart["batches"] == apart["texts"] == together["texts"] == len(TEXTS)
+    assert apart["padding_tokens"] == 0
+    assert together["batches"] < len(TEXTS)  # or nothing would have been shown
+    assert together["padding_tokens"] > 0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_requests_that_fail_or_are_refused_fail_alone(failing: Server, protocol: str) -> None:
+    answers = ask_at_once(failing, protocol, ["good oil", "breaks", "nan", " "] * 30)
+    assert answers[::4] == [(0.0, 0.25)] * 30
+    assert all("the model failed; its log has the reason" in str(one) for one in (*answers[1::4], *answers[2::4]))
+    assert all("text 0 is empty" in str(one) for one in answers[3::4])
+    assert "each request is run alone" in failing.log.read_text()  # or none of them would have had neighbours
+
+
+def test_ids_and_parameters_that_are_not_utf8_harm_no_neighbour(failing: Server) -> None:
+    text = b'"inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["good oil"]}]'
+    odd = {b"": 200, b', "id": "\xff"': 200, b', "parameters": {"\xff": 1}': 400, b', "parameters": {"x": "\xff"}': 400}
+
+    def status(more: bytes) -> int:
+        connection = http.client.HTTPConnection(HOST, failing.ports.http)
+        connection.request("POST", f"/v2/models/{TEXT_MODEL}/infer", b"{" + text + more + b"}")
+        with contextlib.closing(connection):
+            return connection.getresponse().status
+
+    with ThreadPoolExecutor(40) as threads:
+        assert list(threads.map(status, list(odd) * 30)) == list(odd.values()) * 30
+
+
+def test_the_metrics_page_counts_tokens_padding_batches_truncations_and_seconds(server: Server) -> None:
+    before, started = counts(server), time.perf_counter()
+    with client.connect(server.http, "http") as connected:
+        connected.classify(["w1", "w1 w2 w3", "w1 " * 100])
+        connected.classify(["w1 w2"])
+        with pytest.raises(Refused):
+            connected.classify([""])
+    took, found = time.perf_counter() - started, more(counts(server), before)
+    tokens = 3 + 5 + LONGEST + 4
+    assert found["texts"] == 4
+    assert found["tokens"] == tokens
+    assert found["truncated"] == 1
+    assert found["batches"] == 2
+    assert 2 <= found["micro_batches"] <= 4
+    # All three as one, 3 · 40; or the two short ones apart from the long one; or each alone.
+    assert found["padding_tokens"] in (3 * LONGEST + 4 - tokens, 2 * 5 - (3 + 5), 0)
+    assert found["request_seconds_count"] == found["request_seconds_bucket+Inf"] == 3
+    assert 0 < found["request_seconds_sum"] < took
+    buckets = [value for name, value in found.items() if name.startswith("request_seconds_bucket")]
+    assert buckets == sorted(buckets)
+    assert found["errors"] == 1
+
+
+def test_every_metric_has_a_description_and_a_type(server: Server) -> None:
+    page = server.metrics()
+    for name in ("tokens", "padding_tokens", "texts", "batches", "micro_batches", "truncated", "errors"):
+        assert re.search(rf"^# HELP slipway_{name} \w.*\n# TYPE slipway_{name} counter$", page, re.MULTILINE)
+    assert "# TYPE slipway_request_seconds histogram" in page
+    assert f'slipway_tokens{{model="{TEXT_MODEL}",version="1"}}' in page
+
+
+def test_the_page_has_no_text_that_was_asked(server: Server, tmp_path: Path) -> None:
+    with client.connect(server.http, "http") as connected:
+        connected.classify([tmp_path.name])
+    assert tmp_path.name not in server.metrics()
+    assert tmp_path.name not in server.log.read_text()

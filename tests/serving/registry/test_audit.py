@@ -1,0 +1,31 @@
+"""What was done to a published repository is on record, however it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.registry.commands import audited, last_entries
+from serving.registry.registry import Registry
+from slipway.errors import PublishingError
+
+
+def test_every_end_leaves_its_line(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "model_repository")
+    with audited(registry, "publish") as entry:
+        entry["version"] = 1
+    refusal = PublishingError("too slow", expected="faster", found="slow", where="here", fix="")
+    with pytest.raises(PublishingError), audited(registry, "promote"):
+        raise refusal
+    with pytest.raises(KeyboardInterrupt), audited(registry, "promote"):
+        raise KeyboardInterrupt
+    done, refused, interrupted = last_entries(registry, 5)
+    assert (done["action"], done["result"], done["version"]) == ("publish", "done", 1)
+    assert (refused["result"], refused["why"], refused["found"]) == ("refused", "too slow", "slow")
+    assert interrupted["result"] == "interrupted"
+    assert {"time", "by", "command", "commit", "seconds"} <= done.keys()
+
+
+def test_a_place_where_nothing_was_done_has_no_lines(tmp_path: Path) -> None:
+    assert last_entries(Registry(tmp_path / "model_repository"), 5) == []

@@ -1,0 +1,168 @@
+"""The page of a run: drawn in a browser at two widths and both schemes, and its tables."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+
+from serving.report.html import write_page
+from serving.report.report import render_report
+from tests.support import browser
+from tests.support.serving import benchmark_records
+
+PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
+SECTIONS = ["faster", "fast", "time", "cost", "same", "good", "skipped", "from"]
+PRESS = """void [...document.querySelectorAll("#fast button")].find(button => button.textContent === "p50").click()"""
+SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
+ROOM = """document.querySelector("#latency .nsewdrag").getBoundingClientRect().height"""
+TOO_HIGH = """[...document.querySelectorAll(".plotly-graph-div")].filter(figure => figure.parentElement.offsetHeight
+    < figure.querySelector(".main-svg").getBoundingClientRect().height).map(figure => figure.id)"""
+
+
+def text_in(html: str) -> str:
+    """What a person reads: no script, no style, no tags."""
+    bare = re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", bare))).strip()
+
+
+def section(html: str, name: str) -> str:
+    return html.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def table(html: str) -> list[list[str]]:
+    """The cells of every table row."""
+    rows = re.findall("<tr>(.*?)</tr>", html, flags=re.DOTALL)
+    return [[text_in(cell) for cell in re.findall("<t[dh].*?>(.*?)</t[dh]>", row, flags=re.DOTALL)] for row in rows]
+
+
+def of_benchmark(**changes: Any) -> str:
+    return render_report(benchmark_records.run(benchmark=benchmark_records.benchmark(**changes)))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_report(benchmark_records.run())
+
+
+@pytest.fixture(scope="module", params=[(1200, False), (500, True)], ids=["wide", "phone, dark"])
+def opened(request: pytest.FixtureRequest, html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_page(path, html)
+    with browser.opened(path, tmp_path_factory.mktemp("profile"), *request.param) as page:
+        yield page
+
+
+def test_every_plot_is_drawn(opened: browser.Page) -> None:
+    assert set(opened.evaluate(browser.DRAWN)) == PLOTS
+
+
+def test_no_id_is_given_twice(opened: browser.Page) -> None:
+    assert opened.evaluate(browser.REPEATED) == []
+
+
+def test_nothing_has_to_be_scrolled_sideways(opened: browser.Page) -> None:
+    assert opened.evaluate(browser.WIDTH_TOO_MUCH) <= 0
+
+
+def test_a_legend_of_many_lines_leaves_the_plot_its_height(opened: browser.Page) -> None:
+    assert opened.evaluate(ROOM) > 340  # of the figure's 460
+
+
+def test_no_figure_lies_over_what_follows_it(opened: browser.Page) -> None:
+    assert opened.evaluate(TOO_HIGH) == []
+
+
+def test_a_button_draws_another_percentile(opened: browser.Page) -> None:
+    (_, p99), pressed, (title, p50) = (opened.evaluate(script) for script in (SHOWN, PRESS, SHOWN))
+    assert (title, pressed) == ("p50 latency (ms)", None)
+    assert p50 < p99
+
+
+def test_the_page_asks_for_nothing_and_has_nothing_to_complain_of(opened: browser.Page) -> None:
+    assert (opened.requested, opened.errors) == ([], [])
+
+
+def test_the_sections_come_in_the_order_of_what_a_person_asks(html: str) -> None:
+    assert re.findall('<section id="(.*?)">', html) == SECTIONS
+    assert re.findall('<a href="#(.*?)">', html) == SECTIONS
+
+
+def test_both_verdicts_stand_before_the_first_section(html: str) -> None:
+    verdicts = re.findall('<p class="verdict (.*?)">(.*?)</p>', html.split("<section")[0])
+    assert [css for css, _ in verdicts] == ["good", "good"]
+    assert "ort_fp32" in verdicts[0][1]
+    assert "200 texts a second: 4.0 ×" in verdicts[1][1]
+
+
+def test_a_variant_that_failed_makes_the_verdict_bad() -> None:
+    failed = [benchmark_records.parity("ort_int8", [7, 30], passed=False)]
+    assert '<p class="verdict bad">' in render_report(benchmark_records.run(parity=failed)).split("<section")[0]
+
+
+def test_flips_are_texts_that_can_be_read(html: str) -> None:
+    assert "held-out text number 7 is World · SavedModel says World → ort_int8 Sports" in text_in(section(html, "same"))
+
+
+def test_what_was_not_run_is_listed_with_its_reason(html: str) -> None:
+    assert table(section(html, "skipped"))[1:] == [
+        ["tensorrt_fp16 skipped", "no libnvinfer", "a machine with an NVIDIA GPU"],
+        ["cuda_shared_memory skipped", "no GPU", "–"],
+    ]
+
+
+def test_a_failed_load_is_shown_with_its_reason_and_no_figures(html: str) -> None:
+    load = next(row for row in table(section(html, "fast")) if row[0] == "usual_tf2onnx 16 clients, gRPC")
+    assert load[1:] == ["FAILED the server ended", "no figures", "–", "0"]
+
+
+def test_an_invalid_load_is_shown_as_invalid_with_its_reason(html: str) -> None:
+    load = next(row for row in table(section(html, "fast")) if row[0] == "bert_ort_int8 16 clients, gRPC")
+    assert load[1] == "invalid other processes used 31 % of the cores"
+
+
+def test_what_disturbed_the_machine_is_told(html: str) -> None:
+    text = text_in(section(html, "fast"))
+    assert all(share in text for share in ("1.2% of the cores", "0.1%", "17 of 17 measurements"))
+
+
+def test_what_a_gpu_told_is_a_column_of_its_own(html: str) -> None:
+    use = {"utilisation": 84.0, "memory_mib": None, "watts": None}
+    page = of_benchmark(rows=[benchmark_records.row("text_classifier", gpu=use)], **benchmark_records.NOTHING_COMPARED)
+    header, load = table(section(page, "fast"))
+    assert (header[-1], load[-1]) == ("GPU", "84 %, – MiB")
+    assert table(section(html, "fast"))[0][-1] == "rejected"
+
+
+def test_a_benchmark_without_a_single_answer_is_a_page_that_says_why() -> None:
+    page = of_benchmark(
+        rows=[benchmark_records.failed("text_classifier", "the server is down")], **benchmark_records.NOTHING_COMPARED
+    )
+    assert re.search('<p class="verdict bad">.*the server is down', page)
+    assert not any(f'id="{name}"' in page for name in ("ratios", "latency", "open_loop", "stages"))
+
+
+def test_without_a_price_there_is_no_column_of_costs(html: str) -> None:
+    page = of_benchmark(choice=benchmark_records.benchmark()["choice"] | {"price_per_hour": None})
+    assert "EUR per million" in table(section(html, "cost"))[0]
+    assert "EUR per million" not in table(section(page, "cost"))[0]
+    assert "slipway bench runs/a --price-per-hour" in page
+
+
+def test_a_model_from_elsewhere_has_no_figure_of_its_training(html: str) -> None:
+    assert 'id="training"' in html
+    assert 'id="training"' not in render_report(benchmark_records.run(history=None))
+
+
+def test_text_out_of_the_corpus_is_no_markup() -> None:
+    golden = benchmark_records.golden()
+    golden.texts[7] = "<script>alert(1)</script>"
+    html = render_report(benchmark_records.run(golden=golden))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script>alert(1)</script>" not in html

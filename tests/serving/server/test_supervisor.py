@@ -1,0 +1,335 @@
+"""`make serve`: closed to whoever has no key, stopped without a dropped request, and back after a
+kill.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from serving.server import control, supervisor
+from serving.server import triton as loopback
+from serving.server.triton import Ports, Server
+from slipway.errors import ServerError
+from tests.conftest import CHECKOUT
+from tests.support import clock
+from tests.support.serving import tiny_repository
+
+
+@dataclass(frozen=True)
+class Serving:
+    process: psutil.Popen
+    run: Path
+    port: int
+    said: Path
+
+    def triton(self) -> psutil.Process:
+        [server] = self.process.children()
+        return server
+
+    def post(self, path: str, body: object = None, key: str = "") -> tuple[int, str]:
+        """Status and text of the answer; GET without a body; 0 where nobody answers."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {control.HEADER: key} if key else {}
+        request = urllib.request.Request(f"http://{loopback.HOST}:{self.port}/v2/{path}", data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def sleep(self, model: str, seconds: float) -> int:
+        """Status of an inference that takes so long."""
+        x = {"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [seconds]}
+        return self.post(f"models/{model}/infer", {"inputs": [x]})[0]
+
+    def sleep_over_grpc(self, model: str, seconds: float) -> float:
+        """What the model answers: the seconds it was asked to take."""
+        tensor = tritonclient.grpc.InferInput("x", [1, 1], "FP32")
+        tensor.set_data_from_numpy(np.full((1, 1), seconds, np.float32))
+        with tritonclient.grpc.InferenceServerClient(f"{loopback.HOST}:{self.port + 1}") as connection:
+            return float(connection.infer(model, [tensor]).as_numpy("y")[0, 0])
+
+    def seconds_until(self, holds: Callable[[], bool], within: float) -> float:
+        started = time.monotonic()
+        while not holds():
+            assert time.monotonic() - started < within, self.said.read_text()
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+
+def free_port() -> int:
+    """One with two free ones before and after it."""
+    while True:
+        port = loopback.free_ports().http
+        with contextlib.suppress(ServerError):
+            loopback.check_ports(Ports(port - 2, port - 1, port))
+            return port
+
+
+def serve(run: Path, said: Path) -> Serving:
+    """`make serve`'s process, once it has said that it is ready."""
+    port = free_port()
+    environment = {**os.environ, "AIP_MODE": "PREDICTION"}  # what would make this Triton serve Vertex AI, on all addresses
+    with said.open("wb") as file:
+        process = psutil.Popen(
+            [sys.executable, "-m", "slipway.cli", "serve", str(run), "--port", str(port)],
+            cwd=CHECKOUT,
+            env=environment,
+            stdout=file,
+            stderr=file,
+        )
+    serving = Serving(process, run, port, said)
+    serving.seconds_until(lambda: "stop it" in said.read_text() or process.poll() is not None, within=60)
+    assert process.poll() is None, said.read_text()
+    return serving
+
+
+def stop(serving: Serving) -> int:
+    if serving.process.poll() is None:
+        serving.process.terminate()
+    return int(serving.process.wait(20))
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One for the tests that leave it as it was."""
+    running = serve(tiny_repository.sleepers(tmp_path_factory.mktemp("shared") / "run"), tmp_path_factory.mktemp("said") / "said")
+    yield running
+    stop(running)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Serving]:
+    """One that a test may kill."""
+    running = serve(tiny_repository.sleepers(tmp_path / "run"), tmp_path / "said")
+    yield running
+    stop(running)
+
+
+CLOSED = {  # path of each closed API → what is sent
+    "repository/index": {},
+    "repository/models/one/load": {},
+    "systemsharedmemory/status": None,
+    "cudasharedmemory/status": None,
+    "trace/setting": None,
+    "logging": None,
+}
+
+
+@pytest.mark.parametrize("path", CLOSED)
+@pytest.mark.parametrize("key", ["", "KEY-FROM-PIPE"])
+def test_an_api_that_changes_the_server_is_closed_without_the_key(serving: Serving, path: str, key: str) -> None:
+    status, said = serving.post(path, CLOSED[path], key)
+    assert (status, "restricted" in said) == (403, True)
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_it_is_open_to_who_has_the_key(serving: Serving, path: str) -> None:
+    key = json.loads((serving.run / control.RECORD).read_text())["key"]
+    assert serving.post(path, CLOSED[path], key)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "request_type"),
+    [
+        ("RepositoryIndex", service_pb2.RepositoryIndexRequest),
+        ("SystemSharedMemoryStatus", service_pb2.SystemSharedMemoryStatusRequest),
+        ("TraceSetting", service_pb2.TraceSettingRequest),
+        ("LogSettings", service_pb2.LogSettingsRequest),
+    ],
+)
+def test_it_is_closed_and_opened_over_grpc_too(serving: Serving, call: str, request_type: type) -> None:
+    key = json.loads((serving.run / control.RECORD).read_text())["key"]
+    with grpc.insecure_channel(f"{loopback.HOST}:{serving.port + 1}") as channel:
+        ask = getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), call)
+        with pytest.raises(grpc.RpcError, match="restricted"):
+            ask(request_type(), timeout=10)
+        ask(request_type(), timeout=10, metadata=[(f"triton-grpc-protocol-{control.HEADER}", key)])
+
+
+def test_the_key_is_in_no_command_line_and_no_environment(serving: Serving) -> None:
+    key = json.loads((serving.run / control.RECORD).read_text())["key"]
+    shown = subprocess.run(["ps", "axwwe", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert "KEY-FROM-PIPE" in shown, "ps does not show the server at all"
+    assert key not in shown
+
+
+def test_the_key_lies_where_its_owner_alone_can_read_it(serving: Serving) -> None:
+    assert (serving.run / control.RECORD).stat().st_mode & 0o777 == 0o600
+
+
+def test_three_ports_are_open_and_all_on_loopback(serving: Serving) -> None:
+    listening = {(one.laddr.ip.removeprefix("::ffff:"), one.laddr.port) for one in serving.triton().net_connections()}
+    assert {one for one in listening if one[1] in range(serving.port, serving.port + 3)} == {
+        (loopback.HOST, serving.port + one) for one in range(3)
+    }
+    assert {ip for ip, _ in listening} == {loopback.HOST}
+
+
+def test_it_says_that_it_is_for_one_machine_and_what_production_wants(serving: Serving) -> None:
+    said = serving.said.read_text()
+    assert "for one machine and development" in said
+    assert "Triton 26.06 or newer behind a proxy" in said
+
+
+def test_every_line_of_the_log_is_json_with_time_level_and_message(serving: Serving) -> None:
+    lines = [json.loads(line) for line in (serving.run / "triton.log").read_text().splitlines()]
+    assert len(lines) > 10
+    assert all({"time", "level", "message"} <= set(line) for line in lines)
+
+
+def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Serving, tmp_path: Path) -> None:
+    before = (serving.run / "triton.log").stat().st_size
+    for taken in (serving.port, serving.port - 1, serving.port - 2):
+        command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(taken)]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        assert (done.returncode, f"{loopback.HOST}:{serving.port} free" in done.stderr) == (8, True), done.stderr
+    assert (serving.run / "triton.log").stat().st_size >= before
+    assert (serving.run / control.RECORD).exists()
+
+
+def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(serving: Serving) -> None:
+    command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(free_port())]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.returncode, f"{loopback.HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
+    assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
+
+
+def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slipway.cli", "serve", str(tmp_path / "absent"), "--port", str(free_port())]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 6
+    assert f"build {tmp_path / 'absent'}" in done.stderr
+
+
+def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Serving) -> None:
+    answers: list[float] = []
+    asks = (lambda: own.sleep("one", 2.0), lambda: own.sleep("two", 2.0), lambda: own.sleep_over_grpc("one", 2.25))
+    asking = [threading.Thread(target=lambda ask=ask: answers.append(ask())) for ask in asks]
+    for one in asking:
+        one.start()
+    time.sleep(1)
+    assert stop(own) == 0, own.said.read_text()
+    for one in asking:
+        one.join()
+    assert sorted(answers) == [2.25, 200, 200]
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+    assert not (own.run / control.RECORD).exists()
+
+
+def test_a_client_that_keeps_its_connection_does_not_hold_a_stopping_server(own: Serving) -> None:
+    connection = http.client.HTTPConnection(loopback.HOST, own.port)
+    connection.request("GET", "/v2/health/ready")
+    assert connection.getresponse().read() == b""
+    assert stop(own) == 0, own.said.read_text()
+    connection.close()
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5_s(own: Serving) -> None:
+    stub = next(one for one in own.triton().children() if "/one/1/" in one.cmdline()[1])
+    statuses: list[int] = []
+    asking = threading.Thread(target=lambda: statuses.append(own.sleep("one", 3)))  # in flight when it is killed
+    asking.start()
+    time.sleep(0.5)
+    with clock.running() as seconds:
+        started = seconds()
+        stub.kill()
+        own.seconds_until(lambda: "the Python process of one is gone" in own.said.read_text(), within=10)
+        noticed = seconds() - started
+        while own.sleep("one", 0) != 200:
+            assert seconds() - started < 5, own.said.read_text()
+        print(f"noticed after {noticed:.2f} s, served again after {seconds() - started:.2f} s")
+    assert noticed < 2
+    asking.join(20)
+    assert statuses == [500]
+    assert own.sleep("two", 0) == 200
+    assert stop(own) == 0, own.said.read_text()
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_model_that_was_loaded_anew_on_purpose_is_left_alone_when_its_old_process_ends(own: Serving) -> None:
+    """The old one takes a while to end beside the new."""
+    key = json.loads((own.run / control.RECORD).read_text())["key"]
+    control.reload(f"{loopback.HOST}:{own.port + 1}", key, "one", within=10)
+    own.seconds_until(lambda: len(own.triton().children()) == 2, within=10)
+    time.sleep(1)
+    assert "gone" not in own.said.read_text()
+
+
+def test_a_model_that_was_unloaded_on_purpose_stays_so(own: Serving) -> None:
+    key = json.loads((own.run / control.RECORD).read_text())["key"]
+    assert own.post("repository/models/one/unload", {}, key)[0] == 200
+    own.seconds_until(lambda: len(own.triton().children()) == 1, within=5)
+    time.sleep(1)
+    assert own.sleep("one", 0) == 404
+    assert "gone" not in own.said.read_text()
+
+
+def test_a_killed_server_is_back_within_15_s(own: Serving) -> None:
+    server = own.triton()
+    server.kill()
+    back = own.seconds_until(lambda: own.sleep("one", 0) == 200, within=15)
+    print(f"back after {back:.2f} s")
+    assert own.triton().pid != server.pid
+    assert stop(own) == 0, own.said.read_text()
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_model_that_cannot_be_loaded_anew_ends_it_with_a_message_that_names_the_file(own: Serving) -> None:
+    model = own.run / "model_repository" / "one" / "1" / "model.py"
+    model.write_text("import nothing_of_this_name")
+    next(one for one in own.triton().children() if "/one/1/" in one.cmdline()[1]).kill()
+    assert own.process.wait(20) == 6
+    assert "could not load it anew" in own.said.read_text()
+    assert f"where     {model}" in own.said.read_text()
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_killed_supervisor_leaves_no_server_behind(own: Serving) -> None:
+    server = own.triton()
+    own.process.kill()
+    own.process.wait()
+    server.wait(20)
+    with control.record(own.run, {"http": "another"}):  # what it left is no obstacle
+        assert json.loads((own.run / control.RECORD).read_text()) == {"http": "another"}
+    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_server_that_keeps_ending_is_given_up_with_a_message(tmp_path: Path) -> None:
+    starts = collections.Counter[str]()
+
+    def start() -> Server:
+        starts["server"] += 1
+        process = subprocess.Popen(["false"], start_new_session=True)
+        (tmp_path / "log").touch()
+        reader = threading.Thread()
+        reader.start()
+        return Server(process, Ports(), tmp_path / "log", reader, "slipway_none_", key="")
+
+    with pytest.raises(ServerError, match="Triton keeps ending by itself"):
+        supervisor.keep(start, lambda _: None)
+    assert starts["server"] == 5

@@ -1,0 +1,109 @@
+"""`python -m slipway.client.commands` on a real Triton: a line out for each line in, and a bad one
+fails alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.server import triton
+from serving.server.triton import Server
+from slipway.client import client
+from tests.conftest import CHECKOUT, command
+
+ENTRY = [sys.executable, "-m", "slipway.cli", "classify"]
+
+
+def run(server: Server, *arguments: object, lines: bytes = b"") -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, rows, and what was said on stderr."""
+    words = [*ENTRY, "--address", server.http, *map(str, arguments)]
+    done = subprocess.run(words, cwd=CHECKOUT, input=lines, capture_output=True, check=False, timeout=60)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+
+
+def test_every_line_of_a_file_is_answered_in_its_place(echo_server: Server, tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(500)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), "utf-8")
+    code, rows, _ = run(echo_server, tmp_path / "texts.txt", "--batch", 7)
+    assert [row["answer"]["label"] for row in rows] == texts
+    assert [row["line"] for row in rows] == list(range(1, 501))
+    assert code == 0
+
+
+@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+def test_standard_input_is_read_when_no_file_is_named(echo_server: Server, protocol: str) -> None:
+    _, rows, _ = run(echo_server, "--protocol", protocol, "--address", echo_server.address(protocol), lines="世界\n".encode())
+    assert rows == [
+        {
+            "text": "世界",
+            "line": 1,
+            "answer": {"label": "世界", "probability": 0.5, "logits": [6, -1], "truncated": False, "tokens": 6},
+        }
+    ]
+
+
+def test_what_a_json_line_held_stands_beside_its_answer(echo_server: Server) -> None:
+    _, [row], _ = run(echo_server, "--jsonl", lines=b'{"id": 7, "text": "a", "label": "gold"}\n')
+    assert (row["id"], row["label"], row["answer"]["label"]) == (7, "gold", "a")
+
+
+def test_bad_lines_fail_alone_and_are_counted(echo_server: Server) -> None:
+    code, rows, said = run(echo_server, lines=b"one\n\nthree\n\xff\nfive\n")
+    assert [row.get("answer", {}).get("label") for row in rows] == ["one", None, "three", None, "five"]
+    assert (rows[1]["error"], "0xff" in rows[3]["error"]) == ("text 0 is empty", True)
+    assert (code, "5 lines, 2 with an error" in said) == (1, True)
+
+
+def test_a_headers_file_that_is_none_is_refused_without_showing_it(echo_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "headers").write_text("secret\n")
+    code, _, said = run(echo_server, "--headers", tmp_path / "headers", lines=b"text\n")
+    assert (code, "no headers" in said, "secret" in said) == (8, True, False)
+
+
+def test_without_a_server_it_says_how_to_start_one() -> None:
+    done = command("-m", "slipway.cli", "classify", "--address", f"{triton.HOST}:{triton.free_ports().http}")
+    assert (done.returncode, "serve RUN" in done.stderr) == (8, True)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = command("-m", "slipway.cli", "classify", tmp_path / "nothing.txt")
+    assert (done.returncode, "nothing.txt" in done.stderr) == (8, True)
+
+
+def test_a_reader_that_has_had_enough_ends_it_quietly(echo_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a text of some length\n" * 5000, "utf-8")
+    words = [*ENTRY, "--address", echo_server.http, str(tmp_path / "texts.txt")]
+    with subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(30) == 0
+    assert b"Error" not in said
+
+
+def test_a_terminal_gets_a_progress_bar(echo_server: Server, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("text\n" * 300, "utf-8")
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [*ENTRY, "--address", echo_server.http, str(tmp_path / "texts.txt")], cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=its
+    ) as process:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how a terminal ends; it is read all the while, because it holds little
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"300 texts" in shown
+    assert b"100%" in shown

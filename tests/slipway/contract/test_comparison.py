@@ -1,0 +1,215 @@
+"""Planted faults, each caught by name: the gate is only as good as what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from slipway.contract import comparison
+from slipway.contract.comparison import Coverage, Measured, Precision
+from slipway.contract.variants import VARIANTS
+from tests.conftest import CHECKOUT
+
+ROWS, NAMES = 4000, ["World", "Sports", "Business", "Sci/Tech"]
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(0, 4, ROWS)
+LENGTHS = RANDOM.integers(10, 128, ROWS)
+ANSWERS = np.where(RANDOM.random(ROWS) < 0.9, LABELS, (LABELS + 1) % 4)  # right in nine of ten
+REFERENCE = (4.0 * np.eye(4)[ANSWERS] + RANDOM.normal(0, 0.3, (ROWS, 4))).astype(np.float32)
+
+
+def failures(found: np.ndarray, variant: str = "ort_int8") -> set[str]:
+    measured = comparison.compare(REFERENCE, found, LABELS, LENGTHS, NAMES)
+    return {failure.what for failure in comparison.judge(measured, VARIANTS[variant].limits)}
+
+
+def flipped(rows: np.ndarray) -> np.ndarray:
+    found = REFERENCE.copy()
+    found[rows] = np.roll(found[rows], 1, axis=1)
+    return found
+
+
+def test_equal_answers_pass() -> None:
+    assert not failures(REFERENCE, "onnx_fp32")
+
+
+def test_rounding_passes_as_int8_and_fails_as_fp32() -> None:
+    rounded = REFERENCE + RANDOM.normal(0, 0.05, REFERENCE.shape).astype(np.float32)
+    assert not failures(rounded, "ort_int8")
+    assert "max |Δlogit|" in failures(rounded, "ort_fp32")
+
+
+def test_permuted_labels_fail() -> None:
+    assert "upper bound on the flip rate" in failures(np.roll(REFERENCE, 1, axis=1))
+
+
+def test_a_shuffled_row_order_fails() -> None:
+    assert "upper bound on the flip rate" in failures(REFERENCE[RANDOM.permutation(ROWS)])
+
+
+def test_nan_in_a_single_long_text_fails() -> None:
+    found = REFERENCE.copy()
+    found[LENGTHS.argmax(), 2] = np.nan
+    assert "rows with NaN or Inf" in failures(found)
+
+
+def test_one_class_degraded_while_the_total_barely_moves_fails_by_its_name() -> None:
+    in_class = np.flatnonzero((LABELS == 2) & (REFERENCE.argmax(axis=1) == 2))
+    found = flipped(in_class[: round(0.05 * (LABELS == 2).sum())])
+    assert "accuracy loss in Business, at least" in failures(found)
+
+
+def test_a_loss_among_long_texts_fails_by_their_length() -> None:
+    long = np.flatnonzero((LENGTHS > 96) & (REFERENCE.argmax(axis=1) == LABELS))
+    assert "accuracy loss in 97-128 tokens, at least" in failures(flipped(long[:40]))
+
+
+def test_flips_that_cost_no_accuracy_are_still_flips() -> None:
+    wrong = np.flatnonzero(REFERENCE.argmax(axis=1) != LABELS)[:150]
+    assert "upper bound on the flip rate" in failures(flipped(wrong))
+
+
+def test_a_batch_that_leaks_into_the_answer_fails() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    dependence = comparison.invariance(REFERENCE, {"padded": REFERENCE + np.float32(0.01)})
+    found = comparison.judge(measured, VARIANTS["ort_fp32"].limits, dependence)
+    assert [failure.what for failure in found] == [comparison.DEPENDENCE]
+
+
+def test_nan_in_the_padded_answer_does_not_pass_for_no_difference() -> None:
+    record = comparison.invariance(REFERENCE, {"padded": np.full_like(REFERENCE, np.nan)})
+    assert record.difference_max > 1e30
+
+
+def whole_record(**changes: Any) -> Measured:
+    compared = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    invariance = comparison.invariance(REFERENCE, {"padded": REFERENCE})
+    cost = {"fixed": 0.0, "per_token": 1e-6}
+    whole = Measured(
+        **vars(compared), texts=ROWS, invariance=invariance, cost=cost, precision=in_fp16(1.0), engine_seconds=1.0, engine_error=""
+    )
+    return replace(whole, **changes)
+
+
+def in_fp16(share: float) -> Precision:
+    return Precision("the multiplications", {"fp16": share, "fp32": 1 - share}, {})
+
+
+def whats(record: Measured) -> list[str]:
+    return [failure.what for failure in comparison.judge_artifact(record, VARIANTS["onnx_fp16"])]
+
+
+def test_a_whole_record_passes() -> None:
+    assert whats(whole_record()) == []
+
+
+def test_fp32_inside_an_fp16_artifact_fails() -> None:
+    assert whats(whole_record(precision=in_fp16(0.1))) == ["share of the multiplications not fp16"]
+
+
+def test_a_record_is_the_same_after_it_went_through_json() -> None:
+    coverage = Coverage("matrix multiplications", {"fp16": 1.0}, {"TRTEngineOp": 2}, 2, 0, 6, 3, {"fp16": 4}, 1, 0.8)
+    record = whole_record(precision=coverage)
+    assert Measured.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_a_record_without_its_invariance_fails() -> None:
+    assert whats(whole_record(invariance=None)) == ["invariance was not measured"]
+
+
+def test_a_record_without_its_precision_fails() -> None:
+    assert whats(whole_record(precision=None)) == ["the precision was not read"]
+
+
+def test_an_engine_that_failed_does_not_pass() -> None:
+    assert whats(whole_record(engine_error="out of memory")) == ["the engine failed (out of memory); failures"]
+
+
+def test_a_few_lost_rows_of_a_small_group_are_chance_and_many_are_not() -> None:
+    small = np.flatnonzero((LENGTHS < 13) & (REFERENCE.argmax(axis=1) == LABELS))
+    assert not failures(flipped(small[:2]))
+
+
+@pytest.mark.parametrize(("lost", "rows"), [(5, 5), (6, 10), (8, 100), (12, 200)])
+def test_a_small_class_cannot_lose_its_answers_unseen(lost: int, rows: int) -> None:
+    assert comparison.loss_least(lost, 0, rows) > VARIANTS["ort_int8"].limits.group_loss
+
+
+@pytest.mark.parametrize(("lost", "gained", "rows"), [(0, 0, 100), (1, 0, 1), (2, 0, 100), (6, 4, 200), (0, 9, 50)])
+def test_what_chance_explains_is_no_loss_of_a_class(lost: int, gained: int, rows: int) -> None:
+    assert comparison.loss_least(lost, gained, rows) <= VARIANTS["onnx_fp16"].limits.group_loss
+
+
+def test_groups_that_do_not_hold_every_answer_fail() -> None:
+    measured = replace(comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES), by_class=[])
+    assert "answers in no group" in {failure.what for failure in comparison.judge(measured, VARIANTS["onnx_fp32"].limits)}
+
+
+def test_a_bound_that_the_counts_do_not_give_is_not_believed() -> None:
+    measured = replace(comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES), flip_rate_bound=0.0)
+    whats = {failure.what for failure in comparison.judge(measured, VARIANTS["ort_int8"].limits)}
+    assert "upper bound on the flip rate" in whats
+
+
+def test_an_answer_that_flips_with_its_padding_fails() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    dependence = comparison.invariance(REFERENCE[:64], {"padded": flipped(np.arange(3))[:64]})
+    found = comparison.judge(measured, VARIANTS["onnx_fp16"].limits, dependence)
+    assert "flip rate padded, at least" in {failure.what for failure in found}
+
+
+@pytest.mark.parametrize("variant", ["onnx_fp32", "onnx_fp16", "ort_int8"])
+def test_so_many_equal_rows_as_are_asked_for_hold_the_bounds_and_one_less_does_not(variant: str) -> None:
+    limits = VARIANTS[variant].limits
+    least = comparison.least_rows(limits)
+
+    def held(rows: int) -> bool:
+        return (
+            comparison.rate_bound(0, rows) <= limits.flip_rate_bound
+            and comparison.loss_bound(0, 0, rows) <= limits.accuracy_loss_bound
+        )
+
+    assert held(least)
+    assert not held(least - 1)
+
+
+def test_the_documents_name_the_number_of_rows_that_the_limits_take() -> None:
+    least = max(comparison.least_rows(variant.limits) for variant in VARIANTS.values())
+    for name in ("README.md", "docs/architecture.md", "docs/platform.md"):
+        assert str(least) in (CHECKOUT / name).read_text("utf-8")
+
+
+def test_a_failure_says_the_limit_that_would_have_passed() -> None:
+    measured = comparison.compare(REFERENCE, flipped(np.arange(400)), LABELS, LENGTHS, NAMES)
+    failures = comparison.judge(measured, VARIANTS["ort_int8"].limits)
+    failure = next(failure for failure in failures if "bound on the flip rate" in failure.what)
+    assert failure.would_pass == measured.flip_rate_bound > failure.limit
+
+
+def test_a_measurement_that_is_nan_never_passes() -> None:
+    measured = comparison.compare(REFERENCE, REFERENCE, LABELS, LENGTHS, NAMES)
+    measured = replace(measured, non_finite_rows=float("nan"))  # type: ignore[arg-type]
+    assert comparison.judge(measured, VARIANTS["ort_int8"].limits)
+
+
+def test_shapes_that_differ_are_an_error() -> None:
+    with pytest.raises(ValueError, match="expected logits"):
+        comparison.compare(REFERENCE, REFERENCE[:, :3], LABELS, LENGTHS, NAMES)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, 2000), (3, 500), (42, 7600)])
+def test_the_rate_bound_is_clopper_pearsons(count: int, rows: int) -> None:
+    exact = stats.binomtest(count, rows, alternative="less").proportion_ci(0.95, method="exact").high
+    assert comparison.rate_bound(count, rows) == pytest.approx(exact)
+
+
+def test_the_loss_bound_holds_in_95_of_100_experiments() -> None:
+    lost_rate, gained_rate, rows = 0.01, 0.006, 2000
+    counts = np.random.default_rng(1).multinomial(rows, [lost_rate, gained_rate, 1 - lost_rate - gained_rate], 500)
+    held = [comparison.loss_bound(lost, gained, rows) >= lost_rate - gained_rate for lost, gained, _ in counts]
+    assert np.mean(held) >= 0.95

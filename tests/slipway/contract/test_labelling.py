@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.contract.bundle import NOT_ASKED
+from slipway.contract.labelling import are_labels, discovered, encode, numbers
+from slipway.contract.tokenizer import Tokenizer
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rome", "play", "##ing", "##s"]
+
+
+@pytest.fixture
+def tokenize(tmp_path: Path) -> Tokenizer:
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    return Tokenizer(tmp_path / "vocab.txt", lower_case=True, max_seq_len=6)
+
+
+def test_a_single_text_is_one_row_with_its_label(tokenize: Tokenizer) -> None:
+    encoded = encode([("Rome", 1), ("playing", 0)], "single_text", tokenize)
+    assert [encoded.rows[row].tolist() for row in range(2)] == [[2, 4, 3], [2, 5, 6, 3]]
+    assert encoded.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("pair", [("rome", "plays"), ["rome", "plays"]])
+def test_the_second_text_of_a_pair_has_type_one(tokenize: Tokenizer, pair: object) -> None:
+    encoded = encode([(pair, 1)], "text_pair", tokenize)
+    assert encoded.rows.ids.tolist() == [2, 4, 3, 5, 7, 3]
+    assert encoded.rows.types.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_words_tag_is_asked_at_its_first_piece_only(tokenize: Tokenizer) -> None:
+    encoded = encode([(["Rome", "playing"], [2, 1])], "tagging", tokenize)
+    assert encoded.rows.ids.tolist() == [2, 4, 5, 6, 3]
+    assert encoded.labels.tolist() == [NOT_ASKED, 2, 1, NOT_ASKED, NOT_ASKED]
+
+
+def test_the_same_word_twice_is_asked_twice(tokenize: Tokenizer) -> None:
+    assert encode([(["rome", "rome"], [1, 0])], "tagging", tokenize).labels.tolist() == [NOT_ASKED, 1, 0, NOT_ASKED]
+
+
+def test_tags_of_words_that_were_cut_are_not_asked(tokenize: Tokenizer) -> None:
+    encoded = encode([(["rome"] * 9, list(range(9)))], "tagging", tokenize)
+    assert encoded.labels.tolist() == [NOT_ASKED, 0, 1, 2, 3, NOT_ASKED]
+
+
+@pytest.mark.parametrize("task", ["single_text", "text_pair", "tagging"])
+def test_no_examples_give_no_rows(tokenize: Tokenizer, task: str) -> None:
+    encoded = encode([], task, tokenize)
+    assert (len(encoded.rows), len(encoded.labels)) == (0, 0)
+
+
+def test_labels_are_sorted_as_names_or_as_numbers() -> None:
+    assert discovered(["b", "10", "a", "b"]) == ("10", "a", "b")
+    assert discovered(["10", "9", "-1", "9"]) == ("-1", "9", "10")
+
+
+def test_a_label_has_its_number_as_a_second_name_unless_names_are_numbers() -> None:
+    assert numbers(["A", "B"]) == {"A": 0, "0": 0, "B": 1, "1": 1}
+    assert numbers(["1", "2"]) == {"1": 0, "2": 1}
+
+
+@pytest.mark.parametrize("names", [[], ["A"], ["A", "A"], ["A", ""], ["A", "B\nC"], ["A", " B"]])
+def test_names_that_are_no_choice_are_no_labels(names: list[str]) -> None:
+    assert not are_labels(names)

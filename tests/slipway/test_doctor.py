@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from slipway.doctor import Finding
+from tests.conftest import succeed
+
+
+def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
+    assert Finding("x", "2.17.1", "2.17.1", "make setup").good
+    assert not Finding("x", "2.17.1", "2.21.0", "make setup").good
+    assert not Finding("x", "any", "", "make setup").good
+
+
+@pytest.fixture(scope="module")
+def table() -> str:
+    return succeed("-m", "slipway.cli", "doctor")
+
+
+def test_the_table_names_every_part_with_found_and_wanted_version(table: str) -> None:
+    for part in ("Horovod", "Triton", "perf_analyzer", "NVIDIA GPU", "TensorRT", "TF-TRT"):
+        assert part in table
+    assert "MISSING" not in table
+
+
+def test_the_table_says_what_the_embedded_triton_is_for_and_what_production_wants(table: str) -> None:
+    assert "Triton, embedded: for one machine and development" in table
+    [production] = [line for line in table.splitlines() if "Triton, production" in line]
+    assert "from 26.06" in production
+    assert "behind a proxy" in production

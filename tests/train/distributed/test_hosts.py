@@ -1,0 +1,145 @@
+"""Ranks on two hosts: namespaces of this machine with a network, a name and an address each, joined
+by a virtual cable.
+
+The second host is reached by sshd; where there is none, by nsenter under the name of ssh, with the
+same arguments. All else is what two machines do: interfaces found by horovodrun, a remote shell,
+gradients over the cable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slipway.contract import bundle
+from tests.conftest import CHECKOUT
+from tests.support.training import jobs
+
+NAMESPACE, CABLE = "slipway-test", "slipway0"  # the cable's ends need the same name: horovodrun looks for a common interface
+HERE, THERE = ("slipway-here", "10.231.77.1"), ("slipway-there", "10.231.77.2")
+
+# Run a command under another host name and list of hosts: Gloo listens on the address of its host's
+# name.
+AS_HOST = """#!/bin/sh
+name=$1; shift
+exec unshare --uts --mount sh -c 'echo "$0" >/proc/sys/kernel/hostname; mount --bind {hosts} /etc/hosts; exec "$@"' "$name" "$@"
+"""
+NSENTER = """#!/bin/sh
+# ssh [-o option]… host [-o option]… command
+while :; do case $1 in -o) shift 2;; {address}) shift;; *) break;; esac; done
+exec nsenter --net=/run/netns/{namespace} {as_host} {name} sh -c "$*"
+"""
+SSH = """#!/bin/sh
+exec /usr/bin/ssh -F none -i {keys}/user -o UserKnownHostsFile={keys}/known -o LogLevel=ERROR "$@"
+"""
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(stat.S_IRWXU)
+    return path
+
+
+@pytest.fixture(scope="module")
+def as_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A program that runs a command as a host of that name; the second host's network is there."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nsenter", "unshare"))):
+        pytest.skip("two hosts on one machine need root, ip, nsenter and unshare")
+    directory = tmp_path_factory.mktemp("hosts")
+    (directory / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in (HERE, THERE)))
+    program = script(directory / "as_host", AS_HOST.format(hosts=directory / "hosts"))
+    try:
+        ip("netns", "add", NAMESPACE)
+        subprocess.run([program, HERE[0], "true"], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no namespaces here: {error.stderr.decode().strip()}")
+    try:
+        ip("link", "add", CABLE, "type", "veth", "peer", "name", CABLE, "netns", NAMESPACE)
+        ip("address", "add", f"{HERE[1]}/30", "dev", CABLE)
+        ip("link", "set", CABLE, "up")
+        ip("-n", NAMESPACE, "address", "add", f"{THERE[1]}/30", "dev", CABLE)
+        ip("-n", NAMESPACE, "link", "set", CABLE, "up")
+        ip("-n", NAMESPACE, "link", "set", "lo", "up")
+        yield program
+    finally:
+        ip("netns", "delete", NAMESPACE)  # and with it the cable
+
+
+@pytest.fixture
+def remote_shell(as_host: Path, tmp_path: Path) -> Iterator[Path]:
+    """A directory whose `ssh` reaches the second host."""
+    ssh = tmp_path / "bin" / "ssh"
+    sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
+    if not sshd:
+        script(ssh, NSENTER.format(namespace=NAMESPACE, as_host=as_host, name=THERE[0], address=THERE[1]))
+        yield ssh.parent
+        return
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
+    script(ssh, SSH.format(keys=tmp_path))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    options = [
+        f"HostKey={tmp_path}/host",
+        f"AuthorizedKeysFile={tmp_path}/user.pub",
+        "StrictModes=no",
+        "PermitRootLogin=yes",
+        "UsePAM=no",
+    ]
+    serve = [sshd, "-D", "-f", "/dev/null", *(f"-o{option}" for option in options)]
+    server = subprocess.Popen(["nsenter", f"--net=/run/netns/{NAMESPACE}", as_host, THERE[0], *serve], stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    try:
+        yield ssh.parent
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_a_rank_on_each_of_two_hosts_trains_one_model(
+    remote_shell: Path, as_host: Path, generated: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    corpus = jobs.small_corpus(generated, tmp_path / "corpus")
+    train = [
+        sys.executable,
+        "-m",
+        "slipway.cli",
+        "train",
+        "--out",
+        out,
+        "--corpus",
+        corpus,
+        "--encoder",
+        tiny_encoder,
+        "--max-seq-len",
+        "48",
+    ]
+    process = subprocess.Popen(
+        [as_host, HERE[0], *train, "--hosts", f"{HERE[1]}:1,{THERE[1]}:1"],
+        cwd=CHECKOUT,
+        env={**os.environ, "PATH": f"{remote_shell}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    scratch = jobs.scratch(out, process)
+    took_steps = jobs.wait_for_step(scratch, 1, lambda: process.poll() is None)
+    hosts = [json.loads((scratch / f"rank.{rank}.json").read_text())["host"] for rank in (0, 1)] if took_steps else []
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert hosts == [HERE[0], THERE[0]]
+    assert bundle.load(out).facts["metrics"]["world_size"] == 2

@@ -1,0 +1,47 @@
+"""Answers to validation rows; the shares of several ranks are seen in test_finetune.py and
+test_end_to_end.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slipway.contract.ragged import Ragged
+from slipway.tensorflow import tf_keras
+from tests.support.models import tiny_modules
+from train.data.dataset import Split
+from train.distributed.watchdog import Heartbeat
+from train.engine import evaluation
+
+pytestmark = pytest.mark.usefixtures("one_rank")
+
+
+@pytest.fixture(scope="module")
+def model(module: str) -> tf_keras.Model:
+    return tiny_modules.build(tiny_modules.job(module))
+
+
+def split(rows: int) -> Split:
+    lengths = np.arange(rows) % 9 + 2
+    ids = np.arange(lengths.sum()) % tiny_modules.WORDS
+    return Split(
+        Ragged(ids.astype(np.int32), np.zeros_like(ids, np.int32), np.r_[0, np.cumsum(lengths)]), np.arange(rows) % 4, False
+    )
+
+
+def test_loss_and_accuracy_are_those_of_the_logits(model: tf_keras.Model, tmp_path: Path) -> None:
+    found = split(40)
+    logits = model(found.rows.padded(), training=False).numpy()
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = -np.log(chances[np.arange(40), found.labels]).mean(), (logits.argmax(axis=1) == found.labels).mean()
+    answered = evaluation.validate(model, found, Heartbeat(tmp_path, 0), 1, stop=lambda: False)
+    assert answered == pytest.approx(expected, abs=1e-5)
+
+
+def test_asked_to_stop_it_ends_before_the_next_batch(model: tf_keras.Model, tmp_path: Path) -> None:
+    asked = iter([False, True])
+    assert evaluation.validate(model, split(100), Heartbeat(tmp_path, 0), 1, stop=lambda: next(asked)) is None
+    assert next(asked, "all were asked") == "all were asked"

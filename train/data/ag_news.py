@@ -1,0 +1,200 @@
+"""AG News in its canonical form, found or fetched, with every row checked.
+
+`train.csv` and `test.csv` have no header and three quoted columns: class index from 1, title,
+description; a `\\` stands for a line break inside a field. Line i of `classes.txt` (optional)
+names class i.
+"""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import io
+import random
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from slipway.contract import manifest, readers
+from slipway.contract.readers import BadRow, Row, Unreadable
+from slipway.errors import CorpusError
+
+MARK = "GENERATED"  # a file of this name tells a generated corpus from a real one
+_ROWS = {"train.csv": 4000, "test.csv": 2400}
+_LISTS: dict[str, tuple[list[str], list[str], list[str]]] = {  # label: subject, verb, object
+    "World": (
+        ["The foreign minister", "A border patrol", "The peace mission", "The parliament", "An election observer"],
+        ["met", "accused", "agreed with", "warned", "received", "voted against"],
+        ["rebel leaders", "the embassy", "a ceasefire", "the neighbouring government", "refugees at the border"],
+    ),
+    "Sports": (
+        ["The home team", "A young striker", "The defending champion", "The coach", "The relay squad"],
+        ["won", "lost", "equalised in", "trained hard for", "was injured before", "broke the record in"],
+        ["the cup final", "the second half", "the marathon", "an overtime thriller", "the opening match"],
+    ),
+    "Business": (
+        ["The retailer", "A steel maker", "The central bank", "The airline", "An insurance group"],
+        ["reported", "cut", "raised", "missed", "announced", "defended"],
+        ["quarterly profit", "its dividend", "interest rates", "thousands of jobs", "the merger price"],
+    ),
+    "Sci/Tech": (
+        ["Researchers", "A chip designer", "The space probe", "A software firm", "Astronomers"],
+        ["released", "discovered", "measured", "patched", "launched", "simulated"],
+        ["a faster processor", "a security hole", "a distant moon", "an open source browser", "a new particle"],
+    ),
+}
+_CLOSINGS = ["on Monday", "after a long week", "sources said", "for the first time this year", "despite earlier doubts"]
+
+
+def write(target: Path, seed: int = 1) -> Path:
+    """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
+    source = random.Random(seed)
+    with manifest.atomic_directory(target) as building:
+        for name, rows in _ROWS.items():
+            with (building / name).open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, quoting=csv.QUOTE_ALL).writerows(_generated_row(source, row) for row in range(rows))
+        (building / "classes.txt").write_text("\n".join(_LISTS) + "\n", "utf-8")
+        (building / MARK).write_text("Generated sentences, not news: see train/data/ag_news.py\n", "utf-8")
+    return target
+
+
+def _generated_row(source: random.Random, row: int) -> tuple[str, str, str]:
+    """Return a row; one in twenty borrows a sentence, so that accuracy is not exactly 1."""
+    names = list(_LISTS)
+    label = row % len(names)
+    sentences = [_sentence(source, names[label]) for _ in range(source.randint(1, 5))]
+    if source.random() < 0.05:
+        sentences.append(_sentence(source, source.choice(names)))
+    return str(label + 1), sentences[0], " ".join(sentences[1:])
+
+
+def _sentence(source: random.Random, label: str) -> str:
+    subject, verb, direct_object = (source.choice(words) for words in _LISTS[label])
+    return f"{subject} {verb} {direct_object} {source.choice(_CLOSINGS)}."
+
+
+LABELS = ("World", "Sports", "Business", "Sci/Tech")
+ADDRESS = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
+SHA256 = {
+    "train.csv": "76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e",
+    "test.csv": "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699",
+}
+_DOWNLOAD_TIMEOUT = 20  # seconds without an answer
+
+
+def find(checkout: Path) -> Path:
+    """Return the place of AG News, downloaded if need be, or else of a generated corpus."""
+    downloaded = checkout / "data" / "ag_news"
+    for place in (downloaded, checkout.parent / "shared" / "data" / "ag_news"):
+        if all((place / name).is_file() for name in SHA256):
+            return place
+    try:
+        _download(downloaded)
+        return downloaded
+    except (OSError, http.client.HTTPException) as error:
+        print(
+            "\n!!! AG News is not on this machine and could not be downloaded"
+            f" ({error}).\n!!! Going on with a GENERATED corpus: the way is real, its accuracy says nothing about news.\n"
+            "!!! For real figures: --corpus path/to/ag_news (a directory with train.csv and test.csv)\n",
+            flush=True,
+        )
+        return write(checkout / "data" / "generated")
+
+
+def _download(target: Path) -> None:
+    """Fetch both files and keep them only when their sha256 is the official one. Raises OSError."""
+    with manifest.atomic_directory(target) as building:
+        for name, expected in SHA256.items():
+            with urllib.request.urlopen(f"{ADDRESS}/{name}", timeout=_DOWNLOAD_TIMEOUT) as answer:
+                (building / name).write_bytes(answer.read())
+            if (sha256 := manifest.sha256(building / name)) != expected:
+                raise OSError(f"{name}: expected sha256 {expected}, found {sha256}")
+
+
+def has_form(path: Path) -> bool:
+    """Return whether a file is meant to be in this form, not to have a header of column names."""
+    if path.suffix != ".csv":
+        return False
+    try:
+        content = readers.decoded(path)
+        first, second = [*islice(filter(None, csv.reader(io.StringIO(content, newline=""))), 2), [""], [""]][:2]
+    except Unreadable:
+        return False
+    except csv.Error:  # a field without an end, which is reported when all rows are read
+        return content.lstrip('"')[:1].isdigit()
+    if {"text", "label"} <= {name.strip() for name in first}:
+        return False
+    under_a_header = len(first) == len(second) == 3 and second[0].isdigit()
+    return first[0].isdigit() or under_a_header or (path.parent / "classes.txt").is_file()
+
+
+def labels(directory: Path) -> tuple[str, ...]:
+    """Return the names in classes.txt, or AG News' own without one. Raises CorpusError."""
+    path = directory / "classes.txt"
+    if not path.is_file():
+        return LABELS
+    try:
+        content = readers.decoded(path)
+        names, shown = tuple(name.strip() for name in content.rstrip("\r\n").split("\n")), repr(content[:60])
+    except Unreadable as error:
+        names, shown = (), error.row.found
+    if len(names) < 2 or not all(names):
+        raise CorpusError(
+            "the class names cannot be read",
+            expected="UTF-8, at least two lines, a name on each",
+            found=shown,
+            where=str(path),
+            fix="correct the file, then run the same command again",
+        )
+    return names
+
+
+def read(path: Path, names: tuple[str, ...]) -> Iterator[Row | BadRow]:
+    """Yield the rows of train.csv or test.csv with their labels' names, bad ones among them."""
+    return readers.complete(_parsed(path, names))
+
+
+def _parsed(path: Path, names: tuple[str, ...]) -> Iterator[Row | BadRow]:
+    content = readers.decoded(path)
+    records = readers.table(content)
+    for number, (line, columns) in enumerate(records, 1):
+        may_be_cut = number == len(records) and not readers.ends_in_a_line(content)
+        yield _row(line, columns, may_be_cut, names)
+
+
+def _row(line: int, columns: list[str], may_be_cut: bool, names: tuple[str, ...]) -> Row | BadRow:
+    if len(columns) != 3:
+        return BadRow(line, "a row has 3 columns: class index, title, description", f"{len(columns)} columns")
+    if columns[0] not in {str(index) for index in range(1, len(names) + 1)}:
+        also = ", in the first row too: this form has no header" if line == 1 else ""
+        return BadRow(line, f"the class index is 1 to {len(names)}{also}", repr(columns[0][:40]))
+    if may_be_cut and not columns[2]:
+        return BadRow(line, "the last row is whole", "an empty description without a line end")
+    text = " ".join(" ".join(columns[1:]).replace("\\", " ").split())
+    if broken := readers.broken_text(text):
+        return BadRow(line, *broken)
+    return Row(line, text, names[int(columns[0]) - 1])
+
+
+@dataclass(frozen=True)
+class Published:
+    """Test accuracies of others, as bundle.json names them."""
+
+    source: str
+    trained_on: str
+    test_accuracy: dict[str, float]  # by model
+
+
+AG_NEWS = Published(
+    source="README of NVAITC/bert-finetune, 'Classification Performance', the example that this training replaces",
+    trained_on="all 120,000 training rows",
+    test_accuracy={"BERT-base": 0.941, "BERT-large": 0.946, "XLNet": 0.955},
+)
+
+
+def beside(corpus: Path) -> Published | None:
+    """Return the accuracies on the corpus' test rows; None unless these are AG News' own."""
+    test = corpus / "test.csv"
+    return AG_NEWS if test.is_file() and manifest.sha256(test) == SHA256["test.csv"] else None

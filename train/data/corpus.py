@@ -1,0 +1,316 @@
+"""The examples that a model is trained, validated and tested on: AG News, or a person's own files.
+
+A place is a directory with train.csv, .tsv, .jsonl or .conll and, if they exist, validation.* and
+test.*, or one such file. Without test.* a tenth of the rows is the test split. Every row is checked
+before the first step. The formats are described in slipway/contract/readers.py and
+train/data/ag_news.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from slipway import errors
+from slipway.contract import labelling, manifest, readers
+from slipway.contract.readers import BadRow, Row
+from slipway.errors import CorpusError
+from train.data import ag_news
+
+
+def split_off(labels: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return row numbers (kept, held out), both ascending, the same for the same seed.
+
+    `labels` has an int a row; tagger: a list a row. About `share` of each label is held out, at
+    least one row and never the last one; a share of 0 holds out nothing. A sentence is placed by
+    its rarest tag, so the share is rough for tags that only occur together with rarer ones.
+    """
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row in random.Random(seed).sample(range(len(labels)), len(labels) if share > 0 else 0):
+        for label in _classes(labels[row]):
+            rows_of[label].append(row)
+    left = {label: len(rows) for label, rows in rows_of.items()}
+    is_held_out: dict[int, bool] = {}
+    for label in sorted(rows_of, key=lambda label: (len(rows_of[label]), label)):
+        rows = rows_of[label]
+        wanted = max(1, round(share * len(rows))) - sum(is_held_out.get(row, False) for row in rows)
+        for row in (row for row in rows if row not in is_held_out):
+            is_held_out[row] = wanted > 0 and all(left[other] > 1 for other in _classes(labels[row]))
+            if is_held_out[row]:
+                wanted -= 1
+                for other in _classes(labels[row]):
+                    left[other] -= 1
+    kept = [row for row in range(len(labels)) if not is_held_out.get(row)]
+    return kept, sorted(row for row, held_out in is_held_out.items() if held_out)
+
+
+def _classes(label: Any) -> set[int]:
+    return set(label) if isinstance(label, list) else {label}
+
+
+_TEST_SHARE = 0.1  # of the rows, where no file holds test rows
+_SHOWN_BAD_ROWS = 5
+_SHOWN_LABELS = 10
+_SHOWN = 40  # characters of a label
+_T = TypeVar("_T")
+
+
+class Example(NamedTuple):
+    """A checked row with the number of its label."""
+
+    text: Any  # str; pair: tuple[str, str]; tagger: the words, list[str]
+    label: Any  # int, an index into Corpus.labels; tagger: list[int], one a word
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a person's own file that are read.
+
+    Empty: AG News' form where train.csv has it, else the names in slipway/contract/readers.py.
+    """
+
+    text: tuple[str, ...] = ()  # two names: a pair
+    label: str = ""
+    labels: tuple[str, ...] = ()  # in the order of the logits; empty: sorted, from the training rows
+
+
+_PLAIN = Columns()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All examples of a run, split, and the facts of their origin."""
+
+    task: str  # one of bundle.TASKS
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    labels: tuple[str, ...]
+    where: str
+    sha256: str  # of the files and the labels together
+    generated: bool  # True: built-in sentences, not real news
+    bad_rows: int  # left out, at most max_bad_rows
+
+
+def find(given: str, checkout: Path) -> Path:
+    """Return the corpus: `given`, else $AG_NEWS_DIR, else AG News or a generated corpus.
+
+    AG News is looked for in the usual places, then downloaded. Raises CorpusError when a place that
+    was named holds no corpus; nothing else is tried instead.
+    """
+    for origin, named in (("--corpus", given), ("$AG_NEWS_DIR", os.environ.get("AG_NEWS_DIR", ""))):
+        if named:
+            _files(Path(named), origin)
+            return Path(named)
+    return ag_news.find(checkout)
+
+
+def _files(place: Path, origin: str = "--corpus") -> dict[str, Path]:
+    """Return the file of each split that has one. Raises CorpusError."""
+    if place.is_file() and place.suffix in readers.SUFFIXES:
+        return {"train": place}
+    files = {
+        split: [path for suffix in readers.SUFFIXES if (path := place / f"{split}{suffix}").is_file()]
+        for split in ("train", "validation", "test")
+    }
+    twice = [path.name for paths in files.values() if len(paths) > 1 for path in paths]
+    if twice or not files["train"]:
+        missing = f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
+        raise CorpusError(
+            f"no corpus in {place}",
+            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}, or a directory with such a train.* and test.*",
+            found=" beside ".join(twice) or ("no train.*" if place.is_dir() else missing),
+            where=f"{place}, named by {origin}",
+            fix=f"{errors.command('train', 'RUN', '--corpus', 'path/to/ag_news')}, or no --corpus to look in the usual places",
+        )
+    return {split: paths[0] for split, paths in files.items() if paths}
+
+
+def load(
+    place: Path,
+    columns: Columns = _PLAIN,
+    *,
+    validation_share: float = 0.0,
+    train_rows: int = 0,
+    seed: int = 1,
+    max_bad_rows: int = 0,
+) -> Corpus:
+    """Read and check every row, then split, and sample `train_rows` of the training rows (0: all).
+
+    Up to `max_bad_rows` are left out and counted, but never one after which rows cannot be told
+    apart. A label that validation or test rows have and training rows lack makes a bad row.
+    Raises CorpusError naming file:line, rule and value of the first bad rows.
+    """
+    files = _files(place)
+    headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
+    labels = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
+    if labels and not labelling.are_labels(labels):
+        _refuse("the labels that were given are no choice", "two labels or more, each once", _some(labels), str(place))
+    bad = _BadRows(max_bad_rows)
+    read: dict[str, list[Row]] = {}
+    for split, path in files.items():
+        is_ag_news = headerless and path.suffix == ".csv"
+        read[split] = bad.taken_out(
+            path, ag_news.read(path, labels) if is_ag_news else readers.read(path, columns.text, columns.label)
+        )
+    bad.check(read)
+    task = _task(read, files)
+    if not labels:
+        read["train"] = bad.taken_out(files["train"], _consistent(read["train"]))
+        bad.check(read)
+        labels = labelling.discovered(label for row in read["train"] for label in row.labels)
+        if not labelling.are_labels(labels):
+            _refuse("the training rows are no choice", "two labels or more", _some(labels) or "none", str(files["train"]))
+    examples = _numbered(read, files, labels, bad)
+    bad.check(examples)
+    _split(examples, validation_share, seed, place)
+    _keep_sample(examples, train_rows, seed)
+    return Corpus(
+        task=task,
+        **examples,
+        labels=labels,
+        where=str(place),
+        sha256=hashlib.sha256("\n".join([*map(manifest.sha256, files.values()), *labels]).encode()).hexdigest(),
+        generated=(files["train"].parent / ag_news.MARK).is_file(),
+        bad_rows=len(bad.rows),
+    )
+
+
+class _BadRows:
+    """The rows of a corpus that break a rule, of which `allowed` may be left out."""
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self.rows: list[tuple[Path, BadRow]] = []
+
+    def taken_out(self, path: Path, checked: Iterable[_T | BadRow]) -> list[_T]:
+        """Collect the bad rows of the file `path`; return the others."""
+        everything = list(checked)
+        self.rows += [(path, row) for row in everything if isinstance(row, BadRow)]
+        return [row for row in everything if not isinstance(row, BadRow)]
+
+    def check(self, sound: Mapping[str, Sequence[Any]]) -> None:
+        """Raise CorpusError for too many bad rows, or for one that makes its file unreadable."""
+        unreadable, count = [(path, row) for path, row in self.rows if row.breaks], len(self.rows)
+        if not unreadable and count <= self._allowed:
+            return
+        reported = unreadable or self.rows
+        path, row = reported[0]
+        total = count + sum(map(len, sound.values()))
+        more = f", {self._allowed} are allowed" if self._allowed else ""
+        shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
+        _refuse(
+            f"{path.name} cannot be read" if unreadable else f"{count} of {total} rows of the corpus break a rule{more}",
+            row.rule,
+            row.found,
+            f"{path}:{row.line}",
+            "\n            ".join(["correct or remove these rows, then run the same command again:", *shown]),
+        )
+
+
+def _task(read: dict[str, list[Row]], files: dict[str, Path]) -> str:
+    """Return the task that the rows of all files are of."""
+    tasks = {files[split].name: sound[0].task for split, sound in read.items() if sound}
+    if len(set(tasks.values())) > 1:
+        listed = ", ".join(f"{name} {task}" for name, task in tasks.items())
+        _refuse(
+            "the files are not of one task", "single texts, pairs or tagged words, the same in all", listed, str(files["train"])
+        )
+    return next(iter(tasks.values()), "")
+
+
+def _consistent(sound: list[Row]) -> Iterator[Row | BadRow]:
+    """Yield the rows; a name among numbers, or a last label that may be cut, makes a bad one."""
+    counts = Counter(label for row in sound for label in row.labels)
+    numeric = sum(count for label, count in counts.items() if labelling.is_number(label))
+    mostly_numbers = numeric * 2 >= counts.total()
+    for row in sound:
+        odd = [word for word, label in enumerate(row.labels) if labelling.is_number(label) != mostly_numbers]
+        if odd:
+            rule = f"a label is a {'number' if mostly_numbers else 'name'} like most others, or the labels are given"
+            yield row.broken(rule, repr(row.labels[odd[0]][:_SHOWN]), odd[0])
+        elif row.may_be_cut and counts[row.labels[-1]] == 1:
+            rule = "the last row is whole: it ends with a line end, or has a label that other rows have too"
+            yield row.broken(rule, repr(row.labels[-1][:_SHOWN]), len(row.labels) - 1)
+        else:
+            yield row
+
+
+def _numbered(
+    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: _BadRows
+) -> dict[str, list[Example]]:
+    """Return rows with their labels' numbers; other splits may only have training rows' labels."""
+    number = labelling.numbers(labels)
+    rule = f"a label out of {_some(labels)}"
+    examples = {}
+    for split in ("train", *(split for split in files if split != "train")):
+        examples[split] = bad.taken_out(files[split], (_example(row, number, rule) for row in read[split]))
+        if split == "train":
+            seen = {label for _, tags in examples["train"] for label in (tags if isinstance(tags, list) else [tags])}
+            number = {name: i for name, i in number.items() if i in seen}
+            rule = f"a label that training rows have: {_some([labels[i] for i in sorted(seen)])}"
+    return examples
+
+
+def _example(row: Row, number: Mapping[str, int], rule: str) -> Example | BadRow:
+    label = labelling.numbered(row, number, rule)
+    return label if isinstance(label, BadRow) else Example(row.text, label)
+
+
+def _split(examples: dict[str, list[Example]], validation_share: float, seed: int, place: Path) -> None:
+    """Take splits without a file out of the training rows. Raises CorpusError for an empty one."""
+    for split, share in (("test", _TEST_SHARE), ("validation", validation_share)):
+        if split not in examples:
+            train = examples["train"]
+            kept, held_out = split_off([example.label for example in train], share, seed)
+            examples[split] = [train[row] for row in held_out]
+            examples["train"] = [train[row] for row in kept]
+    for split in ("train", "test"):
+        if not examples[split]:
+            expected = "at least one, and two of a label where they are split off"
+            _refuse(f"the corpus has no {split} rows", expected, "none", str(place))
+
+
+def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int) -> None:
+    """Keep `train_rows` training rows (0: all), and as large a share of the validation rows."""
+    share = train_rows / len(examples["train"])
+    if 0 < share < 1:
+        for split in ("train", "validation"):
+            chosen = sample(examples[split], max(1, round(share * len(examples[split]))), seed)
+            examples[split] = [examples[split][row] for row in chosen]
+
+
+def sample(examples: list[Example], count: int, seed: int) -> list[int]:
+    """Return the numbers of `count` rows, ascending; all when `count` is 0 or too large.
+
+    classifier: each class has its share; tagger: any rows.
+    """
+    if count <= 0 or count >= len(examples):
+        return list(range(len(examples)))
+    shuffled = random.Random(seed).sample(range(len(examples)), len(examples))
+    if isinstance(examples[0].label, list):
+        return sorted(shuffled[:count])
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for row in shuffled:
+        by_class[examples[row].label].append(row)
+    # The rows of each class are spread evenly over 0 to 1, so any prefix of all rows, sorted by
+    # their places, holds each class in its share.
+    ranked = sorted(((place + 0.5) / len(rows), row) for rows in by_class.values() for place, row in enumerate(rows))
+    return sorted(row for _, row in ranked[:count])
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
+    return ", ".join(labels[:_SHOWN_LABELS]) + more
+
+
+def _refuse(
+    summary: str, expected: str, value: str, where: str, fix: str = "correct it, then run the same command again"
+) -> NoReturn:
+    raise CorpusError(summary, expected=expected, found=value, where=where, fix=fix)
