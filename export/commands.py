@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from slipway import console, errors, options
+from slipway import console, errors
 from slipway.contract import artifact, bundle
 from slipway.contract.artifact import Artifact
 from slipway.contract.variants import VARIANTS
@@ -42,10 +42,6 @@ def check(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"\n{problem}")
     return 1 if problems else 0
-
-
-def check_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
 
 
 def _checked(problems: list[SlipwayError], check: Callable[[], _T]) -> _T | None:

@@ -21,7 +21,7 @@ from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord
 from export.runtime.interface import Conversion
-from slipway import console, errors, options, provenance
+from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.variants import VARIANTS, Variant
@@ -61,12 +61,6 @@ def export(arguments: argparse.Namespace) -> int:
         exported = {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)}
         manifest.write_json(artifacts / artifact.EXPORTED, exported)
     return 0
-
-
-def export_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    parser.add_argument("--variant", choices=list(VARIANTS), action="append", help="only this one; may be repeated")
-    parser.add_argument("--compare-only", action="store_true", help="convert nothing: compare again what lies there")
 
 
 def export_variant(variant: Variant, source: Bundle, golden: Golden, artifacts: Path) -> ParityRecord:

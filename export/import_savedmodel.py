@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from export import safety
-from slipway import console, errors, options, provenance
+from slipway import console, errors, provenance
 from slipway.contract import bundle, labelling, manifest, readers
 from slipway.contract.bundle import Golden
 from slipway.contract.comparison import least_rows
@@ -186,15 +186,6 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
         manifest.seal(building, bundle.MANIFEST, facts | {"metrics": metrics})
     print(f"bundle    {target}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {len(rows.texts)} rows")
     return 0
-
-
-def import_savedmodel_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    parser.add_argument("--saved-model", type=Path, required=True, help="directory with saved_model.pb")
-    parser.add_argument("--vocab", type=Path, required=True, help="vocab.txt, a word piece a line")
-    parser.add_argument("--labels", type=Path, required=True, help="labels.txt, a label a line, in the order of the logits")
-    parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, or .conll")
-    parser.add_argument("--max-seq-len", type=int, default=128, help="tokens after which a text is cut")
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:

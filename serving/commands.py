@@ -13,7 +13,7 @@ import argparse
 from serving import served_parity
 from serving.served_parity import AskedModel
 from serving.server import triton
-from slipway import errors, options, provenance
+from slipway import errors, provenance
 from slipway.client import client
 from slipway.contract import bundle, manifest
 from slipway.contract.names import REPOSITORY, SERVED, TEXT_MODEL
@@ -44,7 +44,3 @@ def verify(arguments: argparse.Namespace) -> int:
     manifest.write_json(arguments.run / SERVED, record)
     served_parity.show(checks)
     return 0 if passed else 1
-
-
-def verify_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from serving.registry import registry as publication
 from serving.registry import rollout
-from serving.registry.registry import DEFAULT_REPOSITORY, Registry
+from serving.registry.registry import Registry
 from serving.server import control, supervisor, triton
 from serving.server.triton import Ports, Server
-from slipway import errors, options
+from slipway import errors
 
 _DEVELOPMENT = (
     "for one machine and development: this Triton is of October 2024, and one request can end it.\n"
@@ -70,16 +70,3 @@ def _greet(server: Server, repository: Path) -> None:
     print(f"  ask it   {errors.command('ask', 'Oil prices fall as OPEC raises output', *port)}")
     print(f"  only     {_DEVELOPMENT}")
     print("  stop it  Ctrl-C", flush=True)
-
-
-def serve_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser, nargs="?")
-    parser.add_argument(
-        "--published",
-        type=Path,
-        nargs="?",
-        const=DEFAULT_REPOSITORY,
-        metavar="REPOSITORY",
-        help="instead of RUN: where versions were published; without a value: %(const)s",
-    )
-    options.port(parser)

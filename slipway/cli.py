@@ -1,9 +1,9 @@
 """The command line: `slipway COMMAND RUN [options]`.
 
-Every command is one row of COMMANDS: its name, one line of help, and where it lives as
-"module:function". The module is imported when its command is called and has two functions:
-`NAME_options(parser)` adds the options, `NAME(arguments)` runs and returns the exit status. So
-`slipway --help` imports no stage, and nothing heavy.
+Every command is one row of COMMANDS: its name, one line of help, and its place, "module:NAME".
+`NAME(arguments)` there runs it and returns the exit status; its module is imported when it is
+called. `NAME_options(parser)` in the options.py of its stage declares its options, so that `--help`
+imports nothing heavy.
 
     slipway export runs/demo
     slipway --print-completion bash > ~/.local/share/bash-completion/completions/slipway
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -27,29 +26,38 @@ _SHELLS = ("bash", "zsh", "tcsh")
 
 @dataclass(frozen=True)
 class Command:
-    """A command's name (two words: a group and its member), help and place, "module:function"."""
+    """A command: its name (of a group two words), help, and place, "module:function"."""
 
     name: str
     help: str
     place: str
 
     @property
-    def module(self) -> str:
-        return self.place.partition(":")[0]
+    def stage(self) -> str:
+        return self.place.split(".")[0]
 
-    def function(self, suffix: str = "") -> Callable[..., int]:
-        """Import the command's module and return its function. Raises ToolError without the
-        checkout it runs from.
-        """
-        if not self.module.startswith("slipway.") and not (_CHECKOUT / self.module.split(".")[0]).is_dir():
+    @property
+    def is_here(self) -> bool:
+        """Whether the stage's folder lies beside this package, as in a checkout."""
+        return (_CHECKOUT / self.stage).is_dir()
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Import the command's module, run it and return its exit status."""
+        module, _, function = self.place.partition(":")
+        status: int = getattr(importlib.import_module(module), function)(arguments)
+        return status
+
+    def declare(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's options. Raises ToolError outside of a checkout."""
+        if not self.is_here:
             raise errors.ToolError(
                 f"slipway {self.name} runs from a checkout",
-                expected=f"the folder {self.module.split('.')[0]}/ beside the package slipway",
+                expected=f"the folder {self.stage}/ beside the package slipway",
                 found="the installed package alone: client, linter and this command line",
                 where=str(_CHECKOUT),
                 fix=f"in a checkout of Slipway: make setup && .venv/bin/slipway {self.name}",
             )
-        return getattr(importlib.import_module(self.module), self.place.partition(":")[2] + suffix)  # type: ignore[no-any-return]
+        getattr(importlib.import_module(f"{self.stage}.options"), self.place.partition(":")[2] + "_options")(parser)
 
 
 COMMANDS = (
@@ -60,10 +68,10 @@ COMMANDS = (
     Command("build", "compile what passed into a Triton repository → RUN/model_repository", "serving.repository.build:build"),
     Command("serve", "run Triton on RUN or on what is published, until Ctrl-C", "serving.serve:serve"),
     Command("verify", "compare the live server's answers with the SavedModel's → RUN/served.json", "serving.commands:verify"),
-    Command("tune", "find the cheapest configuration that holds a p99 → RUN/tuning.json", "serving.tuning.search.tune:tune"),
-    Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark.benchmark:bench"),
-    Command("report", "render RUN's records → RUN/report.html", "serving.report.report.report:report"),
-    Command("compare", "put two runs of one corpus side by side → B/compare.html", "serving.report.report.compare:compare"),
+    Command("tune", "find the cheapest configuration that holds a p99 → RUN/tuning.json", "serving.tuning.tune:tune"),
+    Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark:bench"),
+    Command("report", "render RUN's records → RUN/report.html", "serving.report.report:report"),
+    Command("compare", "put two runs of one corpus side by side → B/compare.html", "serving.report.compare:compare"),
     Command("publish", "add RUN's repository to model_repository/ as its next version", "serving.registry.commands:publish"),
     Command("promote", "try a published version beside the active one, then switch", "serving.registry.commands:promote"),
     Command("rollback", "switch back to the version that was active before", "serving.registry.commands:rollback"),
@@ -89,7 +97,7 @@ def _main() -> int:
         return _completion(words[1] if len(words) > 1 else "bash")
     chosen = next((c for c in COMMANDS if c.name.split() == words[: len(c.name.split())]), None)
     arguments = _parser((chosen,) if chosen else ()).parse_args()
-    return chosen.function()(arguments) if chosen else 2
+    return chosen.run(arguments) if chosen else 2
 
 
 def _parser(with_options: tuple[Command, ...]) -> argparse.ArgumentParser:
@@ -110,7 +118,7 @@ def _parser(with_options: tuple[Command, ...]) -> argparse.ArgumentParser:
             groups[group] = member.add_subparsers(metavar="WHAT", required=True)
         child = groups[group].add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
         if command in with_options:
-            command.function("_options")(child)
+            command.declare(child)
     return parser
 
 
@@ -125,8 +133,7 @@ def _completion(shell: str) -> int:
             where=sys.prefix,
             fix=f"{sys.executable} -m pip install shtab",
         ) from None
-    available = tuple(c for c in COMMANDS if c.module.startswith("slipway.") or (_CHECKOUT / c.module.split(".")[0]).is_dir())
-    print(shtab.complete(_parser(available), shell=shell))
+    print(shtab.complete(_parser(tuple(command for command in COMMANDS if command.is_here)), shell=shell))
     return 0
 
 

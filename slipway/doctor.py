@@ -166,7 +166,3 @@ def _first_line(command: list[str]) -> str:
 def _version_in(text: str) -> str:
     """Return the first word that looks like a version."""
     return next((word for word in text.replace("|", " ").split() if word[0].isdigit() and "." in word), "")
-
-
-def doctor_options(parser: argparse.ArgumentParser) -> None:
-    """Add no option."""

@@ -1,4 +1,6 @@
-"""Options that several commands share, and the types of their values: each is written once."""
+"""The options of client, linter and doctor; those that several commands share; types of their
+values.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from slipway.contract.names import DEADLINE, MAX_BATCH, RETRIES
+
+REPOSITORY = Path("model_repository")
 _LAST_PORT = 65535
 
 
@@ -19,7 +24,7 @@ def repository(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repository",
         type=Path,
-        default=Path("model_repository"),
+        default=REPOSITORY,
         help="where versions are published; default: %(default)s",
     )
 
@@ -66,3 +71,36 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _LAST_PORT - 2:
         raise argparse.ArgumentTypeError(f"expected a port from 1 to {_LAST_PORT - 2}, found {text}")
     return int(text)
+
+
+def lint_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="the repository, for example runs/demo/model_repository")
+    parser.add_argument("--json", action="store_true", help="findings as one JSON document instead")
+
+
+def classify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", default="-", help="one text a line, as UTF-8; - or nothing: standard input")
+    parser.add_argument("--jsonl", action="store_true", help="the lines are JSON objects")
+    parser.add_argument("--protocol", choices=("http", "grpc"), default="http")
+    parser.add_argument("--address", help="host:port; default: where `slipway serve` listens")
+    parser.add_argument(
+        "--batch", type=int, choices=range(1, MAX_BATCH + 1), default=MAX_BATCH, metavar="N", help="texts a request"
+    )
+    parser.add_argument("--in-flight", type=int, choices=range(1, 65), default=4, metavar="N", help="requests at a time, up to 64")
+    parser.add_argument("--deadline", type=float, default=DEADLINE, help="seconds for a request and its retries")
+    parser.add_argument("--retries", type=int, default=RETRIES, help="of a request, when the server is unavailable")
+    parser.add_argument("--headers", type=Path, help="a file of lines `Name: value`, such as a key that ps must not show")
+    parser.add_argument("--tls", action="store_true", help="trust who signs certificates for this machine's programs")
+    parser.add_argument("--authorities", type=Path, help="TLS, trusting the certificates in this PEM file instead")
+    parser.add_argument("--certificate", type=Path, help="TLS, with this certificate of the client")
+    parser.add_argument("--key", type=Path, help="of that certificate")
+
+
+def ask_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", nargs="+", help="a text; several are answered one by one; a tagger's is split at white space")
+    parser.add_argument("--second", help="the second text, of a model of text pairs")
+    port(parser)
+
+
+def doctor_options(_: argparse.ArgumentParser) -> None:
+    """Add no option."""

@@ -48,7 +48,6 @@ def ratio(ours: list[Floats], others: list[Floats]) -> Ratio:
     return Ratio(round(float(np.median(np.concatenate(loads))), 4), (round(float(low), 4), round(float(high), 4)))
 
 
-Floats = NDArray[np.float64]
 Interval = tuple[float, float]  # lower and upper end, 95 %
 PERCENTILES = (50, 95, 99)
 # Two loads that differ by less are called equal, however narrow the interval: the same program

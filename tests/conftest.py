@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,29 +16,10 @@ from serving.model_config import ModelConfig, Tensor
 from serving.server import triton
 from slipway.contract import manifest
 from slipway.contract.names import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from tests.support.command import Once, slipway_output, succeed
 from train.data import ag_news
 
-CHECKOUT = Path(__file__).parents[1]
-Once = Callable[[str, Callable[[Path], object]], Path]
-
-
-def command(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `python …` in the checkout; both outputs are captured."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=CHECKOUT,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-
-
-def succeed(*arguments: object) -> str:
-    done = command(*arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+pytest_plugins = ["tests.support.serving.served_runs", "tests.support.training.modules"]
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +44,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session")
 def generated(once: Once) -> Path:
-    return once("generated", ag_news.write)
+    return once("generated", ag_news.write_generated)
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +66,9 @@ def finished_run(training_flags: list[object], once: Once) -> Path:
     """
 
     def make(run: Path) -> None:
-        succeed("-m", "slipway.cli", "train", run, *training_flags)
-        succeed("-m", "slipway.cli", "export", run)
-        succeed("-m", "slipway.cli", "build", run)
+        slipway_output("train", run, *training_flags)
+        slipway_output("export", run)
+        slipway_output("build", run)
 
     return once("finished", make)
 
@@ -115,8 +94,8 @@ def adopted_run(foreign_models: Path, once: Once) -> Callable[[str], Path]:
     def make(run: Path) -> None:
         source = foreign_models / run.name
         files = ["--vocab", source / "vocab.txt", "--labels", source / "labels.txt", "--golden", next(source.glob("rows.*"))]
-        succeed("-m", "slipway.cli", "import", "--saved-model", source / "model", *files, "--out", run / "bundle")
-        succeed("-m", "slipway.cli", "export", run)
+        slipway_output("import", run, "--saved-model", source / "model", *files)
+        slipway_output("export", run)
 
     return lambda name: once(name, make)
 
@@ -126,7 +105,7 @@ def write_echo_repository(target: Path) -> None:
     outputs = (("label", "STRING", 1), ("probability", "FP32", 1), ("logits", "FP32", 2), ("truncated", "BOOL", 1))
     tensors = tuple(Tensor(name, kind, (size,)) for name, kind, size in (*outputs, ("tokens", "INT32", 1)))
     version = ModelConfig(TEXT_MODEL, (Tensor("text", "STRING", (1,)),), tensors, MAX_BATCH).write(target)
-    shutil.copyfile(Path(__file__).with_name("echo_model.py"), version / "model.py")
+    shutil.copyfile(Path(__file__).parent / "support/serving/echo_model.py", version / "model.py")
     manifest.seal(target, REPOSITORY, {TEXT_MODEL: "echo"})
 
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-from tests.conftest import CHECKOUT
 from tests.support import clock
+from tests.support.command import CHECKOUT
 
 _STOPPED = """
 import time

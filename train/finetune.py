@@ -19,8 +19,7 @@ from typing import Any
 
 from slipway import console, errors
 from slipway.contract import bundle, manifest
-from train import options as flags
-from train import write_bundle
+from train import settings, write_bundle
 from train.data import dataset
 from train.data.corpus import Corpus
 from train.distributed import launcher
@@ -30,9 +29,9 @@ from train.job import Job
 
 
 def train(arguments: argparse.Namespace) -> int:
-    data, ranks = flags.corpus_of(arguments), flags.ranks_of(arguments)
-    run, options = arguments.run, flags.options_of(arguments, data)
-    job = flags.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
+    data, ranks = settings.corpus_of(arguments), settings.ranks_of(arguments)
+    run, options = arguments.run, settings.options_of(arguments, data)
+    job = settings.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
     _describe(data, job)
     write_bundle.encoder_facts(job.encoder, run)  # refuses a bad one before training
     with manifest.atomic_directory(run / "bundle") as building:
@@ -51,11 +50,6 @@ def train(arguments: argparse.Namespace) -> int:
     _show(metrics)
     print(f"bundle    {run / 'bundle'}")
     return 0
-
-
-def train_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint beside the bundle")
-    flags.add(parser)
 
 
 def _describe(data: Corpus, job: Job) -> None:

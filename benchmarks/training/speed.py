@@ -29,7 +29,7 @@ from benchmarks.training import jobs
 from benchmarks.training.jobs import Effort, JobSetting, SettingRow, Times, setting
 from slipway import errors, provenance
 from slipway.statistics import Ratio
-from train import options
+from train import options, settings
 from train.data.corpus import Corpus
 from train.distributed.ranks import Ranks
 from train.job import Job
@@ -110,13 +110,13 @@ class JobSpeeds(Signed):
 def main() -> int:
     arguments = _parse()
     effort = QUICK if arguments.quick else _FULL_SCALING if arguments.scaling else _FULL
-    corpus = jobs.sampled(options.corpus_of(arguments), effort.rows)
-    job = options.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    corpus = jobs.sampled(settings.corpus_of(arguments), effort.rows)
+    job = settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
     skipped: list[SkippedSetting] = []
     if arguments.scaling:
         chosen, skipped = scaling_settings(corpus, job, effort, gpus=_gpus())
     else:
-        chosen = example_settings(corpus, job, options.ranks_of(arguments), effort)
+        chosen = example_settings(corpus, job, settings.ranks_of(arguments), effort)
     times = jobs.run(chosen, effort.rounds)
     rows = jobs.rows(chosen, times)
     record = JobSpeeds(

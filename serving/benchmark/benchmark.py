@@ -32,7 +32,7 @@ from serving.benchmark.subjects import CheckedRun
 from serving.load import interference, perf_analyzer
 from serving.load.interference import GpuWatch
 from serving.repository import embedded
-from slipway import options, provenance
+from slipway import provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.names import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
 from slipway.errors import Interrupted
@@ -62,19 +62,6 @@ def _benchmark(arguments: argparse.Namespace, checked: CheckedRun, started: floa
     journal.remove()
     table.show_record(record)
     return int(any(row.status == "FAILED" for row in record.rows))
-
-
-def bench_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    parser.add_argument("--setting", choices=tuple(SETTINGS), default="quick", help="how much is measured; default: quick")
-    parser.add_argument("--subjects", nargs="+", default=[], help="only these beside text_classifier; default: all")
-    parser.add_argument("--rounds", type=options.count(100_000), help="how often every load is repeated; 5 for verdicts")
-    parser.add_argument("--concurrency", type=options.count(100_000), nargs="+", help="clients in the closed loops")
-    parser.add_argument("--window-ms", type=options.count(100_000), help="the shortest of perf_analyzer's windows, three a round")
-    parser.add_argument("--texts", type=options.count(100_000), help="golden texts sent in turn")
-    parser.add_argument("--p99-ms", type=options.positive, default=100.0, help="what 99 of 100 texts have to be answered within")
-    parser.add_argument("--price-per-hour", type=options.positive, help="of this machine, for the cost of a million texts")
-    parser.add_argument("--currency", default="USD", help="of that price")
 
 
 def _setting(arguments: argparse.Namespace) -> BenchSetting:

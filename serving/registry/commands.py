@@ -32,7 +32,7 @@ from serving.registry.registry import (
     roll_back_version,
 )
 from serving.registry.rollout import RunningServer, rolled_out, running_or_own_server, running_server
-from slipway import console, errors, options, provenance
+from slipway import console, errors, provenance
 from slipway.contract import bundle
 from slipway.contract.names import TEXT_MODEL
 from slipway.errors import PublishingError, SlipwayError
@@ -110,15 +110,6 @@ def promote(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def promote_options(parser: argparse.ArgumentParser) -> None:
-    options.repository(parser)
-    parser.add_argument("--version", type=int, help="default: the newest, unless it was rolled back")
-    parser.add_argument(
-        "--p99-limit", type=float, default=1.25, help="times the served version's p99; refused when beyond it for certain"
-    )
-    parser.add_argument("--pairs", type=int, default=300, help="questions to both versions of each model, to compare p99 on")
-
-
 def _version_to_promote(before: Published, wanted: int | None, registry: Registry) -> int:
     """Return `wanted`, or the newest version. Raise PublishingError if it cannot be promoted."""
     number = before.newest if wanted is None else wanted
@@ -179,11 +170,6 @@ def publish(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def publish_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    options.repository(parser)
-
-
 def rollback(arguments: argparse.Namespace) -> int:
     registry = Registry(arguments.repository)
     with audited(registry, "rollback") as entry, publishing_lock(registry), ExitStack() as stack:
@@ -197,10 +183,6 @@ def rollback(arguments: argparse.Namespace) -> int:
     unserved = "" if server else ", and nobody serves it"
     print(f"rolled back version {before.active}; version {number} is the active one{unserved}")
     return 0
-
-
-def rollback_options(parser: argparse.ArgumentParser) -> None:
-    options.repository(parser)
 
 
 def _version_to_return_to(published: Published, registry: Registry) -> int:
@@ -228,10 +210,6 @@ def status(arguments: argparse.Namespace) -> int:
         why = f": {entry['why']}" if "why" in entry else ""
         print(f"  {entry['time']}  {entry['by']}  {entry['action']} {entry.get('version', '')}  {entry['result']}{why}")
     return 0
-
-
-def status_options(parser: argparse.ArgumentParser) -> None:
-    options.repository(parser)
 
 
 def _show_versions(published: Published) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -179,11 +178,6 @@ def compare(arguments: argparse.Namespace) -> int:
     _print_facts(compared_facts(a, b))
     print(f"comparison  {path}")
     return 0
-
-
-def compare_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", type=Path, help="a run's directory, for example runs/a")
-    parser.add_argument("b", type=Path, help="another's, of the same corpus")
 
 
 def render_comparison(a: RunRecords, b: RunRecords) -> str:

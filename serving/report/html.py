@@ -26,7 +26,7 @@ def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> s
     page. A figure without data is empty there, and so false.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"percent": _percent, "short": benchmark_text.short, "count": "{:,d}".format}
     drawn = {name: _embed(name, figure) if figure.data else Markup() for name, figure in figures.items()}

@@ -14,7 +14,7 @@ from serving.report import benchmark_text, training_text
 from serving.report.html import render_page, write_page
 from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
 from serving.report.summary import not_run, page_head, provenance, run_figures
-from slipway import console, errors, options
+from slipway import console, errors
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -24,10 +24,6 @@ def report(arguments: argparse.Namespace) -> int:
     _print_summary(run)
     print(f"report  {path}")
     return 0 if run.passed else 1
-
-
-def report_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
 
 
 def render_report(run: RunRecords) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serving.repository import embedded, ngc
 from serving.repository.embedded import Share
-from slipway import errors, options
+from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
@@ -54,23 +54,6 @@ def build(arguments: argparse.Namespace) -> int:
         manifest.seal(building, REPOSITORY, facts)
     print(f"repository  {target}: {TEXT_MODEL} (on {chosen.variant.name}), " + ", ".join(facts["models"]))
     return 0
-
-
-def build_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    parser.add_argument("--target", choices=tuple(_DIRECTORIES), default="embedded", help="which Triton is to serve it")
-    engines = sorted({*embedded.FASTEST_FIRST, *ngc.ENGINES})
-    parser.add_argument("--engine", choices=engines, help="variant behind text_classifier; default: the fastest that passed")
-    parser.add_argument(
-        "--instances",
-        type=options.count(1024),
-        default=0,
-        help="processes of text_classifier; default: one a core, up to 4; `slipway tune` finds them",
-    )
-    parser.add_argument("--threads", type=options.count(1024), default=0, help="of each; default: all cores, divided among them")
-    parser.add_argument(
-        "--priorities", type=options.count(1024), default=0, help="levels a request may name, 1 first; default: none"
-    )
 
 
 _Written = tuple[Artifact, list[Artifact]]  # behind text_classifier, and all

@@ -31,8 +31,8 @@ FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 # there are not more:
 _MOST_INSTANCES = 4
 
-BACKEND = Path(__file__).parent / "backend"
-TOKENIZER = Path(__file__).parents[1] / "train" / "tokenizer.py"
+BACKEND = Path(__file__).parents[1] / "backend"
+TOKENIZER = tools.CHECKOUT / "slipway" / "contract" / "tokenizer.py"
 _WITH_ENGINE = ("engine.py", "metrics.py", "inputs.py", "outputs.py")
 _BESIDE = {
     "text_model.py": _WITH_ENGINE,

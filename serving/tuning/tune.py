@@ -25,7 +25,7 @@ from serving.load import perf_analyzer
 from serving.repository import embedded
 from serving.tuning import search
 from serving.tuning.search import Configuration, MeasuredConfiguration, OpenTrial, Slo, Trials, TuningSetup, figures
-from slipway import console, errors, options, provenance
+from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
@@ -57,19 +57,6 @@ def tune(arguments: argparse.Namespace) -> int:
     manifest.write_json(arguments.run / TUNING, record)
     _show(record)
     return 0 if chosen else 1
-
-
-def tune_options(parser: argparse.ArgumentParser) -> None:
-    options.run(parser)
-    parser.add_argument("--p99-ms", type=options.positive, required=True, help="what 99 of 100 texts have to be answered within")
-    parser.add_argument("--rate", type=options.positive, default=0.0, help="texts/s to be held; default: the cheapest a text")
-    parser.add_argument(
-        "--minutes", type=options.positive, default=4, help="no configuration is begun that would end later; default: 4"
-    )
-    engines = embedded.FASTEST_FIRST
-    parser.add_argument("--engines", nargs="+", choices=engines, default=[], help="default: of every precision the fastest")
-    parser.add_argument("--window-ms", type=int, default=700, help="length of each of perf_analyzer's windows, three or more")
-    parser.add_argument("--texts", type=int, default=1000, help="golden texts sent in turn")
 
 
 def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact]:

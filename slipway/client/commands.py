@@ -27,11 +27,10 @@ from typing import Any, BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from slipway import console, errors, options
+from slipway import console, errors
 from slipway.client.client import AsyncClient, Classification, Client, Options, RequestRefused, Tagging, Tls
 from slipway.client.tensors import utf8
-from slipway.client.transport import LOCAL_HOST, LOCAL_PORTS, PROTOCOLS
-from slipway.contract.names import MAX_BATCH
+from slipway.client.transport import LOCAL_HOST, LOCAL_PORTS
 from slipway.errors import ServerError
 
 
@@ -51,12 +50,6 @@ def ask(arguments: argparse.Namespace) -> int:
                 table.add_row(protocol, *_cells(answer), f"{milliseconds:.1f}", _shortened(text))
     console.console().print(table)
     return 0
-
-
-def ask_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="+", help="a text; several are answered one by one; a tagger's is split at white space")
-    parser.add_argument("--second", help="the second text, of a model of text pairs")
-    options.port(parser)
 
 
 def _check_text(text: str) -> None:
@@ -175,24 +168,6 @@ def classify(arguments: argparse.Namespace) -> int:
                 show(sum(line.size for line, _ in answered), written)
     print(f"{written} lines, {failed} with an error", file=sys.stderr)
     return 1 if failed else 0
-
-
-def classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", default="-", help="one text a line, as UTF-8; - or nothing: standard input")
-    parser.add_argument("--jsonl", action="store_true", help="the lines are JSON objects")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="http")
-    parser.add_argument("--address", help="host:port; default: where `slipway serve` listens")
-    parser.add_argument(
-        "--batch", type=int, choices=range(1, MAX_BATCH + 1), default=MAX_BATCH, metavar="N", help="texts a request"
-    )
-    parser.add_argument("--in-flight", type=int, choices=range(1, 65), default=4, metavar="N", help="requests at a time, up to 64")
-    parser.add_argument("--deadline", type=float, default=Options.deadline, help="seconds for a request and its retries")
-    parser.add_argument("--retries", type=int, default=Options.retries, help="of a request, when the server is unavailable")
-    parser.add_argument("--headers", type=Path, help="a file of lines `Name: value`, such as a key that ps must not show")
-    parser.add_argument("--tls", action="store_true", help="trust who signs certificates for this machine's programs")
-    parser.add_argument("--authorities", type=Path, help="TLS, trusting the certificates in this PEM file instead")
-    parser.add_argument("--certificate", type=Path, help="TLS, with this certificate of the client")
-    parser.add_argument("--key", type=Path, help="of that certificate")
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from slipway import errors
 from slipway.client.tensors import Tensors
+from slipway.contract.names import DEADLINE, RETRIES
 from slipway.errors import ServerError
 
 PROTOCOLS = ("http", "grpc")
@@ -56,8 +57,8 @@ class Tls:
 class Options:
     """Deadline, retries, headers and TLS of all calls of a client."""
 
-    deadline: float = 60.0  # seconds for a whole call: all its requests, retries and pauses
-    retries: int = 3  # of each request, and only when the server is unavailable
+    deadline: float = DEADLINE  # seconds for a whole call: all its requests, retries and pauses
+    retries: int = RETRIES  # of each request, and only when the server is unavailable
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # gRPC: its metadata
     tls: Tls | None = None  # https:// and grpcs:// need none: they default to Tls()
 

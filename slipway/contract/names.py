@@ -15,3 +15,5 @@ TEXT_MODEL = "text_classifier"
 # of a second. Larger ones no longer raise throughput, but others wait behind them (docs/log.md).
 # A TensorRT engine in NVIDIA's container takes no more, either (ngc_models).
 MAX_BATCH = 32
+DEADLINE = 60.0  # seconds for a whole call of a client: all its requests, retries and pauses
+RETRIES = 3  # of each request of a client, and only when the server is unavailable

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from slipway.errors import ManifestError
 from slipway.lint import linter
@@ -27,11 +26,6 @@ def lint(arguments: argparse.Namespace) -> int:
     else:
         _show_report(report)
     return ManifestError.exit_code if report.count("error") else 0
-
-
-def lint_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="the repository, for example runs/demo/model_repository")
-    parser.add_argument("--json", action="store_true", help="findings as one JSON document instead")
 
 
 def _show_report(report: Report) -> None:

@@ -14,7 +14,7 @@ import pytest
 from serving.server import control
 from serving.server.triton import Server
 from slipway.client.client import Options
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 TEXT = (CHECKOUT / "docs/clients.md").read_text("utf-8")
 SECTION = re.compile(r"^## (.*?)$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)

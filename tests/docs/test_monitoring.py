@@ -15,7 +15,7 @@ import yaml
 
 from serving.server import triton
 from slipway.client import client
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from tests.support.serving import tiny_repository
 
 MONITORING = CHECKOUT / "docs" / "monitoring"

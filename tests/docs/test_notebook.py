@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 NOTEBOOKS = sorted((CHECKOUT / "docs/notebooks").glob("*.ipynb"))
 CONVERT = CHECKOUT / "docs/notebooks/convert.ipynb"  # the only one that needs a finished run

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from slipway import errors
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from train import options
 
 TEXT = (CHECKOUT / "docs/training.md").read_text("utf-8")

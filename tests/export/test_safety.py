@@ -23,7 +23,7 @@ from export import safety
 from export.safety import FORBIDDEN
 from slipway.contract import artifact, bundle, manifest
 from slipway.errors import ConversionError, ManifestError
-from tests.conftest import command, succeed
+from tests.support.command import slipway, succeed
 
 NAMED_LIKE_A_PLACE = re.compile(
     r"file|path|(^|_)dir(_|$)|directory|url|uri(_|$)|prefix|pattern|address|token|data_source|output_stream"
@@ -441,7 +441,7 @@ def test_a_sealed_bundle_that_reads_files_is_not_converted(run_copy: Path) -> No
     path.write_bytes(model.SerializeToString())
     reseal(run_copy / "bundle", bundle.MANIFEST)
     shutil.rmtree(run_copy / "artifacts/onnx_fp32")
-    done = command("-m", "slipway.cli", "export", run_copy, "--variant", "onnx_fp32")
+    done = slipway("export", run_copy, "--variant", "onnx_fp32")
     assert done.returncode == 7, done.stderr
     assert "ReadFile, a file operation: node planted" in done.stderr
     assert not (run_copy / "artifacts/onnx_fp32").exists()
@@ -455,8 +455,8 @@ def test_a_sealed_artifact_with_data_elsewhere_is_neither_converted_nor_compared
     (directory / "model.onnx").write_bytes(model.SerializeToString())
     (directory / artifact.PARITY).unlink()
     reseal(directory, artifact.MANIFEST)
-    for module, variant in (("export.convert", "ort_fp32"), ("export.parity", "onnx_fp32")):
-        done = command("-m", module, "--run", run_copy, "--variant", variant)
+    for options in (("--variant", "ort_fp32"), ("--compare-only", "--variant", "onnx_fp32")):
+        done = slipway("export", run_copy, *options)
         assert done.returncode == 7, done.stderr
         assert "../outside" in done.stderr
     assert not (directory / artifact.PARITY).exists()
@@ -473,6 +473,6 @@ def test_golden_rows_that_are_pickled_are_refused(run_copy: Path) -> None:
 
 def test_a_run_with_a_link_is_refused(run_copy: Path) -> None:
     (run_copy / "bundle/planted").symlink_to("/")
-    done = command("-m", "slipway.cli", "export", run_copy)
+    done = slipway("export", run_copy)
     assert done.returncode == 6
     assert "planted is neither a file nor a directory" in done.stderr

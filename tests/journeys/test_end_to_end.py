@@ -17,8 +17,8 @@ import pytest
 
 from slipway.contract import bundle, manifest
 from slipway.contract.names import TEXT_MODEL
-from tests.conftest import CHECKOUT, command, succeed
 from tests.support import browser
+from tests.support.command import CHECKOUT, slipway, slipway_output, succeed
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def test_two_horovod_processes_trained_on_every_row_once(finished_run: Path) -> 
 
 
 def test_the_repository_has_nothing_to_find_fault_with(finished_run: Path) -> None:
-    said = succeed("-m", "slipway.cli", "lint", finished_run / "model_repository")
+    said = slipway_output("lint", finished_run / "model_repository")
     assert "errors 0, warnings 0" in said
 
 
@@ -83,10 +83,10 @@ BENCH += [TEXT_MODEL, "bert_ort_int8", "usual_tf2onnx", "usual_savedmodel"]
 def measured_run(finished_run: Path, regions_before: set[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run, served, measured and reported."""
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("measured") / "run"))
-    succeed("-m", "slipway.cli", "verify", run)
-    succeed("-m", "slipway.cli", "bench", run, *BENCH)
-    succeed("-m", "slipway.cli", "report", run)
-    succeed("-m", "slipway.cli", "compare", run, run)
+    slipway_output("verify", run)
+    slipway_output("bench", run, *BENCH)
+    slipway_output("report", run)
+    slipway_output("compare", run, run)
     return run
 
 
@@ -194,7 +194,7 @@ def test_a_changed_model_file_is_refused_before_it_is_served(run_copy: Path) -> 
     data[-100] ^= 1
     model.unlink()  # it is a hard link
     model.write_bytes(data)
-    done = command("-m", "slipway.cli", "verify", run_copy)
+    done = slipway("verify", run_copy)
     assert done.returncode == 6
     assert "text_classifier/1/model.onnx" in done.stderr
 
@@ -202,7 +202,7 @@ def test_a_changed_model_file_is_refused_before_it_is_served(run_copy: Path) -> 
 def test_a_bundle_with_a_changed_vocabulary_is_refused(run_copy: Path) -> None:
     with (run_copy / "bundle/vocab.txt").open("a") as file:
         file.write("new\n")
-    done = command("-m", "slipway.cli", "export", run_copy)
+    done = slipway("export", run_copy)
     assert done.returncode == 6
     assert "vocab.txt" in done.stderr
     assert (run_copy / "artifacts/export.json").is_file()

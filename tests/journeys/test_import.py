@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from slipway.contract import bundle
-from tests.conftest import command
+from tests.support.command import slipway
 
 
 def adopt(source: Path, run: Path, **other: object) -> CompletedProcess[str]:
     files = {"saved-model": source / "model", "vocab": source / "vocab.txt", "labels": source / "labels.txt"}
-    files |= {"golden": next(source.glob("rows.*")), "out": run / "bundle"} | other
-    return command("-m", "slipway.cli", "import", *(part for name, value in files.items() for part in (f"--{name}", value)))
+    files |= {"golden": next(source.glob("rows.*"))} | other
+    return slipway("import", run, *(part for name, value in files.items() for part in (f"--{name}", value)))
 
 
 @pytest.fixture(scope="module", params=["pairs", "tagger", "unknown"])

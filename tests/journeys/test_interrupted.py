@@ -23,7 +23,7 @@ from export import disk_space
 from export.disk_space import stage as in_stage
 from slipway.contract import artifact
 from slipway.errors import ConversionError, ManifestError
-from tests.conftest import CHECKOUT, succeed
+from tests.support.command import CHECKOUT, succeed
 
 LIMIT = 20_000  # bytes: less than any model of the tiny run, more than any of its records
 PATIENCE = 60  # s

@@ -10,13 +10,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import succeed
+from tests.support.command import slipway_output
 
 
 def test_a_model_of_an_unknown_kind_is_served_with_its_own_answers(adopted_run: Callable[[str], Path], tmp_path: Path) -> None:
     run = Path(shutil.copytree(adopted_run("unknown"), tmp_path / "run"))
-    succeed("-m", "slipway.cli", "build", run)
-    succeed("-m", "slipway.cli", "verify", run)
+    slipway_output("build", run)
+    slipway_output("verify", run)
     served = json.loads((run / "served.json").read_text("utf-8"))
     passed = {(check["model"], check["protocol"]) for check in served["checks"] if check["passed"] and not check["wrong_answers"]}
     assert {("bert_onnx_fp32", "http"), ("bert_onnx_fp32", "grpc")} <= passed

@@ -21,7 +21,7 @@ from slipway.client.client import Client
 from slipway.contract import bundle
 from slipway.contract.bundle import Golden
 from slipway.errors import ServerError
-from tests.conftest import command, succeed
+from tests.support.command import command, slipway_output, succeed
 
 MODEL = "bert_onnx_fp32"
 
@@ -38,7 +38,7 @@ def golden(pairs_run: Path) -> Golden:
 
 
 def test_pairs_pass_parity_over_both_protocols_by_text_and_by_ids(pairs_run: Path) -> None:
-    succeed("-m", "slipway.cli", "verify", pairs_run)
+    slipway_output("verify", pairs_run)
     checks = json.loads((pairs_run / "served.json").read_text("utf-8"))["checks"]
     found = {(check["model"], check["protocol"], check["rows"], check["passed"]) for check in checks}
     asked = ("text_classifier (onnx_fp32)", MODEL)

@@ -28,9 +28,9 @@ from slipway.client.client import Options
 from slipway.contract import bundle, manifest
 from slipway.contract.names import REPOSITORY, TEXT_MODEL
 from slipway.lint import linter
-from tests.conftest import CHECKOUT, Once, command, succeed
 from tests.serving.server.test_supervisor import free_port
 from tests.support import clock
+from tests.support.command import CHECKOUT, Once, command, slipway_output
 
 _LOOPS, _SWITCHES = 6, 6
 
@@ -43,7 +43,7 @@ def one_engine(finished_run: Path, once: Once) -> Path:
         shutil.copytree(finished_run, run)
         for variant in ("ort_fp32", "ort_int8", "onnx_fp16"):
             shutil.rmtree(run / "artifacts" / variant)
-        succeed("-m", "slipway.cli", "build", run)
+        slipway_output("build", run)
 
     return once("one_engine", make)
 
@@ -92,7 +92,7 @@ def shared_site(one_engine: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def _served(one_engine: Path, tmp_path: Path) -> Iterator[Site]:
     """Version 1 is published and served as `make serve PUBLISHED=1` does."""
     registry = Registry(tmp_path / "model_repository")
-    succeed("-m", "slipway.cli", "publish", one_engine, "--repository", registry.repository)
+    slipway_output("publish", one_engine, "--repository", registry.repository)
     port, said = free_port(), tmp_path / "said"
     with said.open("wb") as file:
         words = ["-m", "slipway.cli", "serve", "--published", str(registry.repository), "--port", str(port)]

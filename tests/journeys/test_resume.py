@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import command, succeed
 from tests.support import clock
+from tests.support.command import slipway, slipway_output, succeed
 from tests.support.training import jobs
 
 HASH_OF_VARIABLES = """
@@ -41,7 +41,7 @@ class Interrupted:
 @pytest.fixture(scope="module")
 def interrupted(training_flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     out = tmp_path_factory.mktemp("interrupted") / "bundle"
-    process = jobs.finetune("--out", out, *training_flags, "--checkpoint-every", 10)
+    process = jobs.finetune(out.parent, *training_flags, "--checkpoint-every", 10)
     assert jobs.wait_for_step(jobs.scratch(out, process), 15, lambda: process.poll() is None), process.communicate()
     with clock.running() as seconds:
         asked = seconds()
@@ -64,21 +64,21 @@ def test_the_checkpoint_is_of_the_last_step_that_was_taken(interrupted: Interrup
 
 
 def test_a_new_run_does_not_take_the_checkpoints_of_another_away(interrupted: Interrupted) -> None:
-    done = command("-m", "slipway.cli", "train", "--out", interrupted.out, *interrupted.flags)
+    done = slipway("train", interrupted.out.parent, *interrupted.flags)
     assert done.returncode == 5
     assert "an interrupted run lies here" in done.stderr
     assert len(interrupted.checkpoints) == 2
 
 
 def test_another_number_of_ranks_is_refused_with_both_numbers(interrupted: Interrupted) -> None:
-    done = command("-m", "slipway.cli", "train", "--out", interrupted.out, *interrupted.flags, "--resume", "--processes", 3)
+    done = slipway("train", interrupted.out.parent, *interrupted.flags, "--resume", "--processes", 3)
     assert done.returncode == 5
     assert "expected  world_size 2\n" in done.stderr
     assert "found     world_size 3\n" in done.stderr
 
 
 def test_a_changed_setting_is_refused_with_both_values(interrupted: Interrupted) -> None:
-    done = command("-m", "slipway.cli", "train", "--out", interrupted.out, *interrupted.flags, "--resume", "--seed", 2)
+    done = slipway("train", interrupted.out.parent, *interrupted.flags, "--resume", "--seed", 2)
     assert done.returncode == 5
     assert "seed 1" in done.stderr
     assert "seed 2" in done.stderr
@@ -99,7 +99,7 @@ def both(interrupted: Interrupted, finished_run: Path) -> Both:
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
-    said = succeed("-m", "slipway.cli", "train", "--out", interrupted.out, *interrupted.flags, "--checkpoint-every", 0, "--resume")
+    said = slipway_output("train", interrupted.out.parent, *interrupted.flags, "--checkpoint-every", 0, "--resume")
     return Both(finished_run / "bundle", interrupted.out, said, str(damaged))
 
 

@@ -22,7 +22,7 @@ from slipway.client.client import Client
 from slipway.contract import bundle
 from slipway.contract.bundle import Golden
 from slipway.errors import ServerError
-from tests.conftest import succeed
+from tests.support.command import slipway_output, succeed
 
 MODEL = "bert_onnx_fp32"
 
@@ -39,7 +39,7 @@ def golden(tagger_run: Path) -> Golden:
 
 
 def test_words_pass_parity_over_both_protocols_by_text_and_by_ids(tagger_run: Path, golden: Golden) -> None:
-    succeed("-m", "slipway.cli", "verify", tagger_run)
+    slipway_output("verify", tagger_run)
     checks = json.loads((tagger_run / "served.json").read_text("utf-8"))["checks"]
     words = sum(len(text) for text in golden.texts)
     found = {(check["model"], check["protocol"], check["rows"], check["passed"]) for check in checks}
@@ -117,6 +117,6 @@ def test_a_bad_sentence_among_many_sent_at_once_fails_alone(server: Server, gold
 
 
 def test_ask_shows_a_label_for_every_word(server: Server) -> None:
-    line = succeed("-m", "slipway.cli", "ask", "--port", server.ports.http, "ba be bi").splitlines()[-1]
+    line = slipway_output("ask", "--port", server.ports.http, "ba be bi").splitlines()[-1]
     assert set(line.split()[1:4]) <= set("ABC")
     assert line.endswith("ba be bi")

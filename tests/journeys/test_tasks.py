@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slipway.contract import bundle
-from tests.conftest import succeed
+from tests.support.command import slipway_output
 
 ANIMATE, OTHER = ["researchers", "refugees", "coach", "striker", "rebel"], ["profit", "planet", "cup", "border", "chip"]
 
@@ -43,7 +43,7 @@ def trained(
     directory = tmp_path_factory.mktemp(task)
     write(directory / name)
     flags = ["--corpus", directory / name, "--encoder", tiny_encoder, "--max-seq-len", 32, "--learning-rate", 1e-2, "--epochs", 8]
-    succeed("-m", "slipway.cli", "train", "--out", directory / "run/bundle", *flags, "--processes", 1, "--golden-rows", 20)
+    slipway_output("train", directory / "run", *flags, "--processes", 1, "--golden-rows", 20)
     return task, bundle.load(directory / "run/bundle")
 
 

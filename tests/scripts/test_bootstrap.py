@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slipway.doctor import Finding
-from tests.conftest import succeed
+from tests.support.command import slipway_output
 
 
 def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
@@ -14,7 +14,7 @@ def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
 
 @pytest.fixture(scope="module")
 def table() -> str:
-    return succeed("-m", "slipway.cli", "doctor")
+    return slipway_output("doctor")
 
 
 def test_the_table_names_every_part_with_found_and_wanted_version(table: str) -> None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.conftest import command
+from tests.support.command import slipway
 
 
 def test_a_bad_corpus_is_refused_before_any_process_is_started(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text('"1","a","b"\n"9","a","b"\n')
-    done = command("-m", "slipway.cli", "train", "--out", tmp_path / "run/bundle", "--corpus", tmp_path)
+    done = slipway("train", tmp_path / "run", "--corpus", tmp_path)
     assert done.returncode == 3
     assert "train.csv:2" in done.stderr
     assert "training" not in done.stdout
@@ -23,7 +23,7 @@ def test_an_unknown_encoder_is_refused_with_both_names_and_nothing_half_written(
     out = tmp_path / "run" / "bundle"
     out.mkdir(parents=True)
     (out / "kept").write_text("the last good bundle")
-    done = command("-m", "slipway.cli", "train", "--out", out, "--corpus", generated, "--encoder", tmp_path / "nowhere")
+    done = slipway("train", out.parent, "--corpus", generated, "--encoder", tmp_path / "nowhere")
     assert done.returncode == 4
     assert "the encoder cannot be loaded" in done.stderr
     assert str(tmp_path / "nowhere") in done.stderr
@@ -35,7 +35,7 @@ def test_a_sequence_longer_than_the_position_table_is_refused_with_both_numbers(
     generated: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     arguments = ["--corpus", generated, "--encoder", tiny_encoder, "--max-seq-len", 65, "--processes", 1]
-    done = command("-m", "slipway.cli", "train", tmp_path, *arguments)
+    done = slipway("train", tmp_path, *arguments)
     assert done.returncode == 4
     assert "max_seq_len up to 64" in done.stderr
     assert "max_seq_len 65" in done.stderr

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from slipway import errors, provenance
 from slipway.contract import manifest
 from slipway.errors import TrainingError, UsageError
-from train import options as flags
+from train import settings
 from train.analysis import local_steps
 
-_STEPS = 100
 _SMOOTHING = 0.9  # weight of the past in the running mean; 0.98 in the sources, whose tests are of several hundred steps
 _RUNAWAY = 4.0  # × the lowest smoothed loss ends the test
 _SAFETY = 10.0
@@ -71,9 +70,9 @@ def lr(arguments: argparse.Namespace) -> int:
             where="the command line",
             fix=errors.command("analyze", "lr", arguments.run, "--lowest", 1e-6, "--highest", 1e-1),
         )
-    corpus = flags.corpus_of(arguments)
-    job = flags.job_of(arguments, corpus, checkpoints="", evaluate=False)
-    job = local_steps.in_one_process(job, corpus, flags.ranks_of(arguments).processes)
+    corpus = settings.corpus_of(arguments)
+    job = settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    job = local_steps.in_one_process(job, corpus, settings.ranks_of(arguments).processes)
     sweep = Sweep(arguments.lowest, arguments.highest, job.max_steps)
     with local_steps.open_loop(corpus, job) as loop:
         loop.step.schedule = sweep
@@ -95,13 +94,6 @@ def lr(arguments: argparse.Namespace) -> int:
     print(f"suggested --learning-rate {test.suggestion:.1e}, {test.rule}; for {examples_per_step} examples a step")
     print(f"record    {out}, plot beside it: {out.with_suffix('.html').name}")
     return 0
-
-
-def lr_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lowest", type=float, default=1e-6, help="rate of the first step")
-    parser.add_argument("--highest", type=float, default=1e-1, help="rate of the last step, --max-steps")
-    flags.add(parser)
-    parser.set_defaults(max_steps=_STEPS)
 
 
 def _until_runaway(losses: Iterable[float]) -> list[float]:

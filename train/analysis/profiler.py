@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from slipway import console, provenance
 from slipway.contract import manifest
-from train import options
+from train import settings
 from train.analysis import local_steps
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _kernels(plane: Any) -> Iterator[tuple[str, int]]:
         yield started_by.rpartition(":")[2], event.duration_ps
 
 
-_STEPS, _UNTIMED = 8, 3
+_UNTIMED = 3
 _SHOWN = 20
 
 
@@ -115,8 +115,8 @@ class StepProfile:
 
 
 def profile(arguments: argparse.Namespace) -> int:
-    corpus = options.corpus_of(arguments)
-    job = local_steps.in_one_process(options.job_of(arguments, corpus, checkpoints="", evaluate=False), corpus)
+    corpus = settings.corpus_of(arguments)
+    job = local_steps.in_one_process(settings.job_of(arguments, corpus, checkpoints="", evaluate=False), corpus)
     logs, out = arguments.run / "tensorboard", arguments.run / "profile.json"
     with local_steps.open_loop(corpus, job) as loop:
         steps, seconds = _write_trace(loop, logs)
@@ -127,11 +127,6 @@ def profile(arguments: argparse.Namespace) -> int:
     _show(profile)
     print(f"trace     {newest_trace(logs)}\nrecord    {out}")
     return 0
-
-
-def profile_options(parser: argparse.ArgumentParser) -> None:
-    options.add(parser)
-    parser.set_defaults(max_steps=_STEPS)
 
 
 def _write_trace(loop: Loop, logs: Path) -> tuple[int, float]:

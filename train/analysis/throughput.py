@@ -19,7 +19,7 @@ import numpy as np
 
 from slipway import console, provenance
 from slipway.contract import manifest
-from train import options
+from train import settings
 from train.analysis import flops, timed_job
 from train.analysis.timed_job import Floats, Timed
 from train.distributed.ranks import Ranks
@@ -28,7 +28,6 @@ from train.job import Job
 if TYPE_CHECKING:
     from train.model.bert import Size
 
-_STEPS, _UNTIMED = 40, 5
 _PRECISION = {"none": "float32", "float16": "float16", "bfloat16": "bfloat16"}  # of the products, by --amp
 
 
@@ -67,8 +66,8 @@ class TrainingSpeed:
 
 
 def throughput(arguments: argparse.Namespace) -> int:
-    corpus = options.corpus_of(arguments)
-    job, ranks = options.job_of(arguments, corpus, checkpoints="", evaluate=False), options.ranks_of(arguments)
+    corpus = settings.corpus_of(arguments)
+    job, ranks = settings.job_of(arguments, corpus, checkpoints="", evaluate=False), settings.ranks_of(arguments)
     arguments.run.mkdir(parents=True, exist_ok=True)
     timed = timed_job.run(corpus, job, ranks, arguments.untimed, arguments.run.resolve())
     # The peak of this machine says nothing of several.
@@ -89,12 +88,6 @@ def throughput(arguments: argparse.Namespace) -> int:
     _show(figures)
     print(f"record    {out}")
     return 0
-
-
-def throughput_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--untimed", type=int, default=_UNTIMED, help="steps at the beginning that are not timed")
-    options.add(parser)
-    parser.set_defaults(max_steps=_STEPS)
 
 
 def _matmul_peaks(threads: int, gpus: int) -> dict[str, float]:

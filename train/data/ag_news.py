@@ -48,7 +48,7 @@ _LISTS: dict[str, tuple[list[str], list[str], list[str]]] = {  # label: subject,
 _CLOSINGS = ["on Monday", "after a long week", "sources said", "for the first time this year", "despite earlier doubts"]
 
 
-def write(target: Path, seed: int = 1) -> Path:
+def write_generated(target: Path, seed: int = 1) -> Path:
     """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
     source = random.Random(seed)
     with manifest.atomic_directory(target) as building:
@@ -100,7 +100,7 @@ def find(checkout: Path) -> Path:
             "!!! For real figures: --corpus path/to/ag_news (a directory with train.csv and test.csv)\n",
             flush=True,
         )
-        return write(checkout / "data" / "generated")
+        return write_generated(checkout / "data" / "generated")
 
 
 def _download(target: Path) -> None:

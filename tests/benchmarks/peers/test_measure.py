@@ -26,7 +26,7 @@ from slipway.contract import bundle
 from slipway.contract.names import TEXT_MODEL
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ServerError
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 QUIET = {"others_share": 0.0, "steal_share": 0.0, "mhz": None}
 

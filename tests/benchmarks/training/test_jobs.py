@@ -16,7 +16,7 @@ from benchmarks.training import jobs, speed
 from benchmarks.training.jobs import Rate, SettingRow
 from benchmarks.training.speed import Gain
 from slipway.statistics import Ratio
-from train import options
+from train import options, settings
 from train.analysis.timed_job import Timed
 from train.data.corpus import Corpus
 from train.distributed.ranks import Ranks
@@ -29,8 +29,8 @@ def parsed(generated: Path) -> tuple[Corpus, Job]:
     parser = argparse.ArgumentParser()
     options.add(parser)
     arguments = parser.parse_args(["--corpus", str(generated)])
-    corpus = options.corpus_of(arguments)
-    return corpus, options.job_of(arguments, corpus, checkpoints="", evaluate=False)
+    corpus = settings.corpus_of(arguments)
+    return corpus, settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
 
 
 def timed(seconds: list[float], tokens: float = 50.0, memory: int = 10**9) -> Timed:

@@ -19,7 +19,7 @@ from export.parity import gate
 from export.parity.gate import ParityRecord
 from slipway.contract import artifact, bundle, manifest
 from slipway.errors import ManifestError
-from tests.conftest import command
+from tests.support.command import slipway
 
 Edit = Callable[[onnx.GraphProto], None]
 
@@ -202,7 +202,7 @@ def test_a_person_is_shown_what_failed_and_what_it_looks_like(run_copy: Path) ->
     append(model.graph, ("Add", ["inner", "nowhere"], "logits"))
     onnx.save(model, directory / "model.onnx")
     seal_anew(directory)
-    done = command("-m", "export.parity", "--run", run_copy, "--variant", "onnx_fp32")
+    done = slipway("export", run_copy, "--compare-only", "--variant", "onnx_fp32")
     assert done.returncode == 1
     assert "the engine failed" in done.stdout
     assert "Traceback" not in done.stderr

@@ -19,7 +19,7 @@ from slipway import provenance
 from slipway.contract.ragged import INPUTS
 from slipway.errors import ToolError
 from slipway.provenance import Gpu
-from tests.conftest import succeed
+from tests.support.command import succeed
 
 
 @pytest.fixture(autouse=True)

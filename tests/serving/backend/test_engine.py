@@ -14,8 +14,9 @@ import pytest
 
 from benchmarks import models
 from export.graph import fused
+from tests.support.command import CHECKOUT
 
-BACKEND = Path(__file__).parents[2] / "serving" / "backend"
+BACKEND = CHECKOUT / "serving" / "backend"
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import sys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "serving" / "backend"))
+from tests.support.command import CHECKOUT
+
+sys.path.insert(0, str(CHECKOUT / "serving" / "backend"))
 from engine import CostModel, plan
 
 

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import jsonschema
 
 from serving.benchmark.record import BenchmarkRecord
+from tests.support.command import CHECKOUT
 from tests.support.serving import benchmark_records
 
-CHECKOUT = Path(__file__).parents[2]
 SCHEMA = json.loads((CHECKOUT / "docs/benchmark.schema.json").read_text("utf-8"))
 
 

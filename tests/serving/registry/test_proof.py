@@ -15,7 +15,7 @@ from serving.registry import proof
 from slipway.contract import manifest
 from slipway.contract.names import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError, SlipwayError
-from tests.conftest import command
+from tests.support.command import slipway
 
 
 def reseal(run: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_sound_run_is_taken_with_the_variant_behind_every_model(finished_run: 
 def test_the_refusal_is_the_commands_exit_code_and_a_line_of_the_audit(run_copy: Path, tmp_path: Path) -> None:
     no_verdict(run_copy)
     repository = tmp_path / "model_repository"
-    done = command("-m", "slipway.cli", "publish", run_copy, "--repository", repository)
+    done = slipway("publish", run_copy, "--repository", repository)
     assert done.returncode == 1
     assert not repository.exists()
     [line] = (tmp_path / "runs" / "published" / "model_repository" / "publishing.jsonl").read_text().splitlines()

@@ -23,7 +23,7 @@ from slipway.contract import manifest
 from slipway.contract.names import README, REPOSITORY
 from slipway.errors import ManifestError, PublishingError
 from slipway.lint import linter
-from tests.conftest import CHECKOUT, command
+from tests.support.command import CHECKOUT, slipway
 from tests.support.serving import tiny_repository
 
 
@@ -131,7 +131,7 @@ def test_a_version_that_clients_could_not_ask_as_before_is_refused(registry: Reg
 
 def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry) -> None:
     with publishing_lock(registry):
-        done = command("-m", "slipway.cli", "publish", "runs/any", "--repository", registry.repository)
+        done = slipway("publish", "runs/any", "--repository", registry.repository)
     assert done.returncode == 10
     assert f"process {os.getpid()} since" in done.stderr
     assert last_entries(registry, 1)[0]["why"] == "somebody else is publishing"

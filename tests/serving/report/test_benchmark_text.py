@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,10 +11,11 @@ import pytest
 
 from serving.benchmark.record import Percentile, Row, from_json
 from serving.report import benchmark_text
+from tests.support.command import CHECKOUT
 from tests.support.serving import benchmark_records
 
 TEXTS, BASELINE = "text_classifier/grpc/network/own/64", "usual_tf2onnx/grpc/network/own/64"
-SCHEMA = Path(__file__).parents[2] / "docs/benchmark.schema.json"
+SCHEMA = CHECKOUT / "docs/benchmark.schema.json"
 
 
 def row(subject: str, *arguments: Any, **changes: Any) -> Row:

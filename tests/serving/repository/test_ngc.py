@@ -33,7 +33,7 @@ from slipway.contract.names import MAX_BATCH, REPOSITORY
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ServerError
 from slipway.lint import linter
-from tests.conftest import CHECKOUT, command
+from tests.support.command import CHECKOUT, slipway
 
 NATIVE = tools.TRITON_BACKENDS / "onnxruntime"
 
@@ -205,7 +205,7 @@ def test_the_repository_of_a_tensorrt_engine_is_sound(task: str, ngc_run: Callab
 
 def test_an_engine_that_has_not_passed_is_refused_with_what_has(ngc_run: Callable[[str], Path]) -> None:
     run = ngc_run("single_text")
-    done = command("-m", "slipway.cli", "build", run, "--target", "ngc", "--engine", "tensorrt_fp16")
+    done = slipway("build", run, "--target", "ngc", "--engine", "tensorrt_fp16")
     assert done.returncode == 1
     assert "expected  tensorrt_fp16" in done.stderr
     assert "onnx_fp32" in done.stderr

@@ -18,7 +18,7 @@ from slipway.client import client
 from slipway.client.client import Client
 from slipway.contract import bundle
 from slipway.errors import ServerError
-from tests.conftest import command
+from tests.support.command import slipway
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +100,12 @@ def test_a_connection_cut_in_the_middle_is_a_server_error() -> None:
 
 
 def test_a_command_line_that_is_not_utf8_is_refused() -> None:
-    done = command("-m", "slipway.cli", "ask", b"ab\xff".decode("utf-8", "surrogateescape"))
+    done = slipway("ask", b"ab\xff".decode("utf-8", "surrogateescape"))
     assert done.returncode == 8
     assert "the text is not Unicode" in done.stderr
 
 
 def test_without_a_server_the_client_says_how_to_start_one() -> None:
-    done = command("-m", "slipway.cli", "ask", "--port", triton.free_ports().http, "The coach won")
+    done = slipway("ask", "--port", triton.free_ports().http, "The coach won")
     assert done.returncode == 8
     assert "make serve" in done.stderr

@@ -30,8 +30,8 @@ from serving.server import control, supervisor
 from serving.server import triton as loopback
 from serving.server.triton import Ports, Server
 from slipway.errors import ServerError
-from tests.conftest import CHECKOUT
 from tests.support import clock
+from tests.support.command import CHECKOUT
 from tests.support.serving import tiny_repository
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving import model_config
-from tests.conftest import command, succeed
+from tests.support.command import slipway, slipway_output
 
 ENGINE = "onnx_fp32"
 BRIEF = ("--engines", ENGINE, "--window-ms", 300, "--texts", 200)
@@ -30,7 +30,7 @@ def tuned(run: Path) -> dict[str, Any]:
 
 
 def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(run: Path) -> None:
-    shown = succeed("-m", "slipway.cli", "tune", run, "--p99-ms", 2000, "--rate", 25, "--minutes", 1, *BRIEF)
+    shown = slipway_output("tune", run, "--p99-ms", 2000, "--rate", 25, "--minutes", 1, *BRIEF)
     record = tuned(run)
     assert record["choice"] == {"engine": ENGINE, "instances": 1, "threads": 1}
     assert [row["status"] for row in record["candidates"] if row["cores"] > 1] == ["not measured"] * (len(record["candidates"]) - 1)
@@ -44,12 +44,12 @@ def test_the_cheapest_that_holds_the_rate_is_chosen_tried_at_random_and_built(ru
     assert not list(run.glob(".tuning-*"))
     build, *flags = record["use"].split()[-8:]
     assert (build, flags[0]) == ("build", str(run))
-    succeed("-m", "slipway.cli", "build", *flags)
+    slipway_output("build", *flags)
     assert json.loads((run / "model_repository/text_classifier/1/settings.json").read_text())["threads"] == 1
 
 
 def test_an_slo_that_nothing_holds_ends_with_1_and_says_what_was_not_measured(run: Path) -> None:
-    done = command("-m", "slipway.cli", "tune", run, "--p99-ms", 0.001, "--minutes", 0.01, *BRIEF)
+    done = slipway("tune", run, "--p99-ms", 0.001, "--minutes", 0.01, *BRIEF)
     assert done.returncode == 1, done.stdout + done.stderr
     record = tuned(run)
     assert (record["choice"], record["use"], record["arriving_at_random"]) == (None, "", [])
@@ -60,7 +60,7 @@ def test_an_slo_that_nothing_holds_ends_with_1_and_says_what_was_not_measured(ru
 
 def test_processes_and_threads_are_what_was_asked_for(run: Path) -> None:
     flags = ("--engine", ENGINE, "--instances", 2, "--threads", 3, "--priorities", 2)
-    succeed("-m", "slipway.cli", "build", run, *flags)
+    slipway_output("build", run, *flags)
     config = model_config.read((run / "model_repository/text_classifier/config.pbtxt").read_text())
     assert (config.instance_group[0].count, config.dynamic_batching.priority_levels) == (2, 2)
     assert json.loads((run / "model_repository/text_classifier/1/settings.json").read_text())["threads"] == 3
@@ -68,6 +68,6 @@ def test_processes_and_threads_are_what_was_asked_for(run: Path) -> None:
 
 @pytest.mark.parametrize("flags", [("--instances", 0), ("--threads", "x"), ("--target", "ngc", "--instances", 2)])
 def test_numbers_that_make_no_sense_are_refused(run: Path, flags: tuple[object, ...]) -> None:
-    done = command("-m", "slipway.cli", "build", run, *flags)
+    done = slipway("build", run, *flags)
     assert done.returncode == 2
     assert "error: " in done.stderr

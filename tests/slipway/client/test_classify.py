@@ -18,7 +18,7 @@ import pytest
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
-from tests.conftest import CHECKOUT, command
+from tests.support.command import CHECKOUT, slipway
 
 ENTRY = [sys.executable, "-m", "slipway.cli", "classify"]
 
@@ -70,12 +70,12 @@ def test_a_headers_file_that_is_none_is_refused_without_showing_it(echo_server: 
 
 
 def test_without_a_server_it_says_how_to_start_one() -> None:
-    done = command("-m", "slipway.cli", "classify", "--address", f"{triton.HOST}:{triton.free_ports().http}")
+    done = slipway("classify", "--address", f"{triton.HOST}:{triton.free_ports().http}")
     assert (done.returncode, "serve RUN" in done.stderr) == (8, True)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = command("-m", "slipway.cli", "classify", tmp_path / "nothing.txt")
+    done = slipway("classify", tmp_path / "nothing.txt")
     assert (done.returncode, "nothing.txt" in done.stderr) == (8, True)
 
 

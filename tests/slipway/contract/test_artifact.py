@@ -12,7 +12,7 @@ import pytest
 from slipway.contract import artifact, bundle
 from slipway.contract.artifact import Artifact
 from slipway.errors import ManifestError, ParityError
-from tests.conftest import command
+from tests.support.command import slipway
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -89,14 +89,14 @@ def test_a_flipped_weight_bit_is_caught_by_the_manifest(int8: Artifact) -> None:
 def test_a_repository_is_refused_without_parity_and_the_old_one_stays(run_copy: Path) -> None:
     before = (run_copy / "model_repository/repository.json").read_bytes()
     (run_copy / "artifacts/ort_fp32/parity.json").unlink()
-    done = command("-m", "slipway.cli", "build", run_copy)
+    done = slipway("build", run_copy)
     assert done.returncode == 1
     assert "ort_fp32 has not been shown to give the same answers" in done.stderr
     assert (run_copy / "model_repository/repository.json").read_bytes() == before
 
 
 def test_a_whole_run_verifies(finished_run: Path) -> None:
-    done = command("-m", "slipway.cli", "check", finished_run)
+    done = slipway("check", finished_run)
     assert done.returncode == 0, done.stdout
     assert "FAILED" not in done.stdout
 
@@ -106,7 +106,7 @@ def test_verify_names_the_changed_file_and_the_broken_chain(run_copy: Path) -> N
     with (run_copy / "artifacts/onnx_fp16/model.onnx").open("ab") as file:
         file.write(b"x")
     shutil.rmtree(run_copy / "artifacts/onnx_fp32")
-    done = command("-m", "slipway.cli", "check", run_copy)
+    done = slipway("check", run_copy)
     assert done.returncode == 1
     assert "ort_int8 was made from another ort_fp32" in done.stdout
     assert "onnx_fp16/model.onnx" in done.stdout

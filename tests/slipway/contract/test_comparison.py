@@ -13,7 +13,7 @@ from scipy import stats
 from slipway.contract import comparison
 from slipway.contract.comparison import Coverage, Measured, Precision
 from slipway.contract.variants import VARIANTS
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 ROWS, NAMES = 4000, ["World", "Sports", "Business", "Sci/Tech"]
 RANDOM = np.random.default_rng(0)

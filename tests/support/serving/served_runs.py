@@ -13,14 +13,14 @@ import pytest
 from serving.server.triton import Server
 from slipway.client import client
 from slipway.client.client import Client
-from tests.conftest import succeed
+from tests.support.command import slipway_output
 
 
 @pytest.fixture(scope="session")
 def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         run = Path(shutil.copytree(adopted_run(name), tmp_path_factory.mktemp("served") / name))
-        succeed("-m", "slipway.cli", "build", run, "--engine", "onnx_fp32")
+        slipway_output("build", run, "--engine", "onnx_fp32")
         return run
 
     return make
@@ -52,7 +52,7 @@ def ngc_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     def make(task: str) -> Path:
         if task not in made:
             made[task] = Path(shutil.copytree(adopted_run(names[task]), tmp_path_factory.mktemp("ngc") / task))
-            succeed("-m", "slipway.cli", "build", made[task], "--target", "ngc", "--engine", "onnx_fp32")
+            slipway_output("build", made[task], "--target", "ngc", "--engine", "onnx_fp32")
         return made[task]
 
     return make

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serving.model_config import Batching, ModelConfig, Tensor
 from slipway.contract import manifest
 from slipway.contract.names import MAX_BATCH, REPOSITORY, TEXT_MODEL
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 
 # Answers `x` with itself, after x seconds.
 SLEEPER = """

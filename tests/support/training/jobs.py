@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from train.data import corpus, dataset
 from train.job import PROGRESS, Job
 
@@ -65,7 +65,7 @@ def prepare(directory: Path, generated: Path, encoder: Path, **settings: Any) ->
 
 
 def finetune(*arguments: object) -> subprocess.Popen[str]:
-    """`python -m train.finetune …` in the background."""
+    """`slipway train …` in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "slipway.cli", "train", *map(str, arguments)],
         cwd=CHECKOUT,

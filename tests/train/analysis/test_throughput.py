@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from slipway.contract import manifest
-from tests.conftest import command, succeed
+from tests.support.command import slipway, slipway_output
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,7 @@ def flags(generated: Path, tiny_encoder: Path) -> list[object]:
 def measured(flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The record of a measurement of three steps of 16 rows, all padded to 48 tokens."""
     out = tmp_path_factory.mktemp("measured") / "run" / "training_speed.json"
-    succeed(
-        "-m", "slipway.cli", "analyze", "throughput", *flags, "--padding", "fixed", "--max-steps", 4, "--untimed", 1, "--out", out
-    )
+    slipway_output("analyze", "throughput", out.parent, *flags, "--padding", "fixed", "--max-steps", 4, "--untimed", 1)
     record: dict[str, Any] = json.loads(out.read_text("utf-8"))
     return record
 
@@ -44,14 +42,14 @@ def test_a_measurement_says_what_a_rank_needs_and_where_its_time_goes(measured: 
 
 
 def test_a_measurement_says_where_it_comes_from(measured: dict[str, Any]) -> None:
-    assert "train.analysis.throughput" in measured["command"]
+    assert measured["command"].startswith("slipway analyze throughput")
     assert measured["versions"]["tensorflow"]
     assert measured["machine"]["cpu"]
     assert measured["corpus"]["sha256"]
 
 
 def test_a_profile_names_the_operations_and_can_be_opened_in_tensorboard(flags: list[object], tmp_path: Path) -> None:
-    shown = succeed("-m", "slipway.cli", "analyze", "profile", *flags, "--max-steps", 4, "--run", tmp_path)
+    shown = slipway_output("analyze", "profile", tmp_path, *flags, "--max-steps", 4)
     record = json.loads((tmp_path / "profile.json").read_text("utf-8"))
     assert any("MatMul" in row["kind"] or "Einsum" in row["kind"] for row in record["operations"][:5])
     assert f"matmul    {record['matmul_share']:.1%}" in shown
@@ -63,7 +61,7 @@ def test_the_range_test_suggests_a_rate_and_leaves_the_encoder_as_it_was(
 ) -> None:
     before = manifest.sha256(tiny_encoder)
     out = tmp_path / "run" / "learning_rate.json"
-    succeed("-m", "slipway.cli", "analyze", "lr", *flags, "--max-steps", 40, "--lowest", 1e-4, "--highest", 1, "--out", out)
+    slipway_output("analyze", "lr", out.parent, *flags, "--max-steps", 40, "--lowest", 1e-4, "--highest", 1)
     record = json.loads(out.read_text("utf-8"))
     assert 1e-5 <= record["suggestion"] <= 0.1
     assert {path.name for path in out.parent.iterdir()} == {"learning_rate.json", "learning_rate.html"}
@@ -71,6 +69,6 @@ def test_the_range_test_suggests_a_rate_and_leaves_the_encoder_as_it_was(
 
 
 def test_a_range_upside_down_is_refused() -> None:
-    done = command("-m", "slipway.cli", "analyze", "lr", "--lowest", 1, "--highest", 0.1)
+    done = slipway("analyze", "lr", "runs/none", "--lowest", 1, "--highest", 0.1)
     assert done.returncode == 2
-    assert "--lowest 1.0 is not between 0 and --highest 0.1" in done.stderr
+    assert "--lowest 1.0, --highest 0.1" in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from train.distributed.watchdog import IN, Heartbeat
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from slipway.contract import bundle
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from tests.support.training import jobs
 
 NAMESPACE, CABLE = "slipway-test", "slipway0"  # the cable's ends need the same name: horovodrun looks for a common interface
@@ -119,8 +119,7 @@ def test_a_rank_on_each_of_two_hosts_trains_one_model(
         "-m",
         "slipway.cli",
         "train",
-        "--out",
-        out,
+        out.parent,
         "--corpus",
         corpus,
         "--encoder",

@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from slipway.errors import ToolError
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from train.distributed import launcher, ranks
 from train.distributed.ranks import Ranks
 

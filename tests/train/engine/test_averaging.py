@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.support.command import CHECKOUT
 from tests.support.training import averaging_worker
 
 pytestmark = pytest.mark.usefixtures("one_rank")

@@ -41,7 +41,7 @@ def survived(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempP
     corpus = jobs.small_corpus(generated, tmp_path_factory.mktemp("small") / "corpus")
     out = tmp_path_factory.mktemp("elastic") / "bundle"
     flags = ["--corpus", corpus, "--encoder", tiny_encoder, "--max-seq-len", 48, "--epochs", EPOCHS, "--learning-rate", 3e-3]
-    process = jobs.finetune("--out", out, *flags, "--elastic", "--min-np", 1, "--processes", 2)
+    process = jobs.finetune(out.parent, *flags, "--elastic", "--min-np", 1, "--processes", 2)
     scratch = jobs.scratch(out, process)
     assert jobs.wait_for_step(scratch, 25, lambda: process.poll() is None), process.communicate()
     os.kill(jobs.process_of(scratch, 0), signal.SIGKILL)

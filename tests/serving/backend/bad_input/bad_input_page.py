@@ -1,4 +1,4 @@
-"""docs/bad_input.md's tables, out of the cases that the tests send.
+"""The tables of tables.md, written from the cases that the tests send.
 
 python -m tests.serving.backend.bad_input.bad_input_page     writes them anew
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.serving.backend.bad_input import bad_grpc, bad_http, bad_requests
 from tests.serving.backend.bad_input.bad_input import Case
 
-PAGE = Path(__file__).parents[2] / "docs" / "bad_input.md"
+PAGE = Path(__file__).with_name("tables.md")
 TABLES = bad_requests.CASES | bad_http.CASES | bad_grpc.CASES
 _MARKED = re.compile(r"(?<=<!-- tables -->\n).*(?=<!-- end -->)", re.DOTALL)
 

@@ -1,0 +1,80 @@
+"""The arguments of a command as its corpus, its job and its ranks."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from slipway import errors
+from slipway.errors import ToolError
+from train import options
+from train.data import corpus
+from train.distributed import ranks
+from train.distributed.ranks import Ranks
+from train.job import Job
+
+_CHECKOUT = Path(__file__).parents[1]
+
+
+def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
+    """Return the corpus of these arguments, checked, split and sampled. Raises CorpusError."""
+    return corpus.load(
+        corpus.find(arguments.corpus, _CHECKOUT),
+        corpus.Columns(tuple(arguments.text), arguments.label, tuple(arguments.labels)),
+        validation_share=arguments.validation_share,
+        train_rows=arguments.train_rows,
+        seed=arguments.seed,
+        max_bad_rows=arguments.max_bad_rows,
+    )
+
+
+def options_of(arguments: argparse.Namespace, data: corpus.Corpus) -> list[str]:
+    """Return the options that repeat a run: its corpus, and flags that differ from the default."""
+    parser = argparse.ArgumentParser(add_help=False)
+    options.add(parser)
+    words = ["--corpus", data.where]
+    for action in parser._actions:
+        value = getattr(arguments, action.dest)
+        if action.option_strings and action.dest != "corpus" and value != action.default:
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            words += [action.option_strings[0], *map(str, values)]
+    return words
+
+
+def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:
+    """Return the job of these arguments; `checkpoints` is a directory, empty for none."""
+    given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Job)}
+    return Job(
+        **{
+            **given,
+            "task": data.task,
+            "labels": len(data.labels),
+            "sparse_as_dense": arguments.sparse_as_dense == "on",
+            "checkpoints": checkpoints,
+            "resume": getattr(arguments, "resume", False),
+            "evaluate": evaluate,
+        }
+    )
+
+
+def ranks_of(arguments: argparse.Namespace) -> Ranks:
+    """Return the ranks of these arguments. Raises ToolError."""
+    processes = ranks.slots(arguments.hosts) if arguments.hosts else arguments.processes
+    if arguments.elastic and not 1 <= arguments.min_np < processes:
+        raise ToolError(
+            "an elastic run needs ranks to lose",
+            expected=f"1 ≤ --min-np < {processes}, the ranks it begins with",
+            found=f"--min-np {arguments.min_np}",
+            where="--elastic",
+            fix=f"{errors.command('train', 'RUN', '--elastic', '--processes', arguments.min_np + 1)}, or no --elastic",
+        )
+    return Ranks(
+        processes=processes,
+        hosts=arguments.hosts,
+        cores_per_rank=arguments.cores_per_rank,
+        elastic=arguments.elastic,
+        min_processes=arguments.min_np,
+        fusion_threshold_mb=arguments.fusion_threshold_mb,
+        cycle_time_ms=arguments.cycle_time_ms,
+    )
