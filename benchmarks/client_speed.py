@@ -42,7 +42,7 @@ from slipway import errors, provenance
 from slipway.client import client
 from slipway.client.client import AsyncClient
 from slipway.contract import bundle, manifest
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ToolError
 from slipway.statistics import Ratio, ratio
 
@@ -146,9 +146,8 @@ def _ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[f
 
 
 async def ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tuple[float, float]:
-    """Keep `load.concurrency` single texts in flight; return texts per second, and this process's
-    CPU ms per text."""
-    async with client.connect_async(load.address, load.protocol) as server:
+    """Keep `load.concurrency` texts in flight; return texts/s, and this process's CPU ms a text."""
+    async with client.AsyncClient(f"{load.protocol}://{load.address}") as server:
         turn = itertools.cycle(texts)
         cpu, started = _cpu_seconds(), time.perf_counter()
         counts = await asyncio.gather(*(_loop(server, task, turn, started + seconds) for _ in range(load.concurrency)))
@@ -184,8 +183,7 @@ def _analyzed(load: Load, inputs: Path) -> float:
 
 
 def row(load: Load, rates: ClientRates) -> ClientRow:
-    """Return the comparison of one load; its verdict is certain when the whole interval is on one
-    side of LIMIT."""
+    """Compare one load; certain is a verdict with the whole interval on one side of LIMIT."""
     compared = ratio([np.array(rates.client)], [np.array(rates.perf_analyzer)])
     low, high = compared.interval
     return ClientRow(

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from slipway.contract import manifest
+from slipway.contract.records import from_json
 from slipway.statistics import Ratio
 
 RECORDS = Path(__file__).parent / "records"
@@ -65,6 +64,24 @@ class Verdict(Protocol):
     def why(self) -> str: ...
 
 
+@dataclass(frozen=True)
+class Target:
+    """A promise, and the value that decides it; None: not measured."""
+
+    target: str
+    found: float | None
+    met: bool | None
+
+    @classmethod
+    def least(cls, target: str, found: float | None, limit: float) -> Target:
+        return cls(target, found, None if found is None else found >= limit)
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{self.target}: not measured"
+        return f"{self.target}: {self.found:.3g}, {'met' if self.met else 'MISSED'}"
+
+
 def cell(compared: Verdict) -> str:
     """Return the ratio, and the verdict where the ratio does not show it."""
     if compared.ratio is None or compared.interval is None:
@@ -107,6 +124,16 @@ class Table:
             print(self.note)
 
 
+def listing(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of all numbers and words in `rows`."""
+    columns = dict.fromkeys(name for row in rows for name, value in row.items() if isinstance(value, int | float | str))
+    return Table(title, tuple(columns), [tuple(_short(row.get(name, "")) for name in columns) for row in rows])
+
+
+def _short(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
 def _line(cells: tuple[str, ...]) -> str:
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
@@ -146,25 +173,3 @@ def write(path: Path, record: Signed) -> None:
 def read(kind: type[T], path: Path) -> T:
     """Return the record in `path`. Raises FileNotFoundError."""
     return from_json(kind, json.loads(path.read_text("utf-8")))
-
-
-def from_json(kind: type[T], value: Any) -> T:
-    """Build a dataclass from parsed JSON; keys for which it has no field are left out."""
-    parsed: T = _built(kind, value)
-    return parsed
-
-
-def _built(kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        names = [field.name for field in dataclasses.fields(kind) if field.name in value]
-        make: Callable[..., Any] = kind  # type: ignore[assignment]
-        return make(**{name: _built(hints[name], value[name]) for name in names})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:  # X | None
-        return None if value is None else _built(arguments[0], value)
-    if origin in (list, tuple):
-        return origin(_built(arguments[0], element) for element in value)
-    if origin is dict:
-        return {key: _built(arguments[1], element) for key, element in value.items()}
-    return value

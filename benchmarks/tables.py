@@ -24,17 +24,17 @@ from benchmarks.gpu import tables as gpu
 from benchmarks.harness import RECORDS, Machine, Table
 from benchmarks.peers import table as peers
 from benchmarks.training import accuracy, speed
-from serving.benchmark import record as benchmark_record
-from serving.benchmark.record import BenchmarkRecord
-from serving.report import benchmark_text
+from serving.benchmark import highlights
+from serving.benchmark.record import BenchmarkRecord, Comparison
 from slipway import errors
 from slipway.contract import manifest
+from slipway.contract.records import from_json
 from slipway.errors import ManifestError
 
 _CHECKOUT = Path(__file__).parents[1]
 PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
 _END = "<!-- end -->"
-_BASELINES = {"usual_tf2onnx": "tf2onnx's own", "usual_savedmodel": "the SavedModel's"}  # as the README calls them
+_BASELINE = "usual_savedmodel"  # the one in the README's table; demo.json has the others too
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,11 @@ class BestLoad:
 
 
 @dataclass(frozen=True)
-class BaselineComparison:
+class BaselineComparison(Comparison):
     """A variant that answers texts ÷ a baseline, in texts/s."""
 
     variant: str
     baseline: str
-    a: str
-    b: str
-    measure: str
-    ratio: float | None
-    interval: tuple[float, float] | None
-    verdict: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -149,11 +142,11 @@ def gather(run: Path) -> Demo:
         train=Trained(bundle["metrics"]["examples"], bundle["metrics"]["test_accuracy"]),
         generated_corpus=bundle["corpus"]["generated"],
         parity=parity,
-        skipped={name: harness.from_json(SkippedVariant, why) for name, why in skipped.items()},
-        served=[harness.from_json(ServedCheck, check) for check in served["checks"]],
+        skipped={name: from_json(SkippedVariant, why) for name, why in skipped.items()},
+        served=[from_json(ServedCheck, check) for check in served["checks"]],
         benchmark=_best(benchmark),
         against_baselines=against_baselines(benchmark),
-        machine=harness.from_json(Machine, benchmark.machine),
+        machine=from_json(Machine, benchmark.machine),
         versions=benchmark.versions,
         commit=benchmark.commit,
     )
@@ -168,19 +161,18 @@ def _benchmark(run: Path) -> BenchmarkRecord:
 
 
 def against_baselines(benchmark: BenchmarkRecord) -> list[BaselineComparison]:
-    """Compare each variant that answers texts with the baselines, under the load that most
-    comparisons share."""
+    """Compare variants that answer texts with baselines, under the load most comparisons share."""
     compared = []
-    for comparison in benchmark_text.main(benchmark):
+    for comparison in highlights.main_comparisons(benchmark):
         ours, baseline = (benchmark.subjects[benchmark.by_id[side].subject] for side in (comparison.a, comparison.b))
         if comparison.measure == "throughput" and ours.kind == "text" and ours.variant and baseline.baseline:
-            compared.append(BaselineComparison(ours.variant, baseline.name, **asdict(comparison)))
+            compared.append(BaselineComparison(**asdict(comparison), variant=ours.variant, baseline=baseline.name))
     return compared
 
 
 def _best(benchmark: BenchmarkRecord) -> BestLoad:
-    row = benchmark_text.best(benchmark)
-    limit = benchmark_text.engine_limit(benchmark, row) if row and row.status == "ok" else None
+    row = highlights.best_row(benchmark)
+    limit = highlights.engine_limit(benchmark, row) if row and row.status == "ok" else None
     if row is None or limit is None or row.throughput is None or row.concurrency is None:
         raise ManifestError(
             "there is nothing to keep of this benchmark",
@@ -195,33 +187,30 @@ def _best(benchmark: BenchmarkRecord) -> BestLoad:
 
 
 def demo_table(record: Demo) -> Table:
-    against = {(compared.variant, compared.baseline): compared for compared in record.against_baselines}
-    columns: tuple[str, ...] = ("variant", "labels changed, offline", "accuracy lost, at most (95 %)", "labels changed, served")
-    columns += tuple(f"texts/s ÷ {shown} (95 %)" for shown in _BASELINES.values())
+    speeds = {pair.variant: harness.cell(pair) for pair in record.against_baselines if pair.baseline == _BASELINE}
     rows: list[tuple[str, ...]] = []
     for verdict in record.parity:
         flips = [check.flips for check in record.served if check.variant == verdict.variant]
-        pairs = [against.get((verdict.variant, baseline)) for baseline in _BASELINES]
         rows.append(
             (
                 verdict.variant if verdict.as_meant else f"{verdict.variant} (on a CPU)",
                 f"{verdict.flips} of {verdict.rows}",
                 f"{verdict.accuracy_loss_bound:.2%}",
                 f"{max(flips)} of {verdict.rows}" if flips else "–",
-                *(harness.cell(pair) if pair else "–" for pair in pairs),
+                speeds.get(verdict.variant, "–"),
             )
         )
     rows += [(name, f"skipped: {why.reason}") for name, why in record.skipped.items()]
-    return Table("", columns, rows, _demo_note(record))
+    columns = ("variant", "labels changed, offline", "accuracy lost, at most (95 %)", "labels changed, served")
+    return Table("", (*columns, "texts/s ÷ the SavedModel's (95 %)"), rows, _demo_note(record))
 
 
 def _demo_note(record: Demo) -> str:
     best, clients = record.benchmark, record.against_baselines[0].a.split("/")[-1]
     least, most = best.of_engine
     return (
-        "Texts/s are those of the live server, beside what users copy today, in the same server and the same rounds: "
-        "tf2onnx's own graph in ONNX Runtime, and the SavedModel in TensorFlow, both padded to 128 tokens; "
-        f"{clients} clients over gRPC.\n\n"
+        "Texts/s of the live server ÷ those of the SavedModel in TensorFlow, every text padded to 128 tokens, "
+        f"in the same server and the same rounds; {clients} clients over gRPC.\n\n"
         f"Test accuracy {record.train.test_accuracy:.2%} after {record.train.rows} rows. "
         f"Served with real texts ({best.variant}, {best.concurrency} clients, {best.protocol}): "
         f"{least:.0%} to {most:.0%} of what the engine did alone in the same rounds; "
@@ -244,7 +233,7 @@ def served_table(record: BenchmarkRecord) -> Table:
     return Table("", columns, rows, _served_note(record))
 
 
-def _served_row(compared: benchmark_record.Comparison, model: str) -> tuple[str, str] | None:
+def _served_row(compared: Comparison, model: str) -> tuple[str, str] | None:
     """Return the table's first two cells; None: the comparison is not shown."""
     ours, protocol, transport, lengths, _ = compared.a.split("/")
     other = compared.b.split("/")[0]
@@ -261,12 +250,12 @@ def _served_note(record: BenchmarkRecord) -> str:
         f"text_classifier is on {record.variant}. Above 1 it is faster; of a p99, below 1."
         f"{f' Invalid: {why}.' if why else ''} {record.setting} setting, {record.rounds} rounds, "
         f"{record.seconds / 60:.0f} minutes, the harness {record.harness_share:.1%} of them; `{record.command}`. "
-        f"{harness.from_json(Machine, record.machine)}, commit {record.commit}."
+        f"{from_json(Machine, record.machine)}, commit {record.commit}."
     )
 
 
 def _table(kind: type[Any], shown: Callable[[Any], Table]) -> Callable[[Any], str]:
-    return lambda record: shown(harness.from_json(kind, record)).markdown()
+    return lambda record: shown(from_json(kind, record)).markdown()
 
 
 # Every record is in the checkout, but for the GPU's: those tables say so while there is none.

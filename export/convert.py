@@ -1,9 +1,9 @@
 """Convert a bundle into every variant this machine can make, and compare each with the SavedModel.
 
 Reads bundle/, writes artifacts/<variant>/ and artifacts/export.json. Exits 1 when a variant does
-not give the same answers.
+not give the same answers. With --compare-only it converts nothing and judges what lies there anew.
 
-    slipway export runs/demo
+    slipway export runs/demo [--variant ort_int8] [--compare-only]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from export.converters import REPAIRABLE, RUNTIMES
 from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord
-from export.runtime.interface import Conversion
+from export.runtime.conversion import Conversion
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
@@ -31,36 +31,52 @@ _PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine
 
 
 def export(arguments: argparse.Namespace) -> int:
-    source = bundle.load(arguments.run / "bundle")
+    run, compare_only = arguments.run, arguments.compare_only
+    artifacts = run / "artifacts"
+    source = bundle.load(run / "bundle")
     golden = bundle.load_golden(source)
-    artifacts = arguments.run / "artifacts"
-    names = arguments.variant or list(VARIANTS)
+    names = arguments.variant or (_present(run) if compare_only else list(VARIANTS))
     for name in names:
         gate.check_rows(VARIANTS[name], source, golden)
-    skipped = {name: why for name, why in artifact.skipped(arguments.run).items() if name not in names}
+    skipped = {name: why for name, why in artifact.skipped(run).items() if name not in names}
     records: list[ParityRecord] = []
     failed: dict[str, SlipwayError] = {}
     for variant in map(VARIANTS.__getitem__, names):
         if reason := RUNTIMES[variant.runtime].missing():
             skipped[variant.name] = {"reason": reason, "fix": _PROVIDE_TENSORRT}
-        elif variant.made_from in failed:
+        elif variant.made_from in failed and not compare_only:
             failed[variant.name] = failed[variant.made_from]
         else:
             try:
-                if arguments.compare_only:
+                if compare_only:
                     records.append(gate.check(artifact.load(artifacts / variant.name), source, golden))
                 else:
                     records.append(export_variant(variant, source, golden, artifacts))
             except SlipwayError as error:  # the other variants are made and shown all the same
                 failed[variant.name] = error
     table.show(records, skipped, failed)
-    with stage("export: writing what was made", artifacts, errors.command("export", arguments.run)):
-        manifest.write_json(artifacts / artifact.SKIPPED, skipped)
-        if failed or not all(record.passed for record in records):
-            return next((error.exit_code for error in failed.values()), 1)
-        exported = {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)}
-        manifest.write_json(artifacts / artifact.EXPORTED, exported)
-    return 0
+    passed = not failed and all(record.passed for record in records)
+    with stage("export: writing what was made", artifacts, errors.command("export", run)):
+        if not compare_only:  # which makes nothing
+            manifest.write_json(artifacts / artifact.SKIPPED, skipped)
+        if passed or (artifacts / artifact.EXPORTED).is_file():  # then it must not name what no longer passes
+            exported = {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)}
+            manifest.write_json(artifacts / artifact.EXPORTED, exported)
+    return 0 if passed else next((error.exit_code for error in failed.values()), 1)
+
+
+def _present(run: Path) -> list[str]:
+    """Return the variants that lie in the run's artifacts. Raises ManifestError without one."""
+    names = [name for name in VARIANTS if (run / "artifacts" / name).is_dir()]
+    if not names:
+        raise ManifestError(
+            f"{run} has nothing to compare",
+            expected="at least one converted model",
+            found="none",
+            where=str(run / "artifacts"),
+            fix=errors.command("export", run),
+        )
+    return names
 
 
 def export_variant(variant: Variant, source: Bundle, golden: Golden, artifacts: Path) -> ParityRecord:

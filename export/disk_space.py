@@ -69,7 +69,7 @@ def _cause(error: Exception, directory: Path) -> str | None:
         if words in message:
             return cause
     library = type(error).__module__.partition(".")[0]
-    if library in ("builtins", "train", "export") or not _scarce(directory):
+    if library in ("builtins", "slipway", "export") or not _scarce(directory):
         return None
     return "a library gave up where room is scarce"
 

@@ -1,4 +1,12 @@
-"""Any SavedModel of a BERT, brought to the bundle's signature: names, int32 ids, one output."""
+"""Import a SavedModel of a BERT from elsewhere, with its vocabulary, labels and labelled rows.
+
+Writes the run's bundle/ as training would: the signature becomes the bundle's (names, int32 ids,
+one output), and the golden rows get the logits of the SavedModel as it was written. A model that
+answers its own rows no better than guessing is refused: something is mixed up.
+
+    slipway import runs/theirs --saved-model DIR --vocab vocab.txt --labels labels.txt \\
+        --golden rows.csv
+"""
 
 from __future__ import annotations
 
@@ -33,6 +41,9 @@ _KNOWN_INPUTS = {
     "segment_ids": "input_type_ids",
 }
 _SIGNATURE_FIX = "save the model with one signature serving_default: ids, mask and type ids, integers [batch, sequence], to logits"
+_BATCH = 32
+_CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True)
@@ -45,121 +56,11 @@ class ForeignSignature:
     positions: int  # rows of the position embeddings
 
 
-def import_model(source: Path, target: Path) -> ForeignSignature:
-    """Write the SavedModel to `target`, as it is or wrapped; return its own signature.
-
-    Raises ConversionError when its serving signature is not a BERT's.
-    """
-    from slipway.tensorflow import SIGNATURE, tf
-
-    loaded = tf.saved_model.load(str(source))
-    if SIGNATURE not in loaded.signatures:
-        raise _not_a_bert(source, f"a signature {SIGNATURE}", f"signatures {list(loaded.signatures)}")
-    signature = loaded.signatures[SIGNATURE]
-    inputs = signature.structured_input_signature[1]
-    names = _input_names(source, inputs)
-    output = _output_name(source, list(signature.structured_outputs))
-    int32 = all(spec.dtype == tf.int32 for spec in inputs.values())
-    if names == {name: name for name in INPUTS} and output == "logits" and int32:
-        shutil.copytree(source, target)
-    else:
-        _wrap(loaded, signature, names, output, target)
-    rows = {variable.name.split(":")[0]: variable.shape[:1] for variable in signature.variables}
-    return ForeignSignature(
-        inputs={name: f"{spec.dtype.name} {spec.shape.as_list()}" for name, spec in inputs.items()},
-        output=output,
-        vocabulary=next((int(size[0]) for name, size in rows.items() if "word_embedding" in name), 0),
-        positions=next((int(size[0]) for name, size in rows.items() if "position_embedding" in name), 0),
-    )
-
-
-def _input_names(source: Path, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Map its inputs to ours. Raises ConversionError for an unknown name, type or shape."""
-    for name, spec in inputs.items():
-        if name not in _KNOWN_INPUTS or spec.dtype.name not in ("int32", "int64") or spec.shape.as_list() != [None, None]:
-            expected = f"inputs called {', '.join(_KNOWN_INPUTS)}: int32 or int64, [None, None]"
-            raise _not_a_bert(source, expected, f"{name}: {spec.dtype.name} {spec.shape.as_list()}")
-    names = {name: _KNOWN_INPUTS[name] for name in inputs}
-    if not {"input_word_ids", "input_mask"} <= set(names.values()):
-        raise _not_a_bert(source, "at least ids and a mask", f"inputs {list(inputs)}")
-    return names
-
-
-def _output_name(source: Path, outputs: list[str]) -> str:
-    if "logits" in outputs:
-        return "logits"
-    if len(outputs) != 1:
-        raise _not_a_bert(source, "an output called logits, or only one", f"outputs {outputs}")
-    return outputs[0]
-
-
-def _wrap(loaded: Any, signature: Any, names: dict[str, str], output: str, target: Path) -> None:
-    """Save it anew under the bundle's signature; types are cast, unused type ids are ignored."""
-    from slipway.tensorflow import SIGNATURE, tf
-
-    specs = signature.structured_input_signature[1]
-    module = tf.Module()
-    module.model = loaded  # owns the variables
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS])  # type: ignore[untyped-decorator]
-    def logits(input_word_ids: Any, input_mask: Any, input_type_ids: Any) -> dict[str, Any]:
-        ours = dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True))
-        given = {name: tf.cast(ours[meaning], specs[name].dtype) for name, meaning in names.items()}
-        return {"logits": tf.cast(signature(**given)[output], tf.float32)}
-
-    tf.saved_model.save(module, str(target), signatures={SIGNATURE: logits})
-
-
-def _not_a_bert(source: Path, expected: str, found: str) -> ConversionError:
-    return ConversionError(
-        "the SavedModel is not a BERT to convert", expected=expected, found=found, where=str(source), fix=_SIGNATURE_FIX
-    )
-
-
 @dataclass(frozen=True)
 class GoldenRows:
     task: str  # one of bundle.TASKS
     texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
     labels: list[Any]  # int; tagger: list[int], one a word
-
-
-def read_golden_rows(path: Path, names: list[str]) -> GoldenRows:
-    """Read the rows of a file, `names` being the labels. Raises CorpusError by file and line."""
-    if path.suffix not in readers.SUFFIXES or not path.is_file():
-        raise CorpusError(
-            "the golden rows cannot be read",
-            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
-            found="no such file" if path.suffix in readers.SUFFIXES else f"the ending {path.suffix!r}",
-            where=str(path),
-            fix=f"{errors.command('import', 'RUN', '--golden', 'rows.csv')} …, with a header text,label",
-        )
-    if not labelling.are_labels(names):
-        _refuse_rows(str(path), "two labels or more in labels.txt, each once", str(names))
-    number = labelling.numbers(names)
-    rule = f"a label out of {list(number)}"
-    task = ""
-    texts: list[Any] = []
-    labels: list[Any] = []
-    for row in readers.read(path):
-        if isinstance(row, readers.BadRow):
-            _refuse_rows(f"{path}:{row.line}", row.rule, row.found)
-        label = labelling.numbered(row, number, rule)
-        if isinstance(label, readers.BadRow):
-            _refuse_rows(f"{path}:{label.line}", label.rule, label.found)
-        task = row.task
-        texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
-        labels.append(label)
-    return GoldenRows(task, texts, labels)
-
-
-def _refuse_rows(where: str, expected: str, found: str) -> NoReturn:
-    fix = "correct the file and run it again"
-    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)
-
-
-_BATCH = 32
-_CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def import_savedmodel(arguments: argparse.Namespace) -> int:
@@ -313,3 +214,108 @@ def _check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str],
             fix="check that --vocab is the model's own, that --labels are in the order of its logits, and that the"
             f" --golden rows are of its task: {again}",
         )
+
+
+def read_golden_rows(path: Path, names: list[str]) -> GoldenRows:
+    """Read the rows of a file, `names` being the labels. Raises CorpusError by file and line."""
+    if path.suffix not in readers.SUFFIXES or not path.is_file():
+        raise CorpusError(
+            "the golden rows cannot be read",
+            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
+            found="no such file" if path.suffix in readers.SUFFIXES else f"the ending {path.suffix!r}",
+            where=str(path),
+            fix=f"{errors.command('import', 'RUN', '--golden', 'rows.csv')} …, with a header text,label",
+        )
+    if not labelling.are_labels(names):
+        _refuse_rows(str(path), "two labels or more in labels.txt, each once", str(names))
+    number = labelling.numbers(names)
+    rule = f"a label out of {list(number)}"
+    task = ""
+    texts: list[Any] = []
+    labels: list[Any] = []
+    for row in readers.read(path):
+        if isinstance(row, readers.BadRow):
+            _refuse_rows(f"{path}:{row.line}", row.rule, row.found)
+        label = labelling.numbered(row, number, rule)
+        if isinstance(label, readers.BadRow):
+            _refuse_rows(f"{path}:{label.line}", label.rule, label.found)
+        task = row.task
+        texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
+        labels.append(label)
+    return GoldenRows(task, texts, labels)
+
+
+def _refuse_rows(where: str, expected: str, found: str) -> NoReturn:
+    fix = "correct the file and run it again"
+    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)
+
+
+def import_model(source: Path, target: Path) -> ForeignSignature:
+    """Write the SavedModel to `target`, as it is or wrapped; return its own signature.
+
+    Raises ConversionError when its serving signature is not a BERT's.
+    """
+    from slipway.tensorflow import SIGNATURE, tf
+
+    loaded = tf.saved_model.load(str(source))
+    if SIGNATURE not in loaded.signatures:
+        raise _not_a_bert(source, f"a signature {SIGNATURE}", f"signatures {list(loaded.signatures)}")
+    signature = loaded.signatures[SIGNATURE]
+    inputs = signature.structured_input_signature[1]
+    names = _input_names(source, inputs)
+    output = _output_name(source, list(signature.structured_outputs))
+    int32 = all(spec.dtype == tf.int32 for spec in inputs.values())
+    if names == {name: name for name in INPUTS} and output == "logits" and int32:
+        shutil.copytree(source, target)
+    else:
+        _wrap(loaded, signature, names, output, target)
+    rows = {variable.name.split(":")[0]: variable.shape[:1] for variable in signature.variables}
+    return ForeignSignature(
+        inputs={name: f"{spec.dtype.name} {spec.shape.as_list()}" for name, spec in inputs.items()},
+        output=output,
+        vocabulary=next((int(size[0]) for name, size in rows.items() if "word_embedding" in name), 0),
+        positions=next((int(size[0]) for name, size in rows.items() if "position_embedding" in name), 0),
+    )
+
+
+def _input_names(source: Path, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Map its inputs to ours. Raises ConversionError for an unknown name, type or shape."""
+    for name, spec in inputs.items():
+        if name not in _KNOWN_INPUTS or spec.dtype.name not in ("int32", "int64") or spec.shape.as_list() != [None, None]:
+            expected = f"inputs called {', '.join(_KNOWN_INPUTS)}: int32 or int64, [None, None]"
+            raise _not_a_bert(source, expected, f"{name}: {spec.dtype.name} {spec.shape.as_list()}")
+    names = {name: _KNOWN_INPUTS[name] for name in inputs}
+    if not {"input_word_ids", "input_mask"} <= set(names.values()):
+        raise _not_a_bert(source, "at least ids and a mask", f"inputs {list(inputs)}")
+    return names
+
+
+def _output_name(source: Path, outputs: list[str]) -> str:
+    if "logits" in outputs:
+        return "logits"
+    if len(outputs) != 1:
+        raise _not_a_bert(source, "an output called logits, or only one", f"outputs {outputs}")
+    return outputs[0]
+
+
+def _wrap(loaded: Any, signature: Any, names: dict[str, str], output: str, target: Path) -> None:
+    """Save it anew under the bundle's signature; types are cast, unused type ids are ignored."""
+    from slipway.tensorflow import SIGNATURE, tf
+
+    specs = signature.structured_input_signature[1]
+    module = tf.Module()
+    module.model = loaded  # owns the variables
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS])  # type: ignore[untyped-decorator]
+    def logits(input_word_ids: Any, input_mask: Any, input_type_ids: Any) -> dict[str, Any]:
+        ours = dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True))
+        given = {name: tf.cast(ours[meaning], specs[name].dtype) for name, meaning in names.items()}
+        return {"logits": tf.cast(signature(**given)[output], tf.float32)}
+
+    tf.saved_model.save(module, str(target), signatures={SIGNATURE: logits})
+
+
+def _not_a_bert(source: Path, expected: str, found: str) -> ConversionError:
+    return ConversionError(
+        "the SavedModel is not a BERT to convert", expected=expected, found=found, where=str(source), fix=_SIGNATURE_FIX
+    )

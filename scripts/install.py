@@ -57,7 +57,7 @@ def _step(name: str, done: Callable[[], bool], do: Callable[[], None]) -> None:
     started = time.monotonic()
     do()
     if not done():
-        sys.exit(f"\nerror: {name} was installed, but does not work; `make doctor` shows what is missing")
+        sys.exit(f"\nerror: {name} was installed, but does not work; `slipway doctor` shows what is missing")
     print(f"{time.monotonic() - started:4.0f} s", flush=True)
 
 

@@ -1,29 +1,92 @@
-"""Compare the live server's answers with the FP32 SavedModel's: same rows and limits as offline.
+"""`slipway serve` and `slipway verify`: the embedded Triton on a run's repository.
 
-Starts the server on free ports, asks every model over HTTP and gRPC, writes served.json. Exits 1
-when a limit is not held.
+serve runs it until Ctrl-C and restarts what is killed; for one machine and development, it listens
+on loopback only. Its closed APIs take the key that lies in RUN/serving.json while it runs. The log
+is RUN/triton.log, JSON Lines. verify runs it on free ports, asks every model for all golden rows
+over HTTP and gRPC, and judges the answers by the offline limits. It writes RUN/served.json and
+exits 1 when a limit is not held.
 
+    slipway serve runs/demo
+    slipway serve --published model_repository    # where promote and rollback switch versions
     slipway verify runs/demo
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from serving import served_parity
+from serving.registry import rollout
+from serving.registry.registry import Registry, read_published
 from serving.served_parity import AskedModel
-from serving.server import triton
-from slipway import errors, provenance
+from serving.server import control, supervisor, triton
+from serving.server.triton import Server
+from slipway import errors, options, provenance
 from slipway.client import client
 from slipway.contract import bundle, manifest
-from slipway.contract.names import REPOSITORY, SERVED, TEXT_MODEL
+from slipway.contract.records import HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
+
+_DEVELOPMENT = (
+    "for one machine and development: this Triton is of October 2024, and one request can end it.\n"
+    "           Production wants Triton 26.08 or newer behind a proxy (docs/serving.md)"
+)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    if (arguments.run is None) == (arguments.published is None):
+        published = errors.command("serve", "--published", arguments.published or options.REPOSITORY)
+        raise errors.UsageError(
+            "there is nothing to serve" if arguments.run is None else "there are two things to serve",
+            expected="RUN, or --published",
+            found="neither" if arguments.run is None else "both",
+            where="the command line",
+            fix=f"{errors.command('serve', arguments.run or 'RUN')}, or {published}",
+        )
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    registry = Registry(arguments.published) if arguments.published else None
+    state = registry.state if registry else arguments.run
+    repository, log = registry.repository if registry else arguments.run / "model_repository", state / "triton.log"
+    ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
+    key = control.new_key()
+
+    def start() -> Server:
+        if registry:
+            rollout.clear_canaries(registry)
+        server = triton.start(repository, ports, log, key, registry.canaries if registry else None)
+        _greet(server)
+        return server
+
+    if registry:
+        read_published(registry)
+        registry.state.mkdir(parents=True, exist_ok=True)
+    triton.check_ports(ports)
+    where = {"http": f"{HOST}:{ports.http}", "grpc": f"{HOST}:{ports.grpc}"}
+    with control.record(state, {**where, "header": control.HEADER, "key": key}):
+        log.unlink(missing_ok=True)
+        drained = supervisor.keep(start, lambda message: print(message, flush=True))
+    print("stopped" if drained else "stopped; some requests in flight were cut off")
+    return 0 if drained else 1
+
+
+def _greet(server: Server) -> None:
+    port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
+    metrics = f"http://{HOST}:{server.ports.metrics}/metrics"
+    print(f"Triton is ready ({server.ready_seconds:.1f} s) on {server.repository}")
+    print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
+    print(f"  log      {server.log}")
+    print(f"  ask it   {errors.command('ask', 'Oil prices fall as OPEC raises output', *port)}")
+    print(f"  only     {_DEVELOPMENT}")
+    print("  stop it  Ctrl-C", flush=True)
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    source = bundle.load(arguments.run / "bundle")
+    run: Path = arguments.run
+    source = bundle.load(run / "bundle")
     golden = bundle.load_golden(source)
-    repository = arguments.run / "model_repository"
-    facts = manifest.read(repository, REPOSITORY, errors.command("build", arguments.run))
+    repository = run / "model_repository"
+    facts = manifest.read(repository, REPOSITORY, errors.command("build", run))
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
@@ -33,14 +96,14 @@ def verify(arguments: argparse.Namespace) -> int:
             for protocol in client.PROTOCOLS
             for model in models
         ]
-    passed = all(check["passed"] for check in checks)
+    passed = all(check.passed for check in checks)
     record = {
         "passed": passed,
         "repository_sha256": manifest.sha256(repository / REPOSITORY),
         "ready_seconds": server.ready_seconds,
-        "checks": checks,
+        "checks": [check.to_json() for check in checks],
         **provenance.record("tritonclient", "tokenizers", "onnxruntime", "numpy"),
     }
-    manifest.write_json(arguments.run / SERVED, record)
+    manifest.write_json(run / SERVED, record)
     served_parity.show(checks)
     return 0 if passed else 1

@@ -13,13 +13,13 @@ from slipway import console
 from slipway.client.client import Client, Options
 from slipway.contract import comparison
 from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.comparison import Comparison, Failure
 from slipway.contract.ragged import unpadded
+from slipway.contract.records import TEXT_MODEL
 from slipway.contract.variants import VARIANTS
 
 _BATCH = 32
 _UNHURRIED = Options(deadline=3600)  # all golden rows are one call
-Check = dict[str, Any]  # an entry of served.json's "checks"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,34 @@ class AskedModel:
 
 
 @dataclass(frozen=True)
+class ServedCheck:
+    """The answers of one model over one protocol, judged by its variant's limits."""
+
+    model: str
+    variant: str
+    protocol: str
+    failures: list[Failure]
+    wrong_answers: list[str]
+    texts_per_second: float
+    measured: Comparison
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures and not self.wrong_answers
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of served.json's "checks": the comparison's figures beside the others."""
+        facts = asdict(self)
+        return {"passed": self.passed, **facts.pop("measured"), **facts}
+
+
+@dataclass(frozen=True)
 class _Answers:
     logits: NDArray[np.float32]  # of the answers that have a label, [rows, labels]; tagger: [words, labels]
     wrong: list[str]  # answers whose label or token count is not the expected one
 
 
-def check(address: str, protocol: str, model: AskedModel, source: Bundle, golden: Golden) -> Check:
+def check(address: str, protocol: str, model: AskedModel, source: Bundle, golden: Golden) -> ServedCheck:
     """Ask for all golden rows and judge the answers by the variant's limits. Raises ServerError."""
     ask = _ask_ids if model.name != TEXT_MODEL else _ask_words if source.task == "tagging" else _ask_texts
     started = time.monotonic()
@@ -47,16 +69,29 @@ def check(address: str, protocol: str, model: AskedModel, source: Bundle, golden
     asked = golden.asked
     measured = comparison.compare(golden.logits[asked], answers.logits, golden.labels[asked], golden.lengths[asked], source.labels)
     failures = comparison.judge(measured, VARIANTS[model.variant].limits)
-    return {
-        "model": f"{TEXT_MODEL} ({model.variant})" if model.name == TEXT_MODEL else model.name,
-        "variant": model.variant,
-        "protocol": protocol,
-        "passed": not failures and not answers.wrong,
-        "failures": [asdict(failure) for failure in failures],
-        "wrong_answers": answers.wrong,
-        "texts_per_second": len(golden.texts) / seconds,
-        **asdict(measured),
-    }
+    name = f"{TEXT_MODEL} ({model.variant})" if model.name == TEXT_MODEL else model.name
+    return ServedCheck(name, model.variant, protocol, failures, answers.wrong, len(golden.texts) / seconds, measured)
+
+
+def show(checks: list[ServedCheck]) -> None:
+    """Print a table of the checks, and under it what was wrong."""
+    columns = ("model", "over", "flips", "accuracy", "loss <", "texts/s", "verdict")
+    table = console.table("Parity of the live server with the FP32 SavedModel", *columns, left=("model", "over", "verdict"))
+    for served in checks:
+        measured = served.measured
+        table.add_row(
+            served.model,
+            served.protocol,
+            f"{measured.flips}/{measured.rows}",
+            f"{measured.accuracy:.2%}",
+            f"{measured.accuracy_loss_bound:.2%}",
+            f"{served.texts_per_second:.0f}",
+            console.verdict(served.passed),
+        )
+    console.console().print(table)
+    for served in checks:
+        for wrong in [*map(str, served.failures), *served.wrong_answers[:5]]:
+            print(f"{served.model}: {wrong}")
 
 
 def _ask_texts(connection: Client, model: str, source: Bundle, golden: Golden) -> _Answers:
@@ -97,25 +132,3 @@ def _ask_ids(connection: Client, model: str, source: Bundle, golden: Golden) -> 
         types = feed["input_type_ids"] if source.task == "text_pair" else None
         parts.append(unpadded(connection.logits(model, feed["input_word_ids"], types), feed))
     return _Answers(np.concatenate(parts)[golden.asked], [])
-
-
-def show(checks: list[Check]) -> None:
-    """Print a table of the checks, and under it what was wrong."""
-    columns = ("model", "over", "flips", "accuracy", "loss <", "texts/s", "verdict")
-    table = console.table("Parity of the live server with the FP32 SavedModel", *columns, left=("model", "over", "verdict"))
-    for row in checks:
-        table.add_row(
-            row["model"],
-            row["protocol"],
-            f"{row['flips']}/{row['rows']}",
-            f"{row['accuracy']:.2%}",
-            f"{row['accuracy_loss_bound']:.2%}",
-            f"{row['texts_per_second']:.0f}",
-            console.verdict(row["passed"]),
-        )
-    console.console().print(table)
-    for row in checks:
-        for failure in row["failures"]:
-            print(f"{row['model']}: {comparison.Failure(**failure)}")
-        for wrong in row["wrong_answers"][:5]:
-            print(f"{row['model']}: {wrong}")

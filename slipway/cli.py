@@ -66,7 +66,7 @@ COMMANDS = (
     Command("export", "convert RUN/bundle into every variant and compare → RUN/artifacts", "export.convert:export"),
     Command("check", "check every hash, link and verdict of RUN again", "export.commands:check"),
     Command("build", "compile what passed into a Triton repository → RUN/model_repository", "serving.repository.build:build"),
-    Command("serve", "run Triton on RUN or on what is published, until Ctrl-C", "serving.serve:serve"),
+    Command("serve", "run Triton on RUN or on what is published, until Ctrl-C", "serving.commands:serve"),
     Command("verify", "compare the live server's answers with the SavedModel's → RUN/served.json", "serving.commands:verify"),
     Command("tune", "find the cheapest configuration that holds a p99 → RUN/tuning.json", "serving.tuning.tune:tune"),
     Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark:bench"),
@@ -119,6 +119,7 @@ def _parser(with_options: tuple[Command, ...]) -> argparse.ArgumentParser:
         child = groups[group].add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
         if command in with_options:
             command.declare(child)
+        child.set_defaults(command=command.name)  # for errors that name it again
     return parser
 
 

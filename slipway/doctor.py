@@ -98,9 +98,7 @@ def _tools() -> list[Finding]:
         Finding("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
         Finding("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
         Finding("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
-        Finding(
-            "Triton, production", "any from 26.06", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/architecture.md", False
-        ),
+        Finding("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/limits.md", False),
         Finding(
             "Chromium",
             "any",

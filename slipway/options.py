@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from slipway.contract.names import DEADLINE, MAX_BATCH, RETRIES
+from slipway.contract.records import DEADLINE, MAX_BATCH, RETRIES
 
 REPOSITORY = Path("model_repository")
 _LAST_PORT = 65535

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
+import importlib
 import importlib.metadata
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -18,9 +17,8 @@ from typing import Any
 
 from slipway.errors import ToolError
 
-_DRIVER = "libcuda.so.1"
-_VERSION = Path("/proc/driver/nvidia/version")
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, cuda.h
+# Extensions that decide how fast a CPU multiplies matrices.
+_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -28,53 +26,6 @@ class Gpu:
     name: str  # NVIDIA H200
     compute_capability: str  # 9.0
     driver: str  # 580.65.06
-
-
-def current() -> Gpu:
-    """Return the first visible GPU. Raises ToolError, whose `found` says what is not there."""
-    try:
-        cuda = ctypes.CDLL(_DRIVER)
-    except OSError:
-        raise _nothing(f"no {_DRIVER}, NVIDIA's driver") from None
-    device, number, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGet(ctypes.byref(device), 0) != 0:
-        raise _nothing("no NVIDIA GPU that this process may use")
-    cuda.cuDeviceGetName(name, len(name), device)
-    capability = []
-    for attribute in (_MAJOR, _MINOR):
-        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-        capability.append(number.value)
-    text = _VERSION.read_text("utf-8") if _VERSION.is_file() else ""
-    return Gpu(name.value.decode(), ".".join(map(str, capability)), driver_version(text))
-
-
-def absent() -> list[str]:
-    """Return what keeps this process from using a GPU; empty when there is one."""
-    try:
-        current()
-    except ToolError as error:
-        return [error.found]
-    return []
-
-
-def driver_version(text: str) -> str:
-    """Read the driver's version out of /proc/driver/nvidia/version; "unknown" where it is not."""
-    version = re.search(r"Kernel Module\D*?(?:x86_64|aarch64)?\s+(\d+\.\d+(?:\.\d+)?)\b", text)
-    return version[1] if version else "unknown"
-
-
-def _nothing(found: str) -> ToolError:
-    return ToolError(
-        "there is no GPU to run on",
-        expected="an NVIDIA GPU and its driver",
-        found=found,
-        where="this machine",
-        fix="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
-    )
-
-
-# Extensions that decide how fast a CPU multiplies matrices.
-_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
 
 def record(*modules: str) -> dict[str, Any]:
@@ -112,6 +63,42 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(memory / 2**30),
         "system": platform.platform(),
     }
+
+
+def current_gpu() -> Gpu:
+    """Return the first GPU of CUDA_VISIBLE_DEVICES, or of all. Raises ToolError without one."""
+    try:
+        nvml: Any = importlib.import_module("pynvml")
+    except ModuleNotFoundError as error:
+        raise _no_gpu("no package nvidia-ml-py") from error
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    try:
+        nvml.nvmlInit()
+        find = nvml.nvmlDeviceGetHandleByIndex if visible.isdecimal() else nvml.nvmlDeviceGetHandleByUUID
+        device = find(int(visible) if visible.isdecimal() else visible)
+        capability = ".".join(map(str, nvml.nvmlDeviceGetCudaComputeCapability(device)))
+        return Gpu(nvml.nvmlDeviceGetName(device), capability, nvml.nvmlSystemGetDriverVersion())
+    except nvml.NVMLError as error:
+        raise _no_gpu(f"no NVIDIA GPU that this process may use: {error}") from error
+
+
+def _no_gpu(found: str) -> ToolError:
+    return ToolError(
+        "there is no GPU to run on",
+        expected="an NVIDIA GPU and its driver",
+        found=found,
+        where="this machine",
+        fix="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
+    )
+
+
+def missing_gpu() -> list[str]:
+    """Return what keeps this process from using a GPU; empty when there is one."""
+    try:
+        current_gpu()
+    except ToolError as error:
+        return [error.found]
+    return []
 
 
 def commit() -> str:

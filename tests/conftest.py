@@ -15,7 +15,7 @@ from filelock import FileLock
 from serving.model_config import ModelConfig, Tensor
 from serving.server import triton
 from slipway.contract import manifest
-from slipway.contract.names import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from tests.support.command import Once, slipway_output, succeed
 from train.data import ag_news
 

@@ -30,20 +30,20 @@ from train.job import Job
 
 def train(arguments: argparse.Namespace) -> int:
     data, ranks = settings.corpus_of(arguments), settings.ranks_of(arguments)
-    run, options = arguments.run, settings.options_of(arguments, data)
+    run = arguments.run
     job = settings.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
     _describe(data, job)
-    write_bundle.encoder_facts(job.encoder, run)  # refuses a bad one before training
+    write_bundle.encoder_facts(job)  # refuses a bad one before training
     with manifest.atomic_directory(run / "bundle") as building:
         scratch = building / "training"
         scratch.mkdir()
         dataset.write(data, scratch)
         job.write(scratch)
         _check_checkpoints(job, ranks, scratch, run)
-        made_by = {bundle.MADE_BY: ["train", *options]}
+        made_by = {bundle.MADE_BY: ["train", *settings.options_of(arguments, data.where)]}
         manifest.write_json(run / bundle.RUN_RECORD, made_by)
         choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
-        with _resumable(job, errors.command("train", run, *options, "--resume")):
+        with _resumable(job):
             launcher.run(scratch, ranks)
             metrics = write_bundle.complete(scratch, building, data, job, {**choices, **vars(ranks)}, made_by)
     checkpoint.remove(Path(job.checkpoints))
@@ -63,28 +63,28 @@ def _describe(data: Corpus, job: Job) -> None:
 def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None:
     """Refuse to resume another run than the interrupted one, or to start over its checkpoints."""
     directory = Path(job.checkpoints)
-    step = checkpoint.newest_step(directory)
+    step, interrupted = checkpoint.newest_step(directory), bundle.made_by(run, run / bundle.RUN_RECORD)
     if step and not job.resume:
         raise errors.TrainingError(
             "an interrupted run lies here",
             expected="no checkpoints, for a run from the beginning",
             found=f"one after step {step}",
             where=str(directory),
-            fix=f"go on with it: {bundle.made_by(run, run / bundle.RUN_RECORD)} --resume; or give it up: rm -r {directory}",
+            fix=f"go on with it: {interrupted} --resume; or give it up: rm -r {directory}",
         )
     newest, warnings = checkpoint.newest(directory) if step else (None, [])
     for warning in warnings:
         print(f"!!! {warning}", flush=True)
     if newest:
-        checkpoint.refuse_changes(newest, checkpoint.settings(job, ranks.processes, scratch))
+        checkpoint.refuse_changes(newest, checkpoint.settings(job, ranks.processes, scratch), interrupted)
         print(f"resuming  after step {newest.step}, from {newest.directory}", flush=True)
     elif job.resume:
         print("resuming  no whole checkpoint is there: from the beginning", flush=True)
 
 
 @contextlib.contextmanager
-def _resumable(job: Job, resume: str) -> Iterator[None]:
-    """Turn KeyboardInterrupt into Interrupted, whose fix is `resume`, if a checkpoint is there."""
+def _resumable(job: Job) -> Iterator[None]:
+    """Turn KeyboardInterrupt into Interrupted if a checkpoint is there."""
     try:
         yield
     except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def _resumable(job: Job, resume: str) -> Iterator[None]:
             expected="to run to the end",
             found=f"SIGTERM or Ctrl-C; the checkpoint after step {newest.step} is there",
             where=job.checkpoints,
-            fix=f"to go on from there: {resume}",
+            fix=f"to go on from there: {job.again()}",
         ) from None
 
 

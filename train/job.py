@@ -1,8 +1,9 @@
-"""A training job: job.json, written by `train.finetune` and read by every rank."""
+"""A training job: job.json, written by the command that starts it and read by every rank."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Job:
     resume: bool
     evaluate: bool  # False: steps only, nothing is evaluated or saved
     seed: int
+    command: str = "slipway train RUN"  # as it was given; with more options behind it, the fix of an error
 
     def write(self, directory: Path) -> None:
         manifest.write_json(directory / FILE, asdict(self))
@@ -67,3 +69,16 @@ class Job:
     @staticmethod
     def read(directory: Path) -> Job:
         return Job(**json.loads((directory / FILE).read_text("utf-8")))
+
+    def again(self) -> str:
+        """Return the command that goes on with this job, or begins it where no step was saved."""
+        return f"{self.command} --resume" if self._is_begun else self.command
+
+    def changed(self, *options: object) -> str:
+        """Return the command of this job with other options, which takes no checkpoint over."""
+        command = f"{self.command} {shlex.join(map(str, options))}"
+        return f"rm -r {shlex.quote(self.checkpoints)} && {command}" if self._is_begun else command
+
+    @property
+    def _is_begun(self) -> bool:
+        return bool(self.checkpoints) and Path(self.checkpoints).is_dir()

@@ -16,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_model(parser.add_argument_group("model"))
     _add_optimization(parser.add_argument_group("optimization"))
     _add_ranks(parser.add_argument_group("ranks"))
+    parser.set_defaults(command="train")
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ from slipway import errors
 from slipway.errors import ToolError
 from train import options
 from train.data import corpus
-from train.distributed import ranks
 from train.distributed.ranks import Ranks
 from train.job import Job
 
@@ -19,8 +18,9 @@ _CHECKOUT = Path(__file__).parents[1]
 
 def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
     """Return the corpus of these arguments, checked, split and sampled. Raises CorpusError."""
+    again = command_of(arguments, arguments.corpus)
     return corpus.load(
-        corpus.find(arguments.corpus, _CHECKOUT),
+        corpus.find(arguments.corpus, _CHECKOUT, again),
         corpus.Columns(tuple(arguments.text), arguments.label, tuple(arguments.labels)),
         validation_share=arguments.validation_share,
         train_rows=arguments.train_rows,
@@ -29,17 +29,22 @@ def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
     )
 
 
-def options_of(arguments: argparse.Namespace, data: corpus.Corpus) -> list[str]:
-    """Return the options that repeat a run: its corpus, and flags that differ from the default."""
+def options_of(arguments: argparse.Namespace, where: str) -> list[str]:
+    """Return the options that repeat a run on the corpus at `where`: what is no default."""
     parser = argparse.ArgumentParser(add_help=False)
     options.add(parser)
-    words = ["--corpus", data.where]
+    words = ["--corpus", where] if where else []
     for action in parser._actions:
         value = getattr(arguments, action.dest)
         if action.option_strings and action.dest != "corpus" and value != action.default:
             values = [] if value is True else value if isinstance(value, list) else [value]
             words += [action.option_strings[0], *map(str, values)]
     return words
+
+
+def command_of(arguments: argparse.Namespace, where: str) -> str:
+    """Return the command with these arguments, on the corpus at `where`."""
+    return errors.command(*arguments.command.split(), arguments.run, *options_of(arguments, where))
 
 
 def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:
@@ -54,20 +59,21 @@ def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: s
             "checkpoints": checkpoints,
             "resume": getattr(arguments, "resume", False),
             "evaluate": evaluate,
+            "command": command_of(arguments, data.where),
         }
     )
 
 
 def ranks_of(arguments: argparse.Namespace) -> Ranks:
     """Return the ranks of these arguments. Raises ToolError."""
-    processes = ranks.slots(arguments.hosts) if arguments.hosts else arguments.processes
+    processes = _slots(arguments) if arguments.hosts else arguments.processes
     if arguments.elastic and not 1 <= arguments.min_np < processes:
         raise ToolError(
             "an elastic run needs ranks to lose",
             expected=f"1 ≤ --min-np < {processes}, the ranks it begins with",
             found=f"--min-np {arguments.min_np}",
             where="--elastic",
-            fix=f"{errors.command('train', 'RUN', '--elastic', '--processes', arguments.min_np + 1)}, or no --elastic",
+            fix=f"{command_of(arguments, arguments.corpus)} --min-np 1 --processes {max(2, processes)}, or no --elastic",
         )
     return Ranks(
         processes=processes,
@@ -78,3 +84,20 @@ def ranks_of(arguments: argparse.Namespace) -> Ranks:
         fusion_threshold_mb=arguments.fusion_threshold_mb,
         cycle_time_ms=arguments.cycle_time_ms,
     )
+
+
+def _slots(arguments: argparse.Namespace) -> int:
+    """Return how many ranks a list like "a:2,b:2" holds. Raises ToolError."""
+    try:
+        counts = [int(host.strip().split(":")[1]) for host in arguments.hosts.split(",")]
+    except (ValueError, IndexError):
+        counts = [0]
+    if min(counts) < 1:
+        raise ToolError(
+            "the hosts cannot be read",
+            expected="host:ranks, separated by commas, as horovodrun takes them: a:2,b:2",
+            found=arguments.hosts,
+            where="--hosts",
+            fix=f"{command_of(arguments, arguments.corpus)} --hosts first:2,second:2",
+        )
+    return sum(counts)

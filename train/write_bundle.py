@@ -44,7 +44,7 @@ def complete(
     manifest.write_json(building / "history.json", history.read(scratch))
     tokenize = Tokenizer(building / "vocab.txt", lower_case=facts["lower_case"], max_seq_len=job.max_seq_len)
     test = dataset.read(scratch, job.task, tokenize)["test"]
-    logits = _gathered_logits(scratch, len(test.labels), bundle.made_by(building.parent, building.parent / bundle.RUN_RECORD))
+    logits = _gathered_logits(scratch, len(test.labels), job.again())
     bundle.write_golden(building, _golden(data, test, logits, choices["golden_rows"], job.seed))
     others = ag_news.beside(Path(data.where))
     metrics = {
@@ -60,9 +60,9 @@ def complete(
         "task": job.task,
         "max_seq_len": job.max_seq_len,
         "lower_case": facts["lower_case"],
-        "encoder": encoder_facts(job.encoder, building.parent),
+        "encoder": encoder_facts(job),
         "corpus": {"where": data.where, "sha256": data.sha256, "generated": data.generated, "bad_rows": data.bad_rows},
-        "hyper_parameters": {**vars(job), **choices},
+        "hyper_parameters": {name: value for name, value in vars(job).items() if name != "command"} | dict(choices),
         **made_by,
         "metrics": metrics,
         "versions": {
@@ -74,21 +74,20 @@ def complete(
     return metrics
 
 
-def encoder_facts(handle: str, run: Path) -> dict[str, str]:
-    """Return the handle of an encoder, and for a local module its sha256 and its source, if known.
+def encoder_facts(job: Job) -> dict[str, str]:
+    """Return the encoder's handle, and for a local module its sha256 and its source, if known.
 
     The files of an address are in TF Hub's own cache. Raises EncoderError for a directory that is
     not there, ManifestError for one with links.
     """
-    directory = Path(handle)
+    handle, directory = job.encoder, Path(job.encoder)
     if "://" not in handle and not directory.is_dir():
-        again = errors.command("train", run, "--encoder", "path/or/address")
         raise errors.EncoderError(
             "the encoder cannot be loaded",
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found="no such directory",
             where=handle,
-            fix=f"{again}, or no --encoder for the default, which make setup builds",
+            fix=f"{job.changed('--encoder', 'path/or/address')}, or no --encoder for the default, which make setup builds",
         )
     source = directory / "encoder.json"
     return {

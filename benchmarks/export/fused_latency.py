@@ -156,11 +156,9 @@ def _check_agreement(sessions: dict[str, Session]) -> None:
 
 
 def _interleaved(sessions: dict[str, Session], feed: Feed, rounds: int) -> dict[str, Floats]:
-    """Time one run of every model a round, in random order: at least `rounds`, and more while
-    _BUDGET lasts.
+    """Time one run of each model a round, in random order: `rounds`, or more within _BUDGET.
 
-    One run is a short sample: on a busy machine most rounds of the small shapes are not
-    interrupted, and the medians are theirs.
+    One run is short: most rounds of small shapes are not interrupted, and the medians are theirs.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
     random = np.random.default_rng()

@@ -83,8 +83,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _make(arguments: argparse.Namespace, target: Path) -> None:
-    """Write SavedModel, vocab.txt, labels.txt and rows.csv, whose labels are the model's own
-    clearest answers."""
+    """Write SavedModel, vocab.txt, labels.txt and rows.csv, labelled by its clearest answers."""
     from slipway.contract.ragged import INPUTS
     from slipway.tensorflow import SavedClassifier, tf_keras
     from train.model import bert, classifier
@@ -127,8 +126,7 @@ def _commands(arguments: argparse.Namespace, model: Path) -> list[list[str]]:
 
 
 def _timed(command: list[str]) -> TimedCommand:
-    """Run the command; its peak is the most that it and its children held at once (sum of resident
-    sets)."""
+    """Run the command; its peak is the sum of resident sets, of it and its children at once."""
     started, peak = time.monotonic(), 0
     process = psutil.Popen(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     while process.poll() is None:

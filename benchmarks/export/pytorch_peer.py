@@ -185,8 +185,7 @@ def _logits(path: Path, feed: Feed) -> Any:
 
 
 def state_dict(bert: Bert) -> dict[str, Array]:
-    """Return all parameters under the names of transformers' BertForSequenceClassification; kernels
-    are [out, in]."""
+    """Return all parameters by transformers' names (BertForSequenceClassification)."""
     embeddings = "bert.embeddings."
     named = {
         embeddings + "word_embeddings.weight": bert.word_embeddings,

@@ -27,6 +27,7 @@ from slipway.contract import artifact, bundle
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
 from slipway.contract.ragged import Feed, Ragged, length_sorted_batches
+from slipway.contract.records import from_json
 from slipway.statistics import Floats, Ratio, ratio
 
 _REFERENCE, _BASELINE = "ort_fp32", "tf2onnx, padded"
@@ -127,7 +128,7 @@ def _row(name: str, seconds: dict[str, list[Floats]], texts: int, built: Artifac
         texts_per_second=texts / float(np.median(np.concatenate(seconds[name]))),
         speed_over_ort_fp32=ratio(seconds[_REFERENCE], seconds[name]),  # of durations: the inverse is that of speeds
         megabytes=built.model.stat().st_size / 1e6 if built else None,
-        parity=harness.from_json(KeptParity, artifact.verdict(built, source.sha256)) if built else None,
+        parity=from_json(KeptParity, artifact.verdict(built, source.sha256)) if built else None,
     )
 
 

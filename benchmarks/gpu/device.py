@@ -6,10 +6,9 @@ before `run_with_iobinding` returns.
 
 from __future__ import annotations
 
-import ctypes
+import importlib.metadata
 import importlib.util
 import itertools
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,7 +35,6 @@ _PAST_CACHE = {"cuda": 1 << 28, "cpu": 1 << 20}  # bytes written to empty the L2
 _PAIRS = 3  # of matrices, multiplied in turn
 _REPEATS = 20
 _REPLAYED = 4  # runs: ONNX Runtime captures a CUDA graph in the third, and the fourth is a replay
-_MAPPED = Path("/proc/self/maps")
 _WARM_UP = 3  # runs of every batch: ONNX Runtime captures a CUDA graph in the third
 _LEAST_ROUNDS, _MOST_ROUNDS = 6, 40
 _RESAMPLES = 2_000
@@ -54,6 +52,9 @@ class MatmulPeak:
     tflops_median: float
     by: str  # the library that reached it
     tflops_pytorch: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.tflops:.4g} TFLOP/s ({self.type}, {self.size}², {self.by})"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Device:
     def __init__(self, kind: str) -> None:
         self.kind, self.provider = kind, PROVIDERS[kind]
         try:
-            self.gpu = provenance.current() if kind == "cuda" else None
+            self.gpu = provenance.current_gpu() if kind == "cuda" else None
         except ToolError as error:  # its fix is TensorFlow's container, which is not needed here
             raise _missing(error.found) from None
         if self.provider not in onnxruntime.get_available_providers():
@@ -101,8 +102,7 @@ class Device:
         return {"kind": self.kind, "provider": self.provider, **(asdict(self.gpu) if self.gpu else {})}
 
     def signature(self, *modules: str) -> dict[str, Any]:
-        """Return the header of a record, with the versions of `modules` and of the libraries that
-        are measured."""
+        """Return a record's header, with the versions of `modules` and of what is measured."""
         signed = provenance.record(*modules, "onnx", "onnxruntime", "numpy", "scipy", "torch")
         return signed | {"versions": signed["versions"] | (library_versions() if self.kind == "cuda" else {})}
 
@@ -149,8 +149,7 @@ class Device:
         self._empty_cache()
 
     def matmul_peak(self) -> MatmulPeak:
-        """Multiply large random matrices _REPEATS times in ONNX Runtime; pairs in turn, so that
-        none is in the cache."""
+        """Multiply large random matrices _REPEATS times, pairs in turn, so that none is in the cache."""
         size, kind = _PEAK[self.kind]
         random = np.random.default_rng(0)
         session = self._open(_matmul(size, kind))
@@ -161,8 +160,7 @@ class Device:
         return MatmulPeak(size, np.dtype(kind).name, fastest, median, "ONNX Runtime")
 
     def launch_floor(self, nodes: int, *, cuda_graph: bool) -> float:
-        """Return the seconds that a chain of `nodes` nodes takes that compute next to nothing: one
-        launch a node."""
+        """Return the seconds of `nodes` nodes that compute next to nothing: one launch a node."""
         session = self._open(_elementwise(nodes), cuda_graph=cuda_graph, optimize=False)
         run = self.bind(session, {"x": np.ones(8, np.float32)}, cuda_graph=cuda_graph)
         return float(np.median([seconds_of(run) for _ in range(_REPEATS + 5)][5:]))
@@ -208,39 +206,9 @@ def load_libraries() -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Ask the loaded libraries for their versions, for example {"CUDA": "12.8"}."""
-    paths = loaded(_MAPPED.read_text("utf-8"))
-    return {name: ask(ctypes.CDLL(paths[file])) for name, file, ask in _ASKED if file in paths}
-
-
-def loaded(maps: str) -> dict[str, str]:
-    """Return name of a library → its path, out of a process' memory map (proc(5))."""
-    return {name: path for path, name in re.findall(r"\s(/.*/(lib\w+)\.so[.\d]*)$", maps, re.MULTILINE)}
-
-
-def cuda(library: Any) -> str:
-    """Return CUDA's version: 12080 is 12.8."""
-    number = ctypes.c_int()
-    library.cudaRuntimeGetVersion(ctypes.byref(number))
-    return f"{number.value // 1000}.{number.value % 1000 // 10}"
-
-
-def cudnn(library: Any) -> str:
-    """Return cuDNN's version: since cuDNN 9, 91002 is 9.10.2."""
-    number = int(library.cudnnGetVersion())
-    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-
-
-def cublas(library: Any) -> str:
-    """Return cuBLAS' version, part by part (libraryPropertyType, library_types.h)."""
-    number, parts = ctypes.c_int(), []
-    for part in range(3):
-        library.cublasGetProperty(part, ctypes.byref(number))
-        parts.append(str(number.value))
-    return ".".join(parts)
-
-
-_ASKED = (("CUDA", "libcudart", cuda), ("cuDNN", "libcudnn", cudnn), ("cuBLAS", "libcublas", cublas))
+    """Return the versions of NVIDIA's packages: CUDA's, cuDNN's and cuBLAS' libraries."""
+    installed = importlib.metadata.distributions()
+    return {package.name: package.version for package in installed if package.name.startswith("nvidia-")}
 
 
 class Deadline:
@@ -260,12 +228,10 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest: float) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Run every model once a round, in random order, on its next batch, until `budget` seconds are
-    spent.
+    """Run every model once a round, in random order, until `budget` seconds are spent.
 
-    `between` runs before each timed run. Warm-up is not timed. A model whose run takes more than
-    `longest` seconds is left out. Returns model → seconds [rounds], and model → why it was left
-    out.
+    `between` runs before each timed run. A model whose run takes more than `longest` seconds is left
+    out. Returns model → seconds [rounds], and model → why it was left out.
     """
     random = np.random.default_rng(0)
     left_out = {}
@@ -290,12 +256,10 @@ def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest:
 
 
 def speedup(baseline: Floats, seconds: Floats) -> Ratio:
-    """Return how many times faster than `baseline` a model is in the same rounds; both are seconds
-    [rounds].
+    """Return how many times faster than `baseline` a model is; both are seconds [rounds].
 
-    Percentile bootstrap of the rounds, in one step: hundreds of ratios have to be made within the
-    time of a run. Models are loaded once, so the effect of a load on a model's speed is in the
-    ratio and not in the interval; `slipway.statistics` is for cases where that matters.
+    Percentile bootstrap of the rounds in one step: there are hundreds of ratios. Models are loaded
+    once, so a load's effect is in the ratio, not in the interval (as in `slipway.statistics`).
     """
     rounds = baseline / seconds
     picked = np.random.default_rng(0).integers(0, len(rounds), (_RESAMPLES, len(rounds)))

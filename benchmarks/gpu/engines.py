@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.gpu import measure, models, profile, tables
+from benchmarks.gpu import contenders, measure, models, profile, tables
 from benchmarks.gpu.device import PROVIDERS, Deadline, Device, MatmulPeak
 from benchmarks.gpu.models import FUSED, LATE, PACKED, PADDED, GpuModel
 from benchmarks.gpu.profile import GraphProfile
@@ -58,7 +58,7 @@ def main() -> int:
         except Exception as error:  # a size that does not fit into memory, say, must not cost the others' results
             if len(names) == 1:
                 raise
-            failed[name] = measure.why(error)
+            failed[name] = contenders.why(error)
         # After every model: what was measured outlives whatever ends the command.
         record = EnginesRecord(
             device=device.facts,
@@ -92,8 +92,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _passed(model: ModelRecord) -> bool:
-    """Return whether the gate passed every variant, and none answered otherwise where it was
-    measured."""
+    """Return whether every variant passed the gate, and answered the same where it was measured."""
     reasons = [why for cell in model.cells for why in cell.left_out.values()]
     return all(verdict.passed for verdict in model.parity) and not any(why.startswith(measure.OTHERWISE) for why in reasons)
 
@@ -112,22 +111,20 @@ def _peak(device: Device) -> MatmulPeak:
 
 
 def _measure(model: GpuModel, device: Device, arguments: argparse.Namespace, deadline: Deadline, peak: float) -> ModelRecord:
-    """Compare answers; then measure AG News' lengths, which the targets are about, profiles, and
-    shapes while time is left."""
+    """Compare answers; measure AG News' lengths, then profiles, then shapes while time is left."""
     skipped = dict(model.skipped)
     parity = models.parity(model)
-    variants = measure.variants(model, device, skipped)
-    captured, replayed = measure.captured(model, device, skipped)
-    peers, compared = measure.peers(model, device, deadline, skipped)
-    contenders = [*variants, *captured, *peers]
-    news, late = measure.ag_news(model, contenders, device, _texts(model, arguments.texts), 128, deadline, peak)
+    captured, replayed = contenders.captured(model, device, skipped)
+    peers, compared = contenders.peers(model, device, deadline, skipped)
+    taking_part = [*contenders.variants(model, device, skipped), *captured, *peers]
+    news, late = measure.ag_news(model, taking_part, device, _texts(model, arguments.texts), 128, deadline, peak)
     profiles = _profiles(model, device, deadline, skipped)
     shapes = tuple(
         (batch, tokens)
         for batch, tokens in measure.SHAPES
         if batch in (arguments.batch or (batch,)) and tokens in (arguments.tokens or (tokens,))
     )
-    cells, too_late = measure.grid(model, contenders, device, shapes, deadline, peak)
+    cells, too_late = measure.grid(model, taking_part, device, shapes, deadline, peak)
     nodes = next((taken.nodes for taken in profiles if (taken.variant, taken.batch) == (FUSED, 1)), 0)
     return ModelRecord(
         model=model.name,
@@ -137,7 +134,7 @@ def _measure(model: GpuModel, device: Device, arguments: argparse.Namespace, dea
         shapes=cells,
         ag_news=news,
         profiles=profiles,
-        batch_of_one=measure.batch_of_one(contenders, device, nodes, cells),
+        batch_of_one=measure.batch_of_one(taking_part, device, nodes, cells),
         skipped=skipped | late | too_late,
     )
 

@@ -128,8 +128,7 @@ def flops(bert: Bert, lengths: Lengths, *, first_token_only: bool = True, first_
 
 @contextmanager
 def random(size: str, device: Device, rows: int) -> Iterator[GpuModel]:
-    """Make a Bert of `benchmarks.models.SIZES` in a temporary directory; `rows` are compared, or as
-    many as the limits need."""
+    """Make a Bert of `benchmarks.models.SIZES`; `rows` are compared, or as many as the limits need."""
     bert = berts.make(size)
     least = max(comparison.least_rows(variant.limits) for variant in MEASURED)
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
@@ -156,8 +155,7 @@ def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, direct
 
 @contextmanager
 def of_run(run: Path, device: Device) -> Iterator[GpuModel]:
-    """Read the Bert of runs/<name> from its bundle/ and artifacts/onnx_fp32/, with the other
-    variants that were exported.
+    """Read the Bert of a run from bundle/ and artifacts/onnx_fp32/, and what else was exported.
 
     Raises ManifestError, ConversionError.
     """
@@ -178,8 +176,7 @@ def of_run(run: Path, device: Device) -> Iterator[GpuModel]:
 
 
 def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = None) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write each variant's file; those under `exported` are copied, since an FP16 graph may have
-    been repaired.
+    """Write each variant's file, or copy it from `exported`: FP16 may have been repaired.
 
     Returns variant → file, and variant → why it has none.
     """
@@ -198,8 +195,7 @@ def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = 
 
 
 def _graphs(bert: Bert) -> dict[Variant, Callable[[], onnx.ModelProto]]:
-    """Return what makes each graph: one at a time, since each is as large as the model; shared
-    inputs are made once."""
+    """Return each graph's writer: one at a time, each as large as the model; inputs made once."""
     canonical_model, halved = canonical.write(bert), fp16.bert(bert)
     return {
         REFERENCE: lambda: canonical_model,
@@ -215,8 +211,7 @@ def parity(model: GpuModel) -> list[EngineVerdict]:
 
 
 def compared(model: GpuModel, variant: Variant) -> tuple[Artifact, EngineVerdict]:
-    """Return the variant as an artifact without a manifest, and the gate's verdict, which lies
-    beside its file.
+    """Return the variant as an artifact without a manifest, and the gate's verdict beside it.
 
     It is compared on the device, even when the variant is meant for others too.
     """

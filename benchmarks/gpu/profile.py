@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmarks import harness
 from benchmarks.gpu.device import load_libraries
 from slipway.contract.ragged import Ragged
+from slipway.contract.records import from_json
 from slipway.contract.variants import PROVIDER_OPTIONS
 from slipway.errors import ToolError
 
@@ -108,7 +108,7 @@ def parsed(output: str) -> list[GraphProfile]:
     for line in output.splitlines():
         kernels |= {" ".join(names) for names in re.findall(r"Operator=(\w+).*?SdpaKernel=(\w+)", line)}
         if line.startswith("{"):
-            profile = harness.from_json(GraphProfile, json.loads(line))
+            profile = from_json(GraphProfile, json.loads(line))
             profiles.append(replace(profile, attention_kernels=tuple(sorted(kernels))))
             kernels = set()
     return profiles
@@ -143,8 +143,7 @@ def _profile(profile: GraphProfile, model: Path, provider: str) -> GraphProfile:
 
 
 def summary(profile: GraphProfile, events: list[Any]) -> GraphProfile:
-    """Add the times in ONNX Runtime's profile, in microseconds; a node's time is its median over
-    the runs."""
+    """Add the times (µs) of ONNX Runtime's profile; a node's is its median over the runs."""
     times: dict[str, list[float]] = defaultdict(list)
     kinds: dict[str, tuple[str, str]] = {}
     for event in events:

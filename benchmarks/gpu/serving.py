@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.gpu import models, serving_limit, variants
+from benchmarks.gpu import models, variants
 from benchmarks.gpu.device import PROVIDERS, Device
 from benchmarks.gpu.models import GpuModel
-from benchmarks.gpu.tables import ServedLoad, ServingRecord, serving_table
+from benchmarks.gpu.tables import ServedLoad, ServingLimit, ServingRecord, serving_table
 from benchmarks.harness import RECORDS
 from serving.load import perf_analyzer
 from serving.load.perf_analyzer import Load, LoadResult
@@ -35,11 +36,15 @@ from slipway import errors
 from slipway.client import client
 from slipway.contract import manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.ragged import Logits, Ragged
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
+from slipway.contract.tokenizer import Tokenizer
 from slipway.contract.variants import Variant
 
 _SERVED_AGREES = 0.02  # largest |Δlogit| between the server and the same engine in this process, of the largest |logit|
 _ASKED = 64  # texts compared
+PARTS = ("tokenizing", "padding", "transfer", "engine")
+_PASSES = 5  # over all texts; the first warms up
 
 
 def main() -> int:
@@ -52,7 +57,7 @@ def main() -> int:
         print(f"{variant.name}: written, and its answers compared with the SavedModel's", flush=True)
         repository = _repository(Path(scratch) / "model_repository", model, variant, device, arguments.max_batch)
         print("the engine alone", flush=True)
-        limit, logits = serving_limit.measure(model, variant, device, texts, arguments.max_batch)
+        limit, logits = engine_alone(model, variant, device, texts, arguments.max_batch)
         with triton.running(repository) as server:
             difference = _difference(server.grpc, texts, logits)
             perf_analyzer.write_texts(texts, model.reference.task, Path(scratch) / "texts.json")
@@ -109,7 +114,7 @@ def _repository(target: Path, model: GpuModel, variant: Variant, device: Device,
     built = _passed(model, variant)
     config = dataclasses.replace(embedded.text_config(model.reference), max_batch_size=max_batch)
     with manifest.atomic_directory(target) as building:
-        embedded.write_model(building, config, "text_model.py", built, model.reference, device.provider)
+        embedded.write_model(building, config, "text_model.py", built, model.reference, model.golden, device.provider)
         if variant == variants.PACKED:  # padding costs it nothing, so batches need not be cut for it
             _make_padding_free(building / TEXT_MODEL / "1" / "settings.json")
         manifest.seal(building, REPOSITORY, {"bundle_sha256": model.reference.sha256, TEXT_MODEL: variant.name, "models": {}})
@@ -135,12 +140,56 @@ def _passed(model: GpuModel, variant: Variant) -> Artifact:
     return built
 
 
+def engine_alone(model: GpuModel, variant: Variant, device: Device, texts: list[Any], batch: int) -> tuple[ServingLimit, Logits]:
+    """Time the parts of a text in this process; return the limit and the logits [texts, labels].
+
+    Batches hold `batch` texts as they come, as a server under load puts them together.
+    """
+    source = model.reference
+    tokenize = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    session = device.open(model.files[variant.name])
+    passes: list[Any] = []
+    logits: list[Logits] = []
+    for _ in range(_PASSES):
+        seconds, logits = np.zeros(len(PARTS)), []
+        for start in range(0, len(texts), batch):
+            took, answers = _batch(tokenize, session, device, texts[start : start + batch])
+            seconds += took
+            logits.append(answers)
+        passes.append(seconds)
+    median = np.median(passes[1:], axis=0)
+    limit = ServingLimit(
+        texts_per_second=len(texts) / float(median[PARTS.index("engine")]),
+        texts_per_second_with_all_parts=len(texts) / float(median.sum()),
+        shares=dict(zip(PARTS, (median / median.sum()).tolist(), strict=True)),
+        batch=batch,
+        passes=_PASSES - 1,
+    )
+    return limit, np.concatenate(logits)
+
+
+def _batch(tokenize: Tokenizer, session: Any, device: Device, texts: list[Any]) -> tuple[Any, Logits]:
+    """Return the seconds of each of PARTS, and the logits."""
+    marks = [time.perf_counter()]
+    tokens = tokenize(texts)
+    marks.append(time.perf_counter())
+    feed = Ragged.of([row.ids for row in tokens], [row.types for row in tokens]).padded()
+    marks.append(time.perf_counter())
+    run = device.bind(session, feed)
+    marks.append(time.perf_counter())
+    run()
+    marks.append(time.perf_counter())
+    logits = np.array(run.output.numpy())
+    back = time.perf_counter() - marks[-1]
+    return np.diff(marks) + np.array([0.0, 0.0, back, 0.0]), logits
+
+
 def _difference(address: str, texts: list[str], logits: Any) -> float:
     """Return the largest |Δlogit| of the first texts, served and in this process.
 
     Raises ParityError beyond rounding.
     """
-    with client.connect(address, "grpc") as connection:
+    with client.Client(f"grpc://{address}") as connection:
         served = np.array([answer.logits for answer in connection.classify(texts[:_ASKED])])
     difference = float(np.abs(served - logits[: len(served)]).max())
     if not difference <= (allowed := _SERVED_AGREES * float(np.abs(logits).max())):

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmarks import harness
 from benchmarks.gpu.device import MatmulPeak
 from benchmarks.gpu.measure import BatchOfOne, Cell, EngineRate, NewsCell, ShapeCell
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, COMPILED, PACKED, PADDED, PEER, EngineVerdict
 from benchmarks.gpu.profile import GraphProfile
-from benchmarks.harness import Signed, Table
+from benchmarks.harness import Signed, Table, Target, listing
+from slipway.contract.records import from_json
 from slipway.statistics import Ratio
 
 SHARE_OF_PEAK = 0.6  # BERT-base, 128 tokens, FP16; NVIDIA's best padded figure on an A100
@@ -46,20 +46,6 @@ class ModelRecord:
         return [*self.shapes, *self.ag_news.values()]
 
 
-@dataclass(frozen=True)
-class GpuTarget:
-    """A target of the GPU work (issue 7); None: not measured."""
-
-    what: str
-    found: float | None
-    reached: bool | None
-
-    def __str__(self) -> str:
-        if self.found is None:
-            return f"{self.what}: not measured"
-        return f"{self.what}: {self.found:.2f}, {'reached' if self.reached else 'not reached'}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class GpuRecord(Signed):
     device: dict[str, str]  # kind, provider, and of a GPU its name and driver
@@ -76,7 +62,7 @@ class EnginesRecord(GpuRecord):
     matmul_peak: MatmulPeak
     models: list[ModelRecord]
     failed: dict[str, str]  # model → why
-    targets: list[GpuTarget]
+    targets: list[Target]
     seconds: float
 
 
@@ -118,7 +104,7 @@ class ServingRecord(GpuRecord):
     rows: list[ServedLoad]
 
 
-def judged(models: list[ModelRecord]) -> list[GpuTarget]:
+def judged(models: list[ModelRecord]) -> list[Target]:
     """Judge the targets.
 
     Only contenders that passed the comparison count, and are compared with.
@@ -128,17 +114,13 @@ def judged(models: list[ModelRecord]) -> list[GpuTarget]:
     news = _passed(models[0], models[0].ag_news[AS_THEY_COME].contenders) if models and AS_THEY_COME in models[0].ag_news else {}
     share, floor = _share(base) if base else None, _over_floor(small) if small else None
     return [
-        _at_least(f"BERT-base, 128 tokens, FP16: ≥ {SHARE_OF_PEAK:.0%} of the matmul peak", share, SHARE_OF_PEAK),
-        _at_least(f"unpadded ≥ {OVER_PADDED} × padded to the batch's longest, AG News", _over(news, PADDED), OVER_PADDED),
-        _at_least("unpadded ahead of PyTorch, AG News", _over(news, (PEER, COMPILED)), 1.0),
-        GpuTarget(
+        Target.least(f"BERT-base, 128 tokens, FP16: ≥ {SHARE_OF_PEAK:.0%} of the matmul peak", share, SHARE_OF_PEAK),
+        Target.least(f"unpadded ≥ {OVER_PADDED} × padded to the batch's longest, AG News", _over(news, PADDED), OVER_PADDED),
+        Target.least("unpadded ahead of PyTorch, AG News", _over(news, (PEER, COMPILED)), 1.0),
+        Target(
             f"MiniLM-L6, a batch of one: ≤ {OVER_FLOOR:.0f} × its launches", floor, None if floor is None else floor <= OVER_FLOOR
         ),
     ]
-
-
-def _at_least(what: str, value: float | None, limit: float) -> GpuTarget:
-    return GpuTarget(what, value, None if value is None else value >= limit)
 
 
 def _passed(model: ModelRecord, contenders: Mapping[str, T]) -> dict[str, T]:
@@ -160,8 +142,7 @@ def _over(news: dict[str, EngineRate], others: tuple[str, ...]) -> float | None:
 
 
 def _over_floor(model: ModelRecord) -> float | None:
-    """Return the ratio of the best CUDA graph, or without one that of the padded graphs launched
-    node by node."""
+    """Return the best CUDA graph's ratio, or without one that of the padded graphs."""
     rows = _passed(model, model.batch_of_one.contenders) if model.batch_of_one else {}
     graphs = [row.over_floor for name, row in rows.items() if name in CAPTURED]
     return min(graphs or [row.over_floor for row in rows.values()], default=None)
@@ -171,14 +152,12 @@ def engines(data: Any) -> str:
     """Return the page's table of gpu_engines.json; `data` is None where there is no record."""
     if not _measured(data):
         return _not_yet("engines")
-    record = harness.from_json(EnginesRecord, data)
+    record = from_json(EnginesRecord, data)
     columns = ("model", "engine", "labels changed", "sequences/s, 128 tokens", "of the matmul peak")
     rows = [row for model in record.models for row in _engine_rows(model)]
     rows += [(name, f"failed: {why}") for name, why in record.failed.items()]
     targets = "".join(f"- {target}\n" for target in record.targets)
-    peak = record.matmul_peak
-    reached = f"{peak.tflops:.0f} TFLOP/s ({peak.type}, {peak.size}², {peak.by})"
-    note = f"{targets}\nMatmul peak of the same run: {reached}. {record.signature}"
+    note = f"{targets}\nMatmul peak of the same run: {record.matmul_peak}. {record.signature}"
     return Table("", (*columns, "AG News as they come", "× ort_fp16"), rows, note).markdown()
 
 
@@ -209,7 +188,7 @@ def _ratio(ratio: Ratio | None) -> str:
 
 def serving(data: Any) -> str:
     """Return the page's table of gpu_serving.json; `data` is None where there is no record."""
-    return serving_table(harness.from_json(ServingRecord, data)).markdown() if _measured(data) else _not_yet("serving")
+    return serving_table(from_json(ServingRecord, data)).markdown() if _measured(data) else _not_yet("serving")
 
 
 def serving_table(record: ServingRecord) -> Table:
@@ -236,13 +215,11 @@ def _not_yet(what: str) -> str:
 
 def show(record: EnginesRecord) -> None:
     """Print everything that was measured."""
-    peak = record.matmul_peak
-    name = record.device.get("name", record.device["kind"])
-    print(f"{name}: {peak.tflops:.4g} TFLOP/s {peak.type}, {peak.size}² matrices, in {peak.by}")
+    print(f"{record.device.get('name', record.device['kind'])}: {record.matmul_peak}")
     for model in record.models:
-        for table in (_parity(model), _shapes(model), _lengths(model), _profiles(model), _alone(model)):
-            if table.rows:
-                table.show()
+        for title, rows in _details(model).items():
+            if rows:
+                listing(f"{model.model}: {title}", rows).show()
         for what, why in model.skipped.items():
             print(f"skipped {model.model}, {what}: {why}")
     for name, why in record.failed.items():
@@ -252,56 +229,26 @@ def show(record: EnginesRecord) -> None:
     print(f"{record.seconds:.0f} s")
 
 
-def _parity(model: ModelRecord) -> Table:
-    rows = [
-        (
-            verdict.variant,
-            f"{verdict.flips}/{verdict.rows}",
-            f"{verdict.logit_difference_max:.1e}",
-            str(verdict.non_finite_rows),
-            "passed" if verdict.passed else "FAILED",
-        )
-        for verdict in model.verdicts
-    ]
-    title = f"{model.model}: answers against FP32, {model.rows_compared} rows"
-    return Table(title, ("variant", "flips", "max |Δlogit|", "NaN, Inf", "verdict"), rows)
-
-
-def _shapes(model: ModelRecord) -> Table:
-    labelled = [(f"{cell.batch} × {cell.tokens}", cell) for cell in model.shapes]
-    return _rates(f"{model.model}: full rows", "batch × tokens", labelled)
-
-
-def _lengths(model: ModelRecord) -> Table:
-    labelled = [(f"{order}, {cell.padding:.0%} padding", cell) for order, cell in model.ag_news.items()]
-    return _rates(f"{model.model}: batches of 128 texts", "AG News' lengths", labelled)
-
-
-def _rates(title: str, label: str, cells: Iterable[tuple[str, Cell]]) -> Table:
-    columns = (label, "model", "ms", "sequences/s", "tokens/s", "TFLOP/s", "of peak", "× ort_fp16 (95 %)")
-    rows: list[tuple[str, ...]] = []
-    for shape, cell in cells:
-        for name, rate in cell.contenders.items():
-            speeds = f"{rate.sequences_per_second:,.0f}", f"{rate.tokens_per_second:,.0f}", f"{rate.tflops:.3g}"
-            rows.append((shape, name, f"{rate.ms:.3f}", *speeds, f"{rate.share_of_peak:.1%}", _ratio(cell.ratios.get(name))))
-        rows += [(shape, name, f"left out: {why}") for name, why in cell.left_out.items()]
-    return Table(title, columns, rows)
-
-
-def _profiles(model: ModelRecord) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for profile in model.profiles:
-        shape = f"{profile.batch} × {profile.tokens}"
-        for times in profile.operators:
-            cost = str(times.nodes), f"{times.us:.0f}", f"{times.share:.1%}", times.provider.removesuffix("ExecutionProvider")
-            rows.append((profile.variant, shape, times.operator, *cost))
-        rows += [(profile.variant, "", f"kernel of {kernel}") for kernel in profile.attention_kernels]
-    columns = ("variant", "batch × tokens", "operator", "nodes", "µs", "share", "runs on")
-    return Table(f"{model.model}: where the time goes", columns, rows)
-
-
-def _alone(model: ModelRecord) -> Table:
+def _details(model: ModelRecord) -> dict[str, list[dict[str, Any]]]:
+    """Return title → rows. `ms_quartiles`, invariance and types are in the record alone."""
+    orders = [({"texts": f"AG News, {order}", "padding": cell.padding}, cell) for order, cell in model.ag_news.items()]
+    shapes = [({"batch": cell.batch, "tokens": cell.tokens}, cell) for cell in model.shapes]
+    profiles = [({"variant": taken.variant, "batch": taken.batch, "tokens": taken.tokens}, taken) for taken in model.profiles]
     alone = model.batch_of_one or BatchOfOne(0, 0, {})
-    rows = [(name, f"{row.ms:.3f}", f"{row.floor_ms:.3f}", f"{row.over_floor:.2f}") for name, row in alone.contenders.items()]
-    title = f"{model.model}: one text of {alone.tokens} tokens against {alone.nodes} launches"
-    return Table(title, ("model", "ms", "launches alone, ms", "ratio"), rows)
+    return {
+        f"answers against FP32, {model.rows_compared} rows": [vars(verdict) for verdict in model.verdicts],
+        "full rows": [row for key, cell in shapes for row in _cell_rows(key, cell)],
+        "batches of 128 texts": [row for key, cell in orders for row in _cell_rows(key, cell)],
+        "where the time goes": [key | vars(times) for key, taken in profiles for times in taken.operators],
+        "attention": [key | {"kernel": kernel} for key, taken in profiles for kernel in taken.attention_kernels],
+        f"a text of {alone.tokens} tokens against {alone.nodes} launches": [
+            {"contender": name, **vars(row)} for name, row in alone.contenders.items()
+        ],
+    }
+
+
+def _cell_rows(key: dict[str, Any], cell: Cell) -> Iterable[dict[str, Any]]:
+    for name, rate in cell.contenders.items():
+        yield key | {"contender": name, **vars(rate), "× ort_fp16 (95 %)": _ratio(cell.ratios.get(name))}
+    for name, why in cell.left_out.items():
+        yield key | {"contender": name, "ms": f"left out: {why}"}

@@ -33,8 +33,7 @@ class TorchBert:
         self._layer = torch.compile(_layer) if compiled else _layer
 
     def prepare(self, feed: Feed) -> Callable[[], Any]:
-        """Copy this batch to the device; return a run of it, which returns when the logits are
-        there."""
+        """Copy this batch to the device; return a run of it, which waits for the logits."""
         ids, mask, types = (
             torch.from_numpy(feed[name]).to(self.kind) for name in ("input_word_ids", "input_mask", "input_type_ids")
         )
@@ -77,8 +76,7 @@ class TorchBert:
 
 
 def matmul_tflops(size: int, repeats: int = 20) -> float:
-    """Return the TFLOP/s of the fastest FP16 product of square matrices on the GPU, in PyTorch,
-    three pairs in turn."""
+    """Return the TFLOP/s of PyTorch's fastest FP16 product of square matrices, in three pairs."""
     pairs = [[torch.randn(size, size, device="cuda", dtype=torch.float16) for _ in "ab"] for _ in range(3)]
     milliseconds: list[float] = []
     for number in range(3 + repeats):

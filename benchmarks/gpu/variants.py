@@ -8,24 +8,58 @@ Runtime's version.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx
 
-from benchmarks.gpu.packed_graph import Packed
 from export.graph import fused
 from export.graph.bert import Bert
+from export.graph.builder import MICROSOFT, GraphWriter
 from export.graph.fused import Layout, PaddedByLengths, PaddedByStarts
 from slipway.contract.variants import VARIANTS, Variant
 
-_LIMITS = VARIANTS["onnx_fp16"].limits
-_CUDA = ("CUDAExecutionProvider",)
 
-FUSED = Variant("ort_fp16", "onnx_fp32", "model.onnx", "onnx", "fp16", "onnxruntime", _LIMITS, _CUDA)
-STARTS = Variant("ort_fp16_starts", "onnx_fp32", "model.onnx", "onnx", "fp16", "onnxruntime", _LIMITS, _CUDA)
-PACKED = Variant("packed_fp16", "onnx_fp32", "model.onnx", "onnx", "fp16", "onnxruntime", _LIMITS, _CUDA)
+class Packed:
+    """Only the tokens that are text go through the layers, [tokens, hidden]. CUDA alone has it.
+
+    Inputs and output are the bundle's, so the gate is the same. Padding has to end a row. Lengths
+    are counted by the embeddings and stay on the GPU; the number of tokens, a shape, does not:
+    RemovePadding waits for it once a run, so no CUDA graph can hold this one. It also writes its
+    table of offsets with one thread, batch × sequence steps (1.23, bert_padding.cu).
+
+    tagger: rows are padded again; classifier: the head reads first tokens, by the rows' starts.
+    """
+
+    attention = "PackedAttention"
+    attributes: dict[str, Any] = {}
+    counts = True
+
+    def enter(self, graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
+        """Return tokens [tokens, hidden]; places [batch, sequence], row starts [batch + 1]."""
+        packed = graph.op("RemovePadding", "packed", hidden, lengths, outputs=4, domain=MICROSOFT)
+        return packed, ("packed.1", "packed.2")
+
+    def first_tokens(self, graph: GraphWriter, name: str, source: str, masks: Sequence[str]) -> str:
+        starts = graph.op("Slice", f"{name}.starts", masks[1], graph.integers(0), graph.integers(-1), graph.integers(0))
+        return graph.op("Gather", name, source, starts, axis=0)
+
+    def leave(self, graph: GraphWriter, hidden: str, masks: Sequence[str]) -> str:
+        return graph.op("RestorePadding", "unpacked", hidden, masks[0], domain=MICROSOFT)
+
+
+def _fp16(name: str) -> Variant:
+    cuda = ("CUDAExecutionProvider",)
+    return Variant(name, "onnx_fp32", "model.onnx", "onnx", "fp16", "onnxruntime", VARIANTS["onnx_fp16"].limits, cuda)
+
+
+FUSED = _fp16("ort_fp16")
+STARTS = _fp16("ort_fp16_starts")
+PACKED = _fp16("packed_fp16")
 LAYOUTS: dict[Variant, Layout] = {FUSED: PaddedByLengths(), STARTS: PaddedByStarts(), PACKED: Packed()}
 WHY_NOT_ON_CPU = "ONNX Runtime has no CPU kernel for RemovePadding and PackedAttention"
 
 
 def write(variant: Variant, halved: Bert) -> onnx.ModelProto:
-    """Write one of LAYOUTS; `halved` is `half.bert` of the Bert, made once for all of them."""
+    """Write one of LAYOUTS; `halved` is `fp16.bert` of the Bert, made once for all of them."""
     return fused.write(halved, LAYOUTS[variant])

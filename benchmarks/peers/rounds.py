@@ -18,6 +18,7 @@ from benchmarks.peers.load import Window
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import LoadRow, PeerComparison
 from serving.load import interference
+from serving.load.interference import Disturbance
 from slipway import statistics
 from slipway.errors import ServerError
 from slipway.statistics import ratio
@@ -41,7 +42,7 @@ class LoadPlan:
 @dataclass(frozen=True)
 class PeerRound:
     window: Window
-    machine: dict[str, Any]  # meanwhile, as busy_machine.between measures it
+    machine: Disturbance  # meanwhile
     why: list[str]  # reasons that it does not count; empty: it does
 
 
@@ -106,9 +107,9 @@ def row(name: str, concurrency: int, starts: list[list[PeerRound]]) -> LoadRow:
         subject=name,
         concurrency=concurrency,
         texts_per_second=[[measured.window.texts_per_second for measured in rounds] for rounds in starts],
-        others_share=[[measured.machine["others_share"] for measured in rounds] for rounds in starts],
-        steal_share=[[measured.machine["steal_share"] for measured in rounds] for rounds in starts],
-        mhz=[[measured.machine["mhz"] for measured in rounds] for rounds in starts],
+        others_share=[[measured.machine.others_share for measured in rounds] for rounds in starts],
+        steal_share=[[measured.machine.steal_share for measured in rounds] for rounds in starts],
+        mhz=[[measured.machine.mhz for measured in rounds] for rounds in starts],
         disturbed=sum(bool(measured.why) for measured in every),
         p50_ms=float(p50),
         p99_ms=float(p99),
@@ -118,8 +119,7 @@ def row(name: str, concurrency: int, starts: list[list[PeerRound]]) -> LoadRow:
 
 
 def comparisons(names: tuple[list[str], list[str]], loads: list[int], starts: Starts) -> list[PeerComparison]:
-    """Compare each of ours ("a") with each peer ("b") under every load: texts/s, and the p99 of a
-    round, a ÷ b."""
+    """Compare ours ("a") with peers ("b") under every load: texts/s and a round's p99, a ÷ b."""
     compared = []
     for a, b, concurrency in itertools.product(*names, loads):
         sides = starts[a, concurrency], starts[b, concurrency]
@@ -146,8 +146,7 @@ def _verdict(pairs: list[list[Pair]], figure: Callable[[Window], float], more_is
 
 
 def _too_few(undisturbed: list[list[Pair]], pairs: list[list[Pair]], *, tail: bool) -> str:
-    """Return why the undisturbed rounds are not enough; a `tail` (p99) needs enough requests of
-    either side, too."""
+    """Return why the undisturbed rounds are too few; a `tail` (p99) needs requests, too."""
     counted = sum(map(len, undisturbed))
     if counted < _FOR_A_VERDICT or not all(undisturbed):
         few = f"{counted} of {sum(map(len, pairs))} rounds undisturbed, {_FOR_A_VERDICT} are needed, and one of each start"

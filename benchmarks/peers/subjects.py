@@ -23,10 +23,10 @@ from serving.repository import embedded
 from serving.repository.embedded import Share
 from serving.server import triton
 from slipway import errors, tools
-from slipway.contract import artifact, manifest
+from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import HOST, REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError
 
 ENVIRONMENT = tools.TOOLS / "peers"
@@ -130,7 +130,7 @@ def _repository(scratch: Path, engine: Artifact, source: Bundle) -> Path:
     """Build a repository of text_classifier alone on the peers' engine, as `slipway build` does."""
     repository = scratch / "model_repository"
     repository.mkdir()
-    embedded.write_text_model(repository, engine, source, Share())
+    embedded.write_text_model(repository, engine, source, bundle.load_golden(source), Share())
     manifest.seal(repository, REPOSITORY, {TEXT_MODEL: engine.variant.name, "models": {}})
     return repository
 
@@ -190,7 +190,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _ready(peer: PeerServer, started: PeerProcess) -> MeasuredServer | str:
     """Wait until the peer answers a text; return why not, when it ended or takes too long."""
-    url = f"http://{triton.HOST}:{started.port}{peer.path}"
+    url = f"http://{HOST}:{started.port}{peer.path}"
     server = MeasuredServer(peer.name, peer.what, False, ENGINE, url, peer.protocol)
     request = urllib.request.Request(url, peer.protocol.body("ready"), {"Content-Type": "application/json"})
     until = time.monotonic() + _READY_WITHIN

@@ -38,8 +38,7 @@ class AnswerCheck:
 
 @dataclass(frozen=True)
 class LoadRow:
-    """One server under one load: the rounds of each start, disturbed ones too; percentiles over all
-    requests."""
+    """One server under one load: each start's rounds, disturbed ones too; percentiles over all."""
 
     subject: str
     concurrency: int

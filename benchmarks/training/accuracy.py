@@ -17,6 +17,7 @@ from benchmarks import harness
 from benchmarks.harness import Signed, Table
 from slipway import errors, provenance
 from slipway.contract import bundle
+from slipway.contract.records import from_json
 
 _CHECKOUT = Path(__file__).parents[2]
 _TARGET = 0.91
@@ -110,7 +111,7 @@ def of_bundle(facts: dict[str, Any], seed: int, command: list[str]) -> SeedRun:
             fix="use another --work, and AG News in ../shared/data/ag_news (make doctor)",
         )
     kept = {**facts["metrics"], **facts["hyper_parameters"], "versions": facts["versions"], "command": command}
-    return harness.from_json(SeedRun, kept)
+    return from_json(SeedRun, kept)
 
 
 def table(record: TrainingAccuracy) -> Table:

@@ -67,8 +67,7 @@ class SettingRow:
 
 
 def setting(name: str, corpus: Corpus, job: Job, ranks: Ranks, effort: Effort, **environment: str) -> JobSetting:
-    """Return a setting of whole epochs over all rows, the first not timed: so all are timed on the
-    same texts."""
+    """Return a setting of whole epochs, the first not timed: all are timed on the same texts."""
     per_step = job.batch_per_rank * job.accumulation * ranks.processes
     steps = max(1, len(corpus.train) // per_step)
     return JobSetting(name, corpus, dataclasses.replace(job, epochs=effort.epochs), ranks, steps, environment)
@@ -86,8 +85,7 @@ def sampled(corpus: Corpus, rows: int) -> Corpus:
 
 
 def every_second(corpus: Corpus) -> Corpus:
-    """Take half of the rows, as long as the other half: the work of one rank where two share the
-    whole."""
+    """Take half of the rows, as long as the others: one rank's work where two share the whole."""
     return dataclasses.replace(corpus, train=sorted(corpus.train, key=lambda row: len(str(row.text)))[::2])
 
 
@@ -115,8 +113,7 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 
 
 def faster(times: Times, ours: str, baseline: str, expected: float = 1.0) -> Ratio:
-    """Return examples/s of `ours` ÷ `baseline` ÷ `expected`; the rounds are the loads of
-    slipway.statistics.
+    """Return examples/s of `ours` ÷ `baseline` ÷ `expected`; rounds count as loads.
 
     Settings that took the same steps are compared step by step, others by the whole of the time.
     """

@@ -24,7 +24,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from benchmarks import harness
-from benchmarks.harness import RECORDS, Signed, Table
+from benchmarks.harness import RECORDS, Signed, Table, Target
 from benchmarks.training import jobs
 from benchmarks.training.jobs import Effort, JobSetting, SettingRow, Times, setting
 from slipway import errors, provenance
@@ -84,13 +84,6 @@ class Gain(Ratio):
 
 
 @dataclass(frozen=True)
-class SpeedTarget:
-    target: str
-    found: float
-    met: bool
-
-
-@dataclass(frozen=True)
 class SkippedSetting:
     setting: str
     reason: str
@@ -103,7 +96,7 @@ class JobSpeeds(Signed):
     rows: list[SettingRow]
     job: dict[str, Any]
     generated_corpus: bool
-    targets: list[SpeedTarget] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     skipped: list[SkippedSetting] = field(default_factory=list)
 
 
@@ -133,7 +126,7 @@ def main() -> int:
     if arguments.scaling:
         _plot(record.ratios, arguments.plot)
     for target in record.targets:
-        print(f"{'met' if target.met else 'MISSED'}  {target.target}: {target.found:.3f}")
+        print(target)
     return int(not all(target.met for target in record.targets))
 
 
@@ -160,8 +153,7 @@ def _gpus() -> int:
 
 
 def example_settings(corpus: Corpus, job: Job, ranks: Ranks, effort: Effort) -> list[JobSetting]:
-    """Return the job as it is given, and others; the second differs from it in the example's
-    feeding alone."""
+    """Return the job and others; the second differs in the example's feeding alone."""
     fed = dataclasses.replace(job, padding="fixed", batches="shuffled", epochs=effort.epochs, max_steps=_STEPS_AS_EXAMPLE)
     example = dataclasses.replace(fed, optimizer="adamw", compression="fp16", sparse_as_dense=True)
     return [
@@ -174,8 +166,7 @@ def example_settings(corpus: Corpus, job: Job, ranks: Ranks, effort: Effort) -> 
 
 
 def scaling_settings(corpus: Corpus, job: Job, effort: Effort, gpus: int) -> tuple[list[JobSetting], list[SkippedSetting]]:
-    """Return the settings that run on a machine with so many GPUs, and those that do not, with the
-    reason."""
+    """Return the settings that run with so many GPUs, and those that do not, with the reason."""
     cores = 0 if gpus else 1  # a rank on a GPU is not pinned
     single, pair = (Ranks(processes=count, cores_per_rank=cores) for count in (1, 2))
     whole = partial(_changed, corpus=corpus, job=job, ranks=pair, effort=effort)
@@ -223,15 +214,15 @@ def gains(comparisons: tuple[SettingPair, ...], times: Times) -> list[Gain]:
     ]
 
 
-def targets(times: Times, rows: list[SettingRow]) -> list[SpeedTarget]:
+def targets(times: Times, rows: list[SettingRow]) -> list[Target]:
     """Judge what was promised. The whole interval of the ratio has to meet its target."""
     ours = next(row for row in rows if row.setting == OURS)
     faster = jobs.faster(times, OURS, FED)
     outside, memory = ours.outside_tensorflow, ours.peak_memory_bytes
     return [
-        SpeedTarget("≥ 6 × the examples/s of the example's feeding", faster.ratio, faster.interval[0] >= 6),
-        SpeedTarget("< 5 % of the step time outside TensorFlow", outside, outside < 0.05),
-        SpeedTarget("≤ 3 GB of memory a rank", memory / 1e9, memory <= 3e9),
+        Target("≥ 6 × the examples/s of the example's feeding", faster.ratio, faster.interval[0] >= 6),
+        Target("< 5 % of the step time outside TensorFlow", outside, outside < 0.05),
+        Target("≤ 3 GB of memory a rank", memory / 1e9, memory <= 3e9),
     ]
 
 

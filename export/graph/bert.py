@@ -1,8 +1,7 @@
 """A BERT classifier as plain arrays, which every graph of this project is written from.
 
-`recognise` reads one out of a SavedModel; `canonical_graph` writes it as standard ONNX and reads it
-back; `fused_graph` writes it in ONNX Runtime's operators. Kernels are [in, out], biases [out], all
-float32.
+`extract_weights` reads one out of a SavedModel; `canonical` writes it as standard ONNX and reads it
+back; `fused` writes it in ONNX Runtime's operators. Kernels are [in, out], biases [out], float32.
 """
 
 from __future__ import annotations

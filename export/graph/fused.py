@@ -4,7 +4,7 @@ ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/ber
 With the mask as it comes, which may have holes, no kernel is a fused one. With the rows' lengths it
 is TensorRT's up to compute capability 8.9; from 9.0 on it is cuDNN's where ONNX Runtime takes that
 one by itself, as its newest do, else none. With lengths and starts it is CUTLASS' memory-efficient
-one, on every GPU. `benchmarks.gpu.packed_graph` has the layout without padding.
+one, on every GPU. `benchmarks.gpu.variants` has the layout without padding.
 """
 
 from __future__ import annotations

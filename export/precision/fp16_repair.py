@@ -28,6 +28,43 @@ from slipway.contract.ragged import Ragged, infer_rows
 from slipway.contract.variants import Variant
 from slipway.errors import ConversionError
 
+_WATCHED_ROWS, _JUDGED_ROWS = 64, 512
+_ROOM = 0.5  # of FP16's largest value: what other texts may need beyond the watched ones
+_BATCH = 16
+_WATCH = ".most"  # the name of a watched tensor ends so
+
+
+def convert(source: Path, target: Path, golden: Golden) -> str:
+    """Write the FP16 graph; return how it was made."""
+    return _write(source, target, _out_of_range(source, golden, target.parent), frozenset())
+
+
+def repaired(source: Path, target: Path, golden: Golden, variant: Variant, changed: NDArray[np.int64]) -> str:
+    """Keep the fewest more nodes in FP32 that bring back the answers to `changed`; return how.
+
+    Raises ConversionError when not even all nodes in FP32 do.
+    """
+    out_of_range = _out_of_range(source, golden, target.parent)
+    model = onnx.load(source)
+    guilty = golden.take(changed[:_JUDGED_ROWS])
+
+    def passes(kept: frozenset[str]) -> bool:
+        onnx.save(fp16.convert(model, out_of_range | kept), target)
+        with open_onnx(target, providers=variant.providers) as session:
+            # The changed rows first: most tries fail on them, and all rows take long.
+            return not _flipped(session, guilty) and not _failures(session, golden, variant)
+
+    kept = smallest_set([name for name in fp16.convertible(model) if name not in out_of_range], passes)
+    if kept is None:
+        raise ConversionError(
+            "no set of nodes kept in FP32 gives the same answers",
+            expected="the FP32 answers when every node is kept",
+            found="others",
+            where=str(source),
+            fix=f"convert onnx_fp32 anew: {errors.command('export', source.parents[2])}",
+        )
+    return _write(source, target, out_of_range, kept)
+
 
 def smallest_set(nodes: Sequence[str], passes: Callable[[frozenset[str]], bool]) -> frozenset[str] | None:
     """Return a subset of `nodes` that passes and needs every tried part; None when even all fail.
@@ -63,44 +100,6 @@ def _smaller(kept: list[str], chunks: list[list[str]], passes: Callable[[frozens
         if rest and passes(frozenset(rest)):
             return rest
     return None
-
-
-_WATCHED_ROWS, _JUDGED_ROWS = 64, 512
-_ROOM = 0.5  # of FP16's largest value: what other texts may need beyond the watched ones
-_BATCH = 16
-_WATCH = ".most"
-
-
-def convert(source: Path, target: Path, golden: Golden) -> str:
-    """Write the FP16 graph; return how it was made."""
-    return _write(source, target, _out_of_range(source, golden, target.parent), frozenset())
-
-
-def repaired(source: Path, target: Path, golden: Golden, variant: Variant, changed: NDArray[np.int64]) -> str:
-    """Keep the fewest more nodes in FP32 that bring back the answers to `changed`; return how.
-
-    Raises ConversionError when not even all nodes in FP32 do.
-    """
-    out_of_range = _out_of_range(source, golden, target.parent)
-    model = onnx.load(source)
-    guilty = golden.take(changed[:_JUDGED_ROWS])
-
-    def passes(kept: frozenset[str]) -> bool:
-        onnx.save(fp16.convert(model, out_of_range | kept), target)
-        with open_onnx(target, providers=variant.providers) as session:
-            # The changed rows first: most tries fail on them, and all rows take long.
-            return not _flipped(session, guilty) and not _failures(session, golden, variant)
-
-    kept = smallest_set([name for name in fp16.convertible(model) if name not in out_of_range], passes)
-    if kept is None:
-        raise ConversionError(
-            "no set of nodes kept in FP32 gives the same answers",
-            expected="the FP32 answers when every node is kept",
-            found="others",
-            where=str(source),
-            fix=f"convert onnx_fp32 anew: {errors.command('export', source.parents[2])}",
-        )
-    return _write(source, target, out_of_range, kept)
 
 
 def _flipped(session: Session, golden: Golden) -> bool:

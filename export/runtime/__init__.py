@@ -1,4 +1,4 @@
-"""The runtimes of artifacts, each a file or pair with the four functions of `interface.Runtime`.
+"""The runtimes, each a file or pair with the four functions of `export.converters.Runtime`.
 
 Reads the bundle or another artifact; writes model files, and opens them again.
 """

@@ -13,7 +13,7 @@ from export import safety
 from export.graph import canonical, from_savedmodel, fused
 from export.precision import fp16_repair, int8
 from export.runtime import onnx_precision
-from export.runtime.interface import Conversion, Converted
+from export.runtime.conversion import Conversion, Converted
 from export.session import Session, open_onnx
 from slipway.contract.artifact import Artifact
 from slipway.contract.comparison import Precision

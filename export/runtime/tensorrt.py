@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.runtime import tensorrt_profiles
-from export.runtime.interface import Conversion, Converted
+from export.runtime.conversion import Conversion, Converted
 from export.runtime.tensorrt_profiles import Fingerprint, Profile
 from slipway import errors, provenance
 from slipway.contract.artifact import Artifact
@@ -59,7 +59,7 @@ def missing() -> str:
         absent.append("no libnvinfer")
     if not importlib.util.find_spec("tensorrt"):
         absent.append("no Python module tensorrt")
-    return ", ".join([*absent, *provenance.absent()])
+    return ", ".join([*absent, *provenance.missing_gpu()])
 
 
 def convert(conversion: Conversion) -> Converted:
@@ -90,7 +90,7 @@ def fingerprint() -> Fingerprint:
     """Return this machine's. Raises ToolError where there is no GPU."""
     import tensorrt
 
-    device = provenance.current()
+    device = provenance.current_gpu()
     system = f"{platform.system()} {platform.machine()}"
     return Fingerprint(tensorrt.__version__, device.name, device.compute_capability, system, device.driver)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from export import safety
 from export.runtime import tensorrt_profiles
-from export.runtime.interface import Conversion, Converted
+from export.runtime.conversion import Conversion, Converted
 from export.runtime.tensorrt_profiles import Profile
 from slipway import provenance
 from slipway.contract.artifact import Artifact
@@ -57,7 +57,7 @@ def missing() -> str:
     command = [sys.executable, "-c", _PROBE, str(extension)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.split()
-    return ", ".join([*_missing_libraries(answer), *provenance.absent()])
+    return ", ".join([*_missing_libraries(answer), *provenance.missing_gpu()])
 
 
 def _missing_libraries(answer: list[str]) -> list[str]:

@@ -20,37 +20,42 @@ from typing import Any
 import numpy as np
 
 from serving.benchmark import plan, results, table
-from serving.benchmark import rounds as bench_rounds
-from serving.benchmark import rounds as bench_server
-from serving.benchmark import subjects as bench_repository
-from serving.benchmark import subjects as usual_models
 from serving.benchmark.journal import PARTIAL, Journal, only_benchmark
 from serving.benchmark.plan import SETTINGS, BenchSetting, Planned
 from serving.benchmark.record import BenchmarkRecord, EngineLimit, EngineRound, MeasuredModel, Padding
-from serving.benchmark.rounds import BenchSetup, Clock
-from serving.benchmark.subjects import CheckedRun
+from serving.benchmark.rounds import BenchSetup, Clock, bench_server, measure_rounds
+from serving.benchmark.subjects import (
+    SAVED_MODEL,
+    CheckedRun,
+    all_subjects,
+    check_run,
+    choose_subjects,
+    variants_left_out,
+    why_no_cuda,
+    write_subjects,
+)
 from serving.load import interference, perf_analyzer
 from serving.load.interference import GpuWatch
 from serving.repository import embedded
 from slipway import provenance
-from slipway.contract import artifact, bundle, manifest
-from slipway.contract.names import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
+from slipway.contract import artifact, manifest
+from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
 from slipway.errors import Interrupted
 
 
 def bench(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    checked = bench_repository.check_run(arguments.run)
+    checked = check_run(arguments.run)
     with only_benchmark(checked.run):
         return _benchmark(arguments, checked, started)
 
 
 def _benchmark(arguments: argparse.Namespace, checked: CheckedRun, started: float) -> int:
-    clock, setting, no_cuda = Clock(), _setting(arguments), bench_repository.why_no_cuda()
-    every = bench_repository.all_subjects(checked, not no_cuda)
-    wanted, skipped = bench_repository.choose_subjects(every, arguments.subjects, arguments.run)
+    clock, setting, no_cuda = Clock(), _setting(arguments), why_no_cuda()
+    every = all_subjects(checked, not no_cuda)
+    wanted, skipped = choose_subjects(every, arguments.subjects, arguments.run)
     subjects, without_load = plan.with_loads(setting, wanted)
-    skipped |= without_load | bench_repository.variants_left_out(checked, every, no_cuda)
+    skipped |= without_load | variants_left_out(checked, every, no_cuda)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=arguments.run) as scratch, GpuWatch() as gpu:
         planned, journal = _measure(Path(scratch), checked, setting, subjects, gpu, clock)
         skipped |= _gpu_skipped(gpu, no_cuda)
@@ -80,20 +85,20 @@ def _measure(
     scratch: Path, checked: CheckedRun, setting: BenchSetting, subjects: list[MeasuredModel], gpu: GpuWatch, clock: Clock
 ) -> tuple[list[Planned], Journal]:
     """Measure all loads in all rounds, or what is missing. Raises Interrupted after Ctrl-C."""
-    source, golden = checked.source, bundle.load_golden(checked.source)
-    inputs = perf_analyzer.write_inputs(scratch, source, golden, setting.texts, set(setting.lengths), setting.rounds)
+    source = checked.source
+    inputs = perf_analyzer.write_inputs(scratch, source, checked.golden, setting.texts, set(setting.lengths), setting.rounds)
     every = plan.plan_loads(setting, subjects, source.max_seq_len, gpu.there)
     planned = [load for load in every if (load.kind, load.lengths) in inputs]
     print(plan.cost_card(setting, planned, subjects), flush=True)
     repository = scratch / "model_repository"
     with clock.stopped():  # tf2onnx takes half a minute, once
-        bench_repository.write_subjects(repository, checked, subjects)
+        write_subjects(repository, checked, subjects)
     journal = Journal(checked.run, plan.journal_key(setting, planned, manifest.sha256(repository / REPOSITORY)))
     if journal.taken_over:
         print(f"            going on: {journal.taken_over} measurements are there already", flush=True)
     try:
-        with bench_server.bench_server(repository, clock) as served:
-            bench_rounds.measure_rounds(BenchSetup(checked.run, setting, planned, subjects, inputs, journal, served, gpu))
+        with bench_server(repository, clock) as served:
+            measure_rounds(BenchSetup(checked.run, setting, planned, subjects, inputs, journal, served, gpu))
     except KeyboardInterrupt:
         raise Interrupted(
             "the benchmark was interrupted",
@@ -152,7 +157,7 @@ def _record(
 
 def _median_limit(limits: list[EngineRound]) -> float:
     """Return the median texts/s of the undisturbed rounds, or of all if every one was disturbed."""
-    reasons = interference.disturbed([vars(limit) for limit in limits])
+    reasons = interference.disturbed(limits)
     undisturbed = [limit for limit, why in zip(limits, reasons, strict=True) if not why]
     return float(np.median([limit.texts_per_second for limit in undisturbed or limits]))
 
@@ -172,4 +177,4 @@ def _losses(checked: CheckedRun, subjects: list[MeasuredModel]) -> dict[str, flo
     source_sha256 = checked.source.sha256
     bounds = {name: artifact.verdict(variant, source_sha256)["accuracy_loss_bound"] for name, variant in checked.artifacts.items()}
     losses = {subject.name: bounds[subject.variant] for subject in subjects if subject.variant in bounds}
-    return losses | {subject.name: 0.0 for subject in subjects if subject.name == usual_models.SAVED_MODEL}
+    return losses | {subject.name: 0.0 for subject in subjects if subject.name == SAVED_MODEL}

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from serving.benchmark.record import EngineRound, from_json
-from serving.load.interference import GpuUse
+from serving.benchmark.record import EngineRound
+from serving.load.interference import Disturbance, GpuUse
 from serving.load.latency_breakdown import Counters
 from serving.load.perf_analyzer import LoadResult
+from slipway.contract.records import from_json
 from slipway.errors import ServerError
 
 PARTIAL = "benchmark.partial.jsonl"
@@ -33,15 +34,12 @@ class Pace:
     texts_per_second: float
 
 
-@dataclass(frozen=True)
-class LoadRound:
+@dataclass(frozen=True, kw_only=True)
+class LoadRound(Disturbance):
     """One round of one load, as it was measured."""
 
     result: LoadResult
-    rate: float | None  # texts/s offered at random; None: a closed loop, or unknown
-    others_share: float = 0.0  # this and the next two: as busy_machine.between has them
-    steal_share: float = 0.0
-    mhz: float | None = None
+    rate: float | None = None  # texts/s offered at random; None: a closed loop, or unknown
     counted: Counters | None = None  # by the server, during the load; None: it did not answer
     gpu: GpuUse | None = None
     tries: int = 0  # how often it was measured; 0: never, its rate is unknown

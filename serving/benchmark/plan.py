@@ -11,7 +11,7 @@ from serving.benchmark.record import MeasuredModel
 from serving.repository import embedded
 from slipway import provenance
 from slipway.client import client
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 
 NETWORK, SYSTEM, CUDA = "network", "system_shared_memory", "cuda_shared_memory"
 # Requests that a window should hold. Three windows of a closed loop in five rounds hold the 368

@@ -9,18 +9,13 @@ in the file it is the key of its entry in `subjects`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import numpy as np
-
-from serving.load.interference import GpuUse as GpuUse
-from serving.load.latency_breakdown import LatencyBreakdown as LatencyBreakdown
-from slipway.statistics import Figure as Figure
-from slipway.statistics import Interval as Interval
-from slipway.statistics import Percentile as Percentile
+from serving.load.interference import Disturbance, GpuUse
+from serving.load.latency_breakdown import LatencyBreakdown
+from slipway.contract.records import from_json
+from slipway.statistics import Figure, Interval, Percentile
 
 FIGURES = ("throughput", "p50_ms", "p95_ms", "p99_ms")  # what is compared; a row that FAILED has none
 
@@ -37,8 +32,8 @@ class MeasuredModel:
     provider: str = "CPUExecutionProvider"  # of ONNX Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+@dataclass(frozen=True, kw_only=True)
+class Round(Disturbance):
     """One round of one load."""
 
     throughput: float | None  # answers/s; None: perf_analyzer failed
@@ -47,9 +42,6 @@ class Round:
     p99_ms: float | None
     requests: int
     errors: int  # requests without an answer
-    others_share: float  # of the cores' time, used by processes that are not the benchmark's
-    steal_share: float  # of the cores' time, taken by the hypervisor
-    mhz: float | None  # mean clock of the cores; None: the machine does not tell
     tries: int  # how often it was measured because something disturbed it; 0: never
     why: tuple[str, ...]  # why this round does not count; empty: it does
 
@@ -115,8 +107,8 @@ class Padding:
     by_length: tuple[LengthPadding, ...]
 
 
-@dataclass(frozen=True)
-class EngineRound:
+@dataclass(frozen=True, kw_only=True)
+class EngineRound(Disturbance):
     """One round of an engine alone: without a server, in as many processes as the server has."""
 
     processes: int
@@ -127,9 +119,6 @@ class EngineRound:
     padding_waste: float
     mean_tokens: float
     by_length: tuple[LengthPadding, ...]
-    others_share: float = 0.0  # as in Round
-    steal_share: float = 0.0
-    mhz: float | None = None
     tries: int = 0
 
 
@@ -203,8 +192,7 @@ class BenchmarkRecord:
         Raises KeyError or TypeError where a key is missing.
         """
         subjects = {name: {"name": name, **facts} for name, facts in data["subjects"].items()}
-        record: BenchmarkRecord = from_json(cls, {**data, "subjects": subjects})
-        return record
+        return from_json(cls, {**data, "subjects": subjects})
 
     def to_json(self) -> dict[str, Any]:
         """Return what benchmark.json holds."""
@@ -221,32 +209,3 @@ class BenchmarkRecord:
     def by_id(self) -> dict[str, Row]:
         """The rows by their ids."""
         return {row.id: row for row in self.rows}
-
-
-def from_json(kind: Any, value: Any) -> Any:
-    """Return a JSON value as the type `kind`: an object as a dataclass, an array as a tuple.
-
-    Keys that a dataclass does not have are ignored. Raises TypeError where a key is missing.
-    """
-    origin, parts = get_origin(kind), get_args(kind)
-    if value is None:
-        return None
-    if origin is UnionType:
-        return from_json(next((part for part in parts if is_dataclass(part) or get_origin(part)), None), value)
-    if origin is tuple:
-        return tuple(from_json(parts[0], item) for item in value)
-    if origin is np.ndarray:
-        return np.array(value, float)
-    if origin is dict:
-        return {name: from_json(parts[1], item) for name, item in value.items()}
-    if is_dataclass(kind):
-        build: Any = kind
-        types = _field_types(build)
-        return build(**{name: from_json(types[name], value[name]) for name in types if name in value})
-    return value
-
-
-@cache
-def _field_types(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}

@@ -1,4 +1,7 @@
-"""The choice among a benchmark's rows: the cheapest that holds an SLO, and the Pareto front."""
+"""A benchmark's results: its rows, their comparisons, and the choice among them under an SLO.
+
+Whether a round counts, a load is ok and two loads differ is judged here, from the journal alone.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import numpy as np
 
 from serving.benchmark.journal import Journal, LoadRound
 from serving.benchmark.plan import Planned
-from serving.benchmark.record import FIGURES, Choice, Comparison, Figure, GpuUse, LatencyBreakdown, MeasuredModel, Offer, Round, Row
+from serving.benchmark.record import FIGURES, Choice, Comparison, MeasuredModel, Offer, Round, Row
 from serving.benchmark.subjects import BASELINES
 from serving.load import interference, latency_breakdown
+from serving.load.interference import GpuUse
+from serving.load.latency_breakdown import LatencyBreakdown
 from slipway import statistics
-from slipway.contract.names import TEXT_MODEL
-from slipway.statistics import Floats
+from slipway.contract.records import TEXT_MODEL
+from slipway.statistics import Figure, Floats
 
 _FEWEST_ROUNDS = 3  # that count for figures, or fewer where fewer were asked for
 # Rounds that count of both for a verdict: the interval of a median of three holds the truth in
@@ -46,7 +51,7 @@ class LoadRounds:
 def load_rounds(planned: Planned, journal: Journal) -> LoadRounds:
     """Return the load's rounds in the journal. One that failed or was disturbed does not count."""
     rounds = journal.rounds(LoadRound, planned.id)
-    disturbed = interference.disturbed([vars(measured) for measured in rounds])
+    disturbed = interference.disturbed(rounds)
     why = []
     for measured, reasons in zip(rounds, disturbed, strict=True):
         failure, errors = measured.result.failure, measured.result.errors

@@ -1,8 +1,11 @@
-"""The server of a benchmark: open for shared memory, and fixed after a load that broke it."""
+"""The rounds of a benchmark: every load and the engine alone, once a round, in another order each.
+
+The server is open for shared memory, and is fixed after a load that broke it. Every measurement
+goes into the journal at once.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import random
@@ -21,20 +24,26 @@ import psutil
 from serving.benchmark import plan
 from serving.benchmark.journal import Journal, LoadRound, Pace
 from serving.benchmark.plan import BenchSetting, Planned
-from serving.benchmark.record import EngineRound, MeasuredModel, from_json
+from serving.benchmark.record import EngineRound, MeasuredModel
 from serving.load import interference, latency_breakdown, perf_analyzer
 from serving.load.interference import GpuWatch
 from serving.load.latency_breakdown import Counters
 from serving.load.perf_analyzer import InputFiles, Load, LoadResult
 from serving.server import control, supervisor, triton
 from serving.server.triton import Server
-from slipway.contract.names import MAX_BATCH
+from slipway import errors
+from slipway.contract.records import MAX_BATCH, from_json
 from slipway.errors import ServerError
 
 _RELOADED_WITHIN = 60  # s
 # `slipway serve` keeps this API closed, because a client could read any region. The server of a
 # benchmark is on loopback, and up for the benchmark alone.
 _CLOSED = tuple(api for api in control.CLOSED if api != "shared-memory")
+_SHARED_MEMORY = {plan.NETWORK: "none", plan.SYSTEM: "system", plan.CUDA: "cuda"}
+_WARM_CLIENTS, _WARM_MS = 2, 300
+_MOST_TRIES = 3  # of a load or an engine alone that is disturbed, before its round is lost
+_LONGEST_WINDOW = 5000  # ms
+_LIMIT_TEXTS = {False: 16 * MAX_BATCH, True: 32 * MAX_BATCH}  # of the engine alone; True: the full setting
 
 
 @dataclass
@@ -71,38 +80,10 @@ class BenchServer:
                 triton.stop(self.server)  # what it left behind
                 self.server = _start(self.repository)
             else:
-                with contextlib.suppress(OSError):  # it will fail again, and its row says why
+                with suppress(OSError):  # it will fail again, and its row says why
                     for model in supervisor.lost(self.server):
                         control.reload(self.server.grpc, self.server.key, model, _RELOADED_WITHIN)
         self.processes = interference.tree(self.server.process.pid)
-
-
-@contextmanager
-def bench_server(repository: Path, clock: Clock) -> Iterator[BenchServer]:
-    """Run a server of the repository for the block; its log lies beside the repository.
-
-    Raises as triton.start.
-    """
-    with clock.stopped():
-        server = _start(repository)
-    bench = BenchServer(repository, server, clock, interference.tree(server.process.pid))
-    try:
-        yield bench
-    finally:
-        with clock.stopped():
-            triton.stop(bench.server)
-
-
-def _start(repository: Path) -> Server:
-    log = repository.parent / "triton.log"
-    return triton.start(repository, triton.free_ports(), log, control.new_key(), closed=_CLOSED)
-
-
-_SHARED_MEMORY = {plan.NETWORK: "none", plan.SYSTEM: "system", plan.CUDA: "cuda"}
-_WARM_CLIENTS, _WARM_MS = 2, 300
-_MOST_TRIES = 3  # of a load or an engine alone that is disturbed, before its round is lost
-_LONGEST_WINDOW = 5000  # ms
-_LIMIT_TEXTS = {False: 16 * MAX_BATCH, True: 32 * MAX_BATCH}  # of the engine alone; True: the full setting
 
 
 @dataclass(frozen=True)
@@ -162,6 +143,36 @@ def _warm_up(bench: BenchSetup) -> None:
             bench.journal.add(0, subject.name, Pace(result.throughput))
 
 
+def _measure_load(bench: BenchSetup, planned: Planned, number: int) -> LoadRound:
+    """Return one round of a load: the first try that nothing disturbed, or the last."""
+    load = replace(_load(bench, planned), seed=number)
+    if planned.share and not load.rate:
+        why = "its capacity is unknown: no closed loop was answered in the first round"
+        return LoadRound(result=LoadResult("", np.zeros(0), 0.0, 0, why, None))
+    for tries in range(1, _MOST_TRIES + 1):
+        measured = replace(_try_load(bench, load, bench.inputs[planned.kind, planned.lengths][number]), tries=tries)
+        if measured.result.failure or not _disturbed(measured):
+            break
+    if measured.result.failure:
+        print(f"            {planned.id}: {measured.result.failure}", flush=True)
+        bench.served.fix()
+    return measured
+
+
+def _disturbed(measured: LoadRound | EngineRound) -> bool:
+    return interference.disturbed([measured]) != [[]]
+
+
+def _try_load(bench: BenchSetup, load: Load, inputs: Path) -> LoadRound:
+    counted = _counters(bench, load.model)
+    before, since = interference.look(bench.served.processes), time.monotonic()
+    result = _send(bench, load, inputs)
+    disturbance = interference.between(before, interference.look(bench.served.processes))
+    counted = _difference(counted, _counters(bench, load.model))
+    gpu = bench.gpu.since(since)
+    return LoadRound(**vars(disturbance), result=result, rate=load.rate or None, counted=counted, gpu=gpu)
+
+
 def _send(bench: BenchSetup, load: Load, inputs: Path) -> LoadResult:
     with bench.served.clock.stopped():
         return perf_analyzer.run(load, inputs)
@@ -187,35 +198,6 @@ def _rate(bench: BenchSetup, planned: Planned) -> float:
     closed = [load.id for load in bench.planned if load.subject == planned.subject and load.lengths == "own" and not load.share]
     first = [bench.journal.get(LoadRound, 0, name) for name in closed]
     return round(planned.share * max((measured.result.throughput for measured in first if measured), default=0.0), 2)
-
-
-def _measure_load(bench: BenchSetup, planned: Planned, number: int) -> LoadRound:
-    """Return one round of a load: the first try that nothing disturbed, or the last."""
-    load = replace(_load(bench, planned), seed=number)
-    if planned.share and not load.rate:
-        why = "its capacity is unknown: no closed loop was answered in the first round"
-        return LoadRound(LoadResult("", np.zeros(0), 0.0, 0, why, None), None)
-    for tries in range(1, _MOST_TRIES + 1):
-        measured = replace(_try_load(bench, load, bench.inputs[planned.kind, planned.lengths][number]), tries=tries)
-        if measured.result.failure or not _disturbed(measured):
-            break
-    if measured.result.failure:
-        print(f"            {planned.id}: {measured.result.failure}", flush=True)
-        bench.served.fix()
-    return measured
-
-
-def _disturbed(measured: LoadRound | EngineRound) -> bool:
-    return interference.disturbed([vars(measured)]) != [[]]
-
-
-def _try_load(bench: BenchSetup, load: Load, inputs: Path) -> LoadRound:
-    counted = _counters(bench, load.model)
-    before, since = interference.look(bench.served.processes), time.monotonic()
-    result = _send(bench, load, inputs)
-    disturbance = interference.between(before, interference.look(bench.served.processes))
-    counted = _difference(counted, _counters(bench, load.model))
-    return LoadRound(result, load.rate or None, **disturbance, counted=counted, gpu=bench.gpu.since(since))
 
 
 def _counters(bench: BenchSetup, model: str) -> Counters | None:
@@ -245,7 +227,7 @@ def _measure_engine(bench: BenchSetup, version: Path) -> EngineRound:
         before = interference.look(bench.served.processes)
         measured = _try_engine(bench, version)
         disturbance = interference.between(before, interference.look(bench.served.processes))
-        measured = replace(measured, **disturbance, tries=tries)
+        measured = replace(measured, **vars(disturbance), tries=tries)
         if not _disturbed(measured):
             break
     return measured
@@ -261,8 +243,29 @@ def _try_engine(bench: BenchSetup, version: Path) -> EngineRound:
             "the engine alone did not run",
             expected="texts a second, as JSON",
             found="\n    ".join(done.stderr.splitlines()[-3:]) or f"exit status {done.returncode}",
-            where=shlex.join(command[1:]),
-            fix="that command with --texts 8 says more; then the same benchmark again: it goes on with the next",
+            where=shlex.join(command),
+            fix=f"{errors.command('build', bench.run)}, then the same benchmark again: it goes on with the next",
         )
     measured: EngineRound = from_json(EngineRound, json.loads(done.stdout))
     return measured
+
+
+@contextmanager
+def bench_server(repository: Path, clock: Clock) -> Iterator[BenchServer]:
+    """Run a server of the repository for the block; its log lies beside the repository.
+
+    Raises as triton.start.
+    """
+    with clock.stopped():
+        server = _start(repository)
+    bench = BenchServer(repository, server, clock, interference.tree(server.process.pid))
+    try:
+        yield bench
+    finally:
+        with clock.stopped():
+            triton.stop(bench.server)
+
+
+def _start(repository: Path) -> Server:
+    log = repository.parent / "triton.log"
+    return triton.start(repository, triton.free_ports(), log, control.new_key(), closed=_CLOSED)

@@ -1,7 +1,9 @@
-"""Two baselines behind the same text front end, both padded to the longest sequence.
+"""The models of a benchmark: what a run serves, its other variants, and two baselines.
 
-tf2onnx's own graph is made by `python -m export.graph.tf2onnx_process` once, into RUN/baseline/,
-for that takes TensorFlow and half a minute. The other is the SavedModel itself.
+Reads bundle/, artifacts/ and model_repository/ of a run; writes the repository that is measured.
+The baselines have the same text front end and pad every text to the longest sequence. One is
+tf2onnx's own graph, made once into RUN/baseline/ by `python -m export.graph.tf2onnx_process`, for
+that takes TensorFlow and half a minute; the other is the SavedModel itself.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from serving.repository.embedded import Share
 from slipway import errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ConversionError, ManifestError
 from slipway.lint import models
 
@@ -40,74 +42,13 @@ BASELINES = {
 _MANIFEST, _GRAPH = "baseline.json", "tf2onnx.onnx"
 
 
-def why_no_baseline(name: str) -> str:
-    """Return why a baseline cannot run here; "" where it can."""
-    if importlib.util.find_spec("tensorflow") is None:
-        return f"{name} needs TensorFlow, which is not in this environment: make setup"
-    return ""
-
-
-def write_baseline(repository: Path, name: str, run: Path, source: Bundle, share: Share) -> None:
-    """Write the baseline `name` as a model of a repository.
-
-    Raises ConversionError when tf2onnx cannot convert the SavedModel.
-    """
-    config = replace(embedded.text_config(source), name=name, instances=Instances(count=share.processes))
-    version = config.write(repository)
-    embedded.copy_modules(version, "text_model.py", "baseline_engine.py")
-    embedded.copy_vocabulary(version, source)
-    if name == TF2ONNX:
-        manifest.link(_tf2onnx_graph(run, source), version / "model.onnx")
-    else:
-        link_tree(source.saved_model, version / "saved_model")
-    settings = {
-        "engine": "baseline",
-        "provider": embedded.PROVIDER,
-        "threads": share.threads_each,
-        "golden": embedded.golden_ids(source),
-        **embedded.text_settings(source),
-    }
-    manifest.write_json(version / "settings.json", settings)
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Link the files below `source` below `target`, without Python's caches."""
-    for name, path in manifest.files(source).items():
-        if path.parent.name != "__pycache__":
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            manifest.link(path, target / name)
-
-
-def _tf2onnx_graph(run: Path, source: Bundle) -> Path:
-    """Return the ONNX file of this bundle, converted unless it is there."""
-    kept = run / "baseline"
-    with suppress(ManifestError):  # converted anew
-        if kept.exists() and manifest.read(kept, _MANIFEST, fix="")["bundle_sha256"] == source.sha256:
-            return kept / _GRAPH
-    print("            tf2onnx converts the SavedModel for the baseline, once", flush=True)
-    with manifest.atomic_directory(kept) as building, tempfile.TemporaryDirectory(dir=building.parent) as scratch:
-        command = [sys.executable, "-m", "export.graph.tf2onnx_process", str(source.saved_model), scratch]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode != 0:
-            raise ConversionError(
-                "tf2onnx could not convert the SavedModel for the baseline",
-                expected="an ONNX file",
-                found="\n    ".join(done.stderr.splitlines()[-8:]) or f"exit status {done.returncode}",
-                where=str(source.saved_model),
-                fix=f"{errors.command('bench', run, '--subjects', TEXT_MODEL)}, or other subjects than {TF2ONNX}",
-            )
-        (Path(scratch) / _GRAPH).rename(building / _GRAPH)
-        manifest.seal(building, _MANIFEST, {"bundle_sha256": source.sha256, "command": command[1:3]})
-    return kept / _GRAPH
-
-
 @dataclass(frozen=True)
 class CheckedRun:
     """A run whose every file was checked once."""
 
     run: Path
     source: Bundle
+    golden: Golden
     served: dict[str, Any]  # the manifest of its repository
     artifacts: dict[str, Artifact]  # that passed, by variant
 
@@ -117,7 +58,7 @@ def check_run(run: Path) -> CheckedRun:
     source = bundle.load(run / "bundle")
     served = manifest.read(run / "model_repository", REPOSITORY, errors.command("build", run))
     passed = {variant.variant.name: variant for variant in artifact.all_passed(run, source.sha256)}
-    return CheckedRun(run, source, served, passed)
+    return CheckedRun(run, source, bundle.load_golden(source), served, passed)
 
 
 def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:
@@ -144,48 +85,6 @@ def _made_for_gpu(checked: CheckedRun, variant: str) -> bool:
     return embedded.CUDA in checked.artifacts[variant].variant.providers
 
 
-def write_subjects(repository: Path, checked: CheckedRun, subjects: list[MeasuredModel]) -> None:
-    """Write a repository of the subjects. Raises ConversionError as write_baseline."""
-    share = _share(checked.run)
-    repository.mkdir()
-    for subject in subjects:
-        if subject.baseline:
-            write_baseline(repository, subject.name, checked.run, checked.source, share)
-        elif subject.kind == "text" and subject.name != TEXT_MODEL:
-            variant = checked.artifacts[str(subject.variant)]
-            embedded.write_text_model(repository, variant, checked.source, share, name=subject.name, provider=subject.provider)
-        else:
-            link_tree(checked.run / "model_repository" / subject.name, repository / subject.name)
-    manifest.seal(repository, REPOSITORY, {TEXT_MODEL: checked.served[TEXT_MODEL], "models": {}})
-
-
-def _share(run: Path) -> Share:
-    """Return the run's text_classifier's processes and threads, which every text subject gets."""
-    model = run / "model_repository" / TEXT_MODEL
-    config = model_config.read((model / models.CONFIG).read_text("utf-8"))
-    settings = json.loads((model / "1" / "settings.json").read_text("utf-8"))
-    return Share(config.instance_group[0].count, settings["threads"])
-
-
-def why_no_cuda() -> str:
-    """Return why nothing is measured on a GPU; "" where it can be."""
-    if shutil.which("nvidia-smi") is None:
-        return "no NVIDIA GPU: nvidia-smi is not there"
-    if "onnxruntime-gpu" not in provenance.versions("onnxruntime"):
-        return "ONNX Runtime was built for the CPU alone; pip install -r requirements/gpu.txt has the other"
-    return ""
-
-
-def variants_left_out(checked: CheckedRun, subjects: list[MeasuredModel], no_cuda: str) -> dict[str, str]:
-    """Return text_<variant> → why, for the variants that passed and answer no text here."""
-    served = {subject.variant for subject in subjects if subject.kind == "text"}
-    return {
-        f"text_{name}": (no_cuda if _made_for_gpu(checked, name) else "") or "only NVIDIA's container runs it"
-        for name in checked.artifacts
-        if name not in served
-    }
-
-
 def choose_subjects(subjects: list[MeasuredModel], names: list[str], run: Path) -> tuple[list[MeasuredModel], dict[str, str]]:
     """Return text_classifier and the subjects of these names, or all; and why others are skipped.
 
@@ -203,3 +102,108 @@ def choose_subjects(subjects: list[MeasuredModel], names: list[str], run: Path) 
     why = {subject.name: why_no_baseline(subject.name) for subject in wanted if subject.baseline}
     skipped = {name: reason for name, reason in why.items() if reason}
     return [subject for subject in wanted if subject.name not in skipped], skipped
+
+
+def variants_left_out(checked: CheckedRun, subjects: list[MeasuredModel], no_cuda: str) -> dict[str, str]:
+    """Return text_<variant> → why, for the variants that passed and answer no text here."""
+    served = {subject.variant for subject in subjects if subject.kind == "text"}
+    return {
+        f"text_{name}": (no_cuda if _made_for_gpu(checked, name) else "") or "only NVIDIA's container runs it"
+        for name in checked.artifacts
+        if name not in served
+    }
+
+
+def why_no_cuda() -> str:
+    """Return why nothing is measured on a GPU; "" where it can be."""
+    if shutil.which("nvidia-smi") is None:
+        return "no NVIDIA GPU: nvidia-smi is not there"
+    if "onnxruntime-gpu" not in provenance.versions("onnxruntime"):
+        return "ONNX Runtime was built for the CPU alone; pip install -r requirements/gpu.txt has the other"
+    return ""
+
+
+def why_no_baseline(name: str) -> str:
+    """Return why a baseline cannot run here; "" where it can."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return f"{name} needs TensorFlow, which is not in this environment: make setup"
+    return ""
+
+
+def write_subjects(repository: Path, checked: CheckedRun, subjects: list[MeasuredModel]) -> None:
+    """Write a repository of the subjects. Raises ConversionError as write_baseline."""
+    share = _share(checked.run)
+    repository.mkdir()
+    for subject in subjects:
+        if subject.baseline:
+            write_baseline(repository, subject.name, checked, share)
+        elif subject.kind == "text" and subject.name != TEXT_MODEL:
+            variant = checked.artifacts[str(subject.variant)]
+            embedded.write_text_model(
+                repository,
+                variant,
+                checked.source,
+                checked.golden,
+                share,
+                name=subject.name,
+                provider=subject.provider,
+            )
+        else:
+            embedded.link_tree(checked.run / "model_repository" / subject.name, repository / subject.name)
+    manifest.seal(repository, REPOSITORY, {TEXT_MODEL: checked.served[TEXT_MODEL], "models": {}})
+
+
+def _share(run: Path) -> Share:
+    """Return the run's text_classifier's processes and threads, which every text subject gets."""
+    model = run / "model_repository" / TEXT_MODEL
+    config = model_config.read((model / models.CONFIG).read_text("utf-8"))
+    settings = json.loads((model / "1" / "settings.json").read_text("utf-8"))
+    return Share(config.instance_group[0].count, settings["threads"])
+
+
+def write_baseline(repository: Path, name: str, checked: CheckedRun, share: Share) -> None:
+    """Write the baseline `name` as a model of a repository.
+
+    Raises ConversionError when tf2onnx cannot convert the SavedModel.
+    """
+    source = checked.source
+    config = replace(embedded.text_config(source), name=name, instances=Instances(count=share.processes))
+    version = config.write(repository)
+    embedded.copy_modules(version, "text_model.py", "baseline_engine.py")
+    embedded.copy_vocabulary(version, source)
+    if name == TF2ONNX:
+        manifest.link(_tf2onnx_graph(checked.run, source), version / "model.onnx")
+    else:
+        embedded.link_tree(source.saved_model, version / "saved_model")
+    settings = {
+        "engine": "baseline",
+        "provider": embedded.PROVIDER,
+        "threads": share.threads_each,
+        "golden": embedded.golden_ids(checked.golden),
+        **embedded.text_settings(source),
+    }
+    manifest.write_json(version / "settings.json", settings)
+
+
+def _tf2onnx_graph(run: Path, source: Bundle) -> Path:
+    """Return the ONNX file of this bundle, converted unless it is there."""
+    kept = run / "baseline"
+    with suppress(ManifestError):  # converted anew
+        if kept.exists() and manifest.read(kept, _MANIFEST, fix="")["bundle_sha256"] == source.sha256:
+            return kept / _GRAPH
+    print("            tf2onnx converts the SavedModel for the baseline, once", flush=True)
+    with manifest.atomic_directory(kept) as building, tempfile.TemporaryDirectory(dir=building.parent) as scratch:
+        command = [sys.executable, "-m", "export.graph.tf2onnx_process", str(source.saved_model), scratch]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode != 0:
+            raise ConversionError(
+                "tf2onnx could not convert the SavedModel for the baseline",
+                expected="an ONNX file",
+                found="\n    ".join(done.stderr.splitlines()[-8:]) or f"exit status {done.returncode}",
+                where=str(source.saved_model),
+                fix=f"{errors.command('bench', run, '--subjects', TEXT_MODEL)}, or other subjects than {TF2ONNX}",
+            )
+        (Path(scratch) / _GRAPH).rename(building / _GRAPH)
+        manifest.seal(building, _MANIFEST, {"bundle_sha256": source.sha256, "command": command[1:3]})
+    return kept / _GRAPH

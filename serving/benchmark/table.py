@@ -7,9 +7,10 @@ from itertools import groupby
 
 from rich.table import Table
 
-from serving.benchmark.record import FIGURES, BenchmarkRecord, Comparison, Figure, Row
-from serving.report import benchmark_text
+from serving.benchmark import highlights
+from serving.benchmark.record import FIGURES, BenchmarkRecord, Comparison, Row
 from slipway import console
+from slipway.statistics import Figure
 
 _SHOWN = {"throughput": "texts/s", "p99_ms": "p99"}
 _STATUSES = {"ok": "", "FAILED": console.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
@@ -21,7 +22,7 @@ def show_record(record: BenchmarkRecord) -> None:
     for row in record.rows:
         if row.why:
             screen.print(f"{_short_name(row.id)}: {_STATUSES[row.status]} {row.why[-1]}")
-    main = benchmark_text.main(record)
+    main = highlights.main_comparisons(record)
     screen.print(_comparisons_table(main))
     for why in dict.fromkeys(comparison.why for comparison in main if comparison.verdict == "invalid run"):
         screen.print(f"[dim]invalid run: {why}[/]")
@@ -39,7 +40,7 @@ def _rows_table(record: BenchmarkRecord) -> Table:
     columns = ("load, × clients", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
     table = console.table(f"text_classifier is on {record.variant}", *columns, left=("load, × clients", ""))
     for row in record.rows:
-        table.add_row(_short_name(row.id), *_cells(row, benchmark_text.of_engine(record, row)), _STATUSES[row.status])
+        table.add_row(_short_name(row.id), *_cells(row, highlights.of_engine(record, row)), _STATUSES[row.status])
     return table
 
 

@@ -1,7 +1,7 @@
 """Measure a served engine without a server: the same code, texts and number of processes.
 
-Prints JSON, `benchmark_record.EngineRound` without what disturbed it. Each process has one version
-directory on its path, because that directory's modules are imported by their bare names.
+Prints a `benchmark.record.EngineRound` as JSON. Each process has one version directory on its path,
+because that directory's modules are imported by their bare names.
 
     python -m serving.load.engine_limit VERSION_DIRECTORY runs/demo/bundle/golden.jsonl --texts 1000
 """
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import model_config
-from slipway.contract.names import MAX_BATCH
+from slipway.contract.records import MAX_BATCH
 from slipway.lint.models import CONFIG
 
 _STEP = 16  # tokens

@@ -1,4 +1,8 @@
-"""A GPU's utilisation, memory and power, read five times a second."""
+"""What disturbs a measurement, and how busy the GPU is meanwhile.
+
+Two looks at the CPU's counters tell what other processes and the hypervisor took between them;
+nvidia-smi tells a GPU's utilisation, memory and power, five times a second.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,27 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import psutil
 
 # Limits beyond which a round no longer counts. The kernel's work for our own packets counts as
 # other processes'; it stays below 2 %.
-MOST_OTHERS, MOST_STEAL, LEAST_CLOCK = 0.10, 0.05, 0.90
+_MOST_OTHERS, _MOST_STEAL, _LEAST_CLOCK = 0.10, 0.05, 0.90
+_QUERY = "utilization.gpu,memory.used,power.draw"  # %, MiB, W
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What took the machine from a measurement."""
+
+    others_share: float = 0.0  # of the cores' time, used by processes that are not ours
+    steal_share: float = 0.0  # of the cores' time, taken by the hypervisor
+    mhz: float | None = None  # mean clock of the cores; None: the machine does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +61,31 @@ def look(server: Iterable[psutil.Process]) -> Moment:
     return Moment(time.monotonic(), busy, sum(times.steal for times in cores), ours)
 
 
-def between(before: Moment, after: Moment) -> dict[str, Any]:
-    """Return the shares of the cores' time that others and the hypervisor took, and the clock now.
-
-    `mhz` is the mean of the cores; None where the machine does not tell.
-    """
+def between(before: Moment, after: Moment) -> Disturbance:
+    """Return what others and the hypervisor took between two looks, and the clock now."""
     cores = (after.at - before.at) * len(os.sched_getaffinity(0))
     others = (after.busy - before.busy) - (after.ours - before.ours)
-    return {
-        "others_share": max(0.0, others / cores),
-        "steal_share": (after.steal - before.steal) / cores,
-        "mhz": _megahertz(),
-    }
+    return Disturbance(max(0.0, others / cores), (after.steal - before.steal) / cores, _megahertz())
 
 
-def disturbed(rounds: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def disturbed(rounds: Sequence[Disturbance]) -> list[list[str]]:
     """Return for each round of a load why it does not count; nothing where it does.
 
-    A round holds what `between` returns. Its clock is compared with the fastest round's.
+    Its clock is compared with the fastest round's.
     """
-    fastest = max((measured["mhz"] for measured in rounds if measured["mhz"]), default=0.0)
+    fastest = max((measured.mhz for measured in rounds if measured.mhz), default=0.0)
     return [_why(measured, fastest) for measured in rounds]
 
 
-def _why(measured: Mapping[str, Any], fastest: float) -> list[str]:
-    others, steal, mhz = measured["others_share"], measured["steal_share"], measured["mhz"]
+def _why(measured: Disturbance, fastest: float) -> list[str]:
+    others, steal, mhz = measured.others_share, measured.steal_share, measured.mhz
     why = []
-    if others > MOST_OTHERS:
-        why.append(f"busy: other processes took {others:.0%} of the cores, more than {MOST_OTHERS:.0%}")
-    if steal > MOST_STEAL:
-        why.append(f"throttled: the hypervisor took {steal:.0%} of the cores, more than {MOST_STEAL:.0%}")
-    if mhz and mhz < LEAST_CLOCK * fastest:
-        why.append(f"throttled: clocks at {mhz:.0f} MHz, below {LEAST_CLOCK:.0%} of {fastest:.0f}")
+    if others > _MOST_OTHERS:
+        why.append(f"busy: other processes took {others:.0%} of the cores, more than {_MOST_OTHERS:.0%}")
+    if steal > _MOST_STEAL:
+        why.append(f"throttled: the hypervisor took {steal:.0%} of the cores, more than {_MOST_STEAL:.0%}")
+    if mhz and mhz < _LEAST_CLOCK * fastest:
+        why.append(f"throttled: clocks at {mhz:.0f} MHz, below {_LEAST_CLOCK:.0%} of {fastest:.0f}")
     return why
 
 
@@ -94,9 +101,6 @@ def _megahertz() -> float | None:
         clocks = [clock.current for core, clock in enumerate(psutil.cpu_freq(percpu=True)) if core in os.sched_getaffinity(0)]
         return float(np.mean(clocks)) if clocks else None
     return None
-
-
-_QUERY = "utilization.gpu,memory.used,power.draw"  # %, MiB, W
 
 
 @dataclass(frozen=True, slots=True)

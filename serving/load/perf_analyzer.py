@@ -1,4 +1,4 @@
-"""Drive the real perf_analyzer: one call, one load, and the latency of each request.
+"""Drive the real perf_analyzer: its input files, and one load a call with each request's latency.
 
 Percentiles and throughput are computed from perf_analyzer's own export of every request, over all
 of its windows. Whether a load is stable is for the caller to say, from repeated calls: asked to,
@@ -36,6 +36,9 @@ _MOST_CALLS = 6  # of a load whose export is cut short
 _MESSAGE_LINES = 4  # of its output: its threads failed, and only then why
 _EXPORT, _SUMMARY = "requests.json", "summary.csv"
 _CUT_SHORT = "perf_analyzer ended well, but its export of the requests is cut short"
+_FEWEST_TEXTS, _ENOUGH_TEXTS = 16, 128  # of one length: fewer are not used, more are not made
+# (text or ids, "own" or tokens of every text) → perf_analyzer's input file of each round
+InputFiles = dict[tuple[str, str | int], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -81,29 +84,6 @@ class LoadResult:
 def closed_loops(model: str, address: Callable[[str], str], concurrency: Sequence[int], window_ms: int) -> list[Load]:
     """Return a load for every protocol and number of clients. `address`: protocol → host:port."""
     return [Load(model, protocol, address(protocol), clients, window_ms) for protocol in PROTOCOLS for clients in concurrency]
-
-
-def write_texts(texts: list[Any], task: str, path: Path) -> None:
-    """Write perf_analyzer's input file of golden texts. It sends them in turn, each as it is."""
-    path.write_text(json.dumps({"data": [_text_inputs(text, task) for text in texts]}), "utf-8")
-
-
-def write_ids(rows: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None, path: Path) -> None:
-    """Write the input file for an ids model from rows of ids, and of types where it takes them.
-
-    Each row is int32 [tokens].
-    """
-    inputs = {"input_word_ids": rows} | ({"input_type_ids": types} if types else {})
-    tensors = {name: [{"content": row.tolist(), "shape": [len(row)]} for row in tensor] for name, tensor in inputs.items()}
-    requests = [dict(zip(tensors, request, strict=True)) for request in zip(*tensors.values(), strict=True)]
-    path.write_text(json.dumps({"data": requests}), "utf-8")
-
-
-def _text_inputs(text: Any, task: str) -> dict[str, Any]:
-    """Return text_classifier's inputs for one golden text."""
-    if task == "tagging":
-        return {"words": {"content": text, "shape": [len(text)]}}
-    return {"text": [text[0]], "text_b": [text[1]]} if task == "text_pair" else {"text": [text]}
 
 
 def command(load: Load, inputs: Path, scratch: Path) -> list[str]:
@@ -219,11 +199,6 @@ def _shown(arguments: list[str]) -> str:
     return shlex.join(["perf_analyzer", *arguments[1:-4]])  # without the files that it writes
 
 
-# (text or ids, "own" or tokens of every text) → perf_analyzer's input file of each round
-InputFiles = dict[tuple[str, str | int], list[Path]]
-_FEWEST_TEXTS, _ENOUGH_TEXTS = 16, 128  # of one length: fewer are not used, more are not made
-
-
 def write_inputs(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int], rounds: int = 1) -> InputFiles:
     """Write the input files of `count` golden texts. A length that cannot be made is left out.
 
@@ -278,3 +253,26 @@ def texts_of_length(texts: list[str], source: Bundle, tokens: int) -> list[str]:
             taken, left = [], tokens - 2
     pairs = zip(cut, tokenizer(cut), strict=True)
     return [text for text, tokenized in pairs if len(tokenized.ids) == tokens and not tokenized.truncated]
+
+
+def write_texts(texts: list[Any], task: str, path: Path) -> None:
+    """Write perf_analyzer's input file of golden texts. It sends them in turn, each as it is."""
+    path.write_text(json.dumps({"data": [_text_inputs(text, task) for text in texts]}), "utf-8")
+
+
+def _text_inputs(text: Any, task: str) -> dict[str, Any]:
+    """Return text_classifier's inputs for one golden text."""
+    if task == "tagging":
+        return {"words": {"content": text, "shape": [len(text)]}}
+    return {"text": [text[0]], "text_b": [text[1]]} if task == "text_pair" else {"text": [text]}
+
+
+def write_ids(rows: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None, path: Path) -> None:
+    """Write the input file for an ids model from rows of ids, and of types where it takes them.
+
+    Each row is int32 [tokens].
+    """
+    inputs = {"input_word_ids": rows} | ({"input_type_ids": types} if types else {})
+    tensors = {name: [{"content": row.tolist(), "shape": [len(row)]} for row in tensor] for name, tensor in inputs.items()}
+    requests = [dict(zip(tensors, request, strict=True)) for request in zip(*tensors.values(), strict=True)]
+    path.write_text(json.dumps({"data": requests}), "utf-8")

@@ -1,8 +1,9 @@
-"""Paired latency: the same questions to the old and the new version in turn, p99 against p99.
+"""A canary: a new version beside the served one, tried on its golden rows and for its latency.
 
-Times of a shared machine are no results, so the two versions are compared only with each other: a
-ratio, and an interval drawn from the pairs (bootstrap). A version is refused when even the
-interval's lower end is above the limit; a noisy machine refuses nothing.
+Both versions are asked the same questions in turn, p99 against p99. Times of a shared machine are
+no results, so the two are compared only with each other: a ratio, and an interval drawn from the
+pairs (bootstrap). A version is refused when even the interval's lower end is above the limit; a
+noisy machine refuses nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from numpy.typing import NDArray
 from serving import served_parity
 from serving.registry.registry import Registry
 from serving.registry.rollout import RunningServer, loaded_canary
-from serving.served_parity import AskedModel, Check
+from serving.served_parity import AskedModel, ServedCheck
 from slipway import errors
 from slipway.client import client
 from slipway.client.client import Client
 from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.comparison import Failure
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError, PublishingError
 
 _UNCOUNTED = 5  # first questions to each way: connections are made, buffers grow
 _DRAWS = 2000  # of the bootstrap
 _CONFIDENCE = 0.95  # one-sided, at both ends
+_AUDITED = ("rows", "flips", "accuracy", "accuracy_loss_bound")  # of a check's figures
 
 Ask = Callable[[int], NDArray[np.float32]]  # number of a golden row → its logits
 Seconds = NDArray[np.float64]  # [pairs]
@@ -49,6 +50,107 @@ class LatencyComparison:
     limit: float  # that the ratio has to hold
     passed: bool
     other_answers: int  # questions that the two answered differently
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A version that may be promoted, and what its answers are compared with."""
+
+    registry: Registry
+    version: int
+    source: Bundle
+    golden: Golden
+    variants: dict[str, str]  # model → the variant behind it
+
+
+@dataclass(frozen=True)
+class CanaryResult:
+    """One model's parity over each protocol, and its latency beside the served version's."""
+
+    model: str
+    checks: list[ServedCheck]
+    latency: LatencyComparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the audit's entry, with counts instead of the wrong answers."""
+        parity = [
+            {
+                "protocol": check.protocol,
+                "passed": check.passed,
+                **{name: getattr(check.measured, name) for name in _AUDITED},
+                "wrong_answers": len(check.wrong_answers),
+            }
+            for check in self.checks
+        ]
+        return {"model": self.model, "parity": parity, "latency": asdict(self.latency)}
+
+
+def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, limit: float) -> CanaryResult:
+    """Check one model of a version on the server: its answers, and its p99 against `limit`.
+
+    `pairs`: questions to both versions; `limit`: times the served version's p99. Raises as
+    loaded_canary, and ServerError.
+    """
+    with loaded_canary(server, canary.registry, model, canary.version) as name:
+        asked = AskedModel(model, canary.variants[model], served_as=name)
+        checks = [
+            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden)
+            for protocol in client.PROTOCOLS
+        ]
+        return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit))
+
+
+def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) -> None:
+    """Raise ParityError for the first model with other answers, PublishingError for the slowest.
+
+    The slowest of those beyond the limit: a busy machine can put another model a little above it,
+    too, and that would be the wrong one to name.
+    """
+    stages = [errors.command(stage, "RUN") for stage in ("export", "build", "verify")]
+    fix = f"version {active} stays; publish a run that holds both: {' && '.join([*stages, registry.command('publish', 'RUN')])}"
+    for check in (check for result in results for check in result.checks):
+        if not check.passed:
+            raise ParityError(
+                f"{check.model} over {check.protocol} does not give its reference's answers",
+                expected="parity within the limits of its variant, and every label and token count as expected",
+                found="; ".join([*map(str, check.failures), *check.wrong_answers][:3]),
+                where=str(registry.repository),
+                fix=fix,
+            )
+    slow = [result for result in results if not result.latency.passed]
+    if slow:
+        slowest = max(slow, key=lambda result: result.latency.interval[0])
+        latency = slowest.latency
+        raise PublishingError(
+            f"{slowest.model} is slower than version {active}",
+            expected=f"p99 at most {latency.limit:g} times that of version {active}",
+            found=f"{latency.ratio:.2f} times, at least {latency.interval[0]:.2f} (95 %, {latency.pairs} pairs)",
+            where=str(registry.repository),
+            fix=fix,
+        )
+
+
+def _latency(server: RunningServer, canary: Canary, asked: AskedModel, pairs: int, limit: float) -> LatencyComparison:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in client.PROTOCOLS]
+        old_ways, new_ways = (
+            [_ask(connected, asked.name, name, canary) for connected in clients] for name in (asked.name, asked.served_as)
+        )
+        old, new, other_answers = measure_pairs(old_ways, new_ways, len(canary.golden.texts), pairs)
+    return compare_latency(old, new, other_answers, limit)
+
+
+def _ask(connected: Client, model: str, served_as: str, canary: Canary) -> Ask:
+    golden, task = canary.golden, canary.source.task
+    if model != TEXT_MODEL:
+        return partial(_logits_of_ids, connected, served_as, golden, task == "text_pair")
+    ask_text: Callable[..., Any] = connected.tag if task == "tagging" else connected.classify
+    return lambda row: np.asarray(ask_text([golden.texts[row]], model=served_as)[0].logits, np.float32)
+
+
+def _logits_of_ids(connected: Client, served_as: str, golden: Golden, pairs: bool, row: int) -> NDArray[np.float32]:
+    feed = golden.ids.take(np.array([row])).padded()
+    return connected.logits(served_as, feed["input_word_ids"], feed["input_type_ids"] if pairs else None)
 
 
 def measure_pairs(old: list[Ask], new: list[Ask], rows: int, pairs: int) -> tuple[Seconds, Seconds, int]:
@@ -94,97 +196,3 @@ def _p99(seconds: Seconds) -> Any:
 
 def _milliseconds(seconds: Any) -> float:
     return round(1000 * float(seconds), 3)
-
-
-@dataclass(frozen=True)
-class Canary:
-    """A version that may be promoted, and what its answers are compared with."""
-
-    registry: Registry
-    version: int
-    source: Bundle
-    golden: Golden
-    variants: dict[str, str]  # model → the variant behind it
-
-
-@dataclass(frozen=True)
-class CanaryResult:
-    """One model's parity over each protocol, and its latency beside the served version's."""
-
-    model: str
-    checks: list[Check]
-    latency: LatencyComparison
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the audit's entry, with counts instead of the wrong answers."""
-        kept = ("protocol", "passed", "rows", "flips", "accuracy", "accuracy_loss_bound")
-        parity = [{**{name: check[name] for name in kept}, "wrong_answers": len(check["wrong_answers"])} for check in self.checks]
-        return {"model": self.model, "parity": parity, "latency": asdict(self.latency)}
-
-
-def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, limit: float) -> CanaryResult:
-    """Check one model of a version on the server: its answers, and its p99 against `limit`.
-
-    `pairs`: questions to both versions; `limit`: times the served version's p99. Raises as
-    loaded_canary, and ServerError.
-    """
-    with loaded_canary(server, canary.registry, model, canary.version) as name:
-        candidate = AskedModel(model, canary.variants[model], served_as=name)
-        checks = [
-            served_parity.check(server.address(protocol), protocol, candidate, canary.source, canary.golden)
-            for protocol in client.PROTOCOLS
-        ]
-        return CanaryResult(model, checks, _latency(server, canary, candidate, pairs, limit))
-
-
-def _latency(server: RunningServer, canary: Canary, candidate: AskedModel, pairs: int, limit: float) -> LatencyComparison:
-    with ExitStack() as stack:
-        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in client.PROTOCOLS]
-        old_ways = [_ask(connected, candidate.name, candidate.name, canary) for connected in clients]
-        new_ways = [_ask(connected, candidate.name, candidate.served_as, canary) for connected in clients]
-        old, new, other_answers = measure_pairs(old_ways, new_ways, len(canary.golden.texts), pairs)
-    return compare_latency(old, new, other_answers, limit)
-
-
-def _ask(connected: Client, model: str, served_as: str, canary: Canary) -> Ask:
-    golden, task = canary.golden, canary.source.task
-    if model != TEXT_MODEL:
-        return partial(_logits_of_ids, connected, served_as, golden, task == "text_pair")
-    ask_text: Callable[..., Any] = connected.tag if task == "tagging" else connected.classify
-    return lambda row: np.asarray(ask_text([golden.texts[row]], model=served_as)[0].logits, np.float32)
-
-
-def _logits_of_ids(connected: Client, served_as: str, golden: Golden, pairs: bool, row: int) -> NDArray[np.float32]:
-    feed = golden.ids.take(np.array([row])).padded()
-    return connected.logits(served_as, feed["input_word_ids"], feed["input_type_ids"] if pairs else None)
-
-
-def refuse_failed(results: list[CanaryResult], active: int, where: str) -> None:
-    """Raise ParityError for the first model with other answers, PublishingError for the slowest.
-
-    The slowest of those beyond the limit: a busy machine can put another model a little above it,
-    too, and that would be the wrong one to name.
-    """
-    stages = " && ".join(errors.command(stage, "RUN") for stage in ("export", "build", "verify", "publish"))
-    fix = f"version {active} stays; publish a run that holds both: {stages}"
-    for check in (check for result in results for check in result.checks):
-        if not check["passed"]:
-            failures = [str(Failure(**failure)) for failure in check["failures"]]
-            raise ParityError(
-                f"{check['model']} over {check['protocol']} does not give its reference's answers",
-                expected="parity within the limits of its variant, and every label and token count as expected",
-                found="; ".join([*failures, *check["wrong_answers"]][:3]),
-                where=where,
-                fix=fix,
-            )
-    slow = [result for result in results if not result.latency.passed]
-    if slow:
-        slowest = max(slow, key=lambda result: result.latency.interval[0])
-        latency = slowest.latency
-        raise PublishingError(
-            f"{slowest.model} is slower than version {active}",
-            expected=f"p99 at most {latency.limit:g} times that of version {active}",
-            found=f"{latency.ratio:.2f} times, at least {latency.interval[0]:.2f} (95 %, {latency.pairs} pairs)",
-            where=where,
-            fix=fix,
-        )

@@ -1,6 +1,11 @@
-"""Switch the registry back to the previous version, without a dropped request if it is served.
+"""The commands of the registry, and its audit: a line for each but status.
 
-slipway rollback
+promote and rollback drop no request of a server that runs.
+
+    slipway publish runs/demo
+    slipway promote
+    slipway rollback
+    slipway status
 """
 
 from __future__ import annotations
@@ -34,11 +39,12 @@ from serving.registry.registry import (
 from serving.registry.rollout import RunningServer, rolled_out, running_or_own_server, running_server
 from slipway import console, errors, provenance
 from slipway.contract import bundle
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from slipway.errors import PublishingError, SlipwayError
 
 AUDIT_FILE = "publishing.jsonl"  # in the registry's state
 AuditEntry = dict[str, Any]  # one line of it
+_ENTRIES = 5  # of the audit that status shows
 
 
 @contextmanager
@@ -101,9 +107,9 @@ def promote(arguments: argparse.Namespace) -> int:
             entry["server"] = server.http
             print(f"canary      version {number} beside version {before.active} on {server.http}", flush=True)
             results = _run_canaries(server, registry, before, number, arguments)
-            entry["trials"] = [result.to_json() for result in results]
+            entry["canaries"] = [result.to_json() for result in results]
             _show_canaries(results)
-            refuse_failed(results, before.active, str(registry.repository))
+            refuse_failed(results, before.active, registry)
             with rolled_out(server, registry, before.models, before.active, number):
                 promote_version(registry, number)
     print(f"promoted    version {number}; back to version {before.active}: {registry.command('rollback')}")
@@ -134,7 +140,7 @@ def _run_canaries(
     server: RunningServer, registry: Registry, before: Published, number: int, arguments: argparse.Namespace
 ) -> list[CanaryResult]:
     version = before.versions[number]
-    source = golden_source(version)
+    source = golden_source(version, registry.command("publish", version.run))
     golden = bundle.load_golden(source)
     canary = Canary(registry, number, source, golden, version.variants)
     results = []
@@ -193,11 +199,8 @@ def _version_to_return_to(published: Published, registry: Registry) -> int:
         expected="a version that was active before",
         found=f"version {published.active} alone",
         where=str(registry.repository),
-        fix="publish and promote another version instead",
+        fix=f"{registry.command('publish', 'RUN')} && {registry.command('promote')}",
     )
-
-
-_ENTRIES = 5  # of the audit
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ManifestError, ParityError
 from slipway.lint.models import CONFIG, listed, read_models
 
@@ -105,8 +105,11 @@ def _unproven(run: Path, expected: str, found: str, at: str) -> ParityError:
     )
 
 
-def golden_source(origin: Origin) -> Bundle:
-    """Return a published version's bundle. Raise ManifestError if it is gone or another by now."""
+def golden_source(origin: Origin, publish: str) -> Bundle:
+    """Return a published version's bundle. Raise ManifestError if it is gone or another by now.
+
+    `publish` is the command that publishes that run again.
+    """
     directory = Path(origin.run) / "bundle"
     source = bundle.load(directory)
     if source.sha256 != origin.bundle_sha256:
@@ -115,6 +118,6 @@ def golden_source(origin: Origin) -> Bundle:
             expected=f"the bundle {origin.bundle_sha256[:12]}, whose golden rows it was compared on",
             found=f"the bundle {source.sha256[:12]}",
             where=str(directory),
-            fix=f"{errors.command('build', origin.run)} && {errors.command('publish', origin.run)}",
+            fix=f"{errors.command('export', origin.run)} && {errors.command('build', origin.run)} && {publish}",
         )
     return source

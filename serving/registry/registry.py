@@ -4,8 +4,8 @@ model_repository/<model>/config.pbtxt      its policy names the active version, 
                          configs/<N>.pbtxt the config that version N came with
                          <N>/              the model as it was compiled
                  repository.json           the manifest: versions, which is active, which were
-runs/published/model_repository/           publishing.jsonl, lock, candidate/, and of `slipway
-                                           serve --published` log and serving.json
+runs/published/model_repository/           publishing.jsonl, lock, canary/; of `slipway serve
+                                           --published` also its log and serving.json
 
 A change is built beside the repository, and takes its place in one rename; until then the old state
 is there.
@@ -26,16 +26,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.registry import versions as model_versions
+from serving.registry import versions
 from serving.registry.proof import Compiled, Origin
-from slipway import errors
+from serving.repository import embedded
+from slipway import errors, options
 from slipway.contract import manifest
-from slipway.contract.names import README, REPOSITORY
+from slipway.contract.records import README, REPOSITORY
 from slipway.errors import ManifestError, PublishingError
 from slipway.lint import linter
 from slipway.lint.models import type_name
 
-DEFAULT_REPOSITORY = Path("model_repository")
 _KEPT = 5  # newest versions; the active one and the one before it are kept in any case
 
 
@@ -54,13 +54,13 @@ class Registry:
         return self.repository.parent / "runs" / "published" / self.repository.name
 
     @property
-    def candidates(self) -> Path:
+    def canaries(self) -> Path:
         """The server's second repository: a version lies in it during its canary."""
-        return self.state / "candidate"
+        return self.state / "canary"
 
     def command(self, *words: object) -> str:
         """Return the `slipway` command for this registry."""
-        option = () if self.repository == DEFAULT_REPOSITORY else ("--repository", self.repository)
+        option = () if self.repository == options.REPOSITORY else ("--repository", self.repository)
         return errors.command(*words, *option)
 
 
@@ -95,24 +95,26 @@ class Published:
         return self.history[-2] if len(self.history) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
-        versions = {str(number): version.to_json() for number, version in sorted(self.versions.items())}
-        return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": versions}
+        entries = {str(number): version.to_json() for number, version in sorted(self.versions.items())}
+        return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": entries}
 
 
 def read_published(registry: Registry) -> Published:
     """Return what is published. Raise ManifestError if nothing is, or files were changed since."""
-    fix = registry.command("publish", "RUN")
+    other = errors.command("publish", "RUN", "--repository", "OTHER")
+    there = (registry.repository / REPOSITORY).exists()
+    fix = f"restore what was changed, or {other}" if there else registry.command("publish", "RUN")
     facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
     try:
-        versions = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
-        return Published(int(facts["active"]), tuple(facts["history"]), versions, tuple(facts["models"]))
+        entries = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
+        return Published(int(facts["active"]), tuple(facts["history"]), entries, tuple(facts["models"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
             f"{registry.repository} was not published",
             expected="a manifest with versions, as `slipway publish` writes it",
             found=f"{error!r}: a run's own repository?",
             where=str(registry.repository / REPOSITORY),
-            fix=fix,
+            fix=other,
         ) from error
 
 
@@ -168,30 +170,28 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
         entries = {version: before.versions[version] for version in sorted(kept)} | {number: added}
         history = tuple(version for version in before.history if version in kept)
         after = replace(before, history=history, versions=entries)
-    with _changed(registry, after) as building:
+    with _changed(registry, after, number) as building:
         for model in after.models:
             for version in dropped:
-                model_versions.drop(building / model, version)
-            model_versions.add(compiled.directory / model, building / model, number)
+                versions.drop(building / model, version)
+            versions.add(compiled.directory / model, building / model, number)
     return number
 
 
 def promote_version(registry: Registry, number: int) -> None:
     """Make `number` the version that Triton serves, from its next start on."""
     before = read_published(registry)
-    versions = {**before.versions, number: replace(before.versions[number], rolled_back="")}
-    _activate(registry, replace(before, active=number, history=(*before.history, number), versions=versions))
+    entries = {**before.versions, number: replace(before.versions[number], rolled_back="")}
+    with _changed(registry, replace(before, active=number, history=(*before.history, number), versions=entries), number):
+        pass
 
 
 def roll_back_version(registry: Registry) -> None:
     """Make the previous version the one that Triton serves, from its next start on."""
     before = read_published(registry)
-    versions = {**before.versions, before.active: replace(before.versions[before.active], rolled_back=now())}
-    _activate(registry, replace(before, active=before.history[-2], history=before.history[:-1], versions=versions))
-
-
-def _activate(registry: Registry, after: Published) -> None:
-    with _changed(registry, after):
+    entries = {**before.versions, before.active: replace(before.versions[before.active], rolled_back=now())}
+    after = replace(before, active=before.history[-2], history=before.history[:-1], versions=entries)
+    with _changed(registry, after, after.active):
         pass
 
 
@@ -200,20 +200,24 @@ def now() -> str:
 
 
 @contextmanager
-def _changed(registry: Registry, after: Published) -> Iterator[Path]:
-    """Yield a copy of the repository, made of links, that replaces it when the block ends well."""
+def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path]:
+    """Yield a copy of the repository, made of links, that replaces it when the block ends well.
+
+    Raises ManifestError when the linter finds an error in it; `number` is the version to blame.
+    """
     with manifest.atomic_directory(registry.repository) as building:
         if registry.repository.exists():
-            model_versions.link_tree(registry.repository, building)
+            embedded.link_tree(registry.repository, building)
         yield building
         for model in after.models:
-            model_versions.activate(building / model, after.active)
-        linter.refuse_errors(building, f"{errors.command('build', 'RUN')}, then the same command again")
+            versions.activate(building / model, after.active)
+        run = after.versions[number].run
+        linter.refuse_errors(building, f"{errors.command('build', run)} && {registry.command('publish', run)}")
         manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))
 
 
 def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Published) -> None:
-    served = {model: _interface(model_versions.config(registry.repository / model, before.active)) for model in before.models}
+    served = {model: _interface(versions.config(registry.repository / model, before.active)) for model in before.models}
     offered = {model: _interface(compiled.config(model)) for model in compiled.models}
     for what, old, new in (
         ("models", sorted(served), sorted(offered)),

@@ -19,6 +19,7 @@ from serving.registry import versions
 from serving.registry.registry import Registry
 from serving.server import control, triton
 from slipway import errors
+from slipway.contract.records import HOST
 from slipway.errors import PublishingError, ServerError
 
 _LOADED_WITHIN = 120  # seconds for a model, also for one that freezes the loader
@@ -71,22 +72,22 @@ def running_or_own_server(registry: Registry) -> Iterator[RunningServer]:
         server.served_versions()
         yield server
         return
-    log, key, ports = registry.state / "trial.log", control.new_key(), triton.free_ports()
-    own = RunningServer(f"{triton.HOST}:{ports.http}", f"{triton.HOST}:{ports.grpc}", key)
+    log, key, ports = registry.state / "canary.log", control.new_key(), triton.free_ports()
+    own = RunningServer(f"{HOST}:{ports.http}", f"{HOST}:{ports.grpc}", key)
     with control.record(registry.state, own.to_json()):  # another server that starts meanwhile would not be switched
         log.unlink(missing_ok=True)
-        clear_candidates(registry)
-        process = triton.start(registry.repository, ports, log, key, registry.candidates)
+        clear_canaries(registry)
+        process = triton.start(registry.repository, ports, log, key, registry.canaries)
         try:
             yield own
         finally:
             triton.stop(process)
 
 
-def clear_candidates(registry: Registry) -> None:
+def clear_canaries(registry: Registry) -> None:
     """Delete what a killed canary left: the server would load it at its start."""
-    shutil.rmtree(registry.candidates, ignore_errors=True)
-    registry.candidates.mkdir(parents=True)
+    shutil.rmtree(registry.canaries, ignore_errors=True)
+    registry.canaries.mkdir(parents=True)
 
 
 @contextmanager
@@ -95,12 +96,12 @@ def loaded_canary(server: RunningServer, registry: Registry, model: str, number:
 
     Clients go on asking the active version. Raises PublishingError when it cannot be loaded.
     """
-    name = f"{model}_candidate"
+    name = f"{model}_canary"
     _withdraw(server, registry, name)
-    staged = registry.state / "staged"  # not among the candidates: a half-copied directory freezes Triton's loader
+    staged = registry.state / "staged"  # not among the canaries: a half-copied directory freezes Triton's loader
     shutil.rmtree(staged, ignore_errors=True)
     versions.stage(registry.repository / model, number, name, staged)
-    staged.rename(registry.candidates / name)
+    staged.rename(registry.canaries / name)
     try:
         try:
             control.load(server.grpc, server.key, name, _LOADED_WITHIN)
@@ -112,10 +113,10 @@ def loaded_canary(server: RunningServer, registry: Registry, model: str, number:
 
 
 def _withdraw(server: RunningServer, registry: Registry, name: str) -> None:
-    if (registry.candidates / name).exists():
+    if (registry.canaries / name).exists():
         with contextlib.suppress(OSError):  # never loaded, or there is no server any more
             control.unload(server.grpc, server.key, name, _LOADED_WITHIN)
-        shutil.rmtree(registry.candidates / name)
+        shutil.rmtree(registry.canaries / name)
 
 
 @contextmanager

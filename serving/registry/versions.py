@@ -13,8 +13,8 @@ from typing import Any
 from google.protobuf import text_format
 
 from serving import model_config
+from serving.repository import embedded
 from slipway.contract import manifest
-from slipway.contract.names import REPOSITORY
 from slipway.lint.models import CONFIG
 
 _CONFIGS = "configs"  # Triton itself looks there only when it is started with --model-config-name
@@ -23,11 +23,11 @@ _WARMUP = "warmup"
 
 def add(compiled: Path, model: Path, number: int) -> None:
     """Add version 1 of the `compiled` model as version `number` of `model`."""
-    link_tree(compiled / "1", model / str(number))
+    embedded.link_tree(compiled / "1", model / str(number))
     (model / _CONFIGS).mkdir(exist_ok=True)
     manifest.link(compiled / CONFIG, model / _CONFIGS / f"{number}.pbtxt")
     if (compiled / _WARMUP).is_dir():
-        link_tree(compiled / _WARMUP, model / _WARMUP / str(number))
+        embedded.link_tree(compiled / _WARMUP, model / _WARMUP / str(number))
 
 
 def drop(model: Path, number: int) -> None:
@@ -59,9 +59,9 @@ def stage(model: Path, number: int, name: str, target: Path) -> None:
     """Write a model called `name` with this version alone into the new directory `target`."""
     staged = config(model, number)
     staged.name = name
-    link_tree(model / str(number), target / str(number))
+    embedded.link_tree(model / str(number), target / str(number))
     if (model / _WARMUP / str(number)).is_dir():
-        link_tree(model / _WARMUP / str(number), target / _WARMUP / str(number))
+        embedded.link_tree(model / _WARMUP / str(number), target / _WARMUP / str(number))
     write_config(target, staged)
 
 
@@ -69,12 +69,3 @@ def write_config(model: Path, config: Any) -> None:
     """Write a ModelConfig as the model's config.pbtxt, in place of a link."""
     (model / CONFIG).unlink(missing_ok=True)
     (model / CONFIG).write_text(text_format.MessageToString(config), "utf-8")
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source`, of links if the file system has them.
-
-    The manifest is left out, and what Python wrote there.
-    """
-    ignored = shutil.ignore_patterns("__pycache__", REPOSITORY)
-    shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)

@@ -10,23 +10,28 @@ from dataclasses import asdict
 
 import plotly.graph_objects as go
 
-from serving.benchmark.record import BenchmarkRecord, Comparison, Figure, Row
-from serving.report.benchmark_text import (
-    figure_of,
-    load_text,
-    measured_rows,
-    ranked_comparisons,
-    row_difference,
-    row_name,
-    throughput_of,
-    transport_text,
-)
+from serving.benchmark.highlights import figure_of, measured_rows, ranked_comparisons, throughput_of
+from serving.benchmark.record import BenchmarkRecord, Comparison, Row
+from serving.report.benchmark_text import load_text, row_difference, row_name, transport_text
 from serving.report.figures import COLOURS, GREY, Attributes, Button, empty_figure, logarithmic, offer_buttons, small
+from slipway.statistics import Figure
 
 _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 _MAIN_WAY = ("grpc", "network")
 _DASHES = {_MAIN_WAY: "solid", ("http", "network"): "dot"}  # any shared memory: dashes
 _MOST_LINES = 8  # more are not all shown at first: the legend offers the others, or the table has them
+_MOST_BARS = 16
+_STAGES = {
+    "client_ms": ("client", COLOURS[7]),
+    "network_ms": ("network and protocol", COLOURS[3]),
+    "queue_ms": ("queue", COLOURS[4]),
+    "tokenizing_ms": ("tokenizing", COLOURS[2]),
+    "engine_ms": ("engine", COLOURS[0]),
+    "padding_ms": ("padding", COLOURS[1]),
+    "postprocessing_ms": ("post-processing", COLOURS[5]),
+    "other_ms": ("Triton's own, copies", GREY),
+}
+_VERDICTS = {"faster": COLOURS[2], "slower": COLOURS[4], "no difference": GREY}
 
 
 def latency_figure(record: BenchmarkRecord) -> go.Figure:
@@ -149,20 +154,6 @@ def _percentile_button(lines: list[list[Row]], measure: str) -> Button:
     label = measure.removesuffix("_ms")
     traces = {name: [line[name] for line in latencies] for name in ("y", "error_y")}
     return label, traces, {"yaxis.title.text": f"{label} latency (ms)"}
-
-
-_MOST_BARS = 16
-_STAGES = {
-    "client_ms": ("client", COLOURS[7]),
-    "network_ms": ("network and protocol", COLOURS[3]),
-    "queue_ms": ("queue", COLOURS[4]),
-    "tokenizing_ms": ("tokenizing", COLOURS[2]),
-    "engine_ms": ("engine", COLOURS[0]),
-    "padding_ms": ("padding", COLOURS[1]),
-    "postprocessing_ms": ("post-processing", COLOURS[5]),
-    "other_ms": ("Triton's own, copies", GREY),
-}
-_VERDICTS = {"faster": COLOURS[2], "slower": COLOURS[4], "no difference": GREY}
 
 
 def ratios_figure(record: BenchmarkRecord) -> go.Figure:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from serving.benchmark.record import BenchmarkRecord, Comparison, Figure, Offer, Percentile, Row
-from serving.repository import embedded
+from serving.benchmark.highlights import best_row, best_single_client, figure_of, of_engine, ranked_comparisons, throughput_of
+from serving.benchmark.record import BenchmarkRecord, Comparison, Offer, Row
+from slipway.statistics import Figure, Percentile
 
 _TRANSPORTS = {
     "network": "{}",
@@ -69,54 +69,7 @@ def _name_parts(row: Row) -> tuple[str, str, str]:
     return row.subject, load_text(row), transport_text(row)
 
 
-def measured_rows(record: BenchmarkRecord, load: str) -> list[Row]:
-    """Return rows with figures of a load (closed, poisson), on texts of their own lengths."""
-    return [row for row in record.rows if row.throughput and (row.load, row.lengths) == (load, "own")]
-
-
-def figure_of(row: Row, measure: str) -> Figure:
-    """Return one of FIGURES of a row that has figures."""
-    figure: Figure = getattr(row, measure)
-    return figure
-
-
-def throughput_of(row: Row) -> float:
-    """Return the texts/s of a row that has figures."""
-    return figure_of(row, "throughput").value
-
-
-def of_engine(record: BenchmarkRecord, row: Row) -> float | None:
-    """Return throughput ÷ `engine_limit`, or None if the row has not both."""
-    limit = engine_limit(record, row)
-    return row.throughput.value / limit if limit and row.throughput else None
-
-
-def engine_limit(record: BenchmarkRecord, row: Row) -> float | None:
-    """Return what the row's engine does alone on the same texts, in texts/s.
-
-    It is known for closed loops on texts of their own lengths, on the embedded server's provider,
-    of variants that were run alone; else None.
-    """
-    subject = record.subjects[row.subject]
-    alike = (subject.provider, row.lengths, row.load) == (embedded.PROVIDER, "own", "closed")
-    return record.engine_limit.by_variant.get(subject.variant) if alike and subject.variant else None
-
-
-def best(record: BenchmarkRecord) -> Row | None:
-    """Return the published model's fastest closed loop, an invalid one only if all are."""
-    rows = [row for row in measured_rows(record, "closed") if row.subject == record.model]
-    valid = [row for row in rows if row.status == "ok"]
-    return max(valid or rows, key=throughput_of, default=None)
-
-
-def best_single_client(record: BenchmarkRecord) -> Row | None:
-    """Return the published model's valid row of one client, by the protocol with the lower p99."""
-    rows = [row for row in measured_rows(record, "closed") if (row.subject, row.concurrency) == (record.model, 1)]
-    valid = [row for row in rows if row.status == "ok"]
-    return min(valid, key=lambda row: figure_of(row, "p99_ms").value, default=None)
-
-
-def short(value: float) -> str:
+def three_digits(value: float) -> str:
     """Return a number with about three digits."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
@@ -124,47 +77,10 @@ def short(value: float) -> str:
 def figure_text(figure: Figure) -> str:
     """Return a value with its interval, `12.3 (11.9–12.8)`, and whether requests were too few."""
     low, high = figure.interval
-    text = f"{short(figure.value)} ({short(low)}–{short(high)})"
+    text = f"{three_digits(figure.value)} ({three_digits(low)}–{three_digits(high)})"
     if isinstance(figure, Percentile) and not figure.enough:
         return f"{text}, of fewer than {figure.needs} requests"
     return text
-
-
-def main(record: BenchmarkRecord) -> list[Comparison]:
-    """Return the comparisons of models over gRPC and of ways to the published model, in one load.
-
-    The load has texts of their own lengths if any has. Of these it is the one that most comparisons
-    share, and of several the one with the most clients.
-    """
-    rows = record.by_id
-
-    def load_of(comparison: Comparison) -> tuple[bool, int]:
-        return rows[comparison.a].lengths == "own", rows[comparison.a].concurrency or 0
-
-    loads = Counter(map(load_of, record.comparisons))
-    shared = max(loads, key=lambda load: (load[0], loads[load], load[1]), default=None)
-
-    def is_main(comparison: Comparison) -> bool:
-        a, b = rows[comparison.a], rows[comparison.b]
-        over_grpc = (a.protocol, a.transport) == ("grpc", "network")
-        return load_of(comparison) == shared and (over_grpc or a.subject == b.subject == record.model)
-
-    return [comparison for comparison in record.comparisons if is_main(comparison)]
-
-
-def ranked_comparisons(record: BenchmarkRecord) -> list[Comparison]:
-    """Return all comparisons: the main ones, then the others.
-
-    Among each, the published model's with baselines come first, then its other ones.
-    """
-    rows = record.by_id
-    pairs = {(comparison.a, comparison.b) for comparison in main(record)}
-
-    def rank(comparison: Comparison) -> tuple[bool, bool, bool]:
-        a, b = rows[comparison.a].subject, rows[comparison.b].subject
-        return (comparison.a, comparison.b) not in pairs, a != record.model, not record.subjects[b].baseline
-
-    return sorted(record.comparisons, key=rank)
 
 
 def comparison_texts(record: BenchmarkRecord) -> list[ComparisonText]:
@@ -211,7 +127,7 @@ def _sentence(comparison: Comparison, a: Row, b: Row) -> str:
 
 def speed_verdict(record: BenchmarkRecord) -> VerdictText:
     """Return how the published model's throughput compares with the baselines'."""
-    top = best(record)
+    top = best_row(record)
     if top is None:
         why = next((row.why[0] for row in record.rows if row.why), "there is no row of the published model")
         return VerdictText(f"Nothing could be measured: {why}.", "bad")
@@ -248,7 +164,7 @@ def _clause(baseline: str, comparison: Comparison) -> str:
 def speed_tiles(record: BenchmarkRecord, nouns: str) -> list[tuple[str, str]]:
     """Return (number, what it is) of throughput, latency and cost of `nouns`, what is answered."""
     tiles = []
-    if top := best(record):
+    if top := best_row(record):
         low, high = figure_of(top, "throughput").interval
         words = f"{nouns} served ({low:.0f}–{high:.0f}), {load_text(top)} over {transport_text(top)}"
         tiles.append((f"{throughput_of(top):.0f}/s", words if top.status == "ok" else f"{words}; invalid run"))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from serving.benchmark.highlights import best_row, best_single_client, figure_of, of_engine
 from serving.benchmark.record import BenchmarkRecord
-from serving.report.benchmark_text import VerdictText, best, best_single_client, figure_of, figure_text, of_engine
+from serving.report.benchmark_text import VerdictText, figure_text
 from serving.report.html import render_page, write_page
 from serving.report.records import OfflineCheck, RunRecords, read_run
 from serving.report.summary import all_versions, page_head, provenance, run_figures
@@ -33,131 +34,6 @@ _SPEED_FACTS = {
     "padding, share of the tokens": _WITHOUT_VERDICT,
     "of what the engine does alone": VerdictText("each against its engine in its own run", "soft"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedFact:
-    """A fact of both runs, side by side."""
-
-    name: str
-    sides: tuple[str, str]  # of A, of B
-    verdict: VerdictText = _WITHOUT_VERDICT
-    differs: bool = False
-
-
-def check_comparable(a: RunRecords, b: RunRecords) -> None:
-    """Raise ManifestError unless both runs have the same corpus, task and labels."""
-    sides = {
-        "corpora": (_corpus(a), _corpus(b)),
-        "tasks": (a.bundle.task, b.bundle.task),
-        "labels": (", ".join(a.labels), ", ".join(b.labels)),
-    }
-    for what, (first, second) in sides.items():
-        if first != second:
-            raise ManifestError(
-                f"two runs of different {what} cannot be compared",
-                expected=f"{first}, as {a.run} has",
-                found=second,
-                where=b.run,
-                fix=f"{errors.command('compare', a.run, 'RUN')}, where RUN was trained on the same corpus",
-            )
-
-
-def _corpus(run: RunRecords) -> str:
-    return f"sha256 {run.bundle.corpus.sha256} ({run.bundle.corpus.where})"
-
-
-def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
-    """Compare B's SavedModel with A's on their held-out rows; None if these rows differ."""
-    first, second = a.golden, b.golden
-    labels = first.labels[first.asked]
-    if first.texts != second.texts or not np.array_equal(labels, second.labels[second.asked]):
-        return None
-    return comparison.compare(first.logits[first.asked], second.logits[second.asked], labels, first.lengths[first.asked], a.labels)
-
-
-def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
-    """Return which model is significantly more accurate; `nouns` says what was answered."""
-    if answers is None:
-        return VerdictText(f"Their held-out {nouns} differ, so that their accuracies cannot be compared row by row.", "wait")
-    counts = (
-        f"of {answers.rows:,d} {nouns} only B has {answers.gained} right, only A {answers.lost}, McNemar p {answers.mcnemar_p:.2g}"
-    )
-    if answers.mcnemar_p > _SIGNIFICANT:
-        return VerdictText(f"No difference in accuracy can be shown: {counts}.", "soft")
-    better, css = ("B", "good") if answers.gained > answers.lost else ("A", "bad")
-    return VerdictText(f"{better} is more accurate: {counts}.", css)
-
-
-def compared_facts(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
-    """Return what a person would look at first."""
-    accuracy = accuracy_verdict(compare_answers(a, b), TASK_NOUNS[a.bundle.task][1])
-    accuracies = f"{a.bundle.metrics.test_accuracy:.2%}", f"{b.bundle.metrics.test_accuracy:.2%}"
-    first = ComparedFact("test accuracy, FP32 SavedModel", accuracies, accuracy, accuracy.css in ("good", "bad"))
-    return [first, *_compared_variants(a, b), *_compared_speed(a, b)]
-
-
-def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
-    """Return flips and the bound on the accuracy loss, for every variant of either run."""
-    first, second = ({result.variant: result for result in run.parity} for run in (a, b))
-    facts = []
-    for variant in dict.fromkeys([*first, *second]):
-        results = {"A": first.get(variant), "B": second.get(variant)}
-        missing = [letter for letter, result in results.items() if result is None]
-        failed = [letter for letter, result in results.items() if result and not result.passed]
-        if missing:
-            verdict = VerdictText(f"{missing[0]} has none", "wait")
-        elif failed:
-            verdict = VerdictText(f"{' and '.join(failed)} FAILED", "bad")
-        else:
-            verdict = VerdictText("both passed", "good")
-        sides = _parity_text(results["A"]), _parity_text(results["B"])
-        facts.append(ComparedFact(f"{variant}: flips, loss below", sides, verdict, verdict.css != "good"))
-    return facts
-
-
-def _parity_text(result: OfflineCheck | None) -> str:
-    return f"{result.flips} of {result.rows}, {result.accuracy_loss_bound:.2%}" if result else "–"
-
-
-def _compared_speed(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
-    variants = a.benchmark.variant, b.benchmark.variant
-    pairs = zip(_SPEED_FACTS.items(), _speed_texts(a.benchmark), _speed_texts(b.benchmark), strict=True)
-    facts = [ComparedFact(name, (first, second), verdict) for (name, verdict), first, second in pairs]
-    return [ComparedFact("text_classifier runs on", variants, differs=variants[0] != variants[1]), *facts]
-
-
-def _speed_texts(record: BenchmarkRecord) -> list[str]:
-    """Return the values of _SPEED_FACTS."""
-    top, single = best(record), best_single_client(record)
-    share = of_engine(record, top) if top else None
-    return [
-        figure_text(figure_of(top, "throughput")) if top else "–",
-        figure_text(figure_of(single, "p99_ms")) if single else "–",
-        f"{record.padding.waste:.1%}",
-        "–" if share is None else f"{share:.0%}",
-    ]
-
-
-def provenance_differences(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
-    """Return what differs in how the runs were made and measured."""
-    first, second = _provenance(a), _provenance(b)
-    sides = {name: (first.get(name, "–"), second.get(name, "–")) for name in dict.fromkeys([*first, *second])}
-    return [ComparedFact(name, pair, differs=True) for name, pair in sides.items() if pair[0] != pair[1]]
-
-
-def _provenance(run: RunRecords) -> dict[str, str]:
-    source, measured = run.bundle, run.benchmark
-    return {
-        "encoder": source.encoder.made_from or source.encoder.handle,
-        **{name: str(value) for name, value in source.hyper_parameters.items() if name != "corpus"},
-        "machine": f"{measured.machine['cpu']}, {measured.machine['cores']} cores",
-        "commit": measured.commit,
-        "benchmark": f"{measured.setting}, {measured.rounds} rounds",
-        **all_versions(run),
-    }
-
-
 _TITLES = {  # of figures, by their names
     "latency": "Latency against throughput",
     "open_loop": "When they come at random",
@@ -169,6 +45,16 @@ _TITLES = {  # of figures, by their names
     "training": "Training",
 }
 _LINEAR = {"latency": "x", "front": "xy", "parity": "x"}  # linear axes that both runs share; all logarithmic ones are shared
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFact:
+    """A fact of both runs, side by side."""
+
+    name: str
+    sides: tuple[str, str]  # of A, of B
+    verdict: VerdictText = _WITHOUT_VERDICT
+    differs: bool = False
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -229,3 +115,116 @@ def _print_facts(facts: list[ComparedFact]) -> None:
     for fact in facts:
         table.add_row(fact.name, *fact.sides, fact.verdict.text)
     console.console().print(table)
+
+
+def check_comparable(a: RunRecords, b: RunRecords) -> None:
+    """Raise ManifestError unless both runs have the same corpus, task and labels."""
+    sides = {
+        "corpora": (_corpus(a), _corpus(b)),
+        "tasks": (a.bundle.task, b.bundle.task),
+        "labels": (", ".join(a.labels), ", ".join(b.labels)),
+    }
+    for what, (first, second) in sides.items():
+        if first != second:
+            raise ManifestError(
+                f"two runs of different {what} cannot be compared",
+                expected=f"{first}, as {a.run} has",
+                found=second,
+                where=b.run,
+                fix=f"{errors.command('compare', a.run, 'RUN')}, where RUN was trained on the same corpus",
+            )
+
+
+def _corpus(run: RunRecords) -> str:
+    return f"sha256 {run.bundle.corpus.sha256} ({run.bundle.corpus.where})"
+
+
+def compared_facts(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return what a person would look at first."""
+    accuracy = accuracy_verdict(compare_answers(a, b), TASK_NOUNS[a.bundle.task][1])
+    accuracies = f"{a.bundle.metrics.test_accuracy:.2%}", f"{b.bundle.metrics.test_accuracy:.2%}"
+    first = ComparedFact("test accuracy, FP32 SavedModel", accuracies, accuracy, accuracy.css in ("good", "bad"))
+    return [first, *_compared_variants(a, b), *_compared_speed(a, b)]
+
+
+def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
+    """Return which model is significantly more accurate; `nouns` says what was answered."""
+    if answers is None:
+        return VerdictText(f"Their held-out {nouns} differ, so that their accuracies cannot be compared row by row.", "wait")
+    counts = (
+        f"of {answers.rows:,d} {nouns} only B has {answers.gained} right, only A {answers.lost}, McNemar p {answers.mcnemar_p:.2g}"
+    )
+    if answers.mcnemar_p > _SIGNIFICANT:
+        return VerdictText(f"No difference in accuracy can be shown: {counts}.", "soft")
+    better, css = ("B", "good") if answers.gained > answers.lost else ("A", "bad")
+    return VerdictText(f"{better} is more accurate: {counts}.", css)
+
+
+def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
+    """Compare B's SavedModel with A's on their held-out rows; None if these rows differ."""
+    first, second = a.golden, b.golden
+    labels = first.labels[first.asked]
+    if first.texts != second.texts or not np.array_equal(labels, second.labels[second.asked]):
+        return None
+    return comparison.compare(first.logits[first.asked], second.logits[second.asked], labels, first.lengths[first.asked], a.labels)
+
+
+def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return flips and the bound on the accuracy loss, for every variant of either run."""
+    first, second = ({result.variant: result for result in run.parity} for run in (a, b))
+    facts = []
+    for variant in dict.fromkeys([*first, *second]):
+        results = {"A": first.get(variant), "B": second.get(variant)}
+        missing = [letter for letter, result in results.items() if result is None]
+        failed = [letter for letter, result in results.items() if result and not result.passed]
+        if missing:
+            verdict = VerdictText(f"{missing[0]} has none", "wait")
+        elif failed:
+            verdict = VerdictText(f"{' and '.join(failed)} FAILED", "bad")
+        else:
+            verdict = VerdictText("both passed", "good")
+        sides = _parity_text(results["A"]), _parity_text(results["B"])
+        facts.append(ComparedFact(f"{variant}: flips, loss below", sides, verdict, verdict.css != "good"))
+    return facts
+
+
+def _parity_text(result: OfflineCheck | None) -> str:
+    return f"{result.flips} of {result.rows}, {result.accuracy_loss_bound:.2%}" if result else "–"
+
+
+def _compared_speed(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    variants = a.benchmark.variant, b.benchmark.variant
+    pairs = zip(_SPEED_FACTS.items(), _speed_texts(a.benchmark), _speed_texts(b.benchmark), strict=True)
+    facts = [ComparedFact(name, (first, second), verdict) for (name, verdict), first, second in pairs]
+    return [ComparedFact("text_classifier runs on", variants, differs=variants[0] != variants[1]), *facts]
+
+
+def _speed_texts(record: BenchmarkRecord) -> list[str]:
+    """Return the values of _SPEED_FACTS."""
+    top, single = best_row(record), best_single_client(record)
+    share = of_engine(record, top) if top else None
+    return [
+        figure_text(figure_of(top, "throughput")) if top else "–",
+        figure_text(figure_of(single, "p99_ms")) if single else "–",
+        f"{record.padding.waste:.1%}",
+        "–" if share is None else f"{share:.0%}",
+    ]
+
+
+def provenance_differences(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
+    """Return what differs in how the runs were made and measured."""
+    first, second = _provenance(a), _provenance(b)
+    sides = {name: (first.get(name, "–"), second.get(name, "–")) for name in dict.fromkeys([*first, *second])}
+    return [ComparedFact(name, pair, differs=True) for name, pair in sides.items() if pair[0] != pair[1]]
+
+
+def _provenance(run: RunRecords) -> dict[str, str]:
+    source, measured = run.bundle, run.benchmark
+    return {
+        "encoder": source.encoder.made_from or source.encoder.handle,
+        **{name: str(value) for name, value in source.hyper_parameters.items() if name != "corpus"},
+        "machine": f"{measured.machine['cpu']}, {measured.machine['cores']} cores",
+        "commit": measured.commit,
+        "benchmark": f"{measured.setting}, {measured.rounds} rounds",
+        **all_versions(run),
+    }

@@ -1,4 +1,4 @@
-"""Figures of the training and of the model's test answers, out of history.json and bundle.json."""
+"""Figures of training, test answers and parity; and the style that all figures share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ GREY = "#8a8f98"
 Attributes = dict[str, Any]  # of a Plotly trace, axis or layout, by Plotly's own names
 Button = tuple[str, Attributes, Attributes]  # label, and what it changes: of the traces, of the layout
 _GRID = "rgba(138,143,152,0.25)"
+_POINTS = 1500  # drawn at most; in a longer run each point is the mean of neighbouring steps
+_WINDOW = 1 / 30  # of the run, over which the loss is smoothed
+_LEAST_WINDOW = 10  # steps
+_COUNTS_WRITTEN = 12  # labels up to which the matrix' cells hold their counts
+_NAMES_WRITTEN = 60  # names along an axis that can be told apart
+_ROWS_HIGH = 80  # rows of the matrix after which it grows no higher
+_LONGEST_NAME = 24  # characters
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
@@ -93,15 +100,6 @@ def parity_figure(results: Sequence[OfflineCheck]) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
-
-
-_POINTS = 1500  # drawn at most; in a longer run each point is the mean of neighbouring steps
-_WINDOW = 1 / 30  # of the run, over which the loss is smoothed
-_LEAST_WINDOW = 10  # steps
-_COUNTS_WRITTEN = 12  # labels up to which the matrix' cells hold their counts
-_NAMES_WRITTEN = 60  # names along an axis that can be told apart
-_ROWS_HIGH = 80  # rows of the matrix after which it grows no higher
-_LONGEST_NAME = 24  # characters
 
 
 def training_figure(record: TrainingRecord) -> go.Figure:

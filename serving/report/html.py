@@ -28,7 +28,7 @@ def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> s
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "short": benchmark_text.short, "count": "{:,d}".format}
+    environment.filters |= {"percent": _percent, "three_digits": benchmark_text.three_digits, "count": "{:,d}".format}
     drawn = {name: _embed(name, figure) if figure.data else Markup() for name, figure in figures.items()}
     library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
     return environment.get_template(template).render(**facts, plots=drawn, plotly=library)

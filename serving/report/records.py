@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.benchmark.record import BenchmarkRecord, from_json
+from serving.benchmark.record import BenchmarkRecord
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Golden
 from slipway.contract.comparison import Flip, Precision
-from slipway.contract.names import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
+from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED, from_json
 from slipway.contract.variants import Limits
 from slipway.errors import ManifestError
 

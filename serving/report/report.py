@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+from serving.benchmark import highlights
 from serving.report import benchmark_text, training_text
 from serving.report.html import render_page, write_page
 from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
@@ -40,8 +41,8 @@ def render_report(run: RunRecords) -> str:
         single=single,
         several=several,
         comparisons=benchmark_text.comparison_texts(record),
-        main_comparisons=len({(comparison.a, comparison.b) for comparison in benchmark_text.main(record)}),
-        of_engine=partial(benchmark_text.of_engine, record),
+        main_comparisons=len({(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)}),
+        of_engine=partial(highlights.of_engine, record),
         transport=benchmark_text.transport_text,
         load=benchmark_text.load_text,
         machine_state=benchmark_text.machine_state(record),

@@ -20,8 +20,8 @@ from serving.repository.embedded import Share
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError, UsageError
 from slipway.lint import linter
 
@@ -31,19 +31,22 @@ _FASTEST_FIRST = {"embedded": embedded.FASTEST_FIRST, "ngc": ngc.FASTEST_FIRST}
 
 def build(arguments: argparse.Namespace) -> int:
     if arguments.target == "ngc" and (arguments.instances or arguments.threads):
+        engine = ("--engine", arguments.engine) if arguments.engine else ()
         raise UsageError(
             "--instances and --threads are of the target embedded",
             expected="neither: the container's engine takes the whole machine",
             found=f"--instances {arguments.instances}, --threads {arguments.threads}",
             where="the command line",
-            fix=errors.command("build", arguments.run, "--target", "ngc"),
+            fix=errors.command(
+                "build", arguments.run, "--target", "ngc", *engine
+            ),
         )
     source = bundle.load(arguments.run / "bundle")
     passed = artifact.all_passed(arguments.run, source.sha256)
     target = arguments.run / _DIRECTORIES[arguments.target]
     with manifest.atomic_directory(target) as building:
         write = _embedded if arguments.target == "embedded" else _ngc
-        chosen, models = write(building, passed, source, arguments)
+        chosen, models = write(building, passed, source, bundle.load_golden(source), arguments)
         facts = {
             "bundle_sha256": source.sha256,
             "target": arguments.target,
@@ -59,19 +62,19 @@ def build(arguments: argparse.Namespace) -> int:
 _Written = tuple[Artifact, list[Artifact]]  # behind text_classifier, and all
 
 
-def _embedded(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> _Written:
+def _embedded(building: Path, passed: list[Artifact], source: Bundle, golden: Golden, arguments: argparse.Namespace) -> _Written:
     usable = [converted for converted in passed if embedded.PROVIDER in converted.variant.providers]
     chosen = _choose(usable, arguments)
     for converted in usable:
-        embedded.write_ids_model(building, converted, source)
+        embedded.write_ids_model(building, converted, source, golden)
     share = Share(arguments.instances, arguments.threads)
-    embedded.write_text_model(building, chosen, source, share, arguments.priorities)
+    embedded.write_text_model(building, chosen, source, golden, share, arguments.priorities)
     return chosen, usable
 
 
-def _ngc(building: Path, passed: list[Artifact], source: Bundle, arguments: argparse.Namespace) -> _Written:
+def _ngc(building: Path, passed: list[Artifact], source: Bundle, golden: Golden, arguments: argparse.Namespace) -> _Written:
     chosen = _choose([converted for converted in passed if converted.variant.name in ngc.ENGINES], arguments)
-    ngc.write(building, chosen, source, arguments.priorities)
+    ngc.write(building, chosen, source, golden, arguments.priorities)
     return chosen, [chosen]
 
 
@@ -86,5 +89,5 @@ def _choose(passed: list[Artifact], arguments: argparse.Namespace) -> Artifact:
         expected=" or ".join(wanted),
         found=f"passing artifacts that it can serve: {', '.join(by_name) or 'none'}",
         where=str(arguments.run / "artifacts"),
-        fix=errors.command("export", arguments.run),
+        fix=f"{errors.command('export', arguments.run)}, or another --engine or --target",
     )

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from serving.model_config import Instances, ModelConfig, Tensor
-from slipway.contract import artifact, bundle, manifest
+from slipway.contract import artifact, manifest, tokenizer
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
-from slipway.contract.names import MAX_BATCH, TEXT_MODEL
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 
 PROVIDER = "CPUExecutionProvider"  # of the embedded server's Python models
 CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
@@ -32,7 +32,7 @@ FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 _MOST_INSTANCES = 4
 
 BACKEND = Path(__file__).parents[1] / "backend"
-TOKENIZER = tools.CHECKOUT / "slipway" / "contract" / "tokenizer.py"
+TOKENIZER = Path(tokenizer.__file__)
 _WITH_ENGINE = ("engine.py", "metrics.py", "inputs.py", "outputs.py")
 _BESIDE = {
     "text_model.py": _WITH_ENGINE,
@@ -67,6 +67,7 @@ def write_text_model(
     repository: Path,
     converted: Artifact,
     source: Bundle,
+    golden: Golden,
     share: Share,
     priorities: int = 0,
     name: str = TEXT_MODEL,
@@ -76,12 +77,12 @@ def write_text_model(
     config = text_config(source)
     batching = replace(config.batching, priorities=priorities)
     config = replace(config, name=name, instances=Instances(count=share.processes), batching=batching)
-    write_model(repository, config, "text_model.py", converted, source, provider, share.threads_each)
+    write_model(repository, config, "text_model.py", converted, source, golden, provider, share.threads_each)
 
 
-def write_ids_model(repository: Path, converted: Artifact, source: Bundle) -> None:
+def write_ids_model(repository: Path, converted: Artifact, source: Bundle, golden: Golden) -> None:
     """Write bert_<variant>. It has one process: it is for parity and for clients that tokenize."""
-    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, PROVIDER)
+    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, golden)
 
 
 def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
@@ -117,14 +118,21 @@ def logits_dims(source: Bundle) -> tuple[int, ...]:
     return (-1, labels) if source.task == "tagging" else (labels,)
 
 
-def warmup_rows(source: Bundle) -> dict[str, int]:
+def warmup_rows(golden: Golden) -> dict[str, int]:
     """Choose the golden rows that a version is tried with: the shortest and the longest."""
-    lengths = bundle.load_golden(source).ids.lengths
+    lengths = golden.ids.lengths
     return {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
 
 
 def write_model(
-    repository: Path, config: ModelConfig, model: str, converted: Artifact, source: Bundle, provider: str, threads: int = 0
+    repository: Path,
+    config: ModelConfig,
+    model: str,
+    converted: Artifact,
+    source: Bundle,
+    golden: Golden,
+    provider: str = PROVIDER,
+    threads: int = 0,
 ) -> None:
     """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
     version = config.write(repository)
@@ -137,16 +145,25 @@ def write_model(
         "artifact_sha256": converted.sha256,
         "threads": threads or cores(),
         "cost": artifact.verdict(converted, source.sha256)["cost"],
-        "golden": golden_ids(source),
+        "golden": golden_ids(golden),
         **text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)
 
 
-def golden_ids(source: Bundle) -> list[dict[str, list[int]]]:
-    golden = bundle.load_golden(source).ids
-    rows = [golden.take(np.array([row])) for row in warmup_rows(source).values()]
+def golden_ids(golden: Golden) -> list[dict[str, list[int]]]:
+    """Return the rows that a version answers itself before it is ready, for its settings.json."""
+    rows = [golden.ids.take(np.array([row])) for row in warmup_rows(golden).values()]
     return [{"ids": row.ids.tolist(), "types": row.types.tolist()} for row in rows]
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source`, of links if the file system has them.
+
+    The manifest is left out, and what Python wrote there.
+    """
+    ignored = shutil.ignore_patterns("__pycache__", REPOSITORY)
+    shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 
 
 def copy_modules(version: Path, model: str, *more: str) -> None:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from serving.model_config import Batching, Ensemble, EnsembleStep, Instances, ModelConfig, Queue, RowLengths, Tensor, Warmup
 from serving.repository import embedded, ragged_onnx
 from serving.repository.embedded import COUNTS
-from slipway.contract import bundle, manifest
+from slipway.contract import manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
-from slipway.contract.names import MAX_BATCH, TEXT_MODEL
+from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.ragged import INPUTS, Ragged
+from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 from slipway.errors import ConversionError
 
 # TensorRT's first: tuned to the corpus' lengths. onnx_fp16 only on request: it was compared on a
@@ -38,20 +38,20 @@ _WIDTHS, _TILE = 4, 16  # different widths of rows for TensorRT, in multiples of
 _CHECKED_ROWS, _TOLERANCE = 64, 1e-4  # |Δlogit| of the flat graph: the same nodes on the same padded rows
 
 
-def write(repository: Path, converted: Artifact, source: Bundle, priorities: int = 0) -> None:
+def write(repository: Path, converted: Artifact, source: Bundle, golden: Golden, priorities: int = 0) -> None:
     """Write the four models. Raises ConversionError if the engine answers unlike the artifact."""
-    engine = engine_config(converted, source, priorities)
+    engine = engine_config(converted, source, golden, priorities)
     version = engine.write(repository)
     if converted.variant.runtime == "tensorrt":
         manifest.link(converted.model, version / converted.variant.model_file)
     else:
-        _write_flat(converted, source, version / converted.variant.model_file)
-    _write_tokenizer(repository, source, engine, priorities)
+        _write_flat(converted, source, golden, version / converted.variant.model_file)
+    _write_tokenizer(repository, source, golden, engine, priorities)
     _write_answer(repository, source, engine, priorities)
     ensemble(source, engine).write(repository)
 
 
-def engine_config(converted: Artifact, source: Bundle, priorities: int = 0) -> ModelConfig:
+def engine_config(converted: Artifact, source: Bundle, golden: Golden, priorities: int = 0) -> ModelConfig:
     """Configure bert_<variant>, on the backend of its runtime."""
     outputs = (Tensor("logits", "FP32", embedded.logits_dims(source)),)
     batching = Batching(queue=_QUEUE, priorities=priorities)
@@ -59,7 +59,7 @@ def engine_config(converted: Artifact, source: Bundle, priorities: int = 0) -> M
     if converted.variant.runtime == "tensorrt":
         inputs = tuple(Tensor(tensor, "INT32", (-1,)) for tensor in INPUTS)
         gpu = Instances("KIND_GPU")
-        warmup = _padded_warmup(source, widths(source), TENSORRT_BATCH)
+        warmup = _padded_warmup(golden, widths(source, golden), TENSORRT_BATCH)
         return ModelConfig(name, inputs, outputs, TENSORRT_BATCH, "tensorrt", batching, gpu, warmup=warmup)
     providers = converted.variant.providers
     on_gpu, on_cpu = "CUDAExecutionProvider" in providers, "CPUExecutionProvider" in providers
@@ -72,14 +72,14 @@ def engine_config(converted: Artifact, source: Bundle, priorities: int = 0) -> M
         batching,
         Instances("KIND_AUTO" if on_gpu and on_cpu else "KIND_GPU" if on_gpu else "KIND_CPU"),
         RowLengths(ragged_onnx.LENGTHS, ragged_onnx.IDS),
-        _flat_warmup(source),
+        _flat_warmup(source, golden),
         cuda={"use_tf32": "0"} if on_gpu else {},  # FP32 is FP32: TF32 was not compared
     )
 
 
-def widths(source: Bundle) -> list[int]:
+def widths(source: Bundle, golden: Golden) -> list[int]:
     """Return the widths of TensorRT's rows in tokens: tiled quartiles of the golden lengths."""
-    quartiles = np.quantile(bundle.load_golden(source).ids.lengths, np.arange(1, _WIDTHS + 1) / _WIDTHS)
+    quartiles = np.quantile(golden.ids.lengths, np.arange(1, _WIDTHS + 1) / _WIDTHS)
     tiles = (np.ceil(quartiles / _TILE) * _TILE).astype(int).tolist()
     return sorted({min(width, source.max_seq_len) for width in (*tiles[:-1], source.max_seq_len)})
 
@@ -118,16 +118,16 @@ def _same(tensors: Sequence[Tensor]) -> dict[str, str]:
     return {tensor.name: tensor.name for tensor in tensors}
 
 
-def _write_tokenizer(repository: Path, source: Bundle, engine: ModelConfig, priorities: int) -> None:
+def _write_tokenizer(repository: Path, source: Bundle, golden: Golden, engine: ModelConfig, priorities: int) -> None:
     config = tokenizer_config(source, engine)
     batching = Batching(queue=_QUEUE, priorities=priorities)
-    version = replace(config, batching=batching, warmup=_text_warmup(source)).write(repository)
+    version = replace(config, batching=batching, warmup=_text_warmup(source, golden)).write(repository)
     embedded.copy_modules(version, "tokenize_model.py")
     embedded.copy_vocabulary(version, source)
     settings = {
         **embedded.text_settings(source),
         "engine_inputs": [tensor.name for tensor in engine.inputs],
-        "widths": widths(source) if engine.backend == "tensorrt" else [],
+        "widths": widths(source, golden) if engine.backend == "tensorrt" else [],
     }
     manifest.write_json(version / "settings.json", settings)
 
@@ -140,10 +140,10 @@ def _write_answer(repository: Path, source: Bundle, engine: ModelConfig, priorit
     manifest.write_json(version / "settings.json", {"task": source.task})
 
 
-def _write_flat(converted: Artifact, source: Bundle, target: Path) -> None:
+def _write_flat(converted: Artifact, source: Bundle, golden: Golden, target: Path) -> None:
     ragged_onnx.write(converted.model, target, pairs=source.task == "text_pair")
-    ids = bundle.load_golden(source).ids
-    difference = ragged_onnx.difference(converted.model, target, ids.take(np.arange(min(_CHECKED_ROWS, len(ids)))))
+    rows = golden.ids.take(np.arange(min(_CHECKED_ROWS, len(golden.ids))))
+    difference = ragged_onnx.difference(converted.model, target, rows)
     if not difference <= _TOLERANCE:  # NaN too
         raise ConversionError(
             f"{converted.variant.name} answers otherwise when its rows come in one piece",
@@ -154,12 +154,11 @@ def _write_flat(converted: Artifact, source: Bundle, target: Path) -> None:
         )
 
 
-def _text_warmup(source: Bundle) -> tuple[Warmup, ...]:
-    golden = bundle.load_golden(source)
+def _text_warmup(source: Bundle, golden: Golden) -> tuple[Warmup, ...]:
     names = [tensor.name for tensor in embedded.text_inputs(source)]
     return tuple(
         Warmup(name, dict(zip(names, _encoded(golden.texts[row], source.task), strict=True)))
-        for name, row in embedded.warmup_rows(source).items()
+        for name, row in embedded.warmup_rows(golden).items()
     )
 
 
@@ -169,18 +168,16 @@ def _encoded(text: Any, task: str) -> list[NDArray[Any]]:
     return [np.array([word.encode() for word in column], object) for column in columns]
 
 
-def _flat_warmup(source: Bundle) -> tuple[Warmup, ...]:
+def _flat_warmup(source: Bundle, golden: Golden) -> tuple[Warmup, ...]:
     """Return the shortest row, and a full batch of the longest: it takes all memory in advance."""
-    golden = bundle.load_golden(source).ids
     names = [tensor.name for tensor in embedded.ids_inputs(source)]
-    feeds = [golden.take(np.array([row])).padded() for row in embedded.warmup_rows(source).values()]
+    feeds = [golden.ids.take(np.array([row])).padded() for row in embedded.warmup_rows(golden).values()]
     shortest, longest = ({name: feed[name][0] for name in names} for feed in feeds)
     return (Warmup("shortest", shortest), Warmup("full_batch", longest, ONNX_BATCH))
 
 
-def _padded_warmup(source: Bundle, lengths: list[int], batch: int) -> tuple[Warmup, ...]:
+def _padded_warmup(golden: Golden, lengths: list[int], batch: int) -> tuple[Warmup, ...]:
     """Return a row alone at each width, and a full batch of the widest."""
-    golden = bundle.load_golden(source).ids
-    shortest = Ragged.of([golden[golden.lengths.argmin()]])
+    shortest = Ragged.of([golden.ids[golden.ids.lengths.argmin()]])
     alone = [Warmup(f"width_{length}", {name: row[0] for name, row in shortest.padded(length).items()}) for length in lengths]
     return (*alone, replace(alone[-1], name="full_batch", rows=batch))

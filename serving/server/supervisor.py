@@ -104,7 +104,7 @@ def _restarted(server: Server, start: Callable[[], Server], ends: collections.de
             expected="a server that runs until it is stopped",
             found=f"{_MOST_ENDS} ends in {ends[-1] - ends[0]:.0f} s, the last with exit status {status}",
             where=str(server.log),
-            fix=f"{errors.command('lint', 'REPOSITORY')}; the end of the log says more",
+            fix=f"{errors.command('lint', server.repository)}; the end of the log says more",
         )
     _tell(server, tell, "error", f"Triton has ended (exit status {status}): starting it again")
     again = start()

@@ -22,17 +22,123 @@ from pathlib import Path
 from serving.server import control, logs
 from slipway import errors, tools
 from slipway.contract import manifest
-from slipway.contract.names import README, REPOSITORY
+from slipway.contract.records import HOST, README, REPOSITORY, Ports
 from slipway.errors import ServerError, ToolError
 
-HOST = "127.0.0.1"
+_PROTOCOLS = ("http", "grpc", "metrics")
+_RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
+_PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
+_READY_WITHIN = 120  # seconds; about 3 are normal, and TensorFlow as a baseline takes 30 on busy cores
+_DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
+_DRAINED = b"Found 0 model versions that have in-flight inferences"
+_EXIT_SECONDS = 3  # for an orderly exit after that
+_SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
 
 
 @dataclass(frozen=True)
-class Ports:
-    http: int = 8000
-    grpc: int = 8001
-    metrics: int = 8002
+class Server:
+    process: subprocess.Popen[bytes]
+    repository: Path
+    ports: Ports
+    log: Path
+    reader: threading.Thread  # writes the server's output into the log
+    shared_memory: str  # prefix of the names of its regions in /dev/shm
+    key: str = field(repr=False)  # opens the APIs of control.CLOSED
+    ready_seconds: float = 0.0
+
+    @property
+    def http(self) -> str:
+        return f"{HOST}:{self.ports.http}"
+
+    @property
+    def grpc(self) -> str:
+        return f"{HOST}:{self.ports.grpc}"
+
+    def address(self, protocol: str) -> str:
+        """Return the address for `protocol`, one of client.PROTOCOLS."""
+        return self.http if protocol == "http" else self.grpc
+
+    def metrics(self) -> str:
+        """Read Triton's metrics page, in Prometheus' text format."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.ports.metrics}/metrics", timeout=10) as answer:
+            page: bytes = answer.read()
+        return page.decode()
+
+
+@contextmanager
+def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
+    """Run a server for the block. Its log beside the repository stays if the block fails."""
+    log = repository.parent / f"triton.{os.getpid()}.log"
+    server = start(repository, ports or free_ports(), log, control.new_key())
+    try:
+        yield server
+    finally:
+        stop(server)
+    for path in log.parent.glob(f"{log.name}*"):  # a large one was put aside
+        path.unlink()
+
+
+def start(
+    repository: Path,
+    ports: Ports,
+    log: Path,
+    key: str,
+    canaries: Path | None = None,
+    closed: Sequence[str] = control.CLOSED,
+) -> Server:
+    """Start Triton on a repository and wait until every model is ready. Its log is appended to.
+
+    `canaries` is a second repository, out of which models can be loaded later. `closed` are the
+    APIs that only the key opens. Raises ManifestError for an incomplete repository, ToolError
+    without Triton, ServerError when a port is taken or a model fails.
+    """
+    manifest.read(repository, REPOSITORY, _fix(repository), beside=(README,))
+    check_ports(ports)
+    started = time.monotonic()
+    shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
+    options = _options([repository, canaries] if canaries else [repository], ports, shared_memory)
+    process = start_process(options, key, closed)
+    log.touch()
+    reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
+    reader.start()
+    server = Server(process, repository, ports, log, reader, shared_memory, key)
+    try:
+        _wait_until_ready(server)
+        _check_key(server)
+    except BaseException:
+        stop(server)
+        raise
+    return replace(server, ready_seconds=time.monotonic() - started)
+
+
+def stop(server: Server) -> bool:
+    """Stop the server and leave nothing behind; return whether requests in flight were answered.
+
+    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has logged
+    that no request is in flight, nobody is left to wait for: it gets a short while, then a SIGKILL.
+    """
+    with _signals_ignored():
+        return end(server)
+
+
+def end(server: Server) -> bool:
+    """Stop the server as `stop` does, but a signal interrupts it; `stop` ends what is left."""
+    deadline = time.monotonic() + _DRAIN_SECONDS + 2
+    drained = server.process.poll() is not None
+    log_start = server.log.stat().st_size  # before it are the lines of earlier servers, too
+    if not drained:
+        server.process.send_signal(signal.SIGTERM)
+    while server.process.poll() is None and time.monotonic() < deadline:
+        if not drained and _DRAINED in server.log.read_bytes()[log_start:]:
+            drained, deadline = True, time.monotonic() + _EXIT_SECONDS
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
+    ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
+    server.reader.join(_EXIT_SECONDS)
+    for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
+        region.unlink(missing_ok=True)
+    return drained or ended_well
 
 
 def free_ports() -> Ports:
@@ -60,10 +166,6 @@ def check_ports(ports: Ports) -> None:
                     where=f"{HOST}:{port}",
                     fix=f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with --port",
                 ) from error
-
-
-_RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
-_PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
 
 
 def start_process(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
@@ -99,74 +201,10 @@ def start_process(options: list[str], key: str, closed: Sequence[str] = control.
         os.close(key_out)
 
 
-_READY_WITHIN = 60  # seconds; about 3 are usual
-_DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
-_DRAINED = b"Found 0 model versions that have in-flight inferences"
-_EXIT_SECONDS = 3  # for an orderly exit after that
-_PROTOCOLS = ("http", "grpc", "metrics")
-_SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
-
-
-@dataclass(frozen=True)
-class Server:
-    process: subprocess.Popen[bytes]
-    ports: Ports
-    log: Path
-    reader: threading.Thread  # writes the server's output into the log
-    shared_memory: str  # prefix of the names of its regions in /dev/shm
-    key: str = field(repr=False)  # opens the APIs of control.CLOSED
-    ready_seconds: float = 0.0
-
-    @property
-    def http(self) -> str:
-        return f"{HOST}:{self.ports.http}"
-
-    @property
-    def grpc(self) -> str:
-        return f"{HOST}:{self.ports.grpc}"
-
-    def address(self, protocol: str) -> str:
-        """Return the address for `protocol`, one of client.PROTOCOLS."""
-        return self.http if protocol == "http" else self.grpc
-
-    def metrics(self) -> str:
-        """Read Triton's metrics page, in Prometheus' text format."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.ports.metrics}/metrics", timeout=10) as answer:
-            page: bytes = answer.read()
-        return page.decode()
-
-
-def start(
-    repository: Path,
-    ports: Ports,
-    log: Path,
-    key: str,
-    candidates: Path | None = None,
-    closed: Sequence[str] = control.CLOSED,
-) -> Server:
-    """Start Triton on a repository and wait until every model is ready. Its log is appended to.
-
-    `candidates` is a second repository, out of which models can be loaded later. `closed` are the
-    APIs that only the key opens. Raises ManifestError for an incomplete repository, ToolError
-    without Triton, ServerError when a port is taken or a model fails.
-    """
-    manifest.read(repository, REPOSITORY, errors.command("build", repository.parent), beside=(README,))
-    check_ports(ports)
-    started = time.monotonic()
-    shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    options = _options([repository, candidates] if candidates else [repository], ports, shared_memory)
-    process = start_process(options, key, closed)
-    log.touch()
-    reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
-    reader.start()
-    server = Server(process, ports, log, reader, shared_memory, key)
-    try:
-        _wait_until_ready(server, repository)
-        _check_key(server)
-    except BaseException:
-        stop(server)
-        raise
-    return replace(server, ready_seconds=time.monotonic() - started)
+def _fix(repository: Path) -> str:
+    """Return the command that compiles a run's repository anew, or that looks into another one."""
+    run = repository.parent
+    return errors.command("build", run) if (run / "bundle").is_dir() else errors.command("lint", repository)
 
 
 def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list[str]:
@@ -180,15 +218,41 @@ def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list
         "--strict-readiness=false",  # or one version that loads, unloads or was refused makes it "not ready"
         *(f"--allow-{name}=true" for name in _PROTOCOLS),  # AIP_MODE in the environment turns them off
         *(f"--{name}-address={HOST}" for name in _PROTOCOLS),
-        f"--http-port={ports.http}",
-        f"--grpc-port={ports.grpc}",
-        f"--metrics-port={ports.metrics}",
+        *(f"--{name}-port={port}" for name, port in vars(ports).items()),
         "--allow-vertex-ai=false",
         "--allow-sagemaker=false",
         "--allow-gpu-metrics=false",
         "--http-header-forward-pattern=(?i)inference-header-content-length",  # for backend/inputs.py
         f"--exit-timeout-secs={_DRAIN_SECONDS}",
     ]
+
+
+def _wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            for page in (f"{server.http}/v2/health/ready", f"{HOST}:{server.ports.metrics}/metrics"):  # that one comes last
+                urllib.request.urlopen(f"http://{page}", timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    status = server.process.poll()
+    if status is not None:
+        server.reader.join(_EXIT_SECONDS)  # for the last lines of its log
+    raise ServerError(
+        "Triton did not become ready",
+        expected=f"ready within {_READY_WITHIN} s",
+        found=f"exit status {status}" if status is not None else "still not ready",
+        where=f"{server.repository}; the end of {server.log}:\n    " + _tail(server.log),
+        fix=f"{_fix(server.repository)}, then the same command again",
+    )
+
+
+def _tail(log: Path) -> str:
+    """Return the log's lines about models that failed to load, or else its last lines."""
+    lines = [line for message in logs.messages(log) for line in message.splitlines()]
+    failures = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
+    return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (failures or lines[-_SHOWN_LINES:]))
 
 
 def _check_key(server: Server) -> None:
@@ -205,44 +269,6 @@ def _check_key(server: Server) -> None:
         ) from error
 
 
-def _wait_until_ready(server: Server, repository: Path) -> None:
-    deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            for page in (f"{server.http}/v2/health/ready", f"{HOST}:{server.ports.metrics}/metrics"):  # that one comes last
-                urllib.request.urlopen(f"http://{page}", timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    status = server.process.poll()
-    if status is not None:
-        server.reader.join(_EXIT_SECONDS)  # for the last lines of its log
-    raise ServerError(
-        "Triton did not become ready",
-        expected=f"ready within {_READY_WITHIN} s",
-        found=f"exit status {status}" if status is not None else "still not ready",
-        where=f"{repository}; the end of {server.log}:\n    " + _tail(server.log),
-        fix=f"{errors.command('build', repository.parent)}, then the same command again",
-    )
-
-
-def _tail(log: Path) -> str:
-    """Return the log's lines about models that failed to load, or else its last lines."""
-    lines = [line for message in logs.messages(log) for line in message.splitlines()]
-    failures = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
-    return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (failures or lines[-_SHOWN_LINES:]))
-
-
-def stop(server: Server) -> bool:
-    """Stop the server and leave nothing behind; return whether requests in flight were answered.
-
-    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has logged
-    that no request is in flight, nobody is left to wait for: it gets a short while, then a SIGKILL.
-    """
-    with _signals_ignored():
-        return end(server)
-
-
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
     """Ignore signals in the block: a second Ctrl-C must not leave a server behind."""
@@ -255,36 +281,3 @@ def _signals_ignored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end(server: Server) -> bool:
-    """Stop the server as `stop` does, but a signal interrupts it; `stop` ends what is left."""
-    deadline = time.monotonic() + _DRAIN_SECONDS + 2
-    drained = server.process.poll() is not None
-    log_start = server.log.stat().st_size  # before it are the lines of earlier servers, too
-    if not drained:
-        server.process.send_signal(signal.SIGTERM)
-    while server.process.poll() is None and time.monotonic() < deadline:
-        if not drained and _DRAINED in server.log.read_bytes()[log_start:]:
-            drained, deadline = True, time.monotonic() + _EXIT_SECONDS
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
-    ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
-    server.reader.join(_EXIT_SECONDS)
-    for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
-        region.unlink(missing_ok=True)
-    return drained or ended_well
-
-
-@contextmanager
-def running(repository: Path, ports: Ports | None = None) -> Iterator[Server]:
-    """Run a server for the block. Its log beside the repository stays if the block fails."""
-    log = repository.parent / f"triton.{os.getpid()}.log"
-    server = start(repository, ports or free_ports(), log, control.new_key())
-    try:
-        yield server
-    finally:
-        stop(server)
-    for path in log.parent.glob(f"{log.name}*"):  # a large one was put aside
-        path.unlink()

@@ -1,6 +1,7 @@
-"""Measure the configurations of `slipway tune` on the embedded Triton, one after the other.
+"""The search of `slipway tune`: which configurations there are, what each holds, which is cheapest.
 
-The load on each rises until its p99 is too high.
+They are served by the embedded Triton, one after the other, and the load on each rises until its
+p99 is too high.
 """
 
 from __future__ import annotations
@@ -23,8 +24,22 @@ from serving.server import triton
 from serving.server.triton import Server
 from slipway.contract import manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
+
+_CLIENTS = (1, 2, 4, 8, 16, 32, 64)
+_MOST_ROUNDS = 3
+# With fewer requests a 99th percentile is one or two of them: the load is run again, at most so
+# often.
+_LEAST_REQUESTS, _MOST_RUNS = 200, 3
+# Shares of the best load that are offered at random where no rate is asked for: the first is what
+# one would plan for, the others are what is left of it when texts come at random.
+_SHARES = (0.7, 0.5, 0.35)
+_KEPT_UP = 0.9  # share of what was sent that has to be answered meanwhile, or the queue grows
+_SENT = 0.8  # share of the rate that has to be sent: with less the client cannot keep up
+# Texts at random come in bursts: a window has so many at least, or so many seconds.
+_REQUESTS_A_WINDOW, _LONGEST_WINDOW = 100, 5
+_MOST_OPEN_TRIES = 3  # configurations with texts that arrive at random, where a rate is asked for
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,10 @@ class Level:
     texts_per_second: float
     p99_ms: float  # infinite: a call failed, or a request was not answered
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return the load for JSON, which knows no infinity."""
+        return {**asdict(self), "p99_ms": self.p99_ms if np.isfinite(self.p99_ms) else None}
+
 
 @dataclass(frozen=True)
 class MeasuredConfiguration:
@@ -74,78 +93,6 @@ class MeasuredConfiguration:
         """Return the texts/s for each core at the best load; 0 where none holds."""
         level = self.best(slo)
         return level.texts_per_second / self.configuration.cores if level else 0.0
-
-
-def configurations(engines: Sequence[str], cores: int) -> list[Configuration]:
-    """Return every way to divide up to `cores` in powers of two, and one engine on all cores.
-
-    Fewest cores come first, then the order of `engines`.
-    """
-    powers = [2**power for power in range(cores.bit_length()) if 2**power <= cores]
-    splits = {(instances, threads) for instances in powers for threads in powers if instances * threads <= cores}
-    splits |= {(1, cores)}  # where their number is no power of two
-    ways = [Configuration(engine, instances, threads) for engine in engines for instances, threads in splits]
-    return sorted(ways, key=lambda way: (way.cores, engines.index(way.engine), way.instances))
-
-
-def too_dear(measured: Sequence[MeasuredConfiguration], following: Configuration, slo: Slo) -> bool:
-    """Return whether one that costs less than `following` holds the rate, so it is not needed."""
-    held = [candidate.configuration.cores for candidate in holding(measured, slo)]
-    return bool(slo.rate and held) and following.cores > min(held)
-
-
-def holding(measured: Sequence[MeasuredConfiguration], slo: Slo) -> list[MeasuredConfiguration]:
-    """Return those that hold p99 at the rate, or without a rate at any load; the cheapest first.
-
-    For a rate the cheapest has the fewest cores, then the fewest processes, because each holds the
-    model. Without one it has the most texts/s for each core.
-    """
-    best = [(candidate, candidate.best(slo)) for candidate in measured]
-    able = [candidate for candidate, level in best if level and level.texts_per_second >= slo.rate]
-
-    def cost(candidate: MeasuredConfiguration) -> tuple[float, ...]:
-        way, per_core = candidate.configuration, candidate.per_core(slo)
-        return (way.cores, way.instances, -per_core) if slo.rate else (-per_core, way.cores)
-
-    return sorted(able, key=cost)
-
-
-def reason(chosen: MeasuredConfiguration, measured: Sequence[MeasuredConfiguration], slo: Slo) -> str:
-    """Return why that one was chosen, in a sentence or two."""
-    level, cores = chosen.best(slo), chosen.configuration.cores
-    if level is None:
-        raise ValueError("the chosen one does not hold the SLO")
-    holds = "1 core holds" if cores == 1 else f"{cores} cores hold"
-    figures = f"{holds} {level.texts_per_second:.0f} texts/s at a p99 of {level.p99_ms:.0f} ms"
-    if not slo.rate:
-        return f"{figures}, which is {chosen.per_core(slo):.0f} for each core; {_largest(measured, slo)}"
-    cheaper = [candidate.best(slo) for candidate in measured if candidate.configuration.cores < cores]
-    if not cheaper:
-        return f"{figures}; nothing is cheaper"
-    most = max((best.texts_per_second for best in cheaper if best), default=None)
-    below = "none" if most is None else f"{most:.0f} texts/s"
-    return f"{figures}; with fewer cores, the most that hold it is {below}"
-
-
-def _largest(measured: Sequence[MeasuredConfiguration], slo: Slo) -> str:
-    levels = [(candidate.configuration.cores, candidate.best(slo)) for candidate in measured]
-    cores, most = max(((cores, level.texts_per_second) for cores, level in levels if level), key=lambda pair: pair[1])
-    return f"the most at all is {most:.0f} texts/s, with {cores} core{'s' if cores > 1 else ''}"
-
-
-_CLIENTS = (1, 2, 4, 8, 16, 32, 64)
-_MOST_ROUNDS = 3
-# With fewer requests a 99th percentile is one or two of them: the load is run again, at most so
-# often.
-_LEAST_REQUESTS, _MOST_RUNS = 200, 3
-# Shares of the best load that are offered at random where no rate is asked for: the first is what
-# one would plan for, the others are what is left of it when texts come at random.
-_SHARES = (0.7, 0.5, 0.35)
-_KEPT_UP = 0.9  # share of what was sent that has to be answered meanwhile, or the queue grows
-_SENT = 0.8  # share of the rate that has to be sent: with less the client cannot keep up
-# Texts at random come in bursts: a window has so many at least, or so many seconds.
-_REQUESTS_A_WINDOW, _LONGEST_WINDOW = 100, 5
-_MOST_OPEN_TRIES = 3  # configurations with texts that arrive at random, where a rate is asked for
 
 
 @dataclass
@@ -181,8 +128,8 @@ class OpenTrial:
     command: str
 
     def to_json(self) -> dict[str, Any]:
-        offered = {"rate": self.rate, "sent": self.sent}
-        return {**asdict(self.configuration), **offered, **figures(self.level), "held": self.held, "command": self.command}
+        offered = {"rate": self.rate, "sent": self.sent, "held": self.held, "command": self.command}
+        return {**asdict(self.configuration), **offered, **self.level.to_json()}
 
 
 @dataclass(frozen=True)
@@ -191,10 +138,23 @@ class TuningSetup:
 
     run: Path
     source: Bundle
+    golden: Golden
     artifacts: dict[str, Artifact]
     inputs: Path
     slo: Slo
     window_ms: int
+
+
+def configurations(engines: Sequence[str], cores: int) -> list[Configuration]:
+    """Return every way to divide up to `cores` in powers of two, and one engine on all cores.
+
+    Fewest cores come first, then the order of `engines`.
+    """
+    powers = [2**power for power in range(cores.bit_length()) if 2**power <= cores]
+    splits = {(instances, threads) for instances in powers for threads in powers if instances * threads <= cores}
+    splits |= {(1, cores)}  # where their number is no power of two
+    ways = [Configuration(engine, instances, threads) for engine in engines for instances, threads in splits]
+    return sorted(ways, key=lambda way: (way.cores, engines.index(way.engine), way.instances))
 
 
 def measure_configurations(setup: TuningSetup, ways: list[Configuration], ends: float) -> list[Trials]:
@@ -240,7 +200,7 @@ def _served(setup: TuningSetup, way: Configuration) -> Iterator[Server]:
         repository = Path(scratch) / "model_repository"
         repository.mkdir()
         variant, share = setup.artifacts[way.engine], Share(way.instances, way.threads)
-        embedded.write_text_model(repository, variant, setup.source, share)
+        embedded.write_text_model(repository, variant, setup.source, setup.golden, share)
         manifest.seal(repository, REPOSITORY, {TEXT_MODEL: way.engine, "models": {}})
         with triton.running(repository) as server:
             perf_analyzer.run(_closed_loop(setup, server, clients=2), setup.inputs)  # not counted
@@ -277,6 +237,28 @@ def _median_level(clients: int, rounds: list[list[LoadResult]]) -> Level:
     return Level(clients, float(np.median([level.texts_per_second for level in levels])), p99)
 
 
+def too_dear(measured: Sequence[MeasuredConfiguration], following: Configuration, slo: Slo) -> bool:
+    """Return whether one that costs less than `following` holds the rate, so it is not needed."""
+    held = [candidate.configuration.cores for candidate in holding(measured, slo)]
+    return bool(slo.rate and held) and following.cores > min(held)
+
+
+def holding(measured: Sequence[MeasuredConfiguration], slo: Slo) -> list[MeasuredConfiguration]:
+    """Return those that hold p99 at the rate, or without a rate at any load; the cheapest first.
+
+    For a rate the cheapest has the fewest cores, then the fewest processes, because each holds the
+    model. Without one it has the most texts/s for each core.
+    """
+    best = [(candidate, candidate.best(slo)) for candidate in measured]
+    able = [candidate for candidate, level in best if level and level.texts_per_second >= slo.rate]
+
+    def cost(candidate: MeasuredConfiguration) -> tuple[float, ...]:
+        way, per_core = candidate.configuration, candidate.per_core(slo)
+        return (way.cores, way.instances, -per_core) if slo.rate else (-per_core, way.cores)
+
+    return sorted(able, key=cost)
+
+
 def choose(setup: TuningSetup, trials: list[Trials]) -> tuple[MeasuredConfiguration | None, list[OpenTrial]]:
     """Return the cheapest that holds the SLO also when texts arrive at random, and all tried so."""
     opened = []
@@ -306,9 +288,27 @@ def _try_open(setup: TuningSetup, way: Configuration, rate: float) -> OpenTrial:
     return OpenTrial(way, rate, sent, level, held, results[0].command)
 
 
-def figures(level: Level) -> dict[str, float | None]:
-    """Return a level's figures for JSON, which knows no infinity."""
-    return {"texts_per_second": level.texts_per_second, "p99_ms": level.p99_ms if np.isfinite(level.p99_ms) else None}
+def reason(chosen: MeasuredConfiguration, measured: Sequence[MeasuredConfiguration], slo: Slo) -> str:
+    """Return why that one was chosen, in a sentence or two."""
+    level, cores = chosen.best(slo), chosen.configuration.cores
+    if level is None:
+        raise ValueError("the chosen one does not hold the SLO")
+    holds = "1 core holds" if cores == 1 else f"{cores} cores hold"
+    figures = f"{holds} {level.texts_per_second:.0f} texts/s at a p99 of {level.p99_ms:.0f} ms"
+    if not slo.rate:
+        return f"{figures}, which is {chosen.per_core(slo):.0f} for each core; {_largest(measured, slo)}"
+    cheaper = [candidate.best(slo) for candidate in measured if candidate.configuration.cores < cores]
+    if not cheaper:
+        return f"{figures}; nothing is cheaper"
+    most = max((best.texts_per_second for best in cheaper if best), default=None)
+    below = "none" if most is None else f"{most:.0f} texts/s"
+    return f"{figures}; with fewer cores, the most that hold it is {below}"
+
+
+def _largest(measured: Sequence[MeasuredConfiguration], slo: Slo) -> str:
+    levels = [(candidate.configuration.cores, candidate.best(slo)) for candidate in measured]
+    cores, most = max(((cores, level.texts_per_second) for cores, level in levels if level), key=lambda pair: pair[1])
+    return f"the most at all is {most:.0f} texts/s, with {cores} core{'s' if cores > 1 else ''}"
 
 
 def _print_best(way: Configuration, level: Level | None) -> None:

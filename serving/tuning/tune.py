@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ import numpy as np
 from serving.load import perf_analyzer
 from serving.repository import embedded
 from serving.tuning import search
-from serving.tuning.search import Configuration, MeasuredConfiguration, OpenTrial, Slo, Trials, TuningSetup, figures
+from serving.tuning.search import Configuration, MeasuredConfiguration, OpenTrial, Slo, Trials, TuningSetup
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.names import TUNING
+from slipway.contract.records import TEXT_MODEL, TUNING
 from slipway.errors import ParityError
 
 _WHY_NONE = {
@@ -37,6 +37,47 @@ _WHY_NONE = {
     True: "what holds the SLO with clients that wait for their answers does not with texts that arrive at random",
 }
 _CONFIRMING = 40  # seconds kept for the choice, with texts that arrive at random
+
+
+@dataclass(frozen=True)
+class TuningRecord:
+    """What was tried, what it held, and what was chosen."""
+
+    setup: TuningSetup
+    ways: list[Configuration]
+    trials: dict[Configuration, Trials]  # of those there was time for
+    chosen: MeasuredConfiguration | None
+    opened: list[OpenTrial]  # tries with texts that arrive at random
+
+    @property
+    def reason(self) -> str:
+        if self.chosen is None:
+            return _WHY_NONE[bool(self.opened)]
+        return search.reason(self.chosen, [trial.measured() for trial in self.trials.values()], self.setup.slo)
+
+    @property
+    def use(self) -> str:
+        """The command that builds the choice; empty: there is none."""
+        if self.chosen is None:
+            return ""
+        way = self.chosen.configuration
+        options = ("--engine", way.engine, "--instances", way.instances, "--threads", way.threads)
+        return errors.command("build", self.setup.run, *options)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what tuning.json holds."""
+        return {
+            "slo": asdict(self.setup.slo),
+            "cores": embedded.cores(),
+            "bundle_sha256": self.setup.source.sha256,
+            "artifacts": {name: variant.sha256 for name, variant in self.setup.artifacts.items()},
+            "candidates": [_candidate(way, self.trials.get(way), self.setup.slo) for way in self.ways],
+            "choice": asdict(self.chosen.configuration) if self.chosen else None,
+            "reason": self.reason,
+            "arriving_at_random": [trial.to_json() for trial in self.opened],
+            "use": self.use,
+            **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
+        }
 
 
 def tune(arguments: argparse.Namespace) -> int:
@@ -49,12 +90,13 @@ def tune(arguments: argparse.Namespace) -> int:
     print(f"tune        {len(ways)} configurations on {cores} cores, at most {arguments.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         inputs = Path(scratch) / "texts.json"
-        perf_analyzer.write_texts(bundle.load_golden(source).texts[: arguments.texts], source.task, inputs)
-        setup = TuningSetup(arguments.run, source, artifacts, inputs, slo, arguments.window_ms)
+        golden = bundle.load_golden(source)
+        perf_analyzer.write_texts(golden.texts[: arguments.texts], source.task, inputs)
+        setup = TuningSetup(arguments.run, source, golden, artifacts, inputs, slo, arguments.window_ms)
         trials = search.measure_configurations(setup, ways, ends)
         chosen, opened = search.choose(setup, trials)
-    record = _record(setup, ways, trials, chosen, opened)
-    manifest.write_json(arguments.run / TUNING, record)
+    record = TuningRecord(setup, ways, {trial.configuration: trial for trial in trials}, chosen, opened)
+    manifest.write_json(arguments.run / TUNING, record.to_json())
     _show(record)
     return 0 if chosen else 1
 
@@ -64,83 +106,64 @@ def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact
 
     Raises ParityError when one is wanted, or none is there, that passed.
     """
-    passed = {variant.variant.name: variant for variant in artifact.all_passed(run, source.sha256)}
-    names = [name for name in embedded.FASTEST_FIRST if name in (wanted or passed)]
-    if not names or not set(names) <= set(passed):
+    passed = {converted.variant.name: converted for converted in artifact.all_passed(run, source.sha256)}
+    usable = [name for name in embedded.FASTEST_FIRST if name in passed]
+    if not usable or not set(wanted) <= set(usable):
         raise ParityError(
             "there is no such engine to tune",
-            expected=", ".join(names or embedded.FASTEST_FIRST),
-            found=f"passing artifacts: {', '.join(passed) or 'none'}",
+            expected=", ".join(wanted) or f"one of {', '.join(embedded.FASTEST_FIRST)}",
+            found=f"passing artifacts that {TEXT_MODEL} can run here: {', '.join(usable) or 'none'}",
             where=str(run / "artifacts"),
-            fix=errors.command("export", run),
+            fix=f"{errors.command('export', run)}, or other --engines",
         )
     first: dict[str, str] = {}
-    for name in names:
-        first.setdefault(name if wanted else passed[name].variant.precision, name)
+    for name in usable:
+        if not wanted or name in wanted:
+            first.setdefault(name if wanted else passed[name].variant.precision, name)
     return {name: passed[name] for name in first.values()}
 
 
-def _record(
-    setup: TuningSetup,
-    ways: list[Configuration],
-    trials: list[Trials],
-    chosen: MeasuredConfiguration | None,
-    opened: list[OpenTrial],
-) -> dict[str, Any]:
-    tried = {trial.configuration: trial for trial in trials}
-    measured = [trial.measured() for trial in trials]
+def _candidate(way: Configuration, trials: Trials | None, slo: Slo) -> dict[str, Any]:
+    """Return a configuration of tuning.json, measured or not."""
+    facts = {**asdict(way), "cores": way.cores, "status": "measured" if trials else "not measured"}
+    if trials is None:
+        return facts
+    measured = trials.measured()
+    best = measured.best(slo)
     return {
-        "slo": asdict(setup.slo),
-        "cores": embedded.cores(),
-        "bundle_sha256": setup.source.sha256,
-        "artifacts": {name: variant.sha256 for name, variant in setup.artifacts.items()},
-        "candidates": [_row(setup.slo, way, tried.get(way)) for way in ways],
-        "choice": asdict(chosen.configuration) if chosen else None,
-        "reason": search.reason(chosen, measured, setup.slo) if chosen else _WHY_NONE[bool(opened)],
-        "arriving_at_random": [trial.to_json() for trial in opened],
-        "use": _build_command(setup.run, chosen.configuration) if chosen else "",
-        **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy"),
+        **facts,
+        "ready_seconds": trials.ready_seconds,
+        "rounds": len(trials.ready_seconds),
+        "levels": [{**level.to_json(), "requests": trials.requests(level.clients)} for level in measured.levels],
+        "holds": best.to_json() if best else None,
+        "failures": trials.failures(),
     }
 
 
-def _build_command(run: Path, way: Configuration) -> str:
-    return errors.command("build", run, "--engine", way.engine, "--instances", way.instances, "--threads", way.threads)
-
-
-def _row(slo: Slo, way: Configuration, tried: Trials | None) -> dict[str, Any]:
-    row: dict[str, Any] = {**asdict(way), "cores": way.cores, "status": "measured" if tried else "not measured"}
-    if not tried:
-        return row
-    measured = tried.measured()
-    best = measured.best(slo)
-    levels = [{"clients": level.clients, **figures(level), "requests": tried.requests(level.clients)} for level in measured.levels]
-    row |= {"ready_seconds": tried.ready_seconds, "rounds": len(tried.ready_seconds), "levels": levels}
-    return row | {"holds": {"clients": best.clients, **figures(best)} if best else None, "failures": tried.failures()}
-
-
-def _show(record: dict[str, Any]) -> None:
+def _show(record: TuningRecord) -> None:
     columns = ("engine", "processes", "threads", "cores", "ready s", "clients", "texts/s", "a core", "p99 ms", "")
-    rate = f" at {record['slo']['rate']:g} texts/s" if record["slo"]["rate"] else ""
-    table = console.table(f"Highest load with p99 ≤ {record['slo']['p99_ms']:g} ms{rate}", *columns, left=("engine", ""))
-    for row in record["candidates"]:
-        table.add_row(*_cells(row, {name: row[name] for name in ("engine", "instances", "threads")} == record["choice"]))
+    slo = record.setup.slo
+    rate = f" at {slo.rate:g} texts/s" if slo.rate else ""
+    table = console.table(f"Highest load with p99 ≤ {slo.p99_ms:g} ms{rate}", *columns, left=("engine", ""))
+    for way in record.ways:
+        table.add_row(way.engine, *map(str, (way.instances, way.threads, way.cores)), *_held_cells(record, way))
     console.console().print(table)
-    for trial in record["arriving_at_random"]:
-        p99 = "no figure" if trial["p99_ms"] is None else f"p99 {trial['p99_ms']:.0f} ms"
-        verdict = "held" if trial["held"] else "NOT held"
-        print(f"arriving at random, {trial['rate']:.0f} texts/s: {p99}, {trial['texts_per_second']:.0f} answered: {verdict}")
-    print(f"because     {record['reason']}")
-    if record["use"]:
-        print(f"use it      {record['use']}")
+    for trial in record.opened:
+        p99 = f"p99 {trial.level.p99_ms:.0f} ms" if np.isfinite(trial.level.p99_ms) else "no figure"
+        answered, verdict = f"{trial.level.texts_per_second:.0f} answered", "held" if trial.held else "NOT held"
+        print(f"arriving at random, {trial.rate:.0f} texts/s: {p99}, {answered}: {verdict}")
+    print(f"because     {record.reason}")
+    if record.use:
+        print(f"use it      {record.use}")
 
 
-def _cells(row: dict[str, Any], chosen: bool) -> list[str]:
-    cells = [row["engine"], *(str(row[name]) for name in ("instances", "threads", "cores"))]
-    if row["status"] != "measured":
-        return [*cells, "", "", "", "", "", "not measured"]
-    cells.append(f"{np.median(row['ready_seconds']):.1f}")
-    if not row["holds"]:
-        return [*cells, "", "", "", "", "no load holds"]
-    held = row["holds"]
-    held_figures = (f"{held['texts_per_second']:.0f}", f"{held['texts_per_second'] / row['cores']:.0f}", f"{held['p99_ms']:.0f}")
-    return [*cells, str(held["clients"]), *held_figures, "chosen" if chosen else ""]
+def _held_cells(record: TuningRecord, way: Configuration) -> list[str]:
+    """Return ready s, clients, texts/s, texts/s a core, p99 ms and verdict of a configuration."""
+    if way not in record.trials:
+        return [*[""] * 5, "not measured"]
+    ready, best = np.median(record.trials[way].ready_seconds), record.trials[way].measured().best(record.setup.slo)
+    if best is None:
+        return [f"{ready:.1f}", *[""] * 4, "no load holds"]
+    held = (f"{best.texts_per_second:.0f}", f"{best.texts_per_second / way.cores:.0f}", f"{best.p99_ms:.0f}")
+    chosen = record.chosen is not None and record.chosen.configuration == way
+    return [f"{ready:.1f}", str(best.clients), *held, "chosen" if chosen else ""]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from slipway.client import tensors, transport
 from slipway.client.tensors import Classification, Tagging, Tensors, Texts
 from slipway.client.transport import PROTOCOLS, Connection, Options, RequestRefused, Tls, Unavailable
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 
 __all__ = [
     "PROTOCOLS",
@@ -37,8 +37,6 @@ __all__ = [
     "Tagging",
     "Tls",
     "Unavailable",
-    "connect",
-    "connect_async",
 ]
 _T = TypeVar("_T")
 
@@ -50,11 +48,13 @@ class AsyncClient:
     raises ServerError. Nothing is sent before the first call. Close with `async with` or `close`.
 
     Any number of calls may be in flight; a cancelled call ends its request. Answers come in the
-    order of the questions, of which one call takes any number. `deadline` is the seconds of a whole
-    call, instead of the options'. Every call raises ServerError when the deadline passes,
-    RequestRefused (a ServerError) when the server will not answer, and Unavailable (another) when
-    it is not there, retries included. The error names the id under which the server's log has all
-    requests of the call.
+    order of the questions, of which one call takes any number: they travel in requests of up to 32.
+
+    `deadline` is the seconds of a whole call, instead of the options'. Every call raises
+    ServerError       when the deadline passes;
+    RequestRefused    (a ServerError) when the server will not answer, such as for an empty text;
+    Unavailable       (a ServerError) when it is not there, after the options' retries.
+    The error names the id under which the server's log has all requests of the call.
     """
 
     def __init__(self, address: str, options: Options | None = None) -> None:
@@ -68,13 +68,14 @@ class AsyncClient:
         await self.close()
 
     async def task(self, deadline: float | None = None) -> str:
-        """Return the served model's task: single_text, text_pair or tagging."""
+        """Return the task of text_classifier: "single_text", "text_pair" or "tagging"."""
         [names] = await self._ask([partial(self._connection.inputs, TEXT_MODEL)], deadline)
         return "tagging" if "words" in names else "text_pair" if "text_b" in names else "single_text"
 
     async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
-        """Return one answer for each text or pair of texts.
+        """Return one Classification for each text, or for each pair: a sequence of two texts.
 
+        A text may be longer than the model reads: its beginning is classified, and `truncated` set.
         A mix of texts and pairs, or text that UTF-8 cannot hold, raises ServerError unasked.
         """
         parts = await self._infer(model, tensors.text_requests(texts), deadline)
@@ -83,7 +84,10 @@ class AsyncClient:
     async def tag(
         self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL
     ) -> list[Tagging]:
-        """Return one answer for each sentence, which is a sequence of words."""
+        """Return one Tagging for each sentence, a sequence of words; each word has its label.
+
+        Words that UTF-8 cannot hold raise ServerError unasked.
+        """
         parts = await self._infer(model, tensors.sentence_requests(sentences), deadline)
         lengths = iter([len(sentence) for sentence in sentences])
         return [answer for outputs in parts for answer in tensors.taggings(outputs, [next(lengths) for _ in outputs["label"]])]
@@ -91,17 +95,19 @@ class AsyncClient:
     async def logits(
         self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
     ) -> NDArray[np.float32]:
-        """Return the logits of `bert_<variant>` for `ids`, int32 [batch, tokens], padded with 0.
+        """Return the logits, float32, of `bert_<variant>` for `ids`, int32 [batch, tokens].
 
-        classifier: [batch, labels]. tagger: [batch, tokens, labels]. A model of text pairs needs
-        `types` too, shaped like `ids`: 1 in the second text, else 0.
+        `ids` are word pieces with [CLS] and [SEP], padded with 0. A classifier's logits are
+        [batch, labels], a tagger's [batch, tokens, labels]. A model of text pairs needs `types`
+        too, int32 [batch, tokens]: 1 in the second text, else 0. Raises RequestRefused for other
+        shapes, or for a model that is not served.
         """
         inputs: Tensors = {"input_word_ids": ids} | ({} if types is None else {"input_type_ids": types})
         parts = await self._infer(model, tensors.split_batches(inputs), deadline)
         return np.concatenate([outputs["logits"] for outputs in parts])
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. Calls still in flight fail."""
         await self._connection.close()
 
     async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
@@ -123,8 +129,8 @@ class AsyncClient:
 class Client:
     """A client that waits for its answers, for any number of threads.
 
-    Its arguments, methods and errors are those of AsyncClient; `aio` is one, in a thread of its
-    own. Close it with `with` or `close`.
+    Arguments, methods, units and errors are those of AsyncClient; `aio` is one, in a thread of its
+    own. Ctrl-C in a call ends its request. Close it with `with` or `close`.
     """
 
     def __init__(self, address: str, options: Options | None = None) -> None:
@@ -144,27 +150,27 @@ class Client:
         self.close()
 
     def task(self, deadline: float | None = None) -> str:
-        """Wait for AsyncClient.task."""
+        """Return the task: "single_text", "text_pair" or "tagging"; see AsyncClient.task."""
         return self._wait(self.aio.task(deadline))
 
     def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
-        """Wait for AsyncClient.classify."""
+        """Return one answer for each text or pair; see AsyncClient.classify."""
         return self._wait(self.aio.classify(texts, deadline, model))
 
     def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagging]:
-        """Wait for AsyncClient.tag."""
+        """Return one answer for each sentence of words; see AsyncClient.tag."""
         return self._wait(self.aio.tag(sentences, deadline, model))
 
     def logits(
         self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None
     ) -> NDArray[np.float32]:
-        """Wait for AsyncClient.logits."""
+        """Return logits, [batch, labels] or [batch, tokens, labels]; see AsyncClient.logits."""
         return self._wait(self.aio.logits(model, ids, types, deadline))
 
     def start(self, call: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Begin a call such as `server.aio.classify(texts)`, and return its future.
 
-        `.result()` waits for the answer, `.cancel()` ends the request.
+        `.result()` waits for the answer and raises its error, `.cancel()` ends the request.
         """
         return asyncio.run_coroutine_threadsafe(call, self._loop)
 
@@ -198,16 +204,3 @@ class Client:
 
 async def _connected(address: str, options: Options | None) -> AsyncClient:
     return AsyncClient(address, options)  # in the loop that it belongs to
-
-
-def connect(address: str, protocol: str, options: Options | None = None) -> Client:
-    """Return Client(f"{protocol}://{address}", options), for callers that loop over PROTOCOLS."""
-    return Client(f"{protocol}://{address}", options)
-
-
-def connect_async(address: str, protocol: str, options: Options | None = None) -> AsyncClient:
-    """Return AsyncClient(f"{protocol}://{address}", options)."""
-    return AsyncClient(f"{protocol}://{address}", options)
-
-
-Refused = RequestRefused  # the name that tests of other rooms import

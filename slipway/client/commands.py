@@ -30,7 +30,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from slipway import console, errors
 from slipway.client.client import AsyncClient, Classification, Client, Options, RequestRefused, Tagging, Tls
 from slipway.client.tensors import utf8
-from slipway.client.transport import LOCAL_HOST, LOCAL_PORTS
+from slipway.contract.records import HOST, Ports
 from slipway.errors import ServerError
 
 
@@ -40,7 +40,7 @@ def ask(arguments: argparse.Namespace) -> int:
     columns = ("over", "label", "probability", "tokens", "ms", "text")
     table = console.table("", *columns, left=("over", "label", "text"))
     for protocol, port in (("http", arguments.port), ("grpc", arguments.port + 1)):
-        with Client(f"{protocol}://{LOCAL_HOST}:{port}") as server:
+        with Client(f"{protocol}://{HOST}:{port}") as server:
             task = server.task()
             _check_second(task, arguments)
             for text in arguments.text:
@@ -153,7 +153,7 @@ Answered = list[tuple[InputLine, LineAnswer]]
 
 def classify(arguments: argparse.Namespace) -> int:
     protocol = arguments.protocol
-    address = f"{protocol}://{arguments.address or f'{LOCAL_HOST}:{LOCAL_PORTS[protocol]}'}"
+    address = f"{protocol}://{arguments.address or f'{HOST}:{getattr(Ports, protocol)}'}"
     written = failed = 0
     with _opened(arguments.file) as source, Client(address, _options(arguments)) as server:
         task = server.task()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slipway.contract.names import MAX_BATCH
+from slipway.contract.records import MAX_BATCH
 from slipway.errors import ServerError
 
 Texts = Sequence[str] | Sequence[Sequence[str]]  # single texts, or pairs of them

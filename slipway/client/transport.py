@@ -1,4 +1,7 @@
-"""Retries: only when the server was unavailable, after pauses that differ between clients."""
+"""A connection over HTTP or gRPC: requests, their failures as errors, and retries.
+
+Only what found no server is asked again, after pauses that differ between clients.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,10 @@ from tritonclient.utils import InferenceServerException
 
 from slipway import errors
 from slipway.client.tensors import Tensors
-from slipway.contract.names import DEADLINE, RETRIES
+from slipway.contract.records import DEADLINE, HOST, RETRIES, Ports
 from slipway.errors import ServerError
 
 PROTOCOLS = ("http", "grpc")
-LOCAL_HOST = "127.0.0.1"
-LOCAL_PORTS = {"http": 8000, "grpc": 8001}  # where `slipway serve` listens
 _SCHEMES = ("", "http", "https", "grpc", "grpcs")  # "": http; s: over TLS
 _COME_AGAIN = ("503", "StatusCode.UNAVAILABLE")
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
@@ -34,10 +35,12 @@ _UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
 # retries would all fall into that time. Its least pause is left alone, since that is also how long
 # it waits for a connection to be made.
 _RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
+_Answer = TypeVar("_Answer")
 
 
 class RequestRefused(ServerError):
-    """The server was there and would not answer this request."""
+    """The server was there and would not answer this request: to ask again is of no use."""
 
 
 class Unavailable(ServerError):
@@ -55,7 +58,10 @@ class Tls:
 
 @dataclass(frozen=True)
 class Options:
-    """Deadline, retries, headers and TLS of all calls of a client."""
+    """Deadline, retries, headers and TLS of all calls of a client.
+
+    Making the client raises ServerError for TLS files that cannot be used.
+    """
 
     deadline: float = DEADLINE  # seconds for a whole call: all its requests, retries and pauses
     retries: int = RETRIES  # of each request, and only when the server is unavailable
@@ -146,7 +152,7 @@ def _parse_address(address: str) -> tuple[str, str, bool]:
             expected="host:port, http://host:port or grpc://host:port; over TLS https:// or grpcs://",
             found=repr(address),
             where="the client's address",
-            fix=f"{LOCAL_HOST}:{LOCAL_PORTS['http']} is where `slipway serve` listens",
+            fix=f"{HOST}:{Ports.http} is where `slipway serve` listens",
         )
     return scheme.removesuffix("s") or "http", host.rstrip("/"), scheme.endswith("s")
 
@@ -181,10 +187,6 @@ def _ssl_context(tls: Tls) -> ssl.SSLContext:
             fix="openssl x509 -noout -in FILE says whether it is a certificate",
         ) from error
     return context
-
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
-_Answer = TypeVar("_Answer")
 
 
 async def persist(ask: Callable[[], Awaitable[_Answer]], retries: int, end: float) -> _Answer:

@@ -42,10 +42,11 @@ class Report:
 
 
 def lint(directory: str | Path) -> list[Finding]:
-    """Return what is wrong in the Triton model repository `directory`, without a server or a GPU.
+    """Return what is wrong in the Triton model repository `directory`; empty where nothing is.
 
-    Each Finding has severity, model, where, rule, expected and found; `check` also tells what was
-    not looked at. Raises ManifestError when `directory` is no model repository.
+    Reads files alone: no server, no GPU, no model is run. Findings stand in the order of models;
+    `check` also tells what was not looked at. Raises ManifestError, a SlipwayError, when
+    `directory` is no model repository.
     """
     return list(check(Path(directory)).findings)
 

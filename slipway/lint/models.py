@@ -1,4 +1,4 @@
-"""Findings of the linter, each with expected, found and where; and what it did not check."""
+"""The models of a repository as the rules see them, and the findings that rules make of them."""
 
 from __future__ import annotations
 
@@ -14,44 +14,6 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from slipway import errors
 from slipway.errors import ManifestError
-
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A fault of a repository.
-
-    `error`: Triton refuses the model, stalls, or answers wrongly. `warning`: Triton loads the
-    model, which then does not do what its file says.
-    """
-
-    severity: Severity
-    model: str  # its directory's name; "" for the repository itself
-    where: str  # file:field, relative to the repository; file:line, if it cannot be parsed
-    rule: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        about = f"{self.model}: {self.rule}" if self.model else self.rule
-        return f"{self.severity}: {about}\n  expected  {self.expected}\n  found     {self.found}\n  where     {self.where}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unchecked:
-    """Something that could be wrong and was not looked at."""
-
-    model: str
-    what: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"not checked: {self.model}: {self.what}: {self.why}"
-
-
-RuleResult = Finding | Unchecked
-
 
 CONFIG = "config.pbtxt"
 ENSEMBLE = "ensemble"
@@ -74,6 +36,42 @@ _DEFAULT_FILE = {
     "tensorrt": "model.plan",
 }
 _GRAPHDEF = "model.graphdef"  # TensorFlow's other one, by platform
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault of a repository; `str` gives it in four lines.
+
+    `severity` error: Triton refuses the model, stalls, or answers wrongly; warning: it loads the
+    model, which then does not do what its file says.
+    """
+
+    severity: Severity
+    model: str  # its directory's name; "" for the repository itself
+    where: str  # file:field, relative to the repository; file:line, if it cannot be parsed
+    rule: str  # its name, such as "dims"; a rule may be broken in several places
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        about = f"{self.model}: {self.rule}" if self.model else self.rule
+        return f"{self.severity}: {about}\n  expected  {self.expected}\n  found     {self.found}\n  where     {self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """Something that could be wrong and was not looked at."""
+
+    model: str
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"not checked: {self.model}: {self.what}: {self.why}"
+
+
+RuleResult = Finding | Unchecked
 
 
 @dataclass(frozen=True)

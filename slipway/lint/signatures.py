@@ -1,7 +1,7 @@
-"""Inputs and outputs of an ONNX file, in Triton's terms, without the onnx package.
+"""Inputs and outputs of ONNX files and SavedModels, in Triton's terms, without their packages.
 
-Only the fields of ModelProto that a signature needs are parsed. Weights in files beside the model
-are not read, only looked for.
+Only the protobuf fields that a signature needs are parsed. An ONNX model's weights in files beside
+it are not read, only looked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SCALARS = {"int32": _FIELD.TYPE_INT32, "int64": _FIELD.TYPE_INT64, "bool": _FIE
 Messages = dict[str, tuple[tuple[str, int, str], ...]]  # message → (field, number, type; "*": repeated)
 
 
-def message_class(name: str, syntax: str, messages: Messages) -> Any:
+def _message_class(name: str, syntax: str, messages: Messages) -> Any:
     """Return the class of the last of these protobuf messages, which parses their fields alone.
 
     protobuf skips all other fields of a file, such as the graph's nodes and functions.
@@ -51,7 +51,7 @@ _ONNX_MESSAGES: Messages = {  # onnx.proto
     "Graph": (("initializer", 5, "*Tensor"), ("input", 11, "*ValueInfo"), ("output", 12, "*ValueInfo")),
     "Model": (("graph", 7, "Graph"),),
 }
-_OnnxModel = message_class("onnx", "proto2", _ONNX_MESSAGES)
+_OnnxModel = _message_class("onnx", "proto2", _ONNX_MESSAGES)
 _EXTERNAL = 1  # data_location
 _ONNX_TYPES = {  # TensorProto.DataType
     **{1: "FP32", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "STRING"},
@@ -108,9 +108,6 @@ def _onnx_tensor(declared: Any) -> FileTensor:
     return FileTensor(_ONNX_TYPES.get(tensor.elem_type, ""), shape if tensor.HasField("shape") else None)
 
 
-read = read_onnx  # the name that tests of another room use
-
-
 DEFAULT_SIGNATURE = "serving_default"
 _SAVEDMODEL_MESSAGES: Messages = {  # a map is a repeated message of key and value
     "Dim": (("size", 1, "int64"),),
@@ -122,7 +119,7 @@ _SAVEDMODEL_MESSAGES: Messages = {  # a map is a repeated message of key and val
     "MetaGraph": (("signature_def", 5, "*SignatureEntry"),),
     "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
 }
-_SavedModel = message_class("savedmodel", "proto3", _SAVEDMODEL_MESSAGES)
+_SavedModel = _message_class("savedmodel", "proto3", _SAVEDMODEL_MESSAGES)
 _TENSORFLOW_TYPES = {  # DataType of types.proto
     **{1: "FP32", 2: "FP64", 3: "INT32", 4: "UINT8", 5: "INT16", 6: "INT8", 7: "STRING", 9: "INT64", 10: "BOOL"},
     **{14: "BF16", 17: "UINT16", 19: "FP16", 22: "UINT32", 23: "UINT64"},

@@ -42,7 +42,7 @@ def test_as_many_texts_are_in_flight_as_the_load_says(protocol: str) -> None:
 
     connection = mock.MagicMock()
     connection.__aenter__.return_value.classify = classify
-    with mock.patch("slipway.client.client.connect_async", return_value=connection):
+    with mock.patch("slipway.client.client.AsyncClient", return_value=connection):
         rate, _ = asyncio.run(client_speed.ask(LOAD, ["a", "b"], "single_text", 0.2))
     assert most == 4
     assert 40 < rate <= 400

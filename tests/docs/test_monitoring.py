@@ -15,6 +15,7 @@ import yaml
 
 from serving.server import triton
 from slipway.client import client
+from slipway.contract.records import HOST
 from tests.support.command import CHECKOUT
 from tests.support.serving import tiny_repository
 
@@ -31,9 +32,9 @@ Page = dict[str, set[str]]
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Name of each series on the page → its labels, after a text was classified."""
     run = tiny_repository.classifiers(tmp_path_factory.mktemp("monitored") / "run")
-    with triton.running(run / "model_repository") as server, client.connect(server.http, "http") as connected:
+    with triton.running(run / "model_repository") as server, client.Client(f"http://{server.http}") as connected:
         connected.classify(["good"])
-        address = f"http://{triton.HOST}:{server.ports.metrics}{SCRAPED['metrics_path']}"
+        address = f"http://{HOST}:{server.ports.metrics}{SCRAPED['metrics_path']}"
         with urllib.request.urlopen(address, timeout=10) as answer:
             text = answer.read().decode()
     found = defaultdict(set, {name: set(labels) for name, labels in PROMETHEUS_OWN.items()})
@@ -76,7 +77,7 @@ def test_the_models_to_choose_from_are_read_off_a_series_that_is_there(page: Pag
 
 
 def test_prometheus_is_pointed_at_the_page_of_make_serve() -> None:
-    assert SCRAPED["static_configs"] == [{"targets": [f"{triton.HOST}:{triton.Ports().metrics}"]}]
+    assert SCRAPED["static_configs"] == [{"targets": [f"{HOST}:{triton.Ports().metrics}"]}]
     jobs = {job for _, target in QUERIES for job in re.findall(r'job="(\w+)"', target["expr"])}
     assert jobs == {SCRAPED["job_name"]}
 

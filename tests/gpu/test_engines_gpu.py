@@ -19,9 +19,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from benchmarks.gpu import engines, measure, models, profile
+from benchmarks.gpu import contenders, engines, measure, models, profile
+from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.measure import Contender
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, PACKED, PADDED
 from export.graph import canonical
 from export.graph.bert import Bert
@@ -135,7 +135,7 @@ def test_pytorchs_answers_are_ours(compiled: bool, device: Device) -> None:
 
     with models.random("minilm-l6", device, rows=models.ROWS) as model:
         peer = TorchBert(model.bert, device.kind, compiled=compiled)
-        verdict = measure.compared(Contender("PyTorch", peer.prepare), model)
+        verdict = contenders.compared(Contender("PyTorch", peer.prepare), model)
     assert verdict.passed, verdict.failures
 
 

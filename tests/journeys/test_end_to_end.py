@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from slipway.contract import bundle, manifest
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from tests.support import browser
 from tests.support.command import CHECKOUT, slipway, slipway_output, succeed
 

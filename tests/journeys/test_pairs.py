@@ -79,7 +79,7 @@ def test_a_pair_without_its_second_text_is_refused(connection: Client) -> None:
 
 @pytest.mark.parametrize("texts", [["ba", ("be", "bi")], [("ba", "be", "bi")], [()]])
 def test_what_is_no_pair_is_refused_before_it_is_sent(texts: list[str]) -> None:
-    with client.connect("127.0.0.1:1", "http") as unused, pytest.raises(ServerError, match="neither single texts nor pairs"):
+    with client.Client("http://127.0.0.1:1") as unused, pytest.raises(ServerError, match="neither single texts nor pairs"):
         unused.classify(texts)
 
 
@@ -93,7 +93,7 @@ def test_type_ids_are_wanted_and_checked(connection: Client) -> None:
 
 def test_a_bad_pair_among_many_sent_at_once_fails_alone(server: Server, golden: Golden) -> None:
     def ask(number: int) -> tuple[float, ...] | str:
-        with client.connect(server.grpc, "grpc") as connected:
+        with client.Client(f"grpc://{server.grpc}") as connected:
             try:
                 return connected.classify([("ba", "") if number % 2 else golden.texts[number]])[0].logits
             except ServerError as refused:

@@ -22,11 +22,10 @@ import tritonclient.http
 
 from serving.registry.registry import Registry, read_published
 from serving.registry.rollout import running_server
-from serving.server import triton
 from slipway.client import client
 from slipway.client.client import Options
 from slipway.contract import bundle, manifest
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import HOST, REPOSITORY, TEXT_MODEL
 from slipway.lint import linter
 from tests.serving.server.test_supervisor import free_port
 from tests.support import clock
@@ -59,11 +58,11 @@ class Site:
 
     @property
     def http(self) -> str:
-        return f"{triton.HOST}:{self.port}"
+        return f"{HOST}:{self.port}"
 
     @property
     def grpc(self) -> str:
-        return f"{triton.HOST}:{self.port + 1}"
+        return f"{HOST}:{self.port + 1}"
 
     def run(self, verb: str, *arguments: object) -> Any:
         return command("-m", f"serving.{verb}", *arguments, "--repository", self.registry.repository)
@@ -213,7 +212,7 @@ def _slow(version: Path) -> None:
     )
 
 
-def _only_a_candidate(version: Path) -> None:
+def _only_a_canary(version: Path) -> None:
     """Loads beside the served version and not in its place."""
     _override(version, "initialize", "arguments", 'assert arguments["model_name"] != "text_classifier", "not in its place"')
 
@@ -231,11 +230,11 @@ def _override(version: Path, method: str, argument: str, first: str) -> None:
         )
 
 
-REFUSED = {  # what is wrong with the candidate → limit of its p99, exit code, what is said, what the audit says
+REFUSED = {  # what is wrong with the version → limit of its p99, exit code, what is said, what the audit says
     _cut_short: (100, 1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "6 tokens; expected World"),
     _slow: (1.25, 10, "text_classifier is slower than version 1", "times, at least"),
     _not_at_all: (100, 10, "of text_classifier cannot be served", "never"),
-    _only_a_candidate: (100, 10, "of text_classifier cannot be served", "not in its place"),
+    _only_a_canary: (100, 10, "of text_classifier cannot be served", "not in its place"),
 }
 
 
@@ -252,14 +251,14 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     assert said in done.stderr
     assert manifest.sha256(site.registry.repository / REPOSITORY) == before
     assert site.served() == {"1"}
-    assert not list(site.registry.candidates.iterdir())
+    assert not list(site.registry.canaries.iterdir())
     last = site.audit()[-1]
     newest = read_published(site.registry).newest
     assert (last["action"], last["version"], last["instead_of"], last["result"]) == ("promote", newest, 1, "refused")
     assert found in last["found"]
     with tritonclient.http.InferenceServerClient(site.http) as server:
         assert server.is_server_ready()
-    with client.connect(site.http, "http", Options(retries=0)) as connection:
+    with client.Client(f"http://{site.http}", Options(retries=0)) as connection:
         assert connection.classify(["The coach won"])
 
 

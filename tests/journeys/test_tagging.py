@@ -103,7 +103,7 @@ def test_a_bad_sentence_among_many_sent_at_once_fails_alone(server: Server, gold
     expected = np.split(golden.logits[golden.asked], np.cumsum([len(words) for words in golden.texts]))
 
     def ask(number: int) -> NDArray[np.float32] | str:
-        with client.connect(server.grpc, "grpc") as connected:
+        with client.Client(f"grpc://{server.grpc}") as connected:
             try:
                 return connected.tag([["ba", " ", "be"] if number % 2 else golden.texts[number]])[0].logits
             except ServerError as refused:

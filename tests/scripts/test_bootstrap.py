@@ -16,10 +16,11 @@ from tests.support.command import CHECKOUT
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """One that was set up a moment ago."""
-    shutil.copytree(CHECKOUT / "setup", tmp_path / "setup")
-    (tmp_path / "train").mkdir()
-    for name in ("build_hub_module.py", "bert_encoder.py"):
-        shutil.copyfile(CHECKOUT / "train" / name, tmp_path / "train" / name)
+    for name in ("scripts", "requirements"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    for name in ("pyproject.toml", "slipway/tools.py", "train/model/default_encoder.py", "train/model/bert.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CHECKOUT / name, tmp_path / name)
     for program in (".venv/bin/python", ".tools/uv/bin/uv"):
         (tmp_path / program).parent.mkdir(parents=True)
         (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >>started\n')
@@ -41,6 +42,12 @@ def set_up(checkout: Path) -> str:
 def test_a_second_time_there_is_nothing_to_do(checkout: Path) -> None:
     assert set_up(checkout) == ""
     assert (checkout / ".tools/triton").exists()
+
+
+def test_what_python_leaves_beside_the_scripts_is_no_change(checkout: Path) -> None:
+    (checkout / "scripts/__pycache__").mkdir(exist_ok=True)
+    (checkout / "scripts/__pycache__/install.pyc").write_text("compiled")
+    assert set_up(checkout) == ""
 
 
 @pytest.mark.parametrize("changed", ["scripts/hidden_key.c", "scripts/install.py", "requirements/all.txt", "train/model/bert.py"])

@@ -55,7 +55,12 @@ def test_options_are_not_abbreviated() -> None:
 
 def test_a_stage_without_its_checkout_is_refused_with_where_it_runs(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "slipway", tmp_path / "slipway", ignore=shutil.ignore_patterns("__pycache__"))
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from slipway import cli; sys.argv[1:] = ['train', 'runs/x']; cli.main()"
+    lines = [
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})",
+        "from slipway import cli",
+        "sys.argv[1:] = ['train', 'runs/x']; cli.main()",
+    ]
+    program = "\n".join(lines)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 9
     assert str(tmp_path) in done.stderr

@@ -26,5 +26,5 @@ def test_the_table_names_every_part_with_found_and_wanted_version(table: str) ->
 def test_the_table_says_what_the_embedded_triton_is_for_and_what_production_wants(table: str) -> None:
     assert "Triton, embedded: for one machine and development" in table
     [production] = [line for line in table.splitlines() if "Triton, production" in line]
-    assert "from 26.06" in production
+    assert "from 26.08" in production
     assert "behind a proxy" in production

@@ -27,7 +27,7 @@ def command(*arguments: object, environment: dict[str, str] | None = None) -> su
 
 def slipway(*words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `slipway …`, whatever its end."""
-    return slipway(*words, environment=environment)
+    return command("-m", "slipway.cli", *words, environment=environment)
 
 
 def succeed(*arguments: object) -> str:

@@ -22,11 +22,12 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from slipway import errors, provenance
+from slipway import provenance
 from slipway.contract import manifest
 from slipway.errors import TrainingError, UsageError
 from train import settings
 from train.analysis import local_steps
+from train.job import Job
 
 _SMOOTHING = 0.9  # weight of the past in the running mean; 0.98 in the sources, whose tests are of several hundred steps
 _RUNAWAY = 4.0  # × the lowest smoothed loss ends the test
@@ -68,7 +69,7 @@ def lr(arguments: argparse.Namespace) -> int:
             expected="0 < --lowest < --highest",
             found=f"--lowest {arguments.lowest}, --highest {arguments.highest}",
             where="the command line",
-            fix=errors.command("analyze", "lr", arguments.run, "--lowest", 1e-6, "--highest", 1e-1),
+            fix=f"{settings.command_of(arguments, arguments.corpus)} --lowest 1e-6 --highest 1e-1",
         )
     corpus = settings.corpus_of(arguments)
     job = settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
@@ -77,7 +78,7 @@ def lr(arguments: argparse.Namespace) -> int:
     with local_steps.open_loop(corpus, job) as loop:
         loop.step.schedule = sweep
         losses = _until_runaway(loop.take(number).loss for number in range(job.max_steps))
-    test, examples_per_step = suggest(sweep, losses), job.batch_per_rank * job.accumulation
+    test, examples_per_step = suggest(sweep, losses, job), job.batch_per_rank * job.accumulation
     record = {
         **asdict(test),
         "examples_per_step": examples_per_step,
@@ -117,7 +118,7 @@ def smoothed(losses: list[float]) -> Floats:
     return mean
 
 
-def suggest(sweep: Sweep, losses: list[float]) -> RangeTest:
+def suggest(sweep: Sweep, losses: list[float], job: Job) -> RangeTest:
     """Return the curve and the suggestion. Raises TrainingError when the loss never fell."""
     if len(losses) < 2 or (mean := smoothed(losses)).argmin() == 0:
         options = ("--lowest", f"{sweep.lowest / 100:.2g}", "--max-steps", 2 * sweep.steps)
@@ -126,7 +127,7 @@ def suggest(sweep: Sweep, losses: list[float]) -> RangeTest:
             expected="a smoothed loss that falls before it rises",
             found=f"{len(losses)} steps, the first the lowest",
             where=f"rates from {sweep(0):.1e} to {sweep(max(0, len(losses) - 1)):.1e}",
-            fix=errors.command("analyze", "lr", *options),
+            fix=job.changed(*options),
         )
     best = int(mean.argmin())
     rates = [sweep(number) for number in range(len(losses))]

@@ -74,7 +74,7 @@ def throughput(arguments: argparse.Namespace) -> int:
     peaks = {} if ranks.hosts else _matmul_peaks(threads(ranks), ranks.processes)
     from train.model.hub_encoder import EncoderLayer  # TensorFlow, which would take memory from the ranks
 
-    figures = training_speed(timed, job, EncoderLayer(job.encoder).size, peaks)
+    figures = training_speed(timed, job, EncoderLayer(job.encoder, again=job.changed).size, peaks)
     record = {
         **asdict(figures),
         "untimed_steps": arguments.untimed,

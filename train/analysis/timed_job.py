@@ -59,7 +59,7 @@ def run(corpus: Corpus, job: Job, ranks: Ranks, untimed: int, beside: Path | Non
     """Take the job's steps with real ranks; return the times of all but the first `untimed`.
 
     The job's directory is temporary and made in `beside`, so that ranks on other hosts see it if
-    they see that. Raises TrainingError when no steps are left, and as `launch.run` does.
+    they see that. Raises TrainingError when no steps are left, and as `launcher.run` does.
     """
     with tempfile.TemporaryDirectory(prefix=".measuring-", dir=beside) as name:
         directory = Path(name)
@@ -68,10 +68,10 @@ def run(corpus: Corpus, job: Job, ranks: Ranks, untimed: int, beside: Path | Non
         launcher.run(directory, ranks)
         peak_memory = json.loads((directory / FACTS).read_text("utf-8"))["peak_memory_bytes"]
         lines = [line for line in progress_lines(directory / PROGRESS) if isinstance(line, StepLine)]
-        return timed_steps(lines, untimed, int(peak_memory))
+        return timed_steps(lines, untimed, int(peak_memory), job)
 
 
-def timed_steps(lines: list[StepLine], untimed: int, peak_memory: int) -> Timed:
+def timed_steps(lines: list[StepLine], untimed: int, peak_memory: int, job: Job) -> Timed:
     """Return the times and counts of each step, from lines in which they add up."""
     if len(lines) <= untimed:
         raise TrainingError(
@@ -79,7 +79,7 @@ def timed_steps(lines: list[StepLine], untimed: int, peak_memory: int) -> Timed:
             expected=f"more than {untimed} steps: that many are not timed",
             found=f"{len(lines)} steps",
             where="the training job",
-            fix="more rows, epochs or --max-steps, or a smaller --untimed",
+            fix=f"{job.changed('--max-steps', untimed + 10, '--epochs', untimed + 10)}, or a smaller --untimed",
         )
     sums = [(line.seconds, line.examples, line.tokens, line.padded_tokens) for line in lines]
     seconds, examples, tokens, fed = np.diff(np.array(sums, np.float64), axis=0, prepend=0.0)[untimed:].T

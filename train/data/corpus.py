@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from slipway import errors
 from slipway.contract import labelling, manifest, readers
 from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
@@ -58,6 +57,7 @@ _TEST_SHARE = 0.1  # of the rows, where no file holds test rows
 _SHOWN_BAD_ROWS = 5
 _SHOWN_LABELS = 10
 _SHOWN = 40  # characters of a label
+_CORRECT = "correct it, then run the same command again"
 _T = TypeVar("_T")
 
 
@@ -98,20 +98,20 @@ class Corpus:
     bad_rows: int  # left out, at most max_bad_rows
 
 
-def find(given: str, checkout: Path) -> Path:
+def find(given: str, checkout: Path, command: str) -> Path:
     """Return the corpus: `given`, else $AG_NEWS_DIR, else AG News or a generated corpus.
 
     AG News is looked for in the usual places, then downloaded. Raises CorpusError when a place that
-    was named holds no corpus; nothing else is tried instead.
+    was named holds no corpus; nothing else is tried instead. Its fix is `command` with another one.
     """
     for origin, named in (("--corpus", given), ("$AG_NEWS_DIR", os.environ.get("AG_NEWS_DIR", ""))):
         if named:
-            _files(Path(named), origin)
+            _files(Path(named), origin, f"{command} --corpus path/to/ag_news")
             return Path(named)
     return ag_news.find(checkout)
 
 
-def _files(place: Path, origin: str = "--corpus") -> dict[str, Path]:
+def _files(place: Path, origin: str, fix: str) -> dict[str, Path]:
     """Return the file of each split that has one. Raises CorpusError."""
     if place.is_file() and place.suffix in readers.SUFFIXES:
         return {"train": place}
@@ -127,7 +127,7 @@ def _files(place: Path, origin: str = "--corpus") -> dict[str, Path]:
             expected=f"a file that ends in {', '.join(readers.SUFFIXES)}, or a directory with such a train.* and test.*",
             found=" beside ".join(twice) or ("no train.*" if place.is_dir() else missing),
             where=f"{place}, named by {origin}",
-            fix=f"{errors.command('train', 'RUN', '--corpus', 'path/to/ag_news')}, or no --corpus to look in the usual places",
+            fix=fix,
         )
     return {split: paths[0] for split, paths in files.items() if paths}
 
@@ -147,7 +147,7 @@ def load(
     apart. A label that validation or test rows have and training rows lack makes a bad row.
     Raises CorpusError naming file:line, rule and value of the first bad rows.
     """
-    files = _files(place)
+    files = _files(place, "--corpus", _CORRECT)
     headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
     labels = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
     if labels and not labelling.are_labels(labels):
@@ -310,7 +310,5 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_SHOWN_LABELS]) + more
 
 
-def _refuse(
-    summary: str, expected: str, value: str, where: str, fix: str = "correct it, then run the same command again"
-) -> NoReturn:
+def _refuse(summary: str, expected: str, value: str, where: str, fix: str = _CORRECT) -> NoReturn:
     raise CorpusError(summary, expected=expected, found=value, where=where, fix=fix)

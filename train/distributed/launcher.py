@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from slipway import console
 from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
-from train.distributed.ranks import Ranks, train_command
+from train.distributed.ranks import Ranks
 from train.distributed.watchdog import Failure, Watch, exit_statuses, exit_text, first_failure, rank_errors
 from train.job import ENDED, FACTS, PROGRESS, SAID, STOP, Job
 
@@ -201,11 +201,10 @@ def _error(directory: Path, job: Job, failure: Failure, status: int, ranks: Rank
     lines = (failure.error.trace if failure.error else _read_log(directory)).splitlines()
     own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # horovodrun marks a rank's output so
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
-    again = f"remove the cause, then {train_command(job)}"
     return TrainingError(
         "training ended before the bundle was complete",
         expected=f"{ranks.processes} ranks that all finish",
         found=f"rank {failure.rank} {failure.reason} (horovodrun: exit status {status}):\n    " + "\n    ".join(tail),
         where=f"rank {failure.rank}, the first that failed",
-        fix=f"{again} (--resume to go on from a checkpoint); the bundle that was there is unchanged",
+        fix=f"remove the cause, then: {job.again()}; the bundle that was there is unchanged",
     )

@@ -1,6 +1,4 @@
-"""Number and place of a job's ranks: ranks.json, written by `train.distributed.launcher`, read by
-each rank.
-"""
+"""Number and place of a job's ranks: ranks.json, written by the launcher and read by each rank."""
 
 from __future__ import annotations
 
@@ -10,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slipway import errors
 from slipway.contract import manifest
 from slipway.errors import ToolError
 from train.job import Job
@@ -53,23 +50,6 @@ class Ranks:
         return f"localhost:{self.processes}"
 
 
-def slots(hosts: str) -> int:
-    """Return how many ranks a list like "a:2,b:2" holds. Raises ToolError."""
-    try:
-        counts = [int(host.strip().split(":")[1]) for host in hosts.split(",")]
-    except (ValueError, IndexError):
-        counts = [0]
-    if min(counts) < 1:
-        raise ToolError(
-            "the hosts cannot be read",
-            expected="host:ranks, separated by commas, as horovodrun takes them: a:2,b:2",
-            found=hosts,
-            where="--hosts",
-            fix=errors.command("train", "RUN", "--hosts", "first:2,second:2"),
-        )
-    return sum(counts)
-
-
 def place(ranks: Ranks, environment: Mapping[str, str]) -> tuple[int, int]:
     """Return this rank's slot on its machine, for its cores and GPU, and the number of ranks there.
 
@@ -81,7 +61,7 @@ def place(ranks: Ranks, environment: Mapping[str, str]) -> tuple[int, int]:
     return int(environment["HOROVOD_LOCAL_RANK"]), int(environment["HOROVOD_LOCAL_SIZE"])
 
 
-def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
+def take_cores(ranks: Ranks, slot: int, on_machine: int, job: Job) -> int:
     """Pin this process when `ranks` asks for it; return its number of cores.
 
     To be called before TensorFlow is imported, whose threads inherit the cores. Raises ToolError
@@ -97,7 +77,7 @@ def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
             expected=f"{on_machine * ranks.cores_per_rank} cores: {on_machine} ranks, {ranks.cores_per_rank} each",
             found=f"{len(cores)}",
             where=f"rank {environment_rank()}",
-            fix=f"--cores-per-rank {len(cores) // on_machine}, where 0 pins none; or fewer ranks: --processes",
+            fix=f"{job.again()} --cores-per-rank {len(cores) // on_machine}",  # 0: not pinned
         )
     os.sched_setaffinity(0, own)
     return len(own)
@@ -106,9 +86,3 @@ def take_cores(ranks: Ranks, slot: int, on_machine: int) -> int:
 def environment_rank() -> int:
     """Return the rank as which this process was started; an elastic run later numbers anew."""
     return int(os.environ["HOROVOD_RANK"])
-
-
-def train_command(job: Job, *options: object) -> str:
-    """Return the command that trains the job's run with these options, for the fix of an error."""
-    run = Path(job.checkpoints).parent if job.checkpoints else Path("RUN")
-    return errors.command("train", run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run, *options)

@@ -27,7 +27,7 @@ _MANIFEST = "checkpoint.json"
 _VARIABLES = "variables.npz"
 _NAME = "step-{:08d}"
 _KEPT = 2
-_MAY_CHANGE = {"resume", "checkpoints", "checkpoint_every", "hang_limit", "debug"}  # without influence on the weights
+_MAY_CHANGE = {"command", "resume", "checkpoints", "checkpoint_every", "hang_limit", "debug"}  # without influence on the weights
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,11 @@ def newest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, warnings
 
 
-def refuse_changes(checkpoint: Checkpoint, facts: Mapping[str, object]) -> None:
-    """Raise TrainingError, with both values of each change, if `facts` are not the checkpoint's."""
+def refuse_changes(checkpoint: Checkpoint, facts: Mapping[str, object], interrupted: str) -> None:
+    """Raise TrainingError, with both values of each change, if `facts` are not the checkpoint's.
+
+    `interrupted` is the command of the run that wrote it.
+    """
     before = checkpoint.settings
     changed = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
     if changed:
@@ -91,7 +94,7 @@ def refuse_changes(checkpoint: Checkpoint, facts: Mapping[str, object]) -> None:
             expected=", ".join(f"{name} {before.get(name)}" for name in changed),
             found=", ".join(f"{name} {facts.get(name)}" for name in changed),
             where=str(checkpoint.directory / _MANIFEST),
-            fix=f"the settings of the interrupted run, or a new run: rm -r {checkpoint.directory.parent}",
+            fix=f"go on with that one: {interrupted} --resume; or give it up: rm -r {checkpoint.directory.parent}",
         )
 
 

@@ -16,7 +16,7 @@ from slipway.tensorflow import tf_keras
 from train.data import batching
 from train.data.batching import Numbers, Shape, Step
 from train.data.dataset import Split
-from train.distributed.ranks import Ranks, train_command
+from train.distributed.ranks import Ranks
 from train.distributed.watchdog import AFTER, BEFORE, IN, Heartbeat
 from train.engine import checkpoint, evaluation
 from train.engine.elastic import KEEP_EVERY, State
@@ -146,7 +146,7 @@ class Loop:
                 expected=f"at least {self._world} rows, one a rank",
                 found=f"{len(lengths)}",
                 where=str(self.directory),
-                fix=f"more rows, or fewer ranks: {train_command(job, '--processes', 1)}",
+                fix=f"more rows, or fewer ranks: {job.changed('--hosts', '', '--processes', 1)}",
             )
         per_rank, bucketed = job.batch_per_rank * job.accumulation, job.batches == "bucketed"
         epochs = range(job.epochs)
@@ -186,13 +186,13 @@ class Loop:
             return
         blamed = " and ".join(map(str, result.nonfinite_ranks)) or "none: only their sum, in the compression's fp16"
         repeated = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
-        lower_rate = train_command(self.job, "--learning-rate", f"{self.job.learning_rate / 10:.2g}")
+        lower_rate = self.job.changed("--learning-rate", f"{self.job.learning_rate / 10:.2g}")
         raise TrainingError(
             "the loss or a gradient is not finite",
             expected="numbers",
             found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{repeated}",
             where=f"rank {blamed}, step {done} of {len(self.steps)}; no rank applied it",
-            fix=f"a lower rate: {lower_rate}; or --on-nan skip to leave such steps out",
+            fix=f"a lower rate: {lower_rate}; or leave such steps out: --on-nan skip",
         )
 
     def _stop_is_asked(self) -> bool:

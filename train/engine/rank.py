@@ -17,14 +17,13 @@ from pathlib import Path
 
 import horovod.tensorflow as hvd
 
-from slipway import errors
 from slipway.contract import manifest
 from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import EncoderError, ToolError
 from slipway.tensorflow import tf, tf_keras
 from train.data import dataset
 from train.data.dataset import Split
-from train.distributed.ranks import Ranks, train_command
+from train.distributed.ranks import Ranks
 from train.distributed.watchdog import DONE, LOADING, Heartbeat
 from train.engine import checkpoint as checkpoints
 from train.engine import elastic, evaluation
@@ -44,7 +43,7 @@ def run(directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, slot: int
     """Train and evaluate as one rank: on `threads` cores, or on the GPU number `slot`."""
     heartbeat.at("connecting to the other ranks", LOADING, 1)
     _connect()
-    _take_device(slot, threads)
+    _take_device(slot, threads, job)
     heartbeat.at("loading encoder and examples", LOADING, 2)
     with _shown_by_supervisor(directory) if hvd.rank() == 0 else contextlib.nullcontext():
         encoder, model, splits = prepare(directory, job)
@@ -64,6 +63,7 @@ def prepare(directory: Path, job: Job) -> tuple[EncoderLayer, tf_keras.Model, di
     tf_keras.utils.set_random_seed(job.seed)
     encoder = EncoderLayer(
         job.encoder,
+        again=job.changed,
         fine_tune_layers=job.fine_tune_layers,
         return_sequence=job.task == "tagging",
         output_size=job.output_size,
@@ -110,7 +110,7 @@ def _connect() -> None:
     hvd.init()
 
 
-def _take_device(slot: int, threads: int) -> None:
+def _take_device(slot: int, threads: int, job: Job) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if gpus := tf.config.list_physical_devices("GPU"):
@@ -120,7 +120,7 @@ def _take_device(slot: int, threads: int) -> None:
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where="this machine",
-                fix=f"{errors.command('train', 'RUN', '--processes', len(gpus))}; or CUDA_VISIBLE_DEVICES= for the CPU",
+                fix=f"{job.changed('--processes', len(gpus))}; or CUDA_VISIBLE_DEVICES= for the CPU",
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -141,7 +141,7 @@ def _encoded(directory: Path, job: Job, encoder: EncoderLayer) -> dict[str, Spli
             expected=f"max_seq_len up to {encoder.positions}, the rows of its position table",
             found=f"max_seq_len {job.max_seq_len}",
             where=job.encoder,
-            fix=train_command(job, "--max-seq-len", encoder.positions),
+            fix=job.changed("--max-seq-len", encoder.positions),
         )
     tokenize = Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
     return dataset.read(directory, job.task, tokenize)

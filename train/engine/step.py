@@ -19,7 +19,6 @@ from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.ragged import INPUTS, Feed
 from slipway.errors import TrainingError
 from slipway.tensorflow import tf, tf_keras
-from train.distributed.ranks import train_command
 from train.engine import gradients
 from train.engine.gradients import Gradient
 from train.engine.optimizer import AdamW, LossScale, Schedule, WeightAverage, scaled_rate
@@ -173,5 +172,5 @@ def _check(job: Job) -> None:
             expected="sparse_as_dense off",
             found="optimizer lazy_adam with sparse_as_dense on",
             where="the training job",
-            fix=f"{train_command(job, '--optimizer', 'lazy_adam', '--sparse-as-dense', 'off')}, or --optimizer adamw",
+            fix=f"{job.changed('--sparse-as-dense', 'off')}, or with --optimizer adamw",
         )

@@ -1,5 +1,4 @@
-"""One rank of a training job, started by `train.distributed.launcher` through horovodrun. Not run
-by hand.
+"""One rank of a training job, started by `train.distributed.launcher` through horovodrun.
 
 Takes its cores, gives signs of life (rank.<n>.json in the job's directory), does its work
 (`train.engine.rank`), and leaves failure.<n>.json there when that raises.
@@ -23,12 +22,12 @@ def main() -> int:
     directory, rank = Path(sys.argv[1]), environment_rank()
     with Heartbeat(directory, rank) as heartbeat:
         try:
-            ranks = Ranks.read(directory)
+            job, ranks = Job.read(directory), Ranks.read(directory)
             slot, on_machine = place(ranks, os.environ)
-            threads = take_cores(ranks, slot, on_machine)
+            threads = take_cores(ranks, slot, on_machine, job)
             from train.engine import rank as training  # TensorFlow: its threads inherit the cores, and its import may fail
 
-            training.run(directory, Job.read(directory), ranks, heartbeat, slot, threads)
+            training.run(directory, job, ranks, heartbeat, slot, threads)
         except Exception as error:
             kind, parts = type(error).__name__, vars(error) if isinstance(error, SlipwayError) else {}
             RankError(rank, time.time(), kind, f"{kind}: {error}", parts, traceback.format_exc()).write(directory)

@@ -2,14 +2,16 @@
 
 hub.KerasLayer loads a fixed FP32 function with stateful random operations in it: Keras' mixed
 precision cannot reach inside, its dropout cannot be resumed, no cell of it can be frozen cheaply.
-So a module whose variables have a BERT's names is rebuilt by `bert_encoder` from its own weights,
-and the rebuilt one is used if it answers a probe batch as the module does. Any other module is
-called as it is, with the limits that `limits` names.
+So a module whose variables have a BERT's names is rebuilt by `train.model.bert` from its own
+weights, and the rebuilt one is used if it answers a probe batch as the module does. Any other
+module is called as it is, with the limits that `limits` names.
 """
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from train.model import bert
 
 # Largest |Δ| of outputs: float noise of 24 layers is below it, the other GELU's difference above.
 _TOLERANCE = 1e-4
+Again = Callable[..., str]  # options → the command to be run again with them, for the fix of an error
+_TRAIN: Again = partial(errors.command, "train", "RUN")
 _WORDS = "word_embeddings/embeddings"
 LIMITS = (
     "it is called as it is: no mixed precision, dropout masks that a resumed run does not repeat, all its cells or none trained"
@@ -38,27 +42,35 @@ class EncoderLayer(tf_keras.layers.Layer):
     fine_tune_layers  -1: all is trained; 0: nothing; n: the top n cells and the pooler
     output_size       hidden units the module must have; 0: not checked
     debug             print every trainable variable with its dimensions and counts
+    again             options → the command with them, for the fix of an error
 
     Raises EncoderError.
     """
 
     def __init__(
-        self, handle: str, *, fine_tune_layers: int = -1, return_sequence: bool = False, output_size: int = 0, debug: bool = False
+        self,
+        handle: str,
+        *,
+        fine_tune_layers: int = -1,
+        return_sequence: bool = False,
+        output_size: int = 0,
+        debug: bool = False,
+        again: Again = _TRAIN,
     ) -> None:
         super().__init__(name="encoder")
-        module = _load(handle)
+        module = _load(handle, again)
         values = {variable.name.removesuffix(":0"): variable for variable in module.variables}
         prefix = next((name.removesuffix(_WORDS) for name in values if name.endswith(_WORDS)), "")
         values = {name.removeprefix(prefix): variable for name, variable in values.items()}
         self.return_sequence = return_sequence
         self.vocabulary = Path(module.resolved_object.vocab_file.asset_path.numpy().decode())
         self.lower_case = bool(module.resolved_object.do_lower_case.numpy())
-        self.positions, self.hidden = map(int, _position_table(values, handle).shape)
+        self.positions, self.hidden = map(int, _position_table(values, handle, again).shape)
         self.layers = len({name.split("/")[1] for name in values if name.startswith("transformer/layer_")})
-        _check_size(output_size, self.hidden, handle)
+        _check_size(output_size, self.hidden, handle, again)
         self.size, self._encoder = _rebuilt(module, values, pooler=not return_sequence)
         self.limits = "" if self.size else LIMITS
-        _check_layers(fine_tune_layers, self.layers, recognised=self.size is not None, handle=handle)
+        _check_layers(fine_tune_layers, self.layers, recognised=self.size is not None, handle=handle, again=again)
         if self.size:
             bert.fine_tune(self._encoder, fine_tune_layers)
             gc.collect()  # frees the module's copy of the weights, which Keras holds in cycles
@@ -91,7 +103,7 @@ def describe(variables: list[tf.Variable]) -> str:
     return "\n".join([*lines, f"{len(variables)} trainable variables, {sum(counts):,} elements"])
 
 
-def _load(handle: str) -> hub.KerasLayer:
+def _load(handle: str, again: Again) -> hub.KerasLayer:
     try:
         module = hub.KerasLayer(handle, trainable=True)
     except Exception as error:  # hub raises whatever the file system or the network raised
@@ -100,34 +112,29 @@ def _load(handle: str) -> hub.KerasLayer:
             expected="a TF Hub handle: the address or the directory of a TF2 SavedModel",
             found=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
             where=handle,
-            fix=f"{_another_encoder('path/or/address')}, or no --encoder for the default, which make setup builds",
+            fix=f"{again('--encoder', 'path/or/address')}, or no --encoder for the default, which make setup builds",
         ) from error
     if not hasattr(module.resolved_object, "vocab_file") or not hasattr(module.resolved_object, "do_lower_case"):
-        raise _not_a_bert(
-            handle, "a vocabulary asset `vocab_file` and `do_lower_case`", [variable.name for variable in module.variables]
-        )
+        names = [variable.name for variable in module.variables]
+        raise _not_a_bert(handle, "a vocabulary asset `vocab_file` and `do_lower_case`", names, again)
     return module
 
 
-def _position_table(values: dict[str, tf.Variable], handle: str) -> tf.Variable:
+def _position_table(values: dict[str, tf.Variable], handle: str, again: Again) -> tf.Variable:
     for name, variable in values.items():
         if "position_embedding" in name and len(variable.shape) == 2:
             return variable
-    raise _not_a_bert(handle, "a variable position_embedding/embeddings", list(values))
+    raise _not_a_bert(handle, "a variable position_embedding/embeddings", list(values), again)
 
 
-def _not_a_bert(handle: str, expected: str, names: list[str]) -> EncoderError:
+def _not_a_bert(handle: str, expected: str, names: list[str], again: Again) -> EncoderError:
     return EncoderError(
         "the module is not a TF Hub BERT encoder",
         expected=expected,
         found=", ".join(sorted({name.split("/")[0] for name in names})) or "no variables",
         where=handle,
-        fix=f"a TF2 BERT encoder: {_another_encoder('path/to/bert_en_uncased_L-12_H-768_A-12')}",
+        fix=f"a TF2 BERT encoder: {again('--encoder', 'path/to/bert_en_uncased_L-12_H-768_A-12')}",
     )
-
-
-def _another_encoder(handle: str) -> str:
-    return errors.command("train", "RUN", "--encoder", handle)
 
 
 def _rebuilt(module: hub.KerasLayer, values: dict[str, tf.Variable], *, pooler: bool) -> tuple[bert.Size | None, Any]:
@@ -173,18 +180,18 @@ def _difference(outputs: dict[str, tf.Tensor], expected: dict[str, tf.Tensor]) -
     return float(max(np.abs(outputs[name] - expected[name]).max() for name in ("pooled_output", "sequence_output")))
 
 
-def _check_size(wanted: int, hidden: int, handle: str) -> None:
+def _check_size(wanted: int, hidden: int, handle: str, again: Again) -> None:
     if wanted not in (0, hidden):
         raise EncoderError(
             "the encoder has not the size that was asked for",
             expected=f"output_size {wanted}",
             found=f"{hidden} hidden units",
             where=handle,
-            fix=f"{errors.command('train', 'RUN', '--encoder', handle, '--output-size', hidden)}, or another encoder",
+            fix=f"{again('--output-size', hidden)}, or another --encoder",
         )
 
 
-def _check_layers(wanted: int, layers: int, *, recognised: bool, handle: str) -> None:
+def _check_layers(wanted: int, layers: int, *, recognised: bool, handle: str, again: Again) -> None:
     largest = layers if recognised else 0
     if not -1 <= wanted <= largest:
         raise EncoderError(
@@ -193,5 +200,5 @@ def _check_layers(wanted: int, layers: int, *, recognised: bool, handle: str) ->
             + ("" if recognised else f" (it has {layers}, but is not built as a BERT, so: all or none)"),
             found=f"fine_tune_layers {wanted}",
             where=handle,
-            fix=errors.command("train", "RUN", "--encoder", handle, "--fine-tune-layers", largest or -1),
+            fix=again("--fine-tune-layers", largest or -1),
         )

@@ -12,13 +12,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from benchmarks import harness
 from benchmarks.gpu import engines, measure, models, variants
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.profile import GraphProfile
 from benchmarks.gpu.tables import ModelRecord
 from slipway import errors
 from slipway.contract import comparison
+from slipway.contract.records import from_json
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 MEASURED = ModelRecord("tiny", 0, [], [], [], {}, [], None, {})
@@ -83,7 +83,7 @@ def test_the_floor_has_the_launches_of_the_graph_with_the_simplest_mask(record: 
 
 
 def test_nothing_of_it_counts_as_reached(record: dict[str, Any]) -> None:
-    assert [one["reached"] for one in record["targets"]] == [None] * 4
+    assert [target["met"] for target in record["targets"]] == [None] * 4
     assert record["device"] == {"kind": "cpu", "provider": "CPUExecutionProvider"}
     assert {"onnx", "numpy"} <= record["versions"].keys()
 
@@ -97,7 +97,7 @@ def test_a_trial_on_a_cpu_never_takes_the_records_place(monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(CUDA, reason="onnxruntime-gpu is here")
 def test_without_a_gpu_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.provenance.current", lambda: None)
+    monkeypatch.setattr("slipway.provenance.current_gpu", lambda: None)
     with pytest.raises(errors.ToolError, match=r"onnxruntime-gpu(.|\n)*requirements/gpu.txt"):
         Device("cuda")
 
@@ -110,7 +110,7 @@ def test_without_a_driver_the_way_out_is_the_cpu_and_no_container(monkeypatch: p
 
 
 def test_a_contender_that_answered_otherwise_fails_the_command(record: dict[str, Any]) -> None:
-    model = harness.from_json(ModelRecord, record["models"][0])
+    model = from_json(ModelRecord, record["models"][0])
     assert engines._passed(model)
     model.shapes[0].left_out["ort_fp16 + CUDA graph"] = f"{measure.OTHERWISE}: |Δlogit| 2"
     assert not engines._passed(model)

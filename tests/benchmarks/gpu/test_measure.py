@@ -13,8 +13,9 @@ import pytest
 from benchmarks import models as berts
 from benchmarks.gpu import device as timing
 from benchmarks.gpu import measure, models
+from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Deadline, Device
-from benchmarks.gpu.measure import Contender, EngineRate, ShapeCell
+from benchmarks.gpu.measure import EngineRate, ShapeCell
 from benchmarks.gpu.models import flops
 from slipway.contract.ragged import Feed, Ragged
 from slipway.statistics import Ratio

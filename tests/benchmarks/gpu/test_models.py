@@ -17,9 +17,9 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks import models as berts
-from benchmarks.gpu import measure, models, variants
+from benchmarks.gpu import contenders, models, variants
+from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Deadline, Device
-from benchmarks.gpu.measure import Contender
 from export.graph import canonical
 from export.precision import fp16
 from slipway import errors, provenance
@@ -143,14 +143,14 @@ def test_a_graph_that_cannot_be_opened_is_skipped_with_the_runtimes_words(tiny: 
     refusing = mock.Mock(wraps=device)
     refusing.open = lambda path: refuse() if "ort_fp32" in str(path) else device.open(path)
     skipped: dict[str, str] = {}
-    opened = measure.variants(tiny, refusing, skipped)
+    opened = contenders.variants(tiny, refusing, skipped)
     assert [contender.name for contender in opened] == ["onnx_fp16", "ort_fp16", "ort_fp16_starts"]
     assert skipped == {"ort_fp32": "RuntimeError: Memcpy nodes"}
 
 
 def test_a_graph_that_cannot_be_captured_is_skipped_with_the_runtimes_words(tiny: models.GpuModel) -> None:
     skipped: dict[str, str] = {}
-    assert measure.captured(tiny, mock.Mock(kind="cuda", open=refuse), skipped) == ([], [])
+    assert contenders.captured(tiny, mock.Mock(kind="cuda", open=refuse), skipped) == ([], [])
     assert skipped == dict.fromkeys(models.CAPTURED, "RuntimeError: Memcpy nodes")
 
 
@@ -165,8 +165,8 @@ def test_captured_graphs_take_part_when_their_answers_pass(tiny: models.GpuModel
         return mock.Mock(logits=lambda: device.bind(session, feed).logits() * (-1 if stale else 1))
 
     skipped: dict[str, str] = {}
-    contenders, verdicts = measure.captured(tiny, mock.Mock(kind="cuda", open=opened, bind=bind), skipped)
-    assert [contender.name for contender in contenders] == ["ort_fp16 + CUDA graph"]
+    agreeing, verdicts = contenders.captured(tiny, mock.Mock(kind="cuda", open=opened, bind=bind), skipped)
+    assert [contender.name for contender in agreeing] == ["ort_fp16 + CUDA graph"]
     assert [verdict.passed for verdict in verdicts] == [True, False]
     assert "answers otherwise" in skipped["ort_fp16_starts + CUDA graph"]
 
@@ -177,22 +177,22 @@ def test_the_answers_of_tokens_without_a_label_are_not_compared(tiny: models.Gpu
     more = replace(tiny.golden, labels=labels)
     rows = iter(np.array_split(tiny.golden.logits, range(64, len(labels), 64)))
     contender = Contender("PyTorch", lambda _: mock.Mock(logits=lambda: next(rows)))
-    with mock.patch.object(measure, "infer_rows", return_value=tiny.golden.logits):
-        assert measure.compared(contender, replace(tiny, golden=more)).rows == len(labels) - 100
+    with mock.patch.object(contenders, "infer_rows", return_value=tiny.golden.logits):
+        assert contenders.compared(contender, replace(tiny, golden=more)).rows == len(labels) - 100
 
 
 def test_without_pytorch_both_peers_are_skipped(tiny: models.GpuModel, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     skipped: dict[str, str] = {}
-    assert measure.peers(tiny, device, Deadline(1000), skipped) == ([], [])
+    assert contenders.peers(tiny, device, Deadline(1000), skipped) == ([], [])
     assert set(skipped) == {models.PEER, models.COMPILED}
 
 
 def test_pytorchs_answers_are_ours_and_compiling_waits_for_time(tiny: models.GpuModel, device: Device) -> None:
     pytest.importorskip("torch", reason="no PyTorch: it is no part of Slipway; see requirements/gpu.txt")
     skipped: dict[str, str] = {}
-    contenders, verdicts = measure.peers(tiny, device, Deadline(5), skipped)
-    assert [contender.name for contender in contenders] == [models.PEER]
+    agreeing, verdicts = contenders.peers(tiny, device, Deadline(5), skipped)
+    assert [contender.name for contender in agreeing] == [models.PEER]
     assert verdicts[0].passed
     assert "s are left" in skipped[models.COMPILED]
 

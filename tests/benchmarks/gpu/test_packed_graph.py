@@ -15,7 +15,7 @@ import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from benchmarks.gpu import variants
-from benchmarks.gpu.packed_graph import Packed
+from benchmarks.gpu.variants import Packed
 from export.graph import canonical, fused
 from export.graph.bert import Bert
 from export.graph.fused import PaddedByLengths, PaddedByStarts

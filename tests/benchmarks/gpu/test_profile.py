@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -80,42 +79,3 @@ def test_pytorchs_libraries_are_loaded_before_onnx_runtime_looks_for_its_own(
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: done.append("onnxruntime"))
     device.load_libraries()
     assert done == ["torch", "onnxruntime"] if pytorch else ["onnxruntime"]
-
-
-def test_loaded_libraries_are_found_by_name_in_the_memory_map() -> None:
-    line = "7f00-7f01 r-xp 00000000 fe:00 42    {}\n"
-    paths = [
-        "/a b/lib/libcudnn.so.9",
-        "/x/libcudnn_graph.so.9.1.0",
-        "/x/libcublasLt.so.13",
-        "/x/libcublas.so.13",
-        "[heap]",
-        "/x/a.py",
-    ]
-    libraries = device.loaded("".join(map(line.format, paths)))
-    assert libraries["libcudnn"] == "/a b/lib/libcudnn.so.9"
-    assert libraries["libcublas"] == "/x/libcublas.so.13"
-    assert len(libraries) == 4
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_process_without_cuda_has_no_versions_of_it() -> None:
-    if CUDA:
-        pytest.skip("onnxruntime-gpu is here")
-    assert device.library_versions() == {}
-
-
-def _put(value: int) -> Any:
-    """A C function that leaves `value` where its last argument points."""
-
-    def function(*arguments: Any) -> None:
-        arguments[-1]._obj.value = value
-
-    return function
-
-
-def test_versions_are_read_as_their_libraries_write_them() -> None:
-    assert device.cuda(mock.Mock(cudaRuntimeGetVersion=_put(12080))) == "12.8"
-    assert device.cudnn(mock.Mock(cudnnGetVersion=lambda: 91002)) == "9.10.2"
-    parts = {0: 13, 1: 1, 2: 4}
-    assert device.cublas(mock.Mock(cublasGetProperty=lambda part, to: _put(parts[part])(to))) == "13.1.4"

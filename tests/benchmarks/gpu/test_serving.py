@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from benchmarks.gpu import models, serving, serving_limit, variants
+from benchmarks.gpu import models, serving, variants
 from benchmarks.gpu.device import Device
 from serving import model_config
 from serving.load.perf_analyzer import Load, LoadResult
@@ -25,7 +25,7 @@ from serving.server import triton
 from slipway import errors
 from slipway.contract import manifest
 from slipway.contract.bundle import Bundle
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 
 WORDS = [f"word{number}" for number in range(100)]
 TEXTS = ["word1 word2 word3", "word4", " ".join(WORDS), "word9 word8"] * 20
@@ -89,8 +89,8 @@ def test_the_server_answers_as_the_engine_in_this_process(record: dict[str, Any]
 
 
 def test_the_limits_logits_are_in_the_order_of_the_texts(model: models.GpuModel, device: Device) -> None:
-    _, logits = serving_limit.measure(model, variants.FUSED, device, TEXTS[:8], batch=3)
-    _, alone = serving_limit.measure(model, variants.FUSED, device, TEXTS[2:3], batch=3)
+    _, logits = serving.engine_alone(model, variants.FUSED, device, TEXTS[:8], batch=3)
+    _, alone = serving.engine_alone(model, variants.FUSED, device, TEXTS[2:3], batch=3)
     np.testing.assert_allclose(logits[2], alone[0], atol=1e-4)
     np.testing.assert_allclose(logits[6], alone[0], atol=1e-4)
 
@@ -131,7 +131,7 @@ def test_a_variant_that_fails_the_gate_is_not_served(model: models.GpuModel) -> 
 def test_a_server_that_answers_otherwise_is_no_result() -> None:
     connection = mock.MagicMock()
     connection.__enter__.return_value.classify.return_value = [mock.Mock(logits=(1.0, -1.0))]
-    with mock.patch("slipway.client.client.connect", return_value=connection):
+    with mock.patch("slipway.client.client.Client", return_value=connection):
         assert serving._difference("address", ["text"], np.array([[1.0, -1.0]])) == 0
         with pytest.raises(errors.ParityError, match="answers differ"):
             serving._difference("address", ["text"], np.array([[-1.0, 1.0]]))

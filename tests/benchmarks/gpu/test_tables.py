@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.gpu import tables
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED
+from slipway.contract.records import from_json
 
 GRAPH = next(iter(CAPTURED))
 DEVICE = {"kind": "cuda", "name": "NVIDIA H200", "driver": "580.65.06"}
@@ -43,7 +44,7 @@ def engines() -> dict[str, Any]:
         "profiles": [],
         "batch_of_one": None,
     }
-    targets = [{"what": "fast", "found": 0.61, "reached": True}, {"what": "small", "found": None, "reached": None}]
+    targets = [{"target": "fast", "found": 0.61, "met": True}, {"target": "small", "found": None, "met": None}]
     peak = {"tflops": 700.0, "tflops_median": 690.0, "type": "float16", "size": 8192, "by": "PyTorch"}
     return {
         "device": DEVICE,
@@ -101,9 +102,9 @@ def test_texts_that_there_was_no_time_for_have_no_rates() -> None:
     assert "| bert-base | ort_fp16 | 1 of 512 | 1,234 | 50% | – | – |" in tables.engines(record)
 
 
-def test_targets_are_shown_reached_or_not_measured() -> None:
+def test_targets_are_shown_met_or_not_measured() -> None:
     text = tables.engines(engines())
-    assert "- fast: 0.61, reached" in text
+    assert "- fast: 0.61, met" in text
     assert "- small: not measured" in text
 
 
@@ -117,3 +118,17 @@ def test_what_was_served_stands_beside_the_limit_and_a_failure_is_said() -> None
     assert "| grpc | 8 | 900 | 90% | 8.0 | 12.0 |" in text
     assert "| http | 8 | exit status 99 | | | |" in text
     assert "tokenizing 20%, transfer 10%, engine 70%" in text
+
+
+def test_everything_measured_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    record = engines()
+    record["models"][0]["shapes"][0]["left_out"] = {"PyTorch": "no memory"}
+    record["models"][0]["batch_of_one"] = {
+        "tokens": 32,
+        "nodes": 9,
+        "contenders": {"ort_fp16": {"ms": 1.0, "floor_ms": 0.5, "over_floor": 2.0}},
+    }
+    tables.show(from_json(tables.EnginesRecord, record))
+    printed = capsys.readouterr().out
+    for words in ("answers against FP32", "full rows", "1,234", "left out", "against 9 launches", "fast: 0.61, met"):
+        assert words in printed

@@ -36,20 +36,20 @@ def measured(name: str, share: float, packed: float, peer: float, passed: tuple[
 
 def test_targets_are_judged_on_what_was_measured() -> None:
     judged = tables.judged([measured("bert-base", 0.61, 160.0, 170.0), measured("minilm-l6", 0.1, 100.0, 100.0)])
-    assert [target.reached for target in judged] == [True, True, False, True]
+    assert [target.met for target in judged] == [True, True, False, True]
     assert [target.found for target in judged] == [0.61, 1.6, pytest.approx(160 / 170), 1.5]
 
 
 def test_a_target_is_missed_below_its_limit() -> None:
     judged = tables.judged([measured("bert-base", 0.59, 149.0, 100.0)])
-    assert [target.reached for target in judged] == [False, False, True, None]
+    assert [target.met for target in judged] == [False, False, True, None]
 
 
 def test_a_variant_that_failed_the_gate_reaches_nothing() -> None:
     judged = tables.judged(
         [measured("bert-base", 0.9, 900.0, 1.0, passed=("ort_fp16",)), measured("minilm-l6", 0, 1, 1, passed=())]
     )
-    assert [target.reached for target in judged] == [True, None, None, None]
+    assert [target.met for target in judged] == [True, None, None, None]
 
 
 def test_the_unpadded_graph_is_measured_against_a_padded_one_that_passed() -> None:
@@ -63,4 +63,4 @@ def test_a_cuda_graph_that_failed_leaves_the_launches_to_the_padded_graph() -> N
 
 
 def test_without_any_model_nothing_is_judged() -> None:
-    assert {target.reached for target in tables.judged([])} == {None}
+    assert {target.met for target in tables.judged([])} == {None}

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.peers import load
-from serving.server.triton import HOST
+from slipway.contract.records import HOST
 from slipway.errors import ServerError
 
 

@@ -21,14 +21,15 @@ from benchmarks.peers.load import KSERVE, PLAIN, Window
 from benchmarks.peers.rounds import LoadPlan, PeerRound
 from benchmarks.peers.subjects import MeasuredServer, PeerServer
 from benchmarks.peers.table import PeerComparison, PeersRecord, table
+from serving.load.interference import Disturbance
 from serving.server.triton import Server
 from slipway.contract import bundle
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ServerError
 from tests.support.command import CHECKOUT
 
-QUIET = {"others_share": 0.0, "steal_share": 0.0, "mhz": None}
+QUIET = Disturbance()
 
 
 def test_tritons_protocol_is_what_a_real_triton_takes_and_gives(echo_server: Server) -> None:
@@ -85,7 +86,7 @@ def test_a_p99_of_too_few_requests_gets_no_verdict() -> None:
 
 
 def test_a_clock_that_fell_in_a_round_is_seen_beside_the_others() -> None:
-    clocks = [{**QUIET, "mhz": mhz} for mhz in (2600.0, 2600.0, 1300.0)]
+    clocks = [Disturbance(mhz=mhz) for mhz in (2600.0, 2600.0, 1300.0)]
     judged = rounds._judged([PeerRound(window(10), clock, []) for clock in clocks])
     assert [bool(measured.why) for measured in judged] == [False, False, True]
 
@@ -125,7 +126,7 @@ def test_ours_failing_under_load_ends_the_measurement() -> None:
 
 
 def test_a_disturbed_window_is_measured_again() -> None:
-    shares = [{**QUIET, "others_share": 0.5}, QUIET]
+    shares = [Disturbance(others_share=0.5), QUIET]
     with (
         mock.patch.object(load, "window", side_effect=[window(1), window(10)]),
         mock.patch("serving.load.interference.between", side_effect=shares),

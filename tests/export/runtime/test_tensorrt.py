@@ -26,7 +26,6 @@ from export.runtime import tensorrt
 from scripts import tensorrt_api
 from slipway import provenance, tools
 from slipway.contract.ragged import INPUTS, Feed
-from slipway.errors import ToolError
 from slipway.provenance import Gpu
 
 SOURCE = Path(tensorrt.__file__)
@@ -143,73 +142,15 @@ def present(name: str) -> Gpu:
 def test_a_missing_library_is_named_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(provenance, "current", lambda: present("H200"))
+    monkeypatch.setattr(provenance, "current_gpu", lambda: present("H200"))
     assert tensorrt.missing() == "no libnvinfer, no Python module tensorrt"
 
 
 def test_nothing_is_missing_when_everything_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(provenance, "current", lambda: present("H200"))
+    monkeypatch.setattr(provenance, "current_gpu", lambda: present("H200"))
     assert tensorrt.missing() == ""
-
-
-def test_a_machine_without_a_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> None:
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    with pytest.raises(ToolError, match=r"no libcuda\.so\.1"):
-        provenance.current()
-
-
-class Driver:
-    """libcuda.so.1 with one GPU, or with an error code from cuInit."""
-
-    def __init__(self, error: int = 0) -> None:
-        self.error = error
-
-    def cuInit(self, flags: int) -> int:
-        return self.error
-
-    def cuDeviceGet(self, device: object, ordinal: int) -> int:
-        return 0
-
-    def cuDeviceGetName(self, name: ctypes.Array[ctypes.c_char], size: int, device: object) -> int:
-        name.value = b"NVIDIA H200"
-        return 0
-
-    def cuDeviceGetAttribute(self, number: object, attribute: int, device: object) -> int:
-        number._obj.value = {75: 9, 76: 0}[attribute]  # type: ignore[attr-defined]
-        return 0
-
-
-def test_the_gpu_says_its_name_and_compute_capability(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
-    found = provenance.current()
-    assert (found.name, found.compute_capability) == ("NVIDIA H200", "9.0")
-
-
-def test_a_driver_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(error=100))
-    with pytest.raises(ToolError, match="no NVIDIA GPU"):
-        provenance.current()
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        (
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:  gcc 12",
-            "535.104.05",
-        ),
-        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs-builder@U22)", "580.65.06"),
-        ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  570.86.15  Release Build", "570.86.15"),
-        ("", "unknown"),
-    ],
-)
-def test_the_drivers_version_is_read_as_its_kernel_module_writes_it(text: str, version: str) -> None:
-    assert provenance.driver_version(text) == version
 
 
 class Runner:

@@ -33,7 +33,7 @@ def no_gpu() -> Gpu:
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
 def test_tensorflow_is_asked_which_tensorrt_it_opens_without_aborting_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "current", lambda: Gpu("H200", "9.0", "580"))
+    monkeypatch.setattr(provenance, "current_gpu", lambda: Gpu("H200", "9.0", "580"))
     if not tftrt.missing():
         pytest.skip("this machine has TF-TRT's libraries")
     assert tftrt.missing() == "no libnvinfer.so.8.6.1, no libnvinfer_plugin.so.8.6.1, which this TensorFlow opens"
@@ -45,18 +45,18 @@ def said(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_nothing_is_missing_when_tensorflow_found_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "current", lambda: Gpu("H200", "9.0", "580"))
+    monkeypatch.setattr(provenance, "current_gpu", lambda: Gpu("H200", "9.0", "580"))
     assert said("10.8.0 True\n", monkeypatch) == ""
 
 
 def test_the_libraries_and_the_gpu_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "current", no_gpu)
+    monkeypatch.setattr(provenance, "current_gpu", no_gpu)
     found = said("8.6.1 False\n", monkeypatch)
     assert found == "no libnvinfer.so.8.6.1, no libnvinfer_plugin.so.8.6.1, which this TensorFlow opens, no libcuda.so.1"
 
 
 def test_a_process_that_died_answering_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "current", lambda: Gpu("H200", "9.0", "580"))
+    monkeypatch.setattr(provenance, "current_gpu", lambda: Gpu("H200", "9.0", "580"))
     assert said("", monkeypatch) != ""
 
 

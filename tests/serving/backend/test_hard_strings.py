@@ -14,7 +14,7 @@ import pytest
 
 from serving.server import triton
 from serving.server.triton import Server
-from slipway.client.client import Client, Refused
+from slipway.client.client import Client, RequestRefused
 from slipway.contract.tokenizer import Tokenizer
 from tests.support import wordpiece
 from tests.support.serving import tiny_repository
@@ -58,7 +58,7 @@ def test_a_text_reaches_the_model_as_the_published_algorithms_ids(connection: Cl
 def test_a_text_of_which_nothing_is_left_is_refused(connection: Client, expected: list[list[int]]) -> None:
     unread = [text for text, ids in zip(TEXTS, expected, strict=True) if len(ids) == 2]
     for text in (*unread, "\0\u200b", "\u0301"):
-        with pytest.raises(Refused, match="text 0 is empty"):
+        with pytest.raises(RequestRefused, match="text 0 is empty"):
             connection.classify([text])
 
 

@@ -20,7 +20,7 @@ from tritonclient.utils import InferenceServerException
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ServerError
 from tests.support.serving import tiny_repository
 
@@ -115,7 +115,7 @@ def test_a_very_long_request_id_is_cut(ask: Ask) -> None:
 
 @pytest.mark.parametrize("protocol", client.PROTOCOLS)
 def test_the_clients_error_names_the_request_that_the_log_knows(server: Server, protocol: str) -> None:
-    with client.connect(server.address(protocol), protocol) as connection:
+    with client.Client(f"{protocol}://{server.address(protocol)}") as connection:
         assert connection.classify(["good"])[0].label == "no"
         with pytest.raises(ServerError) as caught:
             connection.classify(["good breaks"])

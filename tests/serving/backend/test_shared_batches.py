@@ -18,10 +18,10 @@ import pytest
 from benchmarks import models
 from export.graph import fused
 from serving.server import triton
-from serving.server.triton import HOST, Server
+from serving.server.triton import Server
 from slipway.client import client
-from slipway.client.client import PROTOCOLS, Refused
-from slipway.contract.names import TEXT_MODEL
+from slipway.client.client import PROTOCOLS, RequestRefused
+from slipway.contract.records import HOST, TEXT_MODEL
 from tests.support.serving import tiny_repository
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(124))]
@@ -64,17 +64,17 @@ def ask_at_once(server: Server, protocol: str, texts: list[str]) -> list[tuple[f
     def ask(text: str) -> tuple[float, ...] | str:
         try:
             return connected.classify([text])[0].logits
-        except Refused as refused:
+        except RequestRefused as refused:
             return refused.found
 
-    with client.connect(address, protocol) as connected, ThreadPoolExecutor(40) as threads:
+    with client.Client(f"{protocol}://{address}") as connected, ThreadPoolExecutor(40) as threads:
         return list(threads.map(ask, texts))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_an_answer_does_not_depend_on_its_neighbours(server: Server, protocol: str) -> None:
     before = counts(server)
-    with client.connect(server.grpc, "grpc") as connected:
+    with client.Client(f"grpc://{server.grpc}") as connected:
         alone = [connected.classify([text])[0].logits for text in TEXTS]
     between = counts(server)
     np.testing.assert_allclose(ask_at_once(server, protocol, TEXTS), alone, atol=1e-5)
@@ -110,10 +110,10 @@ def test_ids_and_parameters_that_are_not_utf8_harm_no_neighbour(failing: Server)
 
 def test_the_metrics_page_counts_tokens_padding_batches_truncations_and_seconds(server: Server) -> None:
     before, started = counts(server), time.perf_counter()
-    with client.connect(server.http, "http") as connected:
+    with client.Client(f"http://{server.http}") as connected:
         connected.classify(["w1", "w1 w2 w3", "w1 " * 100])
         connected.classify(["w1 w2"])
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             connected.classify([""])
     took, found = time.perf_counter() - started, more(counts(server), before)
     tokens = 3 + 5 + LONGEST + 4
@@ -140,7 +140,7 @@ def test_every_metric_has_a_description_and_a_type(server: Server) -> None:
 
 
 def test_the_page_has_no_text_that_was_asked(server: Server, tmp_path: Path) -> None:
-    with client.connect(server.http, "http") as connected:
+    with client.Client(f"http://{server.http}") as connected:
         connected.classify([tmp_path.name])
     assert tmp_path.name not in server.metrics()
     assert tmp_path.name not in server.log.read_text()

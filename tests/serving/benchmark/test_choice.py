@@ -4,7 +4,8 @@ from dataclasses import fields
 from typing import Any
 
 from serving.benchmark import results
-from serving.benchmark.record import Choice, Figure, MeasuredModel, Percentile, Row
+from serving.benchmark.record import Choice, MeasuredModel, Row
+from slipway.statistics import Figure, Percentile
 
 SUBJECTS = {
     "text_classifier": MeasuredModel("text_classifier", "text", "ort_int8", False, ""),

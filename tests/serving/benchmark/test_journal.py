@@ -16,7 +16,7 @@ KEY = {"repository_sha256": "a", "planned": ["x", "y"]}
 
 def test_a_second_benchmark_has_what_the_first_measured(tmp_path: Path) -> None:
     result = LoadResult("perf_analyzer", np.array([1.5, 2.5]), 100.0, 0, "")
-    measured = LoadRound(result, 70.0, 0.01, 0.0, None, {"requests": 2.0}, GpuUse(20, None), 1)
+    measured = LoadRound(others_share=0.01, result=result, rate=70.0, counted={"requests": 2.0}, gpu=GpuUse(20, None), tries=1)
     Journal(tmp_path, KEY).add(0, "x", measured)
     again = Journal(tmp_path, KEY)
     kept = again.get(LoadRound, 0, "x")

@@ -9,9 +9,10 @@ import pytest
 from serving.benchmark import results
 from serving.benchmark.journal import LoadRound
 from serving.benchmark.plan import Planned
-from serving.benchmark.record import FIGURES, Comparison, Figure
+from serving.benchmark.record import FIGURES, Comparison
 from serving.benchmark.results import LoadRounds
 from serving.load.perf_analyzer import LoadResult
+from slipway.statistics import Figure
 
 PLANNED = Planned("text_classifier", "text", "grpc", "network", "own", 16)
 
@@ -22,7 +23,7 @@ def measured(answered: float, seed: int = 0, **changes: Any) -> LoadRound:
     result = LoadResult("perf_analyzer -m x", latencies, answered, errors=0, failure="", sent=70.0)
     of_result = {name: value for name, value in changes.items() if name in vars(result)}
     others = {name: value for name, value in changes.items() if name not in of_result}
-    quiet = LoadRound(replace(result, **of_result), None, others_share=0.01, mhz=2600.0, tries=1)
+    quiet = LoadRound(result=replace(result, **of_result), others_share=0.01, mhz=2600.0, tries=1)
     return replace(quiet, **others)
 
 

@@ -24,7 +24,7 @@ from serving.load import latency_breakdown, perf_analyzer
 from serving.load.interference import GpuWatch
 from serving.load.perf_analyzer import InputFiles, Load, LoadResult
 from serving.server import supervisor
-from slipway.contract.names import TEXT_MODEL
+from slipway.contract.records import TEXT_MODEL
 from tests.support.serving import tiny_repository
 
 SETTING = replace(SETTINGS["quick"], rounds=1, texts=4, window_ms=100)
@@ -153,7 +153,7 @@ def test_a_benchmark_that_was_ended_goes_on_where_it_was(
     assert all(row.requests > 0 for row in rows.values())
 
 
-QUIET = LoadRound(LoadResult("", np.zeros(0), 0.0, 0, ""), None)
+QUIET = LoadRound(result=LoadResult("", np.zeros(0), 0.0, 0, ""))
 BUSY = replace(QUIET, others_share=0.5)
 BROKEN = replace(BUSY, result=replace(QUIET.result, failure="exit status 99"))
 

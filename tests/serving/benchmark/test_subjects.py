@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import pytest
 
-from serving.benchmark import subjects as bench_repository
+from serving.benchmark import subjects
 from serving.benchmark.subjects import CheckedRun
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ManifestError
 
 SERVED = {"text_classifier": "ort_int8", "models": {"bert_onnx_fp32": "", "bert_ort_int8": ""}}
 PASSED: Any = {name: SimpleNamespace(variant=VARIANTS[name]) for name in ("onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16")}
-RUN = CheckedRun(Path("run"), cast(Any, None), SERVED, PASSED)
+RUN = CheckedRun(Path("run"), cast(Any, None), cast(Any, None), SERVED, PASSED)
 
 
 def test_text_classifier_comes_first_then_every_other_variant_then_ids_then_baselines() -> None:
-    assert [subject.name for subject in bench_repository.all_subjects(RUN, cuda=False)] == [
+    assert [subject.name for subject in subjects.all_subjects(RUN, cuda=False)] == [
         "text_classifier",
         "text_ort_fp32",
         "text_onnx_fp32",
@@ -29,23 +29,23 @@ def test_text_classifier_comes_first_then_every_other_variant_then_ids_then_base
 
 
 def test_a_gpu_adds_what_was_made_for_it() -> None:
-    added = {*bench_repository.all_subjects(RUN, cuda=True)} - {*bench_repository.all_subjects(RUN, cuda=False)}
+    added = {*subjects.all_subjects(RUN, cuda=True)} - {*subjects.all_subjects(RUN, cuda=False)}
     names = {"text_onnx_fp32_cuda", "text_ort_fp32_cuda", "text_onnx_fp16_cuda"}
     assert {(subject.name, subject.provider) for subject in added} == {(name, "CUDAExecutionProvider") for name in names}
 
 
 def test_a_model_that_is_not_there_is_refused_with_those_that_are() -> None:
-    subjects = bench_repository.all_subjects(RUN, cuda=False)
+    every = subjects.all_subjects(RUN, cuda=False)
     with pytest.raises(ManifestError, match=r"usual_savedmodel(.|\n)*nobody"):
-        bench_repository.choose_subjects(subjects, ["nobody"], RUN.run)
+        subjects.choose_subjects(every, ["nobody"], RUN.run)
 
 
 def test_text_classifier_is_measured_with_what_is_asked_for() -> None:
-    wanted, _ = bench_repository.choose_subjects(bench_repository.all_subjects(RUN, cuda=False), ["bert_ort_int8"], RUN.run)
+    wanted, _ = subjects.choose_subjects(subjects.all_subjects(RUN, cuda=False), ["bert_ort_int8"], RUN.run)
     assert [subject.name for subject in wanted] == ["text_classifier", "bert_ort_int8"]
 
 
 def test_a_variant_that_passed_and_answers_no_text_here_is_named_with_the_reason() -> None:
-    subjects = bench_repository.all_subjects(RUN, cuda=False)
-    assert bench_repository.variants_left_out(RUN, subjects, "no NVIDIA GPU") == {"text_onnx_fp16": "no NVIDIA GPU"}
-    assert bench_repository.variants_left_out(RUN, bench_repository.all_subjects(RUN, cuda=True), "") == {}
+    every = subjects.all_subjects(RUN, cuda=False)
+    assert subjects.variants_left_out(RUN, every, "no NVIDIA GPU") == {"text_onnx_fp16": "no NVIDIA GPU"}
+    assert subjects.variants_left_out(RUN, subjects.all_subjects(RUN, cuda=True), "") == {}

@@ -27,7 +27,7 @@ def test_what_another_process_takes_is_seen(spinning: psutil.Process) -> None:
     after, spent = interference.look([]), spinning.cpu_times().user - started
     disturbance = interference.between(before, after)
     cores = (after.at - before.at) * len(psutil.Process().cpu_affinity())
-    assert disturbance["others_share"] >= 0.7 * spent / cores > 0
+    assert disturbance.others_share >= 0.7 * spent / cores > 0
 
 
 def test_a_process_of_the_server_is_none_of_the_others(spinning: psutil.Process) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from serving.registry import proof
 from slipway.contract import manifest
-from slipway.contract.names import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError, SlipwayError
 from tests.support.command import slipway
 
@@ -118,7 +118,7 @@ def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_the_golden_rows_are_those_of_the_bundle_that_was_published(run_copy: Path) -> None:
     origin = proof.proven(run_copy).origin
-    assert proof.golden_source(origin).sha256 == origin.bundle_sha256
+    assert proof.golden_source(origin, "slipway publish run").sha256 == origin.bundle_sha256
     shutil.rmtree(run_copy / "bundle")
     with pytest.raises(SlipwayError, match="not complete"):
-        proof.golden_source(origin)
+        proof.golden_source(origin, "slipway publish run")

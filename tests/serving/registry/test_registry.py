@@ -20,7 +20,7 @@ from serving.registry.commands import last_entries
 from serving.registry.proof import Compiled, Origin
 from serving.registry.registry import Registry, add_version, promote_version, publishing_lock, read_published, roll_back_version
 from slipway.contract import manifest
-from slipway.contract.names import README, REPOSITORY
+from slipway.contract.records import README, REPOSITORY
 from slipway.errors import ManifestError, PublishingError
 from slipway.lint import linter
 from tests.support.command import CHECKOUT, slipway
@@ -142,10 +142,10 @@ def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Regis
 _KILLED = """
 import sys, time
 from pathlib import Path
-from serving import publication
+from serving.registry import versions
 from serving.registry.proof import Compiled, Origin
 from serving.registry.registry import Registry, add_version, publishing_lock
-from train import manifest
+from slipway.contract import manifest
 
 def stop(*_, **__):
     print("here", flush=True)
@@ -161,7 +161,7 @@ with publishing_lock(registry):
 @pytest.mark.parametrize(
     ("where", "newest"),
     [
-        ("publication.model_versions.add", 1),  # nothing but links to the old state
+        ("versions.add", 1),  # nothing but links to the old state
         ("manifest.seal", 1),  # the new version is there, the manifest is not
         ("manifest._sync_tree", 1),  # all is there, not in its registry
         ("manifest.shutil.rmtree", 2),  # in its registry, the old state beside it

@@ -9,8 +9,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from serving.benchmark.record import Percentile, Row, from_json
+from serving.benchmark import highlights
+from serving.benchmark.record import Row
 from serving.report import benchmark_text
+from slipway.contract.records import from_json
+from slipway.statistics import Percentile
 from tests.support.command import CHECKOUT
 from tests.support.serving import benchmark_records
 
@@ -57,7 +60,7 @@ def test_only_what_tells_two_rows_apart_is_compared() -> None:
 
 
 def test_the_baselines_are_compared_first() -> None:
-    assert benchmark_text.ranked_comparisons(benchmark_records.record())[0].b == BASELINE
+    assert highlights.ranked_comparisons(benchmark_records.record())[0].b == BASELINE
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_a_valid_row_is_preferred_to_a_faster_invalid_one() -> None:
         benchmark_records.row("text_classifier"),
         benchmark_records.row("text_classifier", "http", status="invalid", throughput=benchmark_records.figure(900.0)),
     ]
-    best = benchmark_text.best(benchmark_records.record(rows=rows))
+    best = highlights.best_row(benchmark_records.record(rows=rows))
     assert best is not None
     assert best.protocol == "grpc"
 
@@ -95,7 +98,7 @@ def test_a_valid_row_is_preferred_to_a_faster_invalid_one() -> None:
 def test_the_row_of_one_client_has_texts_of_their_own_lengths() -> None:
     rows = [benchmark_records.row("text_classifier", clients=1, **{"id": lengths, "lengths": lengths}) for lengths in (16, "own")]
     rows[0]["p99_ms"] = benchmark_records.figure(1.0)
-    single = benchmark_text.best_single_client(benchmark_records.record(rows=rows, comparisons=[]))
+    single = highlights.best_single_client(benchmark_records.record(rows=rows, comparisons=[]))
     assert single is not None
     assert single.lengths == "own"
 
@@ -121,8 +124,8 @@ def test_texts_at_random_are_told_by_their_rate_where_no_capacity_is_known() -> 
 
 def test_a_row_is_held_against_its_own_engine() -> None:
     record = benchmark_records.record()
-    assert benchmark_text.of_engine(record, row("text_classifier")) == pytest.approx(200 / 230)
-    assert benchmark_text.of_engine(record, row("usual_tf2onnx")) is None
+    assert highlights.of_engine(record, row("text_classifier")) == pytest.approx(200 / 230)
+    assert highlights.of_engine(record, row("usual_tf2onnx")) is None
 
 
 def test_first_comes_the_load_that_most_comparisons_share_and_of_two_the_higher() -> None:
@@ -130,5 +133,5 @@ def test_first_comes_the_load_that_most_comparisons_share_and_of_two_the_higher(
     baselines = [f"usual_tf2onnx/grpc/network/own/{clients}" for clients in (1, 64)]
     pairs = [(ways[0], ways[1]), (ways[1], baselines[0]), (ways[2], ways[3]), (ways[3], baselines[1])]
     record = benchmark_records.record(comparisons=[benchmark_records.comparison(a, b, "faster", 2.0) for a, b in pairs])
-    assert [(comparison.a, comparison.b) for comparison in benchmark_text.main(record)] == pairs[2:]
-    assert [(comparison.a, comparison.b) for comparison in benchmark_text.ranked_comparisons(record)[:2]] == [pairs[3], pairs[2]]
+    assert [(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)] == pairs[2:]
+    assert [(comparison.a, comparison.b) for comparison in highlights.ranked_comparisons(record)[:2]] == [pairs[3], pairs[2]]

@@ -9,7 +9,7 @@ import pytest
 
 from serving.report.records import RunRecords, read_run
 from slipway.contract import manifest
-from slipway.contract.names import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
+from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
 from slipway.errors import ManifestError
 from tests.support.serving import benchmark_records
 

@@ -28,8 +28,8 @@ from slipway import tools
 from slipway.client import client
 from slipway.client.client import Client
 from slipway.contract import bundle, manifest
-from slipway.contract.bundle import Golden
-from slipway.contract.names import MAX_BATCH, REPOSITORY
+from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import MAX_BATCH, REPOSITORY
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ServerError
 from slipway.lint import linter
@@ -101,7 +101,7 @@ def served(
 def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) -> None:
     rows = range(100)
     address = served.server.http if protocol == "http" else served.server.grpc
-    with client.connect(address, protocol) as connection:
+    with client.Client(f"{protocol}://{address}") as connection:
         answers = served.ask(connection, served.golden.texts[: len(rows)])
     assert [one.tokens for one in answers] == served.golden.ids.lengths[: len(rows)].tolist()
     for answer, logits in zip(answers, served.expected(rows), strict=True):
@@ -112,7 +112,7 @@ def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) ->
 
 def test_requests_of_unequal_length_share_a_batch_and_get_their_own_answers(served: Served) -> None:
     texts = served.golden.texts[:48]
-    with client.connect(served.server.grpc, "grpc") as connection, ThreadPoolExecutor(16) as threads:
+    with client.Client(f"grpc://{served.server.grpc}") as connection, ThreadPoolExecutor(16) as threads:
         for _ in range(20):  # how requests meet is up to the machine
             answers = list(threads.map(lambda text: served.ask(connection, [text])[0], texts))
             if any(len(set(lengths)) > 1 for lengths in batches(served.server)):
@@ -131,7 +131,7 @@ def batches(server: Server) -> list[list[str]]:
 
 def test_a_bad_text_among_many_fails_alone_and_its_message_has_no_paths(served: Served) -> None:
     empty = {"single_text": "", "text_pair": ["a text", ""], "tagging": [""]}[served.task]
-    with client.connect(served.server.http, "http") as connection, ThreadPoolExecutor(8) as threads:
+    with client.Client(f"http://{served.server.http}") as connection, ThreadPoolExecutor(8) as threads:
         asked = [threads.submit(served.ask, connection, [text]) for text in (*served.golden.texts[:8], empty)]
         with pytest.raises(ServerError, match=r"is empty|has no words") as raised:
             asked[-1].result()
@@ -178,16 +178,17 @@ def test_the_documented_numbers_are_those_of_the_code() -> None:
     assert said["processes, `instances`"] == (f"one a core, up to {embedded._MOST_INSTANCES}; `--instances N`", processes)
 
 
-def tensorrt(source: Any) -> Any:
-    return ngc.engine_config(SimpleNamespace(variant=VARIANTS["tensorrt_fp16"]), source)  # type: ignore[arg-type]
+def tensorrt(source: Bundle, golden: Golden) -> Any:
+    return ngc.engine_config(SimpleNamespace(variant=VARIANTS["tensorrt_fp16"]), source, golden)  # type: ignore[arg-type]
 
 
 def test_a_tensorrt_engine_gets_rows_of_few_widths_that_its_profiles_hold(task: str, ngc_run: Callable[[str], Path]) -> None:
     source = bundle.load(ngc_run(task) / "bundle")
-    config = tensorrt(source)
+    golden = bundle.load_golden(source)
+    config = tensorrt(source, golden)
     assert (config.backend, config.instances.kind) == ("tensorrt", "KIND_GPU")
     assert config.max_batch_size == ngc.TENSORRT_BATCH == tensorrt_profiles.MOST_ROWS
-    widths = ngc.widths(source)
+    widths = ngc.widths(source, golden)
     assert widths[-1] == source.max_seq_len
     assert len(widths) <= 4
 
@@ -195,9 +196,10 @@ def test_a_tensorrt_engine_gets_rows_of_few_widths_that_its_profiles_hold(task: 
 def test_the_repository_of_a_tensorrt_engine_is_sound(task: str, ngc_run: Callable[[str], Path], tmp_path: Path) -> None:
     """Its plan cannot be built here; an empty one would be found, so this says what it is."""
     source = bundle.load(ngc_run(task) / "bundle")
-    engine = tensorrt(source)
+    golden = bundle.load_golden(source)
+    engine = tensorrt(source, golden)
     (engine.write(tmp_path) / "model.plan").write_text("no engine")
-    ngc._write_tokenizer(tmp_path, source, engine, priorities=0)
+    ngc._write_tokenizer(tmp_path, source, golden, engine, priorities=0)
     ngc._write_answer(tmp_path, source, engine, priorities=0)
     ngc.ensemble(source, engine).write(tmp_path)
     assert linter.check(tmp_path).findings == ()

@@ -41,10 +41,10 @@ def test_the_answers_are_the_same_to_the_bit(graph: object, pairs: bool, rows: R
 def test_its_inputs_are_what_tritons_backend_wants_of_ragged_ones(pairs: bool, ragged: set[str], tmp_path: Path) -> None:
     onnx.save(canonical.write(models.make("tiny")), tmp_path / "model.onnx")
     ragged_onnx.write(tmp_path / "model.onnx", tmp_path / "flat.onnx", pairs=pairs)
-    found = signatures.read(tmp_path / "flat.onnx")
+    found = signatures.read_onnx(tmp_path / "flat.onnx")
     assert {name for name, one in found.inputs.items() if one.shape == (-1,)} == ragged
     assert found.inputs[ragged_onnx.LENGTHS].shape == (-1, 1)
-    assert found.outputs == signatures.read(tmp_path / "model.onnx").outputs
+    assert found.outputs == signatures.read_onnx(tmp_path / "model.onnx").outputs
 
 
 def test_rows_that_a_client_padded_keep_the_answer_of_the_bare_row(rows: Ragged, tmp_path: Path) -> None:

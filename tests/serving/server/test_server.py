@@ -13,10 +13,11 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from serving.server import triton
-from serving.server.triton import Ports, Server
+from serving.server.triton import Server
 from slipway.client import client
 from slipway.client.client import Client
 from slipway.contract import bundle
+from slipway.contract.records import HOST, Ports
 from slipway.errors import ServerError
 from tests.support.command import slipway
 
@@ -73,10 +74,10 @@ def test_padding_by_the_client_does_not_change_the_answer(connection: Client, fi
 
 def test_a_port_in_use_is_named(finished_run: Path) -> None:
     with socket.socket() as taken:
-        taken.bind((triton.HOST, 0))
+        taken.bind((HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ServerError, match=f"{triton.HOST}:{port}"):
+        with pytest.raises(ServerError, match=f"{HOST}:{port}"):
             triton.start(finished_run / "model_repository", Ports(port, port, port), finished_run / "port.log", "key")
 
 
@@ -85,8 +86,8 @@ def test_no_texts_get_no_answers(connection: Client) -> None:
 
 
 def test_a_connection_cut_in_the_middle_is_a_server_error() -> None:
-    listening = socket.create_server((triton.HOST, 0))
-    address = f"{triton.HOST}:{listening.getsockname()[1]}"
+    listening = socket.create_server((HOST, 0))
+    address = f"{HOST}:{listening.getsockname()[1]}"
 
     def cut() -> None:
         listening.accept()[0].close()
@@ -94,7 +95,7 @@ def test_a_connection_cut_in_the_middle_is_a_server_error() -> None:
 
     cutting = threading.Thread(target=cut)
     cutting.start()
-    with client.connect(address, "http") as connection, pytest.raises(ServerError, match="no answer from the server"):
+    with client.Client(f"http://{address}") as connection, pytest.raises(ServerError, match="no answer from the server"):
         connection.classify(["The coach won"])
     cutting.join()
 

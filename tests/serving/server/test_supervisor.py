@@ -28,7 +28,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.server import control, supervisor
 from serving.server import triton as loopback
-from serving.server.triton import Ports, Server
+from serving.server.triton import Server
+from slipway.contract.records import HOST, Ports
 from slipway.errors import ServerError
 from tests.support import clock
 from tests.support.command import CHECKOUT
@@ -50,7 +51,7 @@ class Serving:
         """Status and text of the answer; GET without a body; 0 where nobody answers."""
         data = None if body is None else json.dumps(body).encode()
         headers = {control.HEADER: key} if key else {}
-        request = urllib.request.Request(f"http://{loopback.HOST}:{self.port}/v2/{path}", data, headers)
+        request = urllib.request.Request(f"http://{HOST}:{self.port}/v2/{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read().decode()
@@ -69,7 +70,7 @@ class Serving:
         """What the model answers: the seconds it was asked to take."""
         tensor = tritonclient.grpc.InferInput("x", [1, 1], "FP32")
         tensor.set_data_from_numpy(np.full((1, 1), seconds, np.float32))
-        with tritonclient.grpc.InferenceServerClient(f"{loopback.HOST}:{self.port + 1}") as connection:
+        with tritonclient.grpc.InferenceServerClient(f"{HOST}:{self.port + 1}") as connection:
             return float(connection.infer(model, [tensor]).as_numpy("y")[0, 0])
 
     def seconds_until(self, holds: Callable[[], bool], within: float) -> float:
@@ -163,7 +164,7 @@ def test_it_is_open_to_who_has_the_key(serving: Serving, path: str) -> None:
 )
 def test_it_is_closed_and_opened_over_grpc_too(serving: Serving, call: str, request_type: type) -> None:
     key = json.loads((serving.run / control.RECORD).read_text())["key"]
-    with grpc.insecure_channel(f"{loopback.HOST}:{serving.port + 1}") as channel:
+    with grpc.insecure_channel(f"{HOST}:{serving.port + 1}") as channel:
         ask = getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), call)
         with pytest.raises(grpc.RpcError, match="restricted"):
             ask(request_type(), timeout=10)
@@ -184,15 +185,15 @@ def test_the_key_lies_where_its_owner_alone_can_read_it(serving: Serving) -> Non
 def test_three_ports_are_open_and_all_on_loopback(serving: Serving) -> None:
     listening = {(one.laddr.ip.removeprefix("::ffff:"), one.laddr.port) for one in serving.triton().net_connections()}
     assert {one for one in listening if one[1] in range(serving.port, serving.port + 3)} == {
-        (loopback.HOST, serving.port + one) for one in range(3)
+        (HOST, serving.port + one) for one in range(3)
     }
-    assert {ip for ip, _ in listening} == {loopback.HOST}
+    assert {ip for ip, _ in listening} == {HOST}
 
 
 def test_it_says_that_it_is_for_one_machine_and_what_production_wants(serving: Serving) -> None:
     said = serving.said.read_text()
     assert "for one machine and development" in said
-    assert "Triton 26.06 or newer behind a proxy" in said
+    assert "Triton 26.08 or newer behind a proxy" in said
 
 
 def test_every_line_of_the_log_is_json_with_time_level_and_message(serving: Serving) -> None:
@@ -206,7 +207,7 @@ def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Servin
     for taken in (serving.port, serving.port - 1, serving.port - 2):
         command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(taken)]
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-        assert (done.returncode, f"{loopback.HOST}:{serving.port} free" in done.stderr) == (8, True), done.stderr
+        assert (done.returncode, f"{HOST}:{serving.port} free" in done.stderr) == (8, True), done.stderr
     assert (serving.run / "triton.log").stat().st_size >= before
     assert (serving.run / control.RECORD).exists()
 
@@ -214,7 +215,7 @@ def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Servin
 def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(serving: Serving) -> None:
     command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert (done.returncode, f"{loopback.HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
+    assert (done.returncode, f"{HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
     assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
 
 
@@ -241,7 +242,7 @@ def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Ser
 
 
 def test_a_client_that_keeps_its_connection_does_not_hold_a_stopping_server(own: Serving) -> None:
-    connection = http.client.HTTPConnection(loopback.HOST, own.port)
+    connection = http.client.HTTPConnection(HOST, own.port)
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().read() == b""
     assert stop(own) == 0, own.said.read_text()
@@ -274,7 +275,7 @@ def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5
 def test_a_model_that_was_loaded_anew_on_purpose_is_left_alone_when_its_old_process_ends(own: Serving) -> None:
     """The old one takes a while to end beside the new."""
     key = json.loads((own.run / control.RECORD).read_text())["key"]
-    control.reload(f"{loopback.HOST}:{own.port + 1}", key, "one", within=10)
+    control.reload(f"{HOST}:{own.port + 1}", key, "one", within=10)
     own.seconds_until(lambda: len(own.triton().children()) == 2, within=10)
     time.sleep(1)
     assert "gone" not in own.said.read_text()
@@ -328,7 +329,7 @@ def test_a_server_that_keeps_ending_is_given_up_with_a_message(tmp_path: Path) -
         (tmp_path / "log").touch()
         reader = threading.Thread()
         reader.start()
-        return Server(process, Ports(), tmp_path / "log", reader, "slipway_none_", key="")
+        return Server(process, tmp_path, Ports(), tmp_path / "log", reader, "slipway_none_", key="")
 
     with pytest.raises(ServerError, match="Triton keeps ending by itself"):
         supervisor.keep(start, lambda _: None)

@@ -26,7 +26,7 @@ def test_of_two_rounds_the_worse_p99_counts() -> None:
 def test_a_load_that_failed_or_left_a_request_unanswered_holds_nothing(bad: LoadResult) -> None:
     tried = Trials(Configuration("ort_int8", 1, 1), {1: [[result(100, 10.0)]], 2: [[result(100, 10.0), bad]]})
     assert tried.measured().best(Slo(1000)) == Level(1, 100, 10)
-    assert search.figures(tried.measured().levels[1])["p99_ms"] is None
+    assert tried.measured().levels[1].to_json()["p99_ms"] is None
 
 
 def test_without_a_rate_less_and_less_of_the_load_is_tried_open_rates() -> None:

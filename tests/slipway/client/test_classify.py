@@ -18,6 +18,7 @@ import pytest
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
+from slipway.contract.records import HOST
 from tests.support.command import CHECKOUT, slipway
 
 ENTRY = [sys.executable, "-m", "slipway.cli", "classify"]
@@ -70,7 +71,7 @@ def test_a_headers_file_that_is_none_is_refused_without_showing_it(echo_server: 
 
 
 def test_without_a_server_it_says_how_to_start_one() -> None:
-    done = slipway("classify", "--address", f"{triton.HOST}:{triton.free_ports().http}")
+    done = slipway("classify", "--address", f"{HOST}:{triton.free_ports().http}")
     assert (done.returncode, "serve RUN" in done.stderr) == (8, True)
 
 

@@ -23,9 +23,10 @@ import grpc
 import pytest
 
 from serving.server import triton
-from serving.server.triton import HOST, Server
+from serving.server.triton import Server
 from slipway.client import client, transport
 from slipway.client.client import AsyncClient, Client, Options, RequestRefused, Tls, Unavailable
+from slipway.contract.records import HOST
 from slipway.errors import ServerError
 
 TEXTS = [f"text {number}" for number in range(150)]  # more than one request holds
@@ -75,7 +76,7 @@ def test_one_client_serves_several_threads(connection: Client) -> None:
 @both
 def test_many_calls_are_in_flight_at_once(echo_server: Server, protocol: str) -> None:
     async def ask() -> list[str]:
-        async with client.connect_async(echo_server.address(protocol), protocol) as server:
+        async with client.AsyncClient(f"{protocol}://{echo_server.address(protocol)}") as server:
             parts = await asyncio.gather(*(server.classify([text]) for text in TEXTS))
         return [answer.label for [answer] in parts]
 
@@ -104,7 +105,7 @@ def at(listening: socket.socket) -> str:
 def test_a_call_ends_at_its_deadline(silent: socket.socket, protocol: str) -> None:
     started = time.monotonic()
     with (
-        client.connect(at(silent), protocol) as server,
+        client.Client(f"{protocol}://{at(silent)}") as server,
         pytest.raises(ServerError, match=r"within 0\.3 s.*\n.*\n.*request [0-9a-f]{16}"),
     ):
         server.classify(TEXTS, deadline=0.3)
@@ -112,7 +113,7 @@ def test_a_call_ends_at_its_deadline(silent: socket.socket, protocol: str) -> No
 
 
 def test_a_cancelled_http_request_closes_its_connection(silent: socket.socket) -> None:
-    with client.connect(at(silent), "http") as server:
+    with client.Client(f"http://{at(silent)}") as server:
         future = server.start(server.aio.classify(["text"]))
         with silent.accept()[0] as accepted:
             accepted.settimeout(10)
@@ -123,7 +124,7 @@ def test_a_cancelled_http_request_closes_its_connection(silent: socket.socket) -
 
 
 def test_a_cancelled_grpc_request_is_cancelled_in_the_server(echo_server: Server) -> None:
-    with client.connect(echo_server.grpc, "grpc") as server:
+    with client.Client(f"grpc://{echo_server.grpc}") as server:
         future = server.start(server.aio.classify(["slow"]))
         time.sleep(0.5)
         future.cancel()
@@ -134,7 +135,7 @@ def test_a_cancelled_grpc_request_is_cancelled_in_the_server(echo_server: Server
 
 @both
 def test_closing_ends_what_is_in_flight(silent: socket.socket, protocol: str) -> None:
-    with client.connect(at(silent), protocol) as server:
+    with client.Client(f"{protocol}://{at(silent)}") as server:
         future = server.start(server.aio.classify(["text"]))
     wait_for([future], timeout=5)
     with pytest.raises(CancelledError):
@@ -183,7 +184,7 @@ def forwarding(target: str, port: int = 0, tls: ssl.SSLContext | None = None) ->
 def test_a_server_that_comes_later_is_waited_for(echo_server: Server, protocol: str) -> None:
     port = triton.free_ports().http
     options = Options(deadline=30, retries=100)
-    with client.connect(f"{HOST}:{port}", protocol, options) as server:
+    with client.Client(f"{protocol}://{HOST}:{port}", options) as server:
         future = server.start(server.aio.classify(["late"]))
         time.sleep(1)
         assert not future.done()
@@ -194,7 +195,7 @@ def test_a_server_that_comes_later_is_waited_for(echo_server: Server, protocol: 
 @both
 def test_a_server_that_comes_back_is_found_by_the_next_call(echo_server: Server, protocol: str) -> None:
     port = triton.free_ports().http
-    with client.connect(f"{HOST}:{port}", protocol, Options(retries=50)) as server:
+    with client.Client(f"{protocol}://{HOST}:{port}", Options(retries=50)) as server:
         for text in ("before", "after"):
             with forwarding(echo_server.address(protocol), port):
                 assert server.classify([text])[0].label == text
@@ -206,7 +207,7 @@ def test_retries_end_before_the_deadline(protocol: str) -> None:
     started = time.monotonic()
     with (
         mock.patch("random.uniform", return_value=1.0),
-        client.connect(nobody, protocol, Options(deadline=3, retries=1000)) as server,
+        client.Client(f"{protocol}://{nobody}", Options(deadline=3, retries=1000)) as server,
         pytest.raises(Unavailable, match="serve RUN"),
     ):
         server.classify(["text"])
@@ -298,7 +299,7 @@ def busy_then_refusing(protocol: str) -> Iterator[tuple[str, Heard]]:
 
 @both
 def test_a_busy_server_is_asked_again_and_a_refusal_is_final(protocol: str) -> None:
-    with busy_then_refusing(protocol) as (where, heard), client.connect(where, protocol) as server:
+    with busy_then_refusing(protocol) as (where, heard), client.Client(f"{protocol}://{where}") as server:
         with pytest.raises(RequestRefused, match="as told"):
             server.classify(["text"])
         assert len(heard) == 2
@@ -307,14 +308,14 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_final(protocol: str) -> N
 @both
 def test_headers_go_with_every_request(protocol: str) -> None:
     options = Options(headers={"X-Key": "secret"})
-    with busy_then_refusing(protocol) as (where, heard), client.connect(where, protocol, options) as server:
+    with busy_then_refusing(protocol) as (where, heard), client.Client(f"{protocol}://{where}", options) as server:
         with pytest.raises(RequestRefused):
             server.classify(["text"])
         assert [one["x-key"] for one in heard] == ["secret", "secret"]
 
 
 def test_http_answers_are_not_asked_for_compressed() -> None:
-    with busy_then_refusing("http") as (where, heard), client.connect(where, "http") as server:
+    with busy_then_refusing("http") as (where, heard), client.Client(f"http://{where}") as server:
         with pytest.raises(RequestRefused):
             server.classify(["text"])
         assert heard[0]["accept-encoding"] == "identity"
@@ -325,7 +326,7 @@ def test_headers_are_not_shown() -> None:
 
 
 def test_an_answer_that_is_not_tritons_is_refused() -> None:
-    with http_answers((200, b"<html>")) as (where, _), client.connect(where, "http") as server, pytest.raises(RequestRefused):
+    with http_answers((200, b"<html>")) as (where, _), client.Client(f"http://{where}") as server, pytest.raises(RequestRefused):
         server.classify(["text"])
 
 
@@ -360,7 +361,7 @@ def over_tls(server: Server, protocol: str, certificate: Tls) -> Iterator[str]:
 @both
 def test_tls_with_certificates_of_both_sides(echo_server: Server, protocol: str, certificate: Tls) -> None:
     options = Options(tls=certificate)
-    with over_tls(echo_server, protocol, certificate) as where, client.connect(where, protocol, options) as server:
+    with over_tls(echo_server, protocol, certificate) as where, client.Client(f"{protocol}://{where}", options) as server:
         assert server.classify(["private"])[0].label == "private"
         with Client(f"{protocol}s://{where}", options) as by_url:
             assert by_url.classify(["private"])[0].label == "private"
@@ -370,7 +371,7 @@ def test_tls_with_certificates_of_both_sides(echo_server: Server, protocol: str,
 def test_a_server_with_an_unknown_certificate_gets_no_text(echo_server: Server, protocol: str, certificate: Tls) -> None:
     with (
         over_tls(echo_server, protocol, certificate) as where,
-        client.connect(where, protocol, Options(tls=Tls())) as server,
+        client.Client(f"{protocol}://{where}", Options(tls=Tls())) as server,
         pytest.raises(ServerError, match=r"(?i)certificate|handshake|ssl"),
     ):
         server.classify(["private"])
@@ -384,6 +385,6 @@ def test_files_that_are_no_certificates_are_refused(protocol: str, content: str 
         path.write_text(content)
     with (
         pytest.raises(ServerError, match=r"authorities\.pem"),
-        client.connect("127.0.0.1:1", protocol, Options(tls=Tls(path))) as server,
+        client.Client(f"{protocol}://127.0.0.1:1", Options(tls=Tls(path))) as server,
     ):
         server.classify(["private"])

@@ -84,13 +84,13 @@ def test_a_record_that_is_a_pipe_is_never_opened(trained: Path) -> None:
 def parse(*words: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     options.add(parser)
-    return parser.parse_args(list(map(str, words)))
+    return parser.parse_args(["runs/x", *map(str, words)])
 
 
 def test_the_options_of_a_run_are_its_corpus_and_all_that_differ_from_their_defaults(generated: Path) -> None:
     given = ["--corpus", generated, "--encoder", "other", "--xla", "--labels", "A", "B", "--dropout", 0.2, "--epochs", 1]
     data = corpus.load(generated)
-    options = settings.options_of(parse(*given), data)
+    options = settings.options_of(parse(*given), data.where)
     assert options[:2] == ["--corpus", str(generated)]
     assert parse(*options) == parse(*given)
     assert "--epochs" not in options  # 1 is the default
@@ -98,4 +98,4 @@ def test_the_options_of_a_run_are_its_corpus_and_all_that_differ_from_their_defa
 
 def test_a_corpus_that_was_looked_up_is_named_by_its_place(generated: Path) -> None:
     data = dataclasses.replace(corpus.load(generated), where="data/ag_news")
-    assert settings.options_of(parse(), data) == ["--corpus", "data/ag_news"]
+    assert settings.options_of(parse(), data.where) == ["--corpus", "data/ag_news"]

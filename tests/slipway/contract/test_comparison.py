@@ -180,7 +180,7 @@ def test_so_many_equal_rows_as_are_asked_for_hold_the_bounds_and_one_less_does_n
 
 def test_the_documents_name_the_number_of_rows_that_the_limits_take() -> None:
     least = max(comparison.least_rows(variant.limits) for variant in VARIANTS.values())
-    for name in ("README.md", "docs/architecture.md", "docs/platform.md"):
+    for name in ("README.md", "docs/limits.md", "docs/troubleshooting.md"):
         assert str(least) in (CHECKOUT / name).read_text("utf-8")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.benchmark.record import BenchmarkRecord, from_json
+from serving.benchmark.record import BenchmarkRecord
 from serving.report.records import BundleRecord, OfflineCheck, RunRecords, ServedRecord, TrainingRecord
 from slipway.contract.bundle import Golden
-from slipway.contract.names import BENCHMARK_SCHEMA
 from slipway.contract.ragged import Ragged
+from slipway.contract.records import BENCHMARK_SCHEMA, from_json
 from slipway.contract.variants import VARIANTS
 
 SHA = "a" * 64

@@ -29,7 +29,7 @@ def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.Temp
 @pytest.fixture(params=client.PROTOCOLS)
 def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
     """To the `server` of the test's own file, over both protocols."""
-    with client.connect(server.address(request.param), request.param) as connected:
+    with client.Client(f"{request.param}://{server.address(request.param)}") as connected:
         yield connected
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from serving.model_config import Batching, ModelConfig, Tensor
 from slipway.contract import manifest
-from slipway.contract.names import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from tests.support.command import CHECKOUT
 
 # Answers `x` with itself, after x seconds.
@@ -96,7 +96,7 @@ def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts:
     model = "ids_model.py" if ids else "text_model.py"
     for source in (CHECKOUT / "serving" / "backend").glob("*.py"):
         shutil.copyfile(source, version / ("model.py" if source.name == model else source.name))
-    shutil.copyfile(CHECKOUT / "train" / "tokenizer.py", version / "tokenizer.py")
+    shutil.copyfile(CHECKOUT / "slipway" / "contract" / "tokenizer.py", version / "tokenizer.py")
     (version / "vocab.txt").write_text("\n".join(parts.words) + "\n", "utf-8")
     (version / "labels.txt").write_text("\n".join(parts.labels) + "\n", "utf-8")
     onnx.save(parts.graph, version / "model.onnx")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slipway.errors import TrainingError
+from tests.support.training.jobs import JOB
 from train.analysis import lr_finder
 from train.analysis.lr_finder import Sweep
 
@@ -34,22 +35,22 @@ def test_a_loss_that_is_no_number_ends_the_test_and_is_not_kept() -> None:
 
 def test_the_suggestion_is_a_tenth_of_the_rate_at_the_lowest_loss() -> None:
     losses = [1.4 - 0.02 * number for number in range(40)] + [9.0] * 5
-    test = lr_finder.suggest(SWEEP, losses)
+    test = lr_finder.suggest(SWEEP, losses, JOB)
     assert test.lowest_loss_at == pytest.approx(SWEEP(39))
     assert test.suggestion == pytest.approx(SWEEP(39) / 10)
     assert not test.ran_to_the_end
 
 
 def test_a_loss_that_falls_to_the_end_is_told() -> None:
-    assert lr_finder.suggest(SWEEP, [1.4, 1.3, 1.2]).ran_to_the_end
+    assert lr_finder.suggest(SWEEP, [1.4, 1.3, 1.2], JOB).ran_to_the_end
 
 
 def test_a_loss_that_never_falls_suggests_nothing() -> None:
     with pytest.raises(TrainingError, match="never fell"):
-        lr_finder.suggest(SWEEP, [1.0, 1.1, 1.2])
+        lr_finder.suggest(SWEEP, [1.0, 1.1, 1.2], JOB)
 
 
 def test_the_plot_shows_every_step_on_a_logarithmic_axis() -> None:
-    figure = lr_finder._plot(lr_finder.suggest(SWEEP, [1.4, 1.3, 1.2]))
+    figure = lr_finder._plot(lr_finder.suggest(SWEEP, [1.4, 1.3, 1.2], JOB))
     assert [len(curve.x) for curve in figure.data] == [3, 3]
     assert figure.layout.xaxis.type == "log"

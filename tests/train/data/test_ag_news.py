@@ -111,6 +111,6 @@ def test_without_any_corpus_a_generated_one_is_made_and_said_loudly(
 ) -> None:
     monkeypatch.delenv("AG_NEWS_DIR", raising=False)
     monkeypatch.setattr(ag_news, "ADDRESS", "http://127.0.0.1:9/nothing-listens-here")
-    found = corpus.load(corpus.find("", tmp_path / "checkout"))
+    found = corpus.load(corpus.find("", tmp_path / "checkout", "slipway train runs/x"))
     assert found.generated
     assert "GENERATED" in capsys.readouterr().out

@@ -62,7 +62,7 @@ def test_conll_makes_a_tagger(tmp_path: Path) -> None:
 
 def test_one_file_is_a_corpus_and_gives_all_splits(tmp_path: Path) -> None:
     place = write(tmp_path, mine=table(*["a", "b"] * 50)) / "mine.csv"
-    found = corpus.load(corpus.find(str(place), tmp_path), validation_share=0.2, seed=1)
+    found = corpus.load(corpus.find(str(place), tmp_path, "slipway train runs/x"), validation_share=0.2, seed=1)
     assert [len(found.test), len(found.validation), len(found.train)] == [10, 18, 72]
     assert len({text for text, _ in found.train + found.validation + found.test}) == 100
 
@@ -160,13 +160,13 @@ def test_two_training_files_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_place_that_was_named_but_holds_no_corpus_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "train.xml").write_text("<xml/>")
     with pytest.raises(CorpusError, match="named by --corpus"):
-        corpus.find(str(tmp_path / name), tmp_path)
+        corpus.find(str(tmp_path / name), tmp_path, "slipway train runs/x")
 
 
 def test_the_environment_names_a_corpus_when_the_command_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, train=table("A", "B"))
     monkeypatch.setenv("AG_NEWS_DIR", str(tmp_path))
-    assert corpus.find("", tmp_path) == tmp_path
+    assert corpus.find("", tmp_path, "slipway train runs/x") == tmp_path
 
 
 def test_a_sample_of_equal_classes_has_equal_shares(generated: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 
 from slipway.errors import ToolError
 from tests.support.command import CHECKOUT
+from tests.support.training.jobs import JOB
+from train import options, settings
 from train.distributed import launcher, ranks
 from train.distributed.ranks import Ranks
 
@@ -37,14 +40,20 @@ def test_horovods_own_choices_are_left_to_it() -> None:
     assert not {"--fusion-threshold-mb", "--cycle-time-ms", "--min-np"} & set(told)
 
 
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    options.add(parser)
+    return parser.parse_args(["runs/x", *words])
+
+
 def test_the_ranks_of_a_host_list_are_added_up() -> None:
-    assert ranks.slots("a:2,b:3") == 5
+    assert settings.ranks_of(parse("--hosts", "a:2,b:3")).processes == 5
 
 
 @pytest.mark.parametrize("hosts", ["a", "a:", "a:0", "a:x", "a:2,b"])
 def test_a_host_list_that_cannot_be_read_is_refused_and_shown(hosts: str) -> None:
     with pytest.raises(ToolError, match="the hosts cannot be read") as refused:
-        ranks.slots(hosts)
+        settings.ranks_of(parse("--hosts", hosts))
     assert refused.value.found == hosts
 
 
@@ -65,9 +74,9 @@ def test_ranks_of_an_elastic_run_on_one_machine_share_no_slot() -> None:
 
 def test_a_pinned_rank_and_its_threads_have_its_cores_and_no_other() -> None:
     program = (
-        "import os; from train.distributed.ranks import Ranks, take_cores\n"
+        "import os; from tests.support.training.jobs import JOB; from train.distributed.ranks import Ranks, take_cores\n"
         "first = min(os.sched_getaffinity(0))\n"
-        "print(take_cores(Ranks(1, cores_per_rank=1), 0, 1), os.sched_getaffinity(0) == {first})"
+        "print(take_cores(Ranks(1, cores_per_rank=1), 0, 1, JOB), os.sched_getaffinity(0) == {first})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "True"]
@@ -77,7 +86,7 @@ def test_more_cores_than_there_are_is_refused_with_both_numbers(monkeypatch: pyt
     monkeypatch.setenv("HOROVOD_RANK", "1")
     there = len(os.sched_getaffinity(0))
     with pytest.raises(ToolError) as refused:
-        ranks.take_cores(Ranks(2, cores_per_rank=there), 1, 2)
+        ranks.take_cores(Ranks(2, cores_per_rank=there), 1, 2, JOB)
     assert refused.value.expected.startswith(f"{2 * there} cores")
     assert refused.value.found == str(there)
 
@@ -88,5 +97,5 @@ def test_more_ranks_than_gpus_is_refused_with_both_numbers(monkeypatch: pytest.M
     monkeypatch.setattr(training.tf.config, "list_physical_devices", lambda kind: ["one"])
     monkeypatch.setattr(training.tf.config, "threading", MagicMock())
     with pytest.raises(ToolError, match="more ranks than GPUs") as refused:
-        training._take_device(slot=1, threads=1)
+        training._take_device(slot=1, threads=1, job=JOB)
     assert (refused.value.expected[-9:], refused.value.found) == ("2 or more", "1")

@@ -91,7 +91,7 @@ def test_a_changed_setting_is_refused_with_both_values(tmp_path: Path, name: str
     found, _ = checkpoint.newest(tmp_path / "checkpoints")
     assert found
     with pytest.raises(TrainingError) as refused:
-        checkpoint.refuse_changes(found, {**SETTINGS, name: value})
+        checkpoint.refuse_changes(found, {**SETTINGS, name: value}, "slipway train runs/x")
     assert refused.value.expected == f"{name} {SETTINGS[name]}"
     assert refused.value.found == f"{name} {value}"
 

@@ -17,8 +17,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from serving.server.triton import HOST, Server
-from slipway.contract.names import TEXT_MODEL
+from serving.server.triton import Server
+from slipway.contract.records import HOST, TEXT_MODEL
 
 NO_ANSWER = "none"  # as status: it never comes
 _SECONDS = 60  # for an answer; the longest take one

@@ -1,25 +1,15 @@
-"""A runtime, to the export, is four functions; a module that has them is one.
-
-A new runtime, say OpenVINO, is one more file (export/runtime/openvino.py) with `missing`,
-`convert`, `open` and `proof`, its line in `export.converters.RUNTIMES`, and its variants' rows in
-`slipway.contract.variants`.
-"""
+"""A model file to be made: from what, where to, and how it was made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.session import Session
-from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.comparison import Precision
 from slipway.contract.variants import VARIANTS, Variant
 
 
@@ -51,17 +41,3 @@ class Conversion:
 class Converted:
     how: str  # for a person
     facts: Mapping[str, object] = field(default_factory=dict)  # what else artifact.json has to record
-
-
-class Runtime(Protocol):
-    def missing(self) -> str:
-        """Return "" when this machine can make and run its variants, else what is not there."""
-
-    def convert(self, conversion: Conversion, /) -> Converted:
-        """Write `conversion.target`. Raises ConversionError."""
-
-    def open(self, artifact: Artifact, /) -> AbstractContextManager[Session]:
-        """Load the artifact. Raises ConversionError when it is unsafe, or was built elsewhere."""
-
-    def proof(self, artifact: Artifact, /) -> Precision:
-        """Read out of the artifact's file what it really computes in."""
