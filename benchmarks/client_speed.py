@@ -20,14 +20,10 @@ import asyncio
 import itertools
 import os
 import random
-import resource
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +126,7 @@ def measure(loads: list[Load], inputs: Path, texts: Sequence[Any], task: str, ro
     def run_perf_analyzer(load: Load) -> None:
         rates[load].perf_analyzer.append(_analyzed(load, inputs))
 
-    # A process of its own, as perf_analyzer is: in this one a thread reads the server's log.
-    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as process:
+    with harness.client_process() as process:  # as perf_analyzer is one
         process.submit(_ask, loads[0], texts, task, 1.0).result()  # not counted: the first requests warm the engine up
         for number in range(rounds):
             for load in loads:
@@ -149,10 +144,10 @@ async def ask(load: Load, texts: Sequence[Any], task: str, seconds: float) -> tu
     """Keep `load.concurrency` texts in flight; return texts/s, and this process's CPU ms a text."""
     async with client.AsyncClient(f"{load.protocol}://{load.address}") as server:
         turn = itertools.cycle(texts)
-        cpu, started = _cpu_seconds(), time.perf_counter()
+        cpu, started = harness.cpu_seconds(), time.perf_counter()
         counts = await asyncio.gather(*(_loop(server, task, turn, started + seconds) for _ in range(load.concurrency)))
         spent, answered = time.perf_counter() - started, sum(counts)
-        return answered / spent, (_cpu_seconds() - cpu) * 1000 / answered
+        return answered / spent, (harness.cpu_seconds() - cpu) * 1000 / answered
 
 
 async def _loop(server: AsyncClient, task: str, turn: Iterator[Any], end: float) -> int:
@@ -162,11 +157,6 @@ async def _loop(server: AsyncClient, task: str, turn: Iterator[Any], end: float)
         await question([next(turn)])
         answered += 1
     return answered
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _analyzed(load: Load, inputs: Path) -> float:

@@ -10,16 +10,26 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from slipway.contract import manifest
+from slipway.contract.bundle import Bundle
 from slipway.contract.records import from_json
+from slipway.errors import ServerError
 from slipway.statistics import Ratio
+
+if TYPE_CHECKING:
+    from serving.benchmark.record import Comparison
 
 RECORDS = Path(__file__).parent / "records"
 T = TypeVar("T")
@@ -51,19 +61,6 @@ class Signed:
         return f"{self.machine}, commit {self.commit}."
 
 
-class Verdict(Protocol):
-    """What a benchmark says of a ÷ b. An invalid run has no ratio, and `why`."""
-
-    @property
-    def ratio(self) -> float | None: ...
-    @property
-    def interval(self) -> tuple[float, float] | None: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def why(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Target:
     """A promise, and the value that decides it; None: not measured."""
@@ -82,15 +79,15 @@ class Target:
         return f"{self.target}: {self.found:.3g}, {'met' if self.met else 'MISSED'}"
 
 
-def cell(compared: Verdict) -> str:
-    """Return the ratio, and the verdict where the ratio does not show it."""
+def cell(compared: Comparison) -> str:
+    """Return the ratio, and the verdict where it does not show it; an invalid run has none."""
     if compared.ratio is None or compared.interval is None:
         return "invalid run"
     shown = Ratio(compared.ratio, compared.interval).text(times=" ×")
     return f"{shown}, no difference" if compared.verdict == "no difference" else shown
 
 
-def reasons(comparisons: Iterable[Verdict]) -> list[str]:
+def reasons(comparisons: Iterable[Comparison]) -> list[str]:
     """Return why runs are invalid, each reason once."""
     return list(dict.fromkeys(compared.why for compared in comparisons if compared.verdict == "invalid run"))
 
@@ -156,6 +153,35 @@ def in_turn(number: int, names: list[str]) -> Iterator[tuple[int, str]]:
     for turn in range(number):
         for place in random.permutation(len(names)):
             yield turn, names[place]
+
+
+def require_single_text(source: Bundle, command: str) -> None:
+    """Raise ServerError unless the model answers single texts; `command` measures every task."""
+    if source.task != "single_text":
+        raise ServerError(
+            f"a {source.task} model is not measured here",
+            expected="a model of single texts",
+            found=source.task,
+            where=str(source.directory),
+            fix=f"{command}, which measures every task",
+        )
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def client_process() -> ProcessPoolExecutor:
+    """Return a process for a client: in this one threads read the servers' logs."""
+    return ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def finish(path: Path, record: Signed, shown: Table) -> None:

@@ -27,7 +27,7 @@ from benchmarks.training import accuracy, speed
 from serving.benchmark import highlights
 from serving.benchmark.record import BenchmarkRecord, Comparison
 from slipway import errors
-from slipway.contract import manifest
+from slipway.contract import artifact, manifest
 from slipway.contract.records import from_json
 from slipway.errors import ManifestError
 
@@ -88,11 +88,6 @@ class Trained:
     test_accuracy: float
 
 
-@dataclass(frozen=True)
-class SkippedVariant:
-    reason: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Demo:
     """One `make demo`. It has the versions, machine and commit of its benchmark."""
@@ -100,7 +95,7 @@ class Demo:
     train: Trained
     generated_corpus: bool
     parity: list[KeptVerdict]
-    skipped: dict[str, SkippedVariant]
+    skipped: dict[str, dict[str, str]]  # variant → "reason"
     served: list[ServedCheck]
     benchmark: BestLoad
     against_baselines: list[BaselineComparison]
@@ -137,12 +132,11 @@ def gather(run: Path) -> Demo:
     """
     bundle, served, benchmark = _json(run / "bundle/bundle.json"), _json(run / "served.json"), _benchmark(run)
     parity = [harness.read(KeptVerdict, path) for path in sorted(run.glob("artifacts/*/parity.json"))]
-    skipped = _json(run / "artifacts" / "skipped.json")
     return Demo(
         train=Trained(bundle["metrics"]["examples"], bundle["metrics"]["test_accuracy"]),
         generated_corpus=bundle["corpus"]["generated"],
         parity=parity,
-        skipped={name: from_json(SkippedVariant, why) for name, why in skipped.items()},
+        skipped=artifact.skipped(run),
         served=[from_json(ServedCheck, check) for check in served["checks"]],
         benchmark=_best(benchmark),
         against_baselines=against_baselines(benchmark),
@@ -200,7 +194,7 @@ def demo_table(record: Demo) -> Table:
                 speeds.get(verdict.variant, "–"),
             )
         )
-    rows += [(name, f"skipped: {why.reason}") for name, why in record.skipped.items()]
+    rows += [(name, f"skipped: {why['reason']}") for name, why in record.skipped.items()]
     columns = ("variant", "labels changed, offline", "accuracy lost, at most (95 %)", "labels changed, served")
     return Table("", (*columns, "texts/s ÷ the SavedModel's (95 %)"), rows, _demo_note(record))
 

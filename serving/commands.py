@@ -1,10 +1,8 @@
 """`slipway serve` and `slipway verify`: the embedded Triton on a run's repository.
 
-serve runs it until Ctrl-C and restarts what is killed; for one machine and development, it listens
-on loopback only. Its closed APIs take the key that lies in RUN/serving.json while it runs. The log
-is RUN/triton.log, JSON Lines. verify runs it on free ports, asks every model for all golden rows
-over HTTP and gRPC, and judges the answers by the offline limits. It writes RUN/served.json and
-exits 1 when a limit is not held.
+serve runs it on loopback until Ctrl-C and restarts what is killed. Its key lies in RUN/serving.json
+meanwhile; the log is RUN/triton.log, JSON Lines. verify asks every model for all golden rows over
+HTTP and gRPC, judges the answers as offline, and writes RUN/served.json.
 
     slipway serve runs/demo
     slipway serve --published model_repository    # where promote and rollback switch versions
@@ -24,7 +22,7 @@ from serving.served_parity import AskedModel
 from serving.server import control, supervisor, triton
 from serving.server.triton import Server
 from slipway import errors, options, provenance
-from slipway.client import client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
 from slipway.contract.records import HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
 
@@ -93,7 +91,7 @@ def verify(arguments: argparse.Namespace) -> int:
         print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden rows", flush=True)
         checks = [
             served_parity.check(server.address(protocol), protocol, model, source, golden)
-            for protocol in client.PROTOCOLS
+            for protocol in PROTOCOLS
             for model in models
         ]
     passed = all(check.passed for check in checks)

@@ -1,6 +1,4 @@
-"""The options of the commands of serving. Nothing heavy is imported here: `--help` reads this file
-alone.
-"""
+"""The options of the commands of serving. Nothing heavy is imported: `--help` reads this file."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipway import console
-from slipway.client.client import Client, Options
+from slipway.client.client import Client
+from slipway.client.transport import Options
 from slipway.contract import comparison
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.comparison import Comparison, Failure

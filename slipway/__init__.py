@@ -22,18 +22,12 @@ if TYPE_CHECKING:
     from slipway.lint.models import Finding
 
 _PLACES = {
-    "AsyncClient": "slipway.client.client",
-    "Classification": "slipway.client.tensors",
-    "Client": "slipway.client.client",
-    "Finding": "slipway.lint.models",
-    "Options": "slipway.client.transport",
-    "RequestRefused": "slipway.client.transport",
-    "ServerError": "slipway.errors",
-    "SlipwayError": "slipway.errors",
-    "Tagging": "slipway.client.tensors",
-    "Tls": "slipway.client.transport",
-    "Unavailable": "slipway.client.transport",
-    "lint": "slipway.lint.linter",
+    "slipway.client.client": ("AsyncClient", "Client"),
+    "slipway.client.tensors": ("Classification", "Tagging"),
+    "slipway.client.transport": ("Options", "RequestRefused", "Tls", "Unavailable"),
+    "slipway.errors": ("ServerError", "SlipwayError"),
+    "slipway.lint.linter": ("lint",),
+    "slipway.lint.models": ("Finding",),
 }
 __all__ = [
     "AsyncClient",
@@ -53,6 +47,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'slipway' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    for place, names in _PLACES.items():
+        if name in names:
+            return getattr(importlib.import_module(place), name)
+    raise AttributeError(f"module 'slipway' has no attribute {name!r}")

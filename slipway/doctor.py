@@ -2,7 +2,7 @@
 
 Runs with any Python 3.11, also before set-up.
 
-    make doctor
+    slipway doctor, or before set-up: python3.11 -m slipway.cli doctor
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from slipway import tools
+from slipway import provenance, tools
 
 _SETUP = "make setup"
 # Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
@@ -26,7 +26,7 @@ _GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, on a machine with an NVID
 
 
 @dataclass(frozen=True)
-class Finding:
+class Part:
     """One program, package or device, with the version that was looked for."""
 
     what: str
@@ -41,34 +41,34 @@ class Finding:
 
 
 def doctor(_: argparse.Namespace) -> int:
-    findings = [*_programs(), *_packages(), *_tools(), *_gpu()]
+    parts = [*_programs(), *_packages(), *_tools(), *_gpu()]
     rows = [("", "", "wanted", "found", "to provide it")]
-    for finding in findings:
-        mark = "ok" if finding.good else ("MISSING" if finding.needed else "absent")
-        rows.append((mark, finding.what, finding.wanted, finding.version or "–", "" if finding.good else finding.fix))
+    for part in parts:
+        mark = "ok" if part.good else ("MISSING" if part.needed else "absent")
+        rows.append((mark, part.what, part.wanted, part.version or "–", "" if part.good else part.fix))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
-    missing = [finding.what for finding in findings if finding.needed and not finding.good]
+    missing = [part.what for part in parts if part.needed and not part.good]
     needed = "Everything that is needed is here; commands skip what is absent, and say so."
     print(f"\nmissing: {', '.join(missing)}" if missing else f"\n{needed}")
     return 1 if missing else 0
 
 
-def _programs() -> list[Finding]:
+def _programs() -> list[Part]:
     python = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     glibc = os.confstr("CS_GNU_LIBC_VERSION") or ""
     new_enough = glibc if tuple(map(int, glibc.split()[-1].split("."))) >= (2, 35) else ""
     return [
-        Finding("Python", "3.11", python, "apt-get install python3.11"),
-        Finding("g++", "any", _first_line(["g++", "--version"]), "apt-get install g++"),
-        Finding("make", "any", _first_line(["make", "--version"]), "apt-get install make"),
-        Finding("glibc", "any from 2.35", new_enough, "Debian 12, Ubuntu 22.04 or newer (perf_analyzer, Triton)"),
+        Part("Python", "3.11", python, "apt-get install python3.11"),
+        Part("g++", "any", _first_line(["g++", "--version"]), "apt-get install g++"),
+        Part("make", "any", _first_line(["make", "--version"]), "apt-get install make"),
+        Part("glibc", "any from 2.35", new_enough, "Debian 12, Ubuntu 22.04 or newer (perf_analyzer, Triton)"),
     ]
 
 
-def _packages() -> list[Finding]:
-    wanted = (
+def _packages() -> list[Part]:
+    names = (
         "tensorflow",
         "tf_keras",
         "tensorflow-hub",
@@ -79,53 +79,44 @@ def _packages() -> list[Finding]:
         "tritonclient",
         "polygraphy",
     )
-    return [Finding(name, _locked(name), _installed(name), _SETUP) for name in wanted]
+    return [Part(name, _locked(name), _installed(name), _SETUP) for name in names]
 
 
-def _tools() -> list[Finding]:
+def _tools() -> list[Part]:
     horovod = _run([sys.executable, "-c", _HOROVOD])
     works = _installed("horovod") if "gloo True" in horovod else ""
+    nccl = "yes" if "nccl True" in horovod else ""
+    chromium = shutil.which("chromium") or ""
     analyzer = _run([str(tools.PERF_ANALYZER), "--version"], tools.environment(tools.PERF_ANALYZER_LIBRARIES))
     return [
-        Finding("Horovod (TensorFlow, Gloo)", "0.28.1", works, _SETUP),
-        Finding(
-            "Horovod with NCCL",
-            "any",
-            "yes" if "nccl True" in horovod else "",
-            "HOROVOD_GPU_OPERATIONS=NCCL on a CUDA machine",
-            False,
-        ),
-        Finding("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
-        Finding("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
-        Finding("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
-        Finding("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/limits.md", False),
-        Finding(
-            "Chromium",
-            "any",
-            shutil.which("chromium") or "",
-            "apt-get install chromium (one test looks at the report in it)",
-            False,
-        ),
+        Part("Horovod (TensorFlow, Gloo)", "0.28.1", works, _SETUP),
+        Part("Horovod with NCCL", "any", nccl, "HOROVOD_GPU_OPERATIONS=NCCL on a CUDA machine", False),
+        Part("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
+        Part("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
+        Part("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
+        Part("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/limits.md", False),
+        Part("Chromium", "any", chromium, "apt-get install chromium (one test looks at the report in it)", False),
     ]
 
 
-def _gpu() -> list[Finding]:
-    gpu = _first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+def _gpu() -> list[Part]:
+    gpu = "" if provenance.missing_gpu() else provenance.current_gpu().name
     tensorrt = _library("nvinfer")
     # TF-TRT is asked for by its library: importing TensorFlow's converter without it would abort
     # this process.
     tftrt = tensorrt if tensorrt and _library("nvinfer_plugin") else ""
     return [
-        Finding("NVIDIA GPU", "any", gpu, "a machine with one", False),
-        Finding("TensorRT", "any of 10, 11", tensorrt, _GPU_IMAGE, False),
-        Finding("TF-TRT", "any", tftrt, _GPU_IMAGE, False),
+        Part("NVIDIA GPU", "any", gpu, "a machine with one", False),
+        Part("TensorRT", "any of 10, 11", tensorrt, _GPU_IMAGE, False),
+        Part("TF-TRT", "any", tftrt, _GPU_IMAGE, False),
     ]
 
 
 def _locked(name: str) -> str:
-    lock = (tools.CHECKOUT / "requirements" / "all.txt").read_text("utf-8")
-    wanted = name.replace("_", "-")
-    return next(line.split("==")[1].split()[0] for line in lock.splitlines() if line.startswith(f"{wanted}=="))
+    """Return the version of a package in the checkout's lock; "any" where it is in none."""
+    lock, wanted = tools.CHECKOUT / "requirements" / "all.txt", name.replace("_", "-")
+    lines = lock.read_text("utf-8").splitlines() if lock.is_file() else []
+    return next((line.split("==")[1].split()[0] for line in lines if line.startswith(f"{wanted}==")), "any")
 
 
 def _installed(name: str) -> str:

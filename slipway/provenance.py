@@ -1,4 +1,6 @@
-"""The origin of a result: command, versions, machine, commit. It stands in every record."""
+"""The origin of a result, which stands in every record: command, versions, machine, commit; and
+the GPU of this machine.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,7 @@ def current_gpu() -> Gpu:
         capability = ".".join(map(str, nvml.nvmlDeviceGetCudaComputeCapability(device)))
         return Gpu(nvml.nvmlDeviceGetName(device), capability, nvml.nvmlSystemGetDriverVersion())
     except nvml.NVMLError as error:
-        raise _no_gpu(f"no NVIDIA GPU that this process may use: {error}") from error
+        raise _no_gpu(f"no NVIDIA GPU ({error})") from error
 
 
 def _no_gpu(found: str) -> ToolError:

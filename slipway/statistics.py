@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 2_000
+Interval = tuple[float, float]  # lower and upper end, 95 %
+PERCENTILES = (50, 95, 99)
+# Two loads that differ by less are called equal, however narrow the interval: the same program
+# loaded twice differs by as much (docs/log/measuring.md).
+_LEAST_DIFFERENCE = 0.03
+_DRAWS = 1000
+_TAILS = (2.5, 97.5)  # %
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,22 @@ class Ratio:
         """Return, for example, `0.97 × (0.95 to 0.99)`; `times` stands behind the ratio."""
         low, high = (f"{end:.{digits}f}" for end in self.interval)
         return f"{self.ratio:.{digits}f}{times} ({low} to {high})"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its interval."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile(Figure):
+    """A percentile of the latency, ms."""
+
+    needs: int = 0  # requests for an interval of this percentile
+    enough: bool = True  # whether there are as many
 
 
 def ratio(ours: list[Floats], others: list[Floats]) -> Ratio:
@@ -46,31 +69,6 @@ def ratio(ours: list[Floats], others: list[Floats]) -> Ratio:
         medians.append(np.median(np.concatenate([random.choice(load, len(load)) for load in picked])))
     low, high = np.percentile(medians, (2.5, 97.5))
     return Ratio(round(float(np.median(np.concatenate(loads))), 4), (round(float(low), 4), round(float(high), 4)))
-
-
-Interval = tuple[float, float]  # lower and upper end, 95 %
-PERCENTILES = (50, 95, 99)
-# Two loads that differ by less are called equal, however narrow the interval: the same program
-# loaded twice differs by as much (docs/log.md).
-_LEAST_DIFFERENCE = 0.03
-_DRAWS = 1000
-_TAILS = (2.5, 97.5)  # %
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A value with its interval."""
-
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Percentile(Figure):
-    """A percentile of the latency, ms."""
-
-    needs: int = 0  # requests for an interval of this percentile
-    enough: bool = True  # whether there are as many
 
 
 def needed(percentile: float) -> int:

@@ -21,6 +21,16 @@ from train.data import ag_news
 
 pytest_plugins = ["tests.support.serving.served_runs", "tests.support.training.modules"]
 
+# What takes a training, a conversion, a server or a process with TensorFlow: tests that ask for
+# one, directly or not, are slow.
+SLOW_FIXTURES = {"tiny_encoder", "foreign_models", "echo_server", "server", "installed", "one_rank", "module"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:

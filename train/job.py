@@ -72,13 +72,13 @@ class Job:
 
     def again(self) -> str:
         """Return the command that goes on with this job, or begins it where no step was saved."""
-        return f"{self.command} --resume" if self._is_begun else self.command
+        return f"{self.command} --resume" if self.is_begun else self.command
 
     def changed(self, *options: object) -> str:
-        """Return the command of this job with other options, which takes no checkpoint over."""
-        command = f"{self.command} {shlex.join(map(str, options))}"
-        return f"rm -r {shlex.quote(self.checkpoints)} && {command}" if self._is_begun else command
+        """Return the command of this job with other options."""
+        return f"{self.command} {shlex.join(map(str, options))}"
 
     @property
-    def _is_begun(self) -> bool:
+    def is_begun(self) -> bool:
+        """Whether there are checkpoints to go on from, which need the same settings."""
         return bool(self.checkpoints) and Path(self.checkpoints).is_dir()

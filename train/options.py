@@ -1,16 +1,21 @@
-"""The flags of a run with their defaults, for training and for the tools that measure it."""
+"""The options of training and of what measures it, with their defaults."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from slipway import options
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add RUN and the flags of data, model, optimization and ranks, named as the fields of Job."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory, for example runs/demo")
+    options.run(parser)
+    add_job(parser)
+
+
+def add_job(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of data, model, optimization and ranks, named as the fields of Job."""
     parser.add_argument("--seed", type=int, default=1)
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model"))
@@ -78,12 +83,12 @@ def _add_optimization(group: Any) -> None:
     group.add_argument("--optimizer", choices=("adamw", "lazy_adam"), default="lazy_adam")
     group.add_argument("--learning-rate", type=float, default=1e-4, help="peak, of the global batch")
     group.add_argument("--scale-learning-rate", action="store_true", help="peak × ranks")
-    group.add_argument("--warm-up", type=_share, default=0.1, help="share of the steps")
+    group.add_argument("--warm-up", type=options.share, default=0.1, help="share of the steps")
     group.add_argument("--decay", choices=("linear", "cosine"), default="linear")
     group.add_argument("--weight-decay", type=float, default=0.01, help="not of biases and LayerNorm")
     group.add_argument("--clip-norm", type=float, default=1.0, help="of the averaged gradients; 0: not clipped")
     group.add_argument(
-        "--average-weights", type=_share, default=0.3, help="over this share of the steps, the last; 0: not averaged"
+        "--average-weights", type=options.share, default=0.3, help="over this share of the steps, the last; 0: not averaged"
     )
     group.add_argument("--on-nan", choices=("stop", "skip"), default="stop", help="a step that is not finite, on all ranks")
     group.add_argument("--checkpoint-every", type=int, default=200, help="steps; 0: only when interrupted, and at the end")
@@ -109,9 +114,3 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(given)
 
     return number
-
-
-def _share(given: str) -> float:
-    if not 0 <= float(given) <= 1:
-        raise argparse.ArgumentTypeError(f"{given} is no share: 0 to 1")
-    return float(given)

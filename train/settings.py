@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from slipway import errors
@@ -29,10 +30,12 @@ def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
     )
 
 
-def options_of(arguments: argparse.Namespace, where: str) -> list[str]:
+def options_of(
+    arguments: argparse.Namespace, where: str, declare: Callable[[argparse.ArgumentParser], None] = options.add
+) -> list[str]:
     """Return the options that repeat a run on the corpus at `where`: what is no default."""
     parser = argparse.ArgumentParser(add_help=False)
-    options.add(parser)
+    declare(parser)
     words = ["--corpus", where] if where else []
     for action in parser._actions:
         value = getattr(arguments, action.dest)
@@ -44,7 +47,9 @@ def options_of(arguments: argparse.Namespace, where: str) -> list[str]:
 
 def command_of(arguments: argparse.Namespace, where: str) -> str:
     """Return the command with these arguments, on the corpus at `where`."""
-    return errors.command(*arguments.command.split(), arguments.run, *options_of(arguments, where))
+    words = arguments.command.split()
+    declare = options.add if words == ["train"] else getattr(options, f"{words[-1]}_options")  # without --resume
+    return errors.command(*words, arguments.run, *options_of(arguments, where, declare))
 
 
 def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:

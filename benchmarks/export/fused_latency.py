@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,9 +172,7 @@ def _interleaved(sessions: dict[str, Session], feed: Feed, rounds: int) -> dict[
 
 def _timed(session: Session, feed: Feed) -> float:
     session.infer(feed)  # not timed: it brings this model's weights and threads back into the caches
-    start = time.perf_counter()
-    session.infer(feed)
-    return time.perf_counter() - start
+    return harness.seconds_of(partial(session.infer, feed))
 
 
 def _row(shape: Shape, seconds: Seconds) -> LatencyRow:

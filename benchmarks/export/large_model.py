@@ -9,6 +9,7 @@ it, and watches their processes. Writes benchmarks/records/large_model.json:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import os
 import subprocess
@@ -120,7 +121,7 @@ def _commands(arguments: argparse.Namespace, model: Path) -> list[list[str]]:
     files = {"--saved-model": "saved_model", "--vocab": "vocab.txt", "--labels": "labels.txt", "--golden": "rows.csv"}
     given = [word for flag, name in files.items() for word in (flag, str(model / name))]
     return [
-        [sys.executable, "-m", "slipway.cli", "import", *given, "--out", str(arguments.work / "bundle")],
+        [sys.executable, "-m", "slipway.cli", "import", str(arguments.work), *given],
         [sys.executable, "-m", "slipway.cli", "export", str(arguments.work)],
     ]
 
@@ -130,27 +131,19 @@ def _timed(command: list[str]) -> TimedCommand:
     started, peak = time.monotonic(), 0
     process = psutil.Popen(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     while process.poll() is None:
-        peak = max(peak, sum(_resident(member) for member in [process, *_children(process)]))
+        with contextlib.suppress(psutil.Error):  # one of them has ended meanwhile
+            members = [process, *process.children(recursive=True)]
+            peak = max(peak, sum(member.memory_info().rss for member in members))
         time.sleep(_POLL)
-    return TimedCommand(["python", *command[1:]], time.monotonic() - started, peak / 2**30, process.returncode)
+    return TimedCommand(["slipway", *command[3:]], time.monotonic() - started, peak / 2**30, process.returncode)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return list(process.children(recursive=True))
-    except psutil.Error:  # it has ended meanwhile
-        return []
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+def _name(command: list[str]) -> str:
+    return next(word for word in command if word not in ("slipway", "python", "-m"))  # the last two: of older records
 
 
 def table(record: LargeModel) -> Table:
-    stages = ", ".join(f"{stage.command[2]} {stage.seconds:.0f} s" for stage in record.stages)
+    stages = ", ".join(f"{_name(stage.command)} {stage.seconds:.0f} s" for stage in record.stages)
     spent = f"{record.seconds:.0f} s, {record.peak_gib:.1f} GiB at most ({stages})"
     return Table("", (), [], f"{record.size}, {record.rows} golden rows: {spent}. {record.signature}")
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu import variants as gpu_variants
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.models import (
     CAPTURED,
@@ -27,6 +26,7 @@ from benchmarks.gpu.models import (
     Lengths,
     flops,
 )
+from benchmarks.gpu.variants import FUSED
 from slipway.contract import comparison
 from slipway.contract.ragged import Feed, Logits, infer_rows
 
@@ -123,7 +123,7 @@ def compared(contender: Contender, model: GpuModel) -> EngineVerdict:
     measured = comparison.compare(
         golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], model.reference.labels
     )
-    failures = comparison.judge(measured, gpu_variants.FUSED.limits)
+    failures = comparison.judge(measured, FUSED.limits)
     return EngineVerdict(
         variant=contender.name,
         passed=not failures,

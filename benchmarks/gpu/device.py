@@ -6,6 +6,7 @@ before `run_with_iobinding` returns.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import itertools
@@ -20,11 +21,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from benchmarks.harness import RECORDS, seconds_of
 from slipway import provenance
 from slipway.contract.ragged import Logits
 from slipway.contract.variants import PROVIDER_OPTIONS
 from slipway.errors import ToolError
-from slipway.statistics import Floats, Ratio
+from slipway.statistics import Floats, Ratio, throughput_ratio
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 _PEAK: dict[str, tuple[int, type[np.floating[Any]]]] = {
@@ -37,7 +39,6 @@ _REPEATS = 20
 _REPLAYED = 4  # runs: ONNX Runtime captures a CUDA graph in the third, and the fourth is a replay
 _WARM_UP = 3  # runs of every batch: ONNX Runtime captures a CUDA graph in the third
 _LEAST_ROUNDS, _MOST_ROUNDS = 6, 40
-_RESAMPLES = 2_000
 Runs = Mapping[str, Sequence[Callable[[], object]]]  # model → one run for each batch of the same shape
 _REQUIREMENTS = ".tools/gpu/bin/pip install -r requirements/gpu.txt"
 
@@ -149,7 +150,7 @@ class Device:
         self._empty_cache()
 
     def matmul_peak(self) -> MatmulPeak:
-        """Multiply large random matrices _REPEATS times, pairs in turn, so that none is in the cache."""
+        """Multiply large random matrices, pairs in turn, so that none is in the cache."""
         size, kind = _PEAK[self.kind]
         random = np.random.default_rng(0)
         session = self._open(_matmul(size, kind))
@@ -194,6 +195,15 @@ def _missing(present: str) -> ToolError:
     )
 
 
+def parsed_for_device(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse, with --provider; a trial on a CPU may not take a record's place."""
+    parser.add_argument("--provider", choices=PROVIDERS, default="cuda")
+    arguments = parser.parse_args()
+    if arguments.provider == "cpu" and arguments.record.parent == RECORDS:
+        parser.error("--provider cpu is a trial: give it another file with --record")
+    return arguments
+
+
 def load_libraries() -> None:
     """Load CUDA's libraries before ONNX Runtime's provider looks beside its own package.
 
@@ -221,16 +231,10 @@ class Deadline:
         return self._end - time.monotonic()
 
 
-def seconds_of(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
 def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest: float) -> tuple[dict[str, Floats], dict[str, str]]:
     """Run every model once a round, in random order, until `budget` seconds are spent.
 
-    `between` runs before each timed run. A model whose run takes more than `longest` seconds is left
+    `between` runs before each timed run. A model whose run takes over `longest` seconds is left
     out. Returns model → seconds [rounds], and model → why it was left out.
     """
     random = np.random.default_rng(0)
@@ -258,10 +262,7 @@ def interleaved(runs: Runs, between: Callable[[], None], budget: float, longest:
 def speedup(baseline: Floats, seconds: Floats) -> Ratio:
     """Return how many times faster than `baseline` a model is; both are seconds [rounds].
 
-    Percentile bootstrap of the rounds in one step: there are hundreds of ratios. Models are loaded
-    once, so a load's effect is in the ratio, not in the interval (as in `slipway.statistics`).
+    Models are loaded once, so a load's effect is in the ratio and not in the interval.
     """
-    rounds = baseline / seconds
-    picked = np.random.default_rng(0).integers(0, len(rounds), (_RESAMPLES, len(rounds)))
-    low, high = np.percentile(np.median(rounds[picked], axis=1), (2.5, 97.5))
-    return Ratio(float(np.median(rounds)), (float(low), float(high)))
+    figure = throughput_ratio(baseline.tolist(), seconds.tolist())
+    return Ratio(figure.value, figure.interval)

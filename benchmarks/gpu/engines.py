@@ -23,11 +23,10 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.gpu import contenders, measure, models, profile, tables
-from benchmarks.gpu.device import PROVIDERS, Deadline, Device, MatmulPeak
+from benchmarks.gpu.device import Deadline, Device, MatmulPeak, parsed_for_device
 from benchmarks.gpu.models import FUSED, LATE, PACKED, PADDED, GpuModel
 from benchmarks.gpu.profile import GraphProfile
 from benchmarks.gpu.tables import EnginesRecord, ModelRecord
-from benchmarks.harness import RECORDS
 from benchmarks.models import SIZES
 from slipway import errors
 from slipway.contract.ragged import Ragged
@@ -77,7 +76,6 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = harness.parser(__doc__, "gpu_engines.json")
-    parser.add_argument("--provider", choices=PROVIDERS, default="cuda")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--size", choices=SIZES, action="append", help=f"may be repeated; default: {', '.join(_SIZES)}")
     what.add_argument("--run", type=Path, help="a run's directory with bundle/ and artifacts/onnx_fp32/")
@@ -85,10 +83,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, action="append", help="of full rows; may be repeated; default: 1 to 256")
     parser.add_argument("--tokens", type=int, action="append", help="of full rows; may be repeated; default: 32 to 256")
     parser.add_argument("--texts", type=int, default=1024, help="of AG News' lengths, in batches of 128")
-    arguments = parser.parse_args()
-    if arguments.provider == "cpu" and arguments.record.parent == RECORDS:
-        parser.error("--provider cpu is a trial: give it another file with --record")
-    return arguments
+    return parsed_for_device(parser)
 
 
 def _passed(model: ModelRecord) -> bool:

@@ -8,9 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.gpu import device as timing
 from benchmarks.gpu.contenders import Contender, Run, answers, why
-from benchmarks.gpu.device import Deadline, Device, speedup
+from benchmarks.gpu.device import Deadline, Device, interleaved, speedup
 from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, FUSED, LATE, PADDED, SORTED, GpuModel, Lengths, random_rows
 from slipway.contract.ragged import Feed, Ragged, length_sorted_batches, unpadded
 from slipway.statistics import Floats, Ratio
@@ -98,7 +97,7 @@ def grid(
         feeds = [random_rows(model.bert, lengths, seed).padded() for seed in range(_BATCHES)]
         fitting = [contender for contender in contenders if feeds[0]["input_word_ids"].size <= contender.most_tokens]
         runs, failed = usable(fitting, feeds)
-        seconds, left_out = timing.interleaved(runs, device.empty_cache, _CELL, longest=_LONGEST_RUN)
+        seconds, left_out = interleaved(runs, device.empty_cache, _CELL, longest=_LONGEST_RUN)
         rates = _rates(fitting, model, seconds, [lengths], peak)
         cells.append(ShapeCell(rates, failed | left_out, _ratios(seconds), batch, tokens))
     return cells, skipped
@@ -171,7 +170,7 @@ def ag_news(
         feeds = [texts.take(rows).padded() for rows in batches]
         runs, failed = usable(taking_part, feeds)
         passes = {name: [partial(_run_all, batches)] for name, batches in runs.items()}
-        seconds, left_out = timing.interleaved(passes, device.empty_cache, _PASS, longest=_LONGEST_PASS)
+        seconds, left_out = interleaved(passes, device.empty_cache, _PASS, longest=_LONGEST_PASS)
         rates = _rates(taking_part, model, seconds, [texts.lengths[rows] for rows in batches], peak)
         padding = 1 - texts.lengths.sum() / sum(feed["input_word_ids"].size for feed in feeds)
         cells[order] = NewsCell(rates, failed | left_out, _ratios(seconds), float(padding))

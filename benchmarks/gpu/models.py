@@ -22,9 +22,9 @@ import onnx
 from numpy.typing import NDArray
 
 from benchmarks import harness
-from benchmarks import models as berts
 from benchmarks.gpu import variants
 from benchmarks.gpu.device import Device
+from benchmarks.models import make
 from export.graph import canonical, fused
 from export.graph.bert import Bert
 from export.parity import gate
@@ -128,8 +128,8 @@ def flops(bert: Bert, lengths: Lengths, *, first_token_only: bool = True, first_
 
 @contextmanager
 def random(size: str, device: Device, rows: int) -> Iterator[GpuModel]:
-    """Make a Bert of `benchmarks.models.SIZES`; `rows` are compared, or as many as the limits need."""
-    bert = berts.make(size)
+    """Make a Bert of one of SIZES; `rows` are compared, or as many as the limits need."""
+    bert = make(size)
     least = max(comparison.least_rows(variant.limits) for variant in MEASURED)
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         directory = Path(scratch)

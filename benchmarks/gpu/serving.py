@@ -24,10 +24,9 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.gpu import models, variants
-from benchmarks.gpu.device import PROVIDERS, Device
+from benchmarks.gpu.device import Device, parsed_for_device
 from benchmarks.gpu.models import GpuModel
 from benchmarks.gpu.tables import ServedLoad, ServingLimit, ServingRecord, serving_table
-from benchmarks.harness import RECORDS
 from serving.load import perf_analyzer
 from serving.load.perf_analyzer import Load, LoadResult
 from serving.repository import embedded
@@ -52,8 +51,10 @@ def main() -> int:
     device = Device(arguments.provider)
     variant = variants.FUSED if device.kind == "cpu" else variants.PACKED
     with models.of_run(arguments.run, device) as model, tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
-        _check_task(model)
-        texts = _texts(arguments.texts) if arguments.texts else model.golden.texts[: arguments.count]
+        harness.require_single_text(model.reference, f"python -m benchmarks.gpu.engines --run {arguments.run}")
+        texts = model.golden.texts[: arguments.count]
+        if arguments.texts:
+            texts = [line for line in arguments.texts.read_text("utf-8").splitlines() if line.strip()]
         print(f"{variant.name}: written, and its answers compared with the SavedModel's", flush=True)
         repository = _repository(Path(scratch) / "model_repository", model, variant, device, arguments.max_batch)
         print("the engine alone", flush=True)
@@ -79,31 +80,12 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = harness.parser(__doc__, "gpu_serving.json", rounds=3)
     parser.add_argument("--run", type=Path, required=True, help="a run's directory with bundle/ and artifacts/onnx_fp32/")
-    parser.add_argument("--provider", choices=PROVIDERS, default="cuda")
     parser.add_argument("--texts", type=Path, help="a file with a text a line, in place of the bundle's golden texts")
     parser.add_argument("--count", type=int, default=2048, help="golden texts sent in turn")
     parser.add_argument("--max-batch", type=int, default=256, help="texts that Triton may put together")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 128, 512], help="clients in the closed loop")
     parser.add_argument("--window-ms", type=int, default=2000, help="length of each of perf_analyzer's three windows")
-    arguments = parser.parse_args()
-    if arguments.provider == "cpu" and arguments.record.parent == RECORDS:
-        parser.error("--provider cpu is a trial: give it another file with --record")
-    return arguments
-
-
-def _check_task(model: GpuModel) -> None:
-    if model.reference.task != "single_text":
-        raise errors.ServerError(
-            f"a {model.reference.task} model is not measured served on a GPU",
-            expected="a model of single texts",
-            found=model.reference.task,
-            where=model.name,
-            fix="python -m benchmarks.gpu.engines --run RUN, which measures its engines",
-        )
-
-
-def _texts(path: Path) -> list[str]:
-    return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return parsed_for_device(parser)
 
 
 def _repository(target: Path, model: GpuModel, variant: Variant, device: Device, max_batch: int) -> Path:

@@ -1,9 +1,13 @@
 """Variants for ONNX Runtime on an NVIDIA GPU, fused in FP16 and without padding; the same gate.
 
 They are not in `slipway.contract.variants`: a machine without a GPU could only skip them, in every
-export and every table of it. `benchmarks.gpu.engines` makes, compares and measures them: which form
-of the mask is faster, FUSED's lengths or STARTS' lengths and starts, depends on the GPU and on ONNX
-Runtime's version.
+export and every table of it. `benchmarks.gpu.engines` makes, compares and measures them.
+
+ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc).
+With the mask as it comes, which may have holes, no kernel is a fused one. With the rows' lengths
+(FUSED) it is TensorRT's up to compute capability 8.9; from 9.0 on it is cuDNN's where ONNX Runtime
+takes that one by itself, as its newest do, else none. With lengths and starts (STARTS) it is
+CUTLASS' memory-efficient one, on every GPU.
 """
 
 from __future__ import annotations
@@ -11,13 +15,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import TensorProto
 
 from export.graph import fused
 from export.graph.bert import Bert
 from export.graph.builder import MICROSOFT, GraphWriter
-from export.graph.fused import Layout, PaddedByLengths, PaddedByStarts
+from export.graph.fused import Layout, Padded
 from slipway.contract.variants import VARIANTS, Variant
+
+
+class PaddedByLengths(Padded):
+    """The mask is [batch], each row's tokens."""
+
+    counts = True
+
+    def enter(self, _graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
+        return hidden, (lengths,)
+
+
+class PaddedByStarts(Padded):
+    """The mask is [3 batch + 2]: each row's tokens, then twice all rows' starts and the last end.
+
+    In floats, exact to 2^24 tokens, since CUDA's Pad takes no integers. Written without shape
+    arithmetic, whose copies from the CPU a CUDA graph cannot hold; and in parts of one size, which
+    Concat joins without a table of sizes in the CPU's memory.
+    """
+
+    counts = True
+
+    def enter(self, graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
+        mask = graph.op("Cast", "starts.mask", "input_mask", to=TensorProto.FLOAT)
+        ones = graph.op("Max", "starts.ones", mask, graph.constant("one.float", np.float32(1)))
+        width = graph.op("ReduceSum", "starts.width", ones, graph.integers(1), keepdims=0)
+        ends = graph.op("CumSum", "starts.ends", width, graph.integers(0))
+        counted = graph.op("Cast", "starts.lengths", lengths, to=TensorProto.FLOAT)
+        starts, padded = (graph.op("Pad", f"{name}.padded", name, graph.integers(1, 0)) for name in (ends, counted))
+        joined = graph.op("Concat", "starts.joined", padded, starts, starts, axis=0)  # a zero too many in front
+        whole = graph.op("Slice", "starts.float", joined, graph.integers(1), graph.integers(2**31), graph.integers(0))
+        return hidden, (graph.op("Cast", "starts", whole, to=TensorProto.INT32),)
 
 
 class Packed:

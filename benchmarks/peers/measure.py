@@ -21,19 +21,16 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.peers import load as closed_loop
-from benchmarks.peers import rounds, subjects
+from benchmarks.peers import closed_loop, rounds, subjects
 from benchmarks.peers.rounds import LoadPlan, Starts
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import AnswerCheck, PeersRecord, table
@@ -64,7 +61,7 @@ class Measurements:
 def main() -> int:
     arguments, load_average = _parse(), os.getloadavg()[0]
     source = bundle.load(arguments.run / "bundle")
-    _check_task(source)
+    harness.require_single_text(source, errors.command("bench", arguments.run))
     golden = bundle.load_golden(source)
     golden = golden.take(np.arange(min(arguments.texts, len(golden.texts))))
     plan = LoadPlan(arguments.concurrency, arguments.rounds, arguments.seconds)
@@ -91,8 +88,7 @@ def main() -> int:
 
 def _measured(run: Path, source: Bundle, golden: Golden, plan: LoadPlan, starts: int) -> Measurements:
     measured = Measurements()
-    # A process of its own: in this one threads read the servers' logs.
-    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as client:
+    with harness.client_process() as client:
         for start in range(starts):
             with subjects.running(run, source) as (measured.servers, skipped):
                 print(f"start {start + 1} of {starts}: {'; '.join(server.name for server in measured.servers)}", flush=True)
@@ -114,17 +110,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
     parser.add_argument("--texts", type=int, default=500, help="golden texts sent in turn")
     return parser.parse_args()
-
-
-def _check_task(source: Bundle) -> None:
-    if source.task != "single_text":
-        raise ServerError(
-            "the peers are applications for single texts",
-            expected="a model of single texts",
-            found=source.task,
-            where=str(source.directory),
-            fix=f"{errors.command('bench', source.directory.parent)}, which measures every task",
-        )
 
 
 def _check_peers(peers: list[str], missing: dict[str, str]) -> None:

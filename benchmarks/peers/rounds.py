@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import load as closed_loop
-from benchmarks.peers.load import Window
+from benchmarks.peers import closed_loop
+from benchmarks.peers.closed_loop import Window
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import LoadRow, PeerComparison
 from serving.load import interference

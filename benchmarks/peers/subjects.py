@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers.load import KSERVE, PLAIN, Protocol, kserve_path
+from benchmarks.peers.closed_loop import KSERVE, PLAIN, Protocol, kserve_path
 from serving.repository import embedded
 from serving.repository.embedded import Share
 from serving.server import triton

@@ -6,21 +6,15 @@ from dataclasses import dataclass
 
 from benchmarks import harness
 from benchmarks.harness import Signed, Table
+from serving.benchmark.record import Comparison
 
 
 @dataclass(frozen=True)
-class PeerComparison:
-    """Ours ("a") ÷ a peer ("b") under one load."""
+class PeerComparison(Comparison):
+    """Ours ("a") ÷ a peer ("b") under one load; `measure` is texts_per_second or p99_ms."""
 
-    a: str
-    b: str
     concurrency: int
-    measure: str  # texts_per_second, p99_ms
     rounds: int  # in which neither was disturbed
-    ratio: float | None  # None: an invalid run
-    interval: tuple[float, float] | None
-    verdict: str
-    why: str
 
 
 @dataclass(frozen=True)

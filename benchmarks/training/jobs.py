@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks import harness
 from slipway.statistics import Floats, Ratio, ratio
-from train.analysis import timed_job
-from train.analysis.timed_job import Timed
+from train.analysis import trial
+from train.analysis.trial import Timed
 from train.data.corpus import Corpus
 from train.distributed.ranks import Ranks
 from train.job import Job
@@ -90,14 +90,14 @@ def every_second(corpus: Corpus) -> Corpus:
 
 
 def run(settings: list[JobSetting], rounds: int) -> dict[str, list[Timed]]:
-    """Run every setting once a round, in random order. Raises as `speed.run`."""
+    """Run every setting once a round, in random order. Raises as `trial.run`."""
     by_name = {setting.name: setting for setting in settings}
     times: dict[str, list[Timed]] = {name: [] for name in by_name}
     for number, name in harness.in_turn(rounds, list(by_name)):
         print(f"round {number + 1}/{rounds}  {name}", flush=True)
         chosen = by_name[name]
         with _environment(chosen.environment):
-            times[name].append(timed_job.run(chosen.corpus, chosen.job, chosen.ranks, chosen.untimed))
+            times[name].append(trial.run(chosen.corpus, chosen.job, chosen.ranks, chosen.untimed))
     return times
 
 

@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-
 from benchmarks import harness
 from benchmarks.harness import RECORDS, Signed, Table, Target
 from benchmarks.training import jobs
@@ -123,8 +121,6 @@ def main() -> int:
         **provenance.record("tensorflow", "tf_keras", "horovod", "numpy"),
     )
     harness.finish(arguments.record, record, (scaling_table if arguments.scaling else table)(record))
-    if arguments.scaling:
-        _plot(record.ratios, arguments.plot)
     for target in record.targets:
         print(target)
     return int(not all(target.met for target in record.targets))
@@ -134,10 +130,9 @@ def _parse() -> argparse.Namespace:
     parser = harness.parser(__doc__, "training_speed.json")
     parser.add_argument("--scaling", action="store_true", help="measure what each option gains, into scaling.json")
     parser.add_argument("--quick", action="store_true", help="few steps, one round: no result, only a try, under runs/")
-    parser.add_argument("--plot", type=Path, default=Path("runs/scaling.html"), help="with --scaling; default: %(default)s")
-    options.add(parser)
+    options.add_job(parser)
     length = parser.get_default("max_seq_len")
-    parser.set_defaults(record=None, max_seq_len=None)
+    parser.set_defaults(run=Path("runs/training_speed"), record=None, max_seq_len=None)
     arguments = parser.parse_args()
     if arguments.max_seq_len is None:
         arguments.max_seq_len = length if arguments.scaling else _LONGEST
@@ -252,25 +247,6 @@ def scaling_table(record: JobSpeeds) -> Table:
     rows += [(left.setting, f"skipped: {left.reason}") for left in record.skipped]
     note = f"Weak scaling: two ranks ÷ twice one rank, a core each; the target is {_WEAK_TARGET}. {record.signature}"
     return Table("Training options", ("what", "examples/s, with ÷ without (95 %)", "with", "without"), rows, note)
-
-
-def _plot(gains: list[Gain], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plot(gains).write_html(path)
-    print(f"plot      {path}")
-
-
-def plot(gains: list[Gain]) -> go.Figure:
-    """Draw the ratios with their intervals; 1 is "makes no difference"."""
-    upwards = gains[::-1]
-    above, below = ([abs(gain.interval[end] - gain.ratio) for gain in upwards] for end in (1, 0))
-    figure = go.Figure(layout={"template": "plotly_white", "title": {"text": "Training: examples/s with ÷ without"}})
-    bars = {"type": "data", "array": above, "arrayminus": below, "symmetric": False}
-    names = [gain.name for gain in upwards]
-    figure.add_scatter(x=[gain.ratio for gain in upwards], y=names, mode="markers", error_x=bars, marker={"size": 10})
-    figure.add_vline(x=1, line_dash="dot")
-    figure.update_xaxes(title="ratio, 95 % interval")
-    return figure
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
-"""The layout of a batch's tokens while a fused graph runs, and the mask that attention gets.
+"""The fused graph of a Bert, in ONNX Runtime's operators; a layout says how its tokens lie.
 
-ONNX Runtime picks its CUDA kernel by the form of the mask (contrib_ops/cuda/bert/attention.cc).
-With the mask as it comes, which may have holes, no kernel is a fused one. With the rows' lengths it
-is TensorRT's up to compute capability 8.9; from 9.0 on it is cuDNN's where ONNX Runtime takes that
-one by itself, as its newest do, else none. With lengths and starts it is CUTLASS' memory-efficient
-one, on every GPU. `benchmarks.gpu.variants` has the layout without padding.
+`benchmarks.gpu.variants` has layouts for CUDA's kernels, which no machine has measured yet.
 """
 
 from __future__ import annotations
@@ -53,37 +49,6 @@ class Padded:
 
     def leave(self, _graph: GraphWriter, hidden: str, _masks: Sequence[str]) -> str:
         return hidden
-
-
-class PaddedByLengths(Padded):
-    """The mask is [batch], each row's tokens."""
-
-    counts = True
-
-    def enter(self, _graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
-        return hidden, (lengths,)
-
-
-class PaddedByStarts(Padded):
-    """The mask is [3 batch + 2]: each row's tokens, then twice all rows' starts and the last end.
-
-    In floats, exact to 2^24 tokens, since CUDA's Pad takes no integers. Written without shape
-    arithmetic, whose copies from the CPU a CUDA graph cannot hold; and in parts of one size, which
-    Concat joins without a table of sizes in the CPU's memory.
-    """
-
-    counts = True
-
-    def enter(self, graph: GraphWriter, hidden: str, lengths: str) -> tuple[str, Sequence[str]]:
-        mask = graph.op("Cast", "starts.mask", "input_mask", to=TensorProto.FLOAT)
-        ones = graph.op("Max", "starts.ones", mask, graph.constant("one.float", np.float32(1)))
-        width = graph.op("ReduceSum", "starts.width", ones, graph.integers(1), keepdims=0)
-        ends = graph.op("CumSum", "starts.ends", width, graph.integers(0))
-        counted = graph.op("Cast", "starts.lengths", lengths, to=TensorProto.FLOAT)
-        starts, padded = (graph.op("Pad", f"{name}.padded", name, graph.integers(1, 0)) for name in (ends, counted))
-        joined = graph.op("Concat", "starts.joined", padded, starts, starts, axis=0)  # a zero too many in front
-        whole = graph.op("Slice", "starts.float", joined, graph.integers(1), graph.integers(2**31), graph.integers(0))
-        return hidden, (graph.op("Cast", "starts", whole, to=TensorProto.INT32),)
 
 
 def write(bert: Bert, layout: Layout | None = None) -> onnx.ModelProto:

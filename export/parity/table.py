@@ -11,12 +11,7 @@ from slipway import console
 _ELSEWHERE = " *"
 
 
-def show(
-    records: list[ParityRecord],
-    skipped: Mapping[str, Mapping[str, str]] | None = None,
-    failed: Mapping[str, Exception] | None = None,
-) -> None:
-    skipped, failed = skipped or {}, failed or {}
+def show(records: list[ParityRecord], skipped: Mapping[str, Mapping[str, str]], failed: Mapping[str, Exception]) -> None:
     screen = console.console()
     columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δlogit|", "padding", "verdict")
     title = "Parity with the FP32 SavedModel (<: one-sided 95 % upper bound)"

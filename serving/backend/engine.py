@@ -83,11 +83,7 @@ class Engine:
 
 
 def load(directory: Path, settings: dict[str, Any]) -> Any:
-    """Open a version's engine and run golden rows on it: no client waits for its first runs.
-
-    Raises RuntimeError for logits that are not finite, and what the engine raises: Triton then
-    refuses the version.
-    """
+    """Open a version's engine and run golden rows on it. What it raises refuses the version."""
     if settings.get("engine") == "baseline":  # of the benchmark's baselines alone
         engine = importlib.import_module("baseline_engine").BaselineEngine(directory, settings)
     else:

@@ -1,7 +1,6 @@
 """A served model that runs an engine, and what it counts on Triton's own metrics page.
 
-Padding waste is padding_tokens / (tokens + padding_tokens), a percentile of the latency is
-histogram_quantile over request_seconds. Triton counts the time before that:
+Padding waste is padding_tokens / (tokens + padding_tokens); the wait before a request's batch is
 nv_inference_queue_duration_us. Copied beside every model that runs an engine.
 """
 

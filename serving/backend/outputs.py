@@ -1,8 +1,7 @@
-"""The answers of a served model: outputs, refusals, words of a failure; and its lines in the log.
+"""The answers of a served model: outputs, refusals, failures; and its lines in the log.
 
-A client is told one sentence with its request's id, the log gets a line of JSON with the same id
-and the trace. Triton's own answer to a model that raises would be that trace, with this machine's
-paths in it. Copied beside every served model; imports numpy alone.
+A client is told one sentence with its request's id; the log gets the trace too, which Triton would
+answer by itself, with this machine's paths. Copied beside every served model; imports numpy alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Measure a run with perf_analyzer: what it serves, its other variants, and two baselines.
 
-All are in one server. Every load is run once a round, in another order each, and the engine alone
-beside them. Measurements are kept at once, so that the same command goes on after Ctrl-C. Writes
-benchmark.json (docs/benchmark.schema.json); exits 1 when a load FAILED.
+Measurements are kept at once, so that the same command goes on after Ctrl-C. Writes benchmark.json
+(docs/benchmark.schema.json); exits 1 when a load FAILED.
 
     slipway bench runs/demo                     four minutes on 2 cores
     slipway bench runs/demo --setting full      half an hour

@@ -46,10 +46,7 @@ def main_comparisons(record: BenchmarkRecord) -> list[Comparison]:
 
 
 def ranked_comparisons(record: BenchmarkRecord) -> list[Comparison]:
-    """Return all comparisons: the main ones, then the others.
-
-    Among each, the published model's with baselines come first, then its other ones.
-    """
+    """Return all comparisons, the main ones first; among each those with baselines."""
     rows = record.by_id
     pairs = {(comparison.a, comparison.b) for comparison in main_comparisons(record)}
 
@@ -83,11 +80,7 @@ def of_engine(record: BenchmarkRecord, row: Row) -> float | None:
 
 
 def engine_limit(record: BenchmarkRecord, row: Row) -> float | None:
-    """Return what the row's engine does alone on the same texts, in texts/s.
-
-    It is known for closed loops on texts of their own lengths, on the embedded server's provider,
-    of variants that were run alone; else None.
-    """
+    """Return what the row's engine does alone in texts/s, if it ran alone on the same texts."""
     subject = record.subjects[row.subject]
     alike = (subject.provider, row.lengths, row.load) == (embedded.PROVIDER, "own", "closed")
     return record.engine_limit.by_variant.get(subject.variant) if alike and subject.variant else None

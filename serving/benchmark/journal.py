@@ -51,10 +51,7 @@ _KINDS = {kind.__name__: kind for kind in (Pace, LoadRound, EngineRound)}
 
 @contextmanager
 def only_benchmark(run: Path) -> Iterator[None]:
-    """Keep other benchmarks of this run out for the block. Raises ServerError while there is one.
-
-    One that was killed does not count.
-    """
+    """Keep other benchmarks of this run out for the block. Raises ServerError if there is one."""
     directory = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from serving.benchmark.record import MeasuredModel
 from serving.repository import embedded
 from slipway import provenance
-from slipway.client import client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract.records import TEXT_MODEL
 
 NETWORK, SYSTEM, CUDA = "network", "system_shared_memory", "cuda_shared_memory"
@@ -100,7 +100,7 @@ def _ways(subject: MeasuredModel, setting: BenchSetting, gpu: bool, first_ids: s
     sweep, middle = setting.concurrency, (setting.middle,)
     shared_memory = sweep if setting.everything else middle
     if subject.name == TEXT_MODEL or (setting.everything and not subject.baseline):
-        ways = [*((protocol, NETWORK, sweep) for protocol in client.PROTOCOLS), ("grpc", SYSTEM, shared_memory)]
+        ways = [*((protocol, NETWORK, sweep) for protocol in PROTOCOLS), ("grpc", SYSTEM, shared_memory)]
     elif subject.kind == "text":
         ways = [("grpc", NETWORK, sweep if setting.everything else middle)]
     else:
@@ -109,10 +109,7 @@ def _ways(subject: MeasuredModel, setting: BenchSetting, gpu: bool, first_ids: s
 
 
 def cost_card(setting: BenchSetting, planned: Sequence[Planned], subjects: Sequence[MeasuredModel]) -> str:
-    """Return a line that says about how long it takes.
-
-    It is guessed that a core answers 75 texts a second, of a baseline 12.
-    """
+    """Return a line on how long it takes, guessing 75 texts/s a core and 12 for a baseline."""
     slow = {subject.name for subject in subjects if subject.baseline}
     cores = embedded.cores()
     seconds = _ENGINE * (len(subjects) if setting.everything else 1)  # of one round

@@ -187,10 +187,7 @@ class BenchmarkRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BenchmarkRecord:
-        """Return the record in a benchmark.json. Keys that it does not know are ignored.
-
-        Raises KeyError or TypeError where a key is missing.
-        """
+        """Return the record in a benchmark.json. Raises KeyError or TypeError."""
         subjects = {name: {"name": name, **facts} for name, facts in data["subjects"].items()}
         return from_json(cls, {**data, "subjects": subjects})
 

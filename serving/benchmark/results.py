@@ -62,19 +62,13 @@ def load_rounds(planned: Planned, journal: Journal) -> LoadRounds:
 
 
 def capacity(loads: Sequence[LoadRounds], subject: str) -> float:
-    """Return the highest throughput of the subject's closed loops on texts of their own lengths.
-
-    A loop's throughput is the median of its rounds that count; 0 where there is none.
-    """
+    """Return the subject's highest median throughput in closed loops, or 0 if unknown."""
     closed = [load for load in loads if (load.planned.subject, load.planned.lengths, load.planned.share) == (subject, "own", None)]
     return max((float(np.median(load.rates(load.counting))) for load in closed if load.counting), default=0.0)
 
 
 def result_row(load: LoadRounds, subject_capacity: float) -> Row:
-    """Return the load as a row of the record. `subject_capacity`: texts/s, 0 where it is unknown.
-
-    Figures are over the rounds that count; of an invalid row over all that were answered.
-    """
+    """Return the load as a row of the record; figures are over the rounds that count."""
     status, why = judge(load)
     plan, results = load.planned, [measured.result for measured in load.rounds]
     rate = next((measured.rate for measured in load.rounds if measured.rate), None)
@@ -282,15 +276,12 @@ def _offer(row: Row, subject: MeasuredModel, losses: Mapping[str, float], slo: f
 
 
 def _on_front(offer: Offer, offers: Sequence[Offer]) -> bool:
-    """Return whether no other offer loses less accuracy and answers more texts a second."""
-    return offer.accuracy_loss_bound is not None and not any(_dominates(other, offer) for other in offers)
-
-
-def _dominates(a: Offer, b: Offer) -> bool:
-    if a.accuracy_loss_bound is None or b.accuracy_loss_bound is None:
+    """Return whether no other offer is as good in accuracy and speed, and better in one."""
+    if offer.accuracy_loss_bound is None:
         return False
-    speeds, losses = (a.texts_per_second, b.texts_per_second), (a.accuracy_loss_bound, b.accuracy_loss_bound)
-    return speeds[0] >= speeds[1] and losses[0] <= losses[1] and (speeds[0] != speeds[1] or losses[0] != losses[1])
+    own = (offer.texts_per_second, -offer.accuracy_loss_bound)
+    others = [(other.texts_per_second, -other.accuracy_loss_bound) for other in offers if other.accuracy_loss_bound is not None]
+    return not any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in others)
 
 
 def _reason(best: Offer | None, offers: Sequence[Offer], p99_ms: float, currency: str) -> str:

@@ -71,10 +71,7 @@ class BenchServer:
     processes: list[psutil.Process]  # of the server
 
     def fix(self) -> None:
-        """Start a server again that is gone, or load the models again whose Python process is gone.
-
-        Raises ServerError when the server does not start.
-        """
+        """Start a server again that is gone, or reload models whose process is gone."""
         with self.clock.stopped():
             if self.server.process.poll() is not None:
                 triton.stop(self.server)  # what it left behind
@@ -101,10 +98,7 @@ class BenchSetup:
 
 
 def measure_rounds(bench: BenchSetup) -> None:
-    """Measure everything that the journal does not have yet.
-
-    Raises ServerError when a server that ended cannot be started again.
-    """
+    """Measure what the journal lacks. Raises ServerError when a server cannot be started again."""
     journal = bench.journal
     _warm_up(bench)
     for number in range(bench.setting.rounds):
@@ -118,21 +112,14 @@ def measure_rounds(bench: BenchSetup) -> None:
 
 
 def _order(planned: Sequence[Planned], number: int) -> list[Planned]:
-    """Return the closed loops in a random order, then the open ones.
-
-    The rates of the open loops are shares of what the closed ones reached.
-    """
+    """Return the closed loops at random, then the open ones: their rates depend on the others."""
     closed, opened = [load for load in planned if not load.share], [load for load in planned if load.share]
     shuffled = random.Random(number)
     return [*shuffled.sample(closed, len(closed)), *shuffled.sample(opened, len(opened))]
 
 
 def _warm_up(bench: BenchSetup) -> None:
-    """Send every subject its first requests, which are not counted, and note its pace.
-
-    A benchmark that goes on warms up too, but keeps the pace it had: its windows shall be as long
-    as before.
-    """
+    """Send every subject its first requests, not counted, and note its pace the first time."""
     for subject in bench.subjects:
         warming = Planned(subject.name, subject.kind, "grpc", plan.NETWORK, "own", _WARM_CLIENTS)
         result = _send(bench, replace(_load(bench, warming), window_ms=_WARM_MS), bench.inputs[subject.kind, "own"][0])
@@ -168,7 +155,8 @@ def _try_load(bench: BenchSetup, load: Load, inputs: Path) -> LoadRound:
     before, since = interference.look(bench.served.processes), time.monotonic()
     result = _send(bench, load, inputs)
     disturbance = interference.between(before, interference.look(bench.served.processes))
-    counted = _difference(counted, _counters(bench, load.model))
+    after = _counters(bench, load.model)
+    counted = {name: value - counted.get(name, 0.0) for name, value in after.items()} if counted and after else None
     gpu = bench.gpu.since(since)
     return LoadRound(**vars(disturbance), result=result, rate=load.rate or None, counted=counted, gpu=gpu)
 
@@ -189,10 +177,7 @@ def _load(bench: BenchSetup, planned: Planned) -> Load:
 
 
 def _rate(bench: BenchSetup, planned: Planned) -> float:
-    """Return the texts/s to offer at random, the same in all rounds; 0 for a closed loop.
-
-    It is a share of what the subject's closed loops reached in the first round.
-    """
+    """Return the texts/s to offer: a share of what closed loops reached in round 0, or 0."""
     if not planned.share:
         return 0.0
     closed = [load.id for load in bench.planned if load.subject == planned.subject and load.lengths == "own" and not load.share]
@@ -206,16 +191,8 @@ def _counters(bench: BenchSetup, model: str) -> Counters | None:
     return None
 
 
-def _difference(before: Counters | None, after: Counters | None) -> Counters | None:
-    return {name: value - before.get(name, 0.0) for name, value in after.items()} if before and after else None
-
-
 def _engines(bench: BenchSetup, number: int) -> list[Path]:
-    """Return the version directories whose engine is measured alone in this round.
-
-    text_classifier's is measured in every round; the other variants' in the first, or in every
-    round of the full setting.
-    """
+    """Return the versions whose engine is measured alone: text_classifier's in every round."""
     every = bench.setting.everything or number == 0
     names = [subject.name for subject in bench.subjects if subject.kind == "text" and not subject.baseline]
     return [bench.served.repository / name / "1" for name in (names if every else names[:1])]
@@ -252,10 +229,7 @@ def _try_engine(bench: BenchSetup, version: Path) -> EngineRound:
 
 @contextmanager
 def bench_server(repository: Path, clock: Clock) -> Iterator[BenchServer]:
-    """Run a server of the repository for the block; its log lies beside the repository.
-
-    Raises as triton.start.
-    """
+    """Run a server of the repository for the block. Raises as triton.start."""
     with clock.stopped():
         server = _start(repository)
     bench = BenchServer(repository, server, clock, interference.tree(server.process.pid))

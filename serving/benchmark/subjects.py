@@ -1,9 +1,7 @@
 """The models of a benchmark: what a run serves, its other variants, and two baselines.
 
-Reads bundle/, artifacts/ and model_repository/ of a run; writes the repository that is measured.
 The baselines have the same text front end and pad every text to the longest sequence. One is
-tf2onnx's own graph, made once into RUN/baseline/ by `python -m export.graph.tf2onnx_process`, for
-that takes TensorFlow and half a minute; the other is the SavedModel itself.
+tf2onnx's own graph, converted once into RUN/baseline/; the other is the SavedModel itself.
 """
 
 from __future__ import annotations
@@ -62,10 +60,7 @@ def check_run(run: Path) -> CheckedRun:
 
 
 def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:
-    """Return all that can be measured of a run, text_classifier first.
-
-    With `cuda` also variants that were made for a GPU, on it.
-    """
+    """Return all that can be measured, text_classifier first; `cuda`: the GPU's variants too."""
     main = checked.served[TEXT_MODEL]
     others = [name for name in embedded.FASTEST_FIRST if name in checked.artifacts and name != main]
     on_gpu = [name for name in checked.artifacts if cuda and _made_for_gpu(checked, name)]
@@ -86,10 +81,7 @@ def _made_for_gpu(checked: CheckedRun, variant: str) -> bool:
 
 
 def choose_subjects(subjects: list[MeasuredModel], names: list[str], run: Path) -> tuple[list[MeasuredModel], dict[str, str]]:
-    """Return text_classifier and the subjects of these names, or all; and why others are skipped.
-
-    Raises ManifestError for a name that no subject has.
-    """
+    """Return text_classifier and those named, or all; and why others are skipped."""
     if unknown := sorted(set(names) - {subject.name for subject in subjects}):
         raise ManifestError(
             "there is no such model to measure",
@@ -162,10 +154,7 @@ def _share(run: Path) -> Share:
 
 
 def write_baseline(repository: Path, name: str, checked: CheckedRun, share: Share) -> None:
-    """Write the baseline `name` as a model of a repository.
-
-    Raises ConversionError when tf2onnx cannot convert the SavedModel.
-    """
+    """Write a baseline as a model. Raises ConversionError when tf2onnx fails."""
     source = checked.source
     config = replace(embedded.text_config(source), name=name, instances=Instances(count=share.processes))
     version = config.write(repository)

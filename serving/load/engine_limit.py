@@ -26,22 +26,19 @@ from slipway.lint.models import CONFIG
 
 _STEP = 16  # tokens
 _LOADED_WITHIN = 120  # seconds between the first and the last of the processes
+_barriers: list[Any] = []  # of a process: the one that it shares with the others
 
 
 def main() -> int:
-    arguments = _parse()
-    with arguments.texts_file.open(encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file][: arguments.texts]
-    print(json.dumps(_measure(arguments.version, texts)))
-    return 0
-
-
-def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("version", type=Path, help="version directory of text_classifier")
     parser.add_argument("texts_file", type=Path, help="golden.jsonl of a bundle")
     parser.add_argument("--texts", type=int, required=True, help="how many texts to run")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    with arguments.texts_file.open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file][: arguments.texts]
+    print(json.dumps(_measure(arguments.version, texts)))
+    return 0
 
 
 def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
@@ -53,9 +50,6 @@ def _measure(version: Path, texts: list[Any]) -> dict[str, Any]:
     slowest = max(measured, key=lambda process: process["engine_seconds"])
     rate = processes * len(texts) / slowest["engine_seconds"]
     return {"processes": processes, "texts_per_second": rate, **slowest}
-
-
-_barriers: list[Any] = []  # of a process: the one that it shares with the others
 
 
 def _keep_barrier(barrier: Any) -> None:

@@ -69,10 +69,7 @@ def between(before: Moment, after: Moment) -> Disturbance:
 
 
 def disturbed(rounds: Sequence[Disturbance]) -> list[list[str]]:
-    """Return for each round of a load why it does not count; nothing where it does.
-
-    Its clock is compared with the fastest round's.
-    """
+    """Return why each round does not count, if so; clocks are compared with the fastest round's."""
     fastest = max((measured.mhz for measured in rounds if measured.mhz), default=0.0)
     return [_why(measured, fastest) for measured in rounds]
 
@@ -113,10 +110,7 @@ class GpuUse:
 
 
 class GpuWatch:
-    """The first GPU, watched with nvidia-smi: `with GpuWatch() as gpu: … gpu.since(moment)`.
-
-    On a machine without nvidia-smi nothing is seen.
-    """
+    """The first GPU, if nvidia-smi is there: `with GpuWatch() as gpu: … gpu.since(moment)`."""
 
     def __init__(self) -> None:
         self.there = shutil.which("nvidia-smi") is not None

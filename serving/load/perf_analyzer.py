@@ -1,9 +1,7 @@
 """Drive the real perf_analyzer: its input files, and one load a call with each request's latency.
 
-Percentiles and throughput are computed from perf_analyzer's own export of every request, over all
-of its windows. Whether a load is stable is for the caller to say, from repeated calls: asked to,
-perf_analyzer would give up on texts of unequal length. Its `--request-count` is not used: now and
-then it waits for ever for the last of its threads under load (2.51).
+Figures are computed from its export of every request. It is not asked whether a load is stable: it
+would give up on texts of unequal length. Its `--request-count` now and then waits for ever (2.51).
 """
 
 from __future__ import annotations
@@ -154,10 +152,7 @@ def _run(load: Load, inputs: Path) -> LoadResult:
 
 
 def _exported(file: Path) -> Any:
-    """Return its export of the requests; None where that is cut short.
-
-    The outputs in it may be any bytes; they are not used.
-    """
+    """Return the export, whatever bytes its outputs are; None where it is cut short."""
     with suppress(json.JSONDecodeError):
         return json.loads(file.read_text("utf-8", errors="replace"))
     return None
@@ -200,11 +195,7 @@ def _shown(arguments: list[str]) -> str:
 
 
 def write_inputs(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int], rounds: int = 1) -> InputFiles:
-    """Write the input files of `count` golden texts. A length that cannot be made is left out.
-
-    Every round begins a round's share further on, because perf_analyzer begins with the first
-    text and does not come to the last.
-    """
+    """Write the input files of `count` golden texts; each round begins with other ones."""
     golden = golden.take(np.arange(min(count, len(golden.texts))))
     texts: dict[str | int, list[Any]] = {"own": golden.texts}
     for tokens in sorted(lengths) if source.task == "single_text" else ():
@@ -236,10 +227,7 @@ def lengths_left_out(lengths: Iterable[int], written: Container[str | int], sour
 
 
 def texts_of_length(texts: list[str], source: Bundle, tokens: int) -> list[str]:
-    """Return texts of exactly so many tokens, [CLS] and [SEP] among them.
-
-    They are made of the words of `texts` in order; a word that would not fit is skipped.
-    """
+    """Return texts of exactly so many tokens, with [CLS] and [SEP], of the words of `texts`."""
     tokenizer = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
     words = [word for text in texts for word in text.split()][: _ENOUGH_TEXTS * tokens]
     cut, taken, left = [], [], tokens - 2
@@ -268,10 +256,7 @@ def _text_inputs(text: Any, task: str) -> dict[str, Any]:
 
 
 def write_ids(rows: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None, path: Path) -> None:
-    """Write the input file for an ids model from rows of ids, and of types where it takes them.
-
-    Each row is int32 [tokens].
-    """
+    """Write an ids model's input file: rows int32 [tokens], and types where it takes them."""
     inputs = {"input_word_ids": rows} | ({"input_type_ids": types} if types else {})
     tensors = {name: [{"content": row.tolist(), "shape": [len(row)]} for row in tensor] for name, tensor in inputs.items()}
     requests = [dict(zip(tensors, request, strict=True)) for request in zip(*tensors.values(), strict=True)]

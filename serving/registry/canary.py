@@ -23,8 +23,8 @@ from serving.registry.registry import Registry
 from serving.registry.rollout import RunningServer, loaded_canary
 from serving.served_parity import AskedModel, ServedCheck
 from slipway import errors
-from slipway.client import client
 from slipway.client.client import Client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError, PublishingError
@@ -94,8 +94,7 @@ def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, li
     with loaded_canary(server, canary.registry, model, canary.version) as name:
         asked = AskedModel(model, canary.variants[model], served_as=name)
         checks = [
-            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden)
-            for protocol in client.PROTOCOLS
+            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden) for protocol in PROTOCOLS
         ]
         return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit))
 
@@ -132,7 +131,7 @@ def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) 
 
 def _latency(server: RunningServer, canary: Canary, asked: AskedModel, pairs: int, limit: float) -> LatencyComparison:
     with ExitStack() as stack:
-        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in client.PROTOCOLS]
+        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in PROTOCOLS]
         old_ways, new_ways = (
             [_ask(connected, asked.name, name, canary) for connected in clients] for name in (asked.name, asked.served_as)
         )

@@ -54,7 +54,7 @@ def proven(run: Path) -> Compiled:
     source = bundle.load(run / "bundle")
     directory = run / "model_repository"
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
-    passed = {candidate.sha256: candidate for candidate in artifact.all_passed(run, source.sha256)}
+    passed = {converted.sha256: converted for converted in artifact.all_passed(run, source.sha256)}
     compiled_from = str(record.get("bundle_sha256"))
     if compiled_from != source.sha256:
         raise _unproven(run, f"compiled from the bundle {source.sha256[:12]}", f"from {compiled_from[:12]}", REPOSITORY)
@@ -73,10 +73,7 @@ def proven(run: Path) -> Compiled:
 
 
 def _proven_variant(run: Path, model: str, source: Bundle, passed: dict[str, Artifact], files: dict[str, str]) -> str:
-    """Return the variant behind a model, if its file, vocabulary and labels are the compared ones.
-
-    `files`: path in the compiled repository → sha256.
-    """
+    """Return a model's variant if its files, path → sha256 in `files`, are the compared ones."""
     settings = json.loads((run / "model_repository" / model / "1" / "settings.json").read_text("utf-8"))
     sha256 = settings["artifact_sha256"]
     converted = passed.get(sha256)
@@ -106,10 +103,7 @@ def _unproven(run: Path, expected: str, found: str, at: str) -> ParityError:
 
 
 def golden_source(origin: Origin, publish: str) -> Bundle:
-    """Return a published version's bundle. Raise ManifestError if it is gone or another by now.
-
-    `publish` is the command that publishes that run again.
-    """
+    """Return a version's bundle. A ManifestError names `publish`, which publishes its run again."""
     directory = Path(origin.run) / "bundle"
     source = bundle.load(directory)
     if source.sha256 != origin.bundle_sha256:

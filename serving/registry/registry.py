@@ -47,10 +47,7 @@ class Registry:
 
     @property
     def state(self) -> Path:
-        """The directory of everything else.
-
-        Triton takes every directory in a repository for a model, and the manifest lists every file.
-        """
+        """The directory of all else: in the repository Triton would take it for a model."""
         return self.repository.parent / "runs" / "published" / self.repository.name
 
     @property
@@ -120,10 +117,7 @@ def read_published(registry: Registry) -> Published:
 
 @contextmanager
 def publishing_lock(registry: Registry) -> Iterator[None]:
-    """Keep other publishers out for the block. Raise PublishingError that names one who is in it.
-
-    A killed publisher holds nothing.
-    """
+    """Keep other publishers out for the block; a PublishingError names one who is in it."""
     registry.state.mkdir(parents=True, exist_ok=True)
     path = registry.state / "lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
@@ -201,10 +195,7 @@ def now() -> str:
 
 @contextmanager
 def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path]:
-    """Yield a copy of the repository, made of links, that replaces it when the block ends well.
-
-    Raises ManifestError when the linter finds an error in it; `number` is the version to blame.
-    """
+    """Yield a linked copy that replaces the repository at the end; a fault is of `number`."""
     with manifest.atomic_directory(registry.repository) as building:
         if registry.repository.exists():
             embedded.link_tree(registry.repository, building)

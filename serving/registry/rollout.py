@@ -1,8 +1,7 @@
 """A rollout: the registry's server gets a version beside the served one, and then switches to it.
 
 Triton sends a request that names no version to the highest it has loaded. So a version's canary has
-another name and lies in a second repository. At the rollout Triton loads the version beside the old
-one, sends new requests to it, and lets the old version finish.
+another name and lies in a second repository; the switch loads the version beside the old one.
 """
 
 from __future__ import annotations
@@ -64,10 +63,7 @@ def running_server(registry: Registry) -> RunningServer | None:
 
 @contextmanager
 def running_or_own_server(registry: Registry) -> Iterator[RunningServer]:
-    """Yield the server of the registry, or one for the block alone, on free ports.
-
-    Raises ServerError when the server does not answer; else as triton.start.
-    """
+    """Yield the registry's server, or one for the block. Raises ServerError, or as triton.start."""
     if server := running_server(registry):
         server.served_versions()
         yield server
@@ -92,10 +88,7 @@ def clear_canaries(registry: Registry) -> None:
 
 @contextmanager
 def loaded_canary(server: RunningServer, registry: Registry, model: str, number: int) -> Iterator[str]:
-    """Serve version `number` of the model for the block, and yield the name it has there.
-
-    Clients go on asking the active version. Raises PublishingError when it cannot be loaded.
-    """
+    """Serve a version for the block; yield its name there. Raises PublishingError."""
     name = f"{model}_canary"
     _withdraw(server, registry, name)
     staged = registry.state / "staged"  # not among the canaries: a half-copied directory freezes Triton's loader
@@ -121,10 +114,7 @@ def _withdraw(server: RunningServer, registry: Registry, name: str) -> None:
 
 @contextmanager
 def rolled_out(server: RunningServer, registry: Registry, models: Sequence[str], old: int, new: int) -> Iterator[None]:
-    """Serve version `new` of one model after the other; `old` again if that or the block fails.
-
-    Raises PublishingError when a model cannot be loaded, ServerError when nobody answers.
-    """
+    """Serve `new` of one model after the other; `old` again if that or the block fails."""
     try:
         for model in models:
             try:
@@ -144,10 +134,7 @@ def rolled_out(server: RunningServer, registry: Registry, models: Sequence[str],
 
 
 def _serve_version(server: RunningServer, registry: Registry, model: str, number: int) -> None:
-    """Load a version with its config in the request.
-
-    Triton reads the config on disk only if that is newer than what it has loaded.
-    """
+    """Load a version, its config in the request: Triton may not read the one on disk again."""
     config = versions.config(registry.repository / model, number)
     as_json = json_format.MessageToJson(config, preserving_proto_field_name=True)
     control.load(server.grpc, server.key, model, _LOADED_WITHIN, as_json)

@@ -48,17 +48,15 @@ def latency_figure(record: BenchmarkRecord) -> go.Figure:
 
 
 def open_loop_figure(record: BenchmarkRecord) -> go.Figure:
-    """Draw latency against the rate of texts that arrive at random.
-
-    The rate is a share of the model's capacity where that is known, else texts a second.
-    """
+    """Draw latency against the rate at random, a share of the capacity where it is known."""
     rows = measured_rows(record, "poisson")
     known = all(row.offered_share is not None for row in rows)
     unit = ", % of the model's capacity" if known else " a second"
     figure = empty_figure(420, f"texts that arrive{unit}", "p99 latency (ms)")
     if rows and known:
         _mark(figure, 100, "capacity")
-    _draw_lines(figure, record, rows, _shares if known else _rates, _offered_text)
+    x_of = (lambda row: 100 * (row.offered_share or 0)) if known else (lambda row: row.rate or 0.0)
+    _draw_lines(figure, record, rows, lambda points: {"x": [x_of(row) for row in points]}, _offered)
     return figure
 
 
@@ -67,15 +65,7 @@ def _throughputs(rows: list[Row]) -> Attributes:
     return {"x": [figure.value for figure in figures], "error_x": error_bars(figures)}
 
 
-def _shares(rows: list[Row]) -> Attributes:
-    return {"x": [100 * (row.offered_share or 0) for row in rows]}
-
-
-def _rates(rows: list[Row]) -> Attributes:
-    return {"x": [row.rate for row in rows]}
-
-
-def _offered_text(row: Row) -> str:
+def _offered(row: Row) -> str:
     return f"{row.sent:.0f} texts/s sent, {throughput_of(row):.0f} answered, {row.rejected} rejected"
 
 
@@ -90,10 +80,7 @@ def _draw_lines(
     x_of: Callable[[list[Row]], Attributes],
     hover: Callable[[Row], str],
 ) -> None:
-    """Draw the latencies of each line of `lines_of`, and offer buttons for the percentiles.
-
-    `x_of` gives a line's points along the x axis, `hover` what is shown when a point is pointed at.
-    """
+    """Draw latencies of each line at `x_of`, `hover` as its points' text, with buttons."""
     lines = lines_of(record, rows)
     for colour, points in lines:
         first, way = points[0], (points[0].protocol, points[0].transport)
@@ -121,10 +108,7 @@ def main_ways(record: BenchmarkRecord, rows: list[Row]) -> list[Row]:
 
 
 def lines_of(record: BenchmarkRecord, rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    """Return (colour, rows) of each model and way to it, rows by their load.
-
-    A model has one colour in all figures.
-    """
+    """Return (colour, rows by load) of each model and way; a model keeps its colour."""
     lines: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.concurrency or row.rate or 0):
         lines.setdefault((row.subject, row.protocol, row.transport), []).append(row)
@@ -157,10 +141,7 @@ def _percentile_button(lines: list[list[Row]], measure: str) -> Button:
 
 
 def ratios_figure(record: BenchmarkRecord) -> go.Figure:
-    """Draw how many times better a is than b, with its interval, for each comparison with a result.
-
-    Latencies count inversely, so that more is better; buttons offer the measures.
-    """
+    """Draw how many times better a is than b; latencies count inversely, so that more is better."""
     rows = record.by_id
     labelled = [
         (_label(rows[comparison.a], rows[comparison.b]), comparison)
@@ -249,11 +230,7 @@ def stages_figure(record: BenchmarkRecord) -> go.Figure:
 
 
 def _rows_with_stages(record: BenchmarkRecord) -> list[Row]:
-    """Return the closed loops that have a latency breakdown.
-
-    If they are many, only those with the most clients are returned, one for each line of
-    `lines_of`, and for the published model also those with the fewest.
-    """
+    """Return the closed loops with a breakdown; of many, each line's with the most clients."""
     rows = [row for row in measured_rows(record, "closed") if row.stages]
     if len(rows) <= _MOST_BARS:
         return rows

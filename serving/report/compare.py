@@ -61,7 +61,10 @@ def compare(arguments: argparse.Namespace) -> int:
     a, b = read_run(arguments.a), read_run(arguments.b)
     path = arguments.b / "compare.html"
     write_page(path, render_comparison(a, b))
-    _print_facts(compared_facts(a, b))
+    table = console.table("A against B", "", "A", "B", "", left=("",))
+    for fact in compared_facts(a, b):
+        table.add_row(fact.name, *fact.sides, fact.verdict.text)
+    console.console().print(table)
     print(f"comparison  {path}")
     return 0
 
@@ -108,13 +111,6 @@ def _reach(trace: go.Scatter, axis: str) -> list[float]:
     """Return how far a trace's points and their error bars reach along an axis."""
     values, more = trace[axis], trace[f"error_{axis}"].array
     return [*values, *(np.add(values, more) if more is not None else ())]
-
-
-def _print_facts(facts: list[ComparedFact]) -> None:
-    table = console.table("A against B", "", "A", "B", "", left=("",))
-    for fact in facts:
-        table.add_row(fact.name, *fact.sides, fact.verdict.text)
-    console.console().print(table)
 
 
 def check_comparable(a: RunRecords, b: RunRecords) -> None:

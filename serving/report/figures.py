@@ -52,10 +52,7 @@ def empty_figure(height: int, x: str, y: str) -> go.Figure:
 
 
 def logarithmic(low: float, high: float) -> Attributes:
-    """Return a logarithmic axis that holds `low` to `high`.
-
-    Its ticks are written out: 1, 2, 5, 10, … and, where the axis is short, numbers between them.
-    """
+    """Return a logarithmic axis that holds `low` to `high`, its ticks written out."""
     digits = (1, 2, 5) if high > 20 * low else (1, 1.5, 2, 3, 4, 5, 7)
     ticks = [digit * 10.0**power for power in range(-4, 7) for digit in digits]
     shown = [tick for tick in ticks if low / 3 <= tick <= high * 3]
@@ -69,10 +66,7 @@ def small(words: str) -> str:
 
 
 def offer_buttons(figure: go.Figure, buttons: list[Button], active: int) -> None:
-    """Put buttons beside the figure, which is drawn as button number `active` has it.
-
-    The page makes the buttons (page.html.jinja): Plotly's own lie over the axes of a small screen.
-    """
+    """Offer buttons, made by page.html.jinja: Plotly's own lie over the axes of a small screen."""
     choices = [{"label": label, "traces": traces, "layout": layout} for label, traces, layout in buttons]
     figure.update_layout(meta={"choices": choices, "active": active})
 
@@ -103,11 +97,7 @@ def parity_figure(results: Sequence[OfflineCheck]) -> go.Figure:
 
 
 def training_figure(record: TrainingRecord) -> go.Figure:
-    """Draw loss, learning rate and validation accuracy, one above the other, by step.
-
-    Validation accuracy is drawn if there are several validations. Skipped steps have no loss, and
-    are left out.
-    """
+    """Draw loss, learning rate and, of several validations, accuracy by step."""
     steps = [step for step in record.steps if step.loss is not None]
     validations = [validation for validation in record.validation if validation.validation_loss is not None]
     accuracy = len(validations) > 1
@@ -154,10 +144,7 @@ def _thinned(*columns: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def confusion_figure(matrix: list[list[int]], labels: list[str]) -> go.Figure:
-    """Draw the confusion matrix; a cell's colour is its share of the row, which is a true label.
-
-    A small matrix has its counts in the cells, but no zeros. Names that would overlap are left out.
-    """
+    """Draw the confusion matrix; a cell's colour is its share of the row, which is a true label."""
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = styled(go.Figure(), max(360, 120 + 16 * min(len(labels), _ROWS_HIGH)))

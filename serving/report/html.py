@@ -20,27 +20,20 @@ _SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
 def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> str:
-    """Return the HTML of `template` (*.html.jinja) with `facts` as its variables.
-
-    The template finds each figure as HTML in `plots`, by its name, which is also its id on the
-    page. A figure without data is empty there, and so false.
-    """
+    """Return a template's HTML; `plots` has each figure as HTML by its name, "" without data."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"percent": _percent, "three_digits": benchmark_text.three_digits, "count": "{:,d}".format}
-    drawn = {name: _embed(name, figure) if figure.data else Markup() for name, figure in figures.items()}
+    plain = {"full_html": False, "include_plotlyjs": False, "config": _SETTINGS}
+    html = {name: figure.to_html(div_id=name, **plain) if figure.data else "" for name, figure in figures.items()}
+    drawn = {name: Markup(plot) for name, plot in html.items()}  # noqa: S704 (Plotly's own output)
     library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
     return environment.get_template(template).render(**facts, plots=drawn, plotly=library)
 
 
 def _percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\u00a0%"
-
-
-def _embed(name: str, figure: go.Figure) -> Markup:
-    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_SETTINGS)
-    return Markup(html)  # noqa: S704 (Plotly's own output)
 
 
 def write_page(path: Path, html: str) -> None:

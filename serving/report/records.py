@@ -1,8 +1,7 @@
 """All records of one run, each refused unless it belongs to the run's present state.
 
-JSON enters the report here: bundle.json, history.json, parity.json, skipped.json, served.json and
-benchmark.json. Everything after this file reads dataclasses; their fields are the records' keys, as
-far as a page shows them.
+JSON enters the report here; everything after this file reads dataclasses, whose fields are the
+records' keys, as far as a page shows them.
 """
 
 from __future__ import annotations
@@ -185,15 +184,13 @@ class RunRecords:
 
 
 def read_run(run: Path) -> RunRecords:
-    """Return every record of the run.
-
-    Raises ManifestError for a record that is missing or of an earlier state, with the command that
-    writes it anew.
-    """
+    """Return every record of the run. A ManifestError names the command that writes it anew."""
     source = bundle.load(run / "bundle")
     history = source.directory / "history.json"
     of_bundle = {"bundle_sha256": source.sha256}
-    of_repository = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY)}
+    repository = run / "model_repository" / REPOSITORY
+    _refuse_missing(repository, errors.command("build", run))
+    of_repository = {"repository_sha256": manifest.sha256(repository)}
     of_benchmark = {"schema": BENCHMARK_SCHEMA, **of_repository}
     parity = [
         _current(run / "artifacts" / variant / artifact.PARITY, of_bundle, errors.command("export", run))
@@ -214,11 +211,15 @@ def read_run(run: Path) -> RunRecords:
 
 def _current(path: Path, expected: Mapping[str, object], fix: str) -> dict[str, Any]:
     """Read a record that has these values. Raises ManifestError if it is missing or has others."""
-    if not path.is_file():
-        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), fix=fix)
+    _refuse_missing(path, fix)
     record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     for name, value in expected.items():
         if (actual := record.get(name)) != value:
             summary, meant = "a record is of an earlier state", f"{name} {value}"
             raise ManifestError(summary, expected=meant, found=str(actual), where=str(path), fix=fix)
     return record
+
+
+def _refuse_missing(path: Path, fix: str) -> None:
+    if not path.is_file():
+        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), fix=fix)

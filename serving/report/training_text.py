@@ -68,10 +68,7 @@ def worst_classes(metrics: Metrics) -> dict[str, LabelScores]:
 
 
 def mix_ups(matrix: list[list[int]], labels: list[str]) -> list[tuple[str, str, int, float]]:
-    """Return the most frequent wrong answers as (true label, predicted, count, share of the label).
-
-    Few labels have none: the matrix shows them.
-    """
+    """Return (true, predicted, count, share) of the most frequent, of many labels."""
     if len(labels) <= _MIX_UPS:
         return []
     wrong = [
@@ -84,10 +81,7 @@ def mix_ups(matrix: list[list[int]], labels: list[str]) -> list[tuple[str, str, 
 
 
 def text_reader(golden: Golden) -> Callable[[int], list[str]]:
-    """Return a function that gives the parts of a compared row, counted from 0.
-
-    single text: the text; pair: both texts; tagging: the words before, the word, the words after.
-    """
+    """Return row, counted from 0 → its text, both texts, or the words before, at and after it."""
     text_of = golden.text_of[golden.asked]
 
     def parts(row: int) -> list[str]:

@@ -1,10 +1,8 @@
 """Compile verified artifacts into a Triton model repository. No server and no GPU is needed.
 
-Reads bundle/ and artifacts/. For the target `embedded`, the Triton of `slipway serve`, writes
-model_repository/: `text_classifier` (text → label; tagger: words → a label each) and
-`bert_<variant>` (ids → logits), all of them Python models. For `ngc`, NVIDIA's container, writes
-model_repository_ngc/: `text_classifier` as an ensemble of a tokenizer, an engine of Triton's own,
-and post-processing. An artifact without a passing parity verdict for exactly its hash is refused.
+For the target `embedded`, the Triton of `slipway serve`: `text_classifier` and `bert_<variant>`,
+all Python models. For `ngc`, NVIDIA's container: `text_classifier` as an ensemble. An artifact
+without a passing parity verdict for exactly its hash is refused.
 
     slipway build runs/demo
     slipway build runs/demo --target ngc
@@ -37,9 +35,7 @@ def build(arguments: argparse.Namespace) -> int:
             expected="neither: the container's engine takes the whole machine",
             found=f"--instances {arguments.instances}, --threads {arguments.threads}",
             where="the command line",
-            fix=errors.command(
-                "build", arguments.run, "--target", "ngc", *engine
-            ),
+            fix=errors.command("build", arguments.run, "--target", "ngc", *engine),
         )
     source = bundle.load(arguments.run / "bundle")
     passed = artifact.all_passed(arguments.run, source.sha256)

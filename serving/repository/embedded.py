@@ -1,8 +1,8 @@
 """Models for the embedded Triton, which has only the Python backend.
 
-`text_classifier` and `bert_<variant>` are complete in their version directories, but for numpy,
-onnxruntime and tokenizers. They answer golden rows themselves before they are ready: a warm-up
-sample of Triton's own that fails can end this Triton, or leave it waiting for ever (docs/log.md).
+They are complete in their version directories but for numpy, onnxruntime and tokenizers. They
+answer golden rows themselves before they are ready: a failing warm-up sample can end this Triton,
+or leave it waiting for ever (docs/log).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
-# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log.md). Each holds the model, so
+# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log). Each holds the model, so
 # there are not more:
 _MOST_INSTANCES = 4
 
@@ -158,10 +158,7 @@ def golden_ids(golden: Golden) -> list[dict[str, list[int]]]:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source`, of links if the file system has them.
-
-    The manifest is left out, and what Python wrote there.
-    """
+    """Link the files of `source` into `target`, without the manifest and what Python wrote."""
     ignored = shutil.ignore_patterns("__pycache__", REPOSITORY)
     shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 

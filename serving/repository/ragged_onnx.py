@@ -1,8 +1,7 @@
 """An ONNX model that takes all rows in one piece, for Triton's ONNX Runtime backend.
 
-That backend cannot pad: it joins the rows of inputs with `allow_ragged_batch` into one, and a batch
-input tells their lengths. So the few nodes that lay them out as [rows, longest] go into the graph.
-The model's own nodes and weights stay.
+That backend joins the rows of ragged inputs into one, and a batch input tells their lengths. A few
+nodes in front lay them out as [rows, longest]; the model's own nodes and weights stay.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def instances(http: str, model: str, version: str) -> int:
 def load(grpc: str, key: str, model: str, within: float, config: str | None = None) -> None:
     """Load a model, by `config` (JSON) or the one on disk; its served versions stay until then.
 
-    Over gRPC: a load over HTTP holds up other HTTP clients for as long as it takes (docs/log.md).
+    Over gRPC: a load over HTTP holds up other HTTP clients for as long as it takes (docs/log).
     Raises OSError when that is refused, or takes more than `within` seconds.
     """
     with _changing(grpc, key) as (server, headers):
@@ -87,11 +87,7 @@ def serving(run: Path) -> dict[str, str] | None:
 
 @contextmanager
 def record(run: Path, facts: dict[str, str]) -> Iterator[None]:
-    """Keep RUN/serving.json for the block: address and key of the server, for the owner alone.
-
-    Raises ServerError while another process is in such a block; a killed one has lost its lock.
-    Raises ManifestError if there is no such run.
-    """
+    """Keep RUN/serving.json for the block, for its owner. Raises ServerError, ManifestError."""
     if not run.is_dir():
         raise ManifestError(
             f"there is no run {run}",

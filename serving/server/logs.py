@@ -1,8 +1,7 @@
 """The server's log: JSON Lines of Triton, its Python models and the supervisor alike.
 
-Every line has `time`, `level` and `message`; one about requests has `request_ids`; one by a model
-its `model` and `version`, and of a failure the `trace`. Models write such lines themselves
-(serving/backend/outputs.py), Triton's are translated.
+Every line has `time`, `level`, `message`; those about requests `request_ids`, of a model `model`
+and `version`. Models write such lines themselves (backend/outputs.py), Triton's are translated.
 
     grep 3f0c9a runs/demo/triton.log | jq .
 """

@@ -28,10 +28,7 @@ Tell = Callable[[str], None]
 
 
 def keep(start: Callable[[], Server], tell: Tell) -> bool:
-    """Keep a server serving until Ctrl-C or SIGTERM; return whether it answered all before its end.
-
-    Raises ServerError when it does not start, or keeps ending.
-    """
+    """Serve until Ctrl-C or SIGTERM; return whether all was answered. Raises ServerError."""
     server = start()
     ends: collections.deque[float] = collections.deque(maxlen=_MOST_ENDS)
     try:

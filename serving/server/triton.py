@@ -55,7 +55,7 @@ class Server:
         return f"{HOST}:{self.ports.grpc}"
 
     def address(self, protocol: str) -> str:
-        """Return the address for `protocol`, one of client.PROTOCOLS."""
+        """Return the address for `protocol`, one of transport.PROTOCOLS."""
         return self.http if protocol == "http" else self.grpc
 
     def metrics(self) -> str:
@@ -169,10 +169,7 @@ def check_ports(ports: Ports) -> None:
 
 
 def start_process(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
-    """Start tritonserver, its output on `stdout`; only the key opens the `closed` APIs.
-
-    It ends in good order when the thread that started it has. Raises ToolError without Triton.
-    """
+    """Start tritonserver; only the key opens the `closed` APIs. Raises ToolError without Triton."""
     for part in (tools.TRITON_SERVER, tools.TRITON_KEY):
         if not part.exists():
             raise ToolError(

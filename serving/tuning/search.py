@@ -146,10 +146,7 @@ class TuningSetup:
 
 
 def configurations(engines: Sequence[str], cores: int) -> list[Configuration]:
-    """Return every way to divide up to `cores` in powers of two, and one engine on all cores.
-
-    Fewest cores come first, then the order of `engines`.
-    """
+    """Return every division of up to `cores` in powers of two; fewest cores first."""
     powers = [2**power for power in range(cores.bit_length()) if 2**power <= cores]
     splits = {(instances, threads) for instances in powers for threads in powers if instances * threads <= cores}
     splits |= {(1, cores)}  # where their number is no power of two
@@ -158,10 +155,7 @@ def configurations(engines: Sequence[str], cores: int) -> list[Configuration]:
 
 
 def measure_configurations(setup: TuningSetup, ways: list[Configuration], ends: float) -> list[Trials]:
-    """Measure each in turn, again and again while there is time (`ends`: time.monotonic).
-
-    One that there was no time for is not returned, nor one that was too dear to try.
-    """
+    """Measure each in turn, again while there is time; what was not tried is not returned."""
     trials: dict[Configuration, Trials] = {}
     longest = 0.0
     for number in range(_MOST_ROUNDS):
@@ -175,7 +169,9 @@ def measure_configurations(setup: TuningSetup, ways: list[Configuration], ends: 
                 tried = trials.setdefault(way, Trials(way))
                 _raise_load(setup, tried)
                 longest = max(longest, time.monotonic() - started)
-                _print_best(way, tried.measured().best(setup.slo))
+                level = tried.measured().best(setup.slo)
+                best = f"{level.texts_per_second:.0f} texts/s at {level.p99_ms:.0f} ms" if level else "no load holds"
+                print(f"            {way.engine}, {way.instances} × {way.threads} threads: {best}", flush=True)
     return list(trials.values())
 
 
@@ -192,10 +188,7 @@ def _raise_load(setup: TuningSetup, tried: Trials) -> None:
 
 @contextmanager
 def _served(setup: TuningSetup, way: Configuration) -> Iterator[Server]:
-    """Serve text_classifier alone, so configured, and warm it up.
-
-    Its repository is in the run, because models are linked.
-    """
+    """Serve text_classifier alone, so configured, and warm; in the run, for its links."""
     with tempfile.TemporaryDirectory(prefix=".tuning-", dir=setup.run) as scratch:
         repository = Path(scratch) / "model_repository"
         repository.mkdir()
@@ -244,11 +237,7 @@ def too_dear(measured: Sequence[MeasuredConfiguration], following: Configuration
 
 
 def holding(measured: Sequence[MeasuredConfiguration], slo: Slo) -> list[MeasuredConfiguration]:
-    """Return those that hold p99 at the rate, or without a rate at any load; the cheapest first.
-
-    For a rate the cheapest has the fewest cores, then the fewest processes, because each holds the
-    model. Without one it has the most texts/s for each core.
-    """
+    """Return those that hold the SLO, cheapest first: fewest cores, or most texts/s a core."""
     best = [(candidate, candidate.best(slo)) for candidate in measured]
     able = [candidate for candidate, level in best if level and level.texts_per_second >= slo.rate]
 
@@ -309,8 +298,3 @@ def _largest(measured: Sequence[MeasuredConfiguration], slo: Slo) -> str:
     levels = [(candidate.configuration.cores, candidate.best(slo)) for candidate in measured]
     cores, most = max(((cores, level.texts_per_second) for cores, level in levels if level), key=lambda pair: pair[1])
     return f"the most at all is {most:.0f} texts/s, with {cores} core{'s' if cores > 1 else ''}"
-
-
-def _print_best(way: Configuration, level: Level | None) -> None:
-    best = f"{level.texts_per_second:.0f} texts/s at {level.p99_ms:.0f} ms" if level else "no load holds"
-    print(f"            {way.engine}, {way.instances} × {way.threads} threads: {best}", flush=True)

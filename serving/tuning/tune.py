@@ -1,10 +1,7 @@
 """Find the cheapest configuration of text_classifier that holds an SLO on this machine.
 
-A configuration is a variant, a number of processes, and the threads of each. Each is served in turn
-on the embedded Triton and measured with perf_analyzer on golden texts with their own lengths: more
-and more clients, until the p99 is too high. The choice is tried once more with texts that arrive at
-random. Rounds over all configurations are repeated while there is time. Writes tuning.json; exits 1
-when nothing holds the SLO.
+A configuration is a variant, a number of processes, and the threads of each. The choice is tried
+once more with texts that arrive at random. Writes tuning.json; exits 1 when nothing holds the SLO.
 
     slipway tune runs/demo --p99-ms 100
     slipway tune runs/demo --p99-ms 100 --rate 200
@@ -102,10 +99,7 @@ def tune(arguments: argparse.Namespace) -> int:
 
 
 def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact]:
-    """Return the variants to try, fastest first: those wanted, or one of each precision.
-
-    Raises ParityError when one is wanted, or none is there, that passed.
-    """
+    """Return the variants to try, fastest first: those wanted, or one of each precision."""
     passed = {converted.variant.name: converted for converted in artifact.all_passed(run, source.sha256)}
     usable = [name for name in embedded.FASTEST_FIRST if name in passed]
     if not usable or not set(wanted) <= set(usable):

@@ -24,20 +24,9 @@ from numpy.typing import NDArray
 
 from slipway.client import tensors, transport
 from slipway.client.tensors import Classification, Tagging, Tensors, Texts
-from slipway.client.transport import PROTOCOLS, Connection, Options, RequestRefused, Tls, Unavailable
+from slipway.client.transport import Connection, Options
 from slipway.contract.records import TEXT_MODEL
 
-__all__ = [
-    "PROTOCOLS",
-    "AsyncClient",
-    "Classification",
-    "Client",
-    "Options",
-    "RequestRefused",
-    "Tagging",
-    "Tls",
-    "Unavailable",
-]
 _T = TypeVar("_T")
 
 
@@ -107,7 +96,7 @@ class AsyncClient:
         return np.concatenate([outputs["logits"] for outputs in parts])
 
     async def close(self) -> None:
-        """Close the connection. Calls still in flight fail."""
+        """Close the connection."""
         await self._connection.close()
 
     async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:

@@ -15,6 +15,7 @@ from typing import Any
 from slipway import errors
 from slipway.contract import comparison, manifest
 from slipway.contract.comparison import Measured
+from slipway.contract.records import from_json
 from slipway.contract.variants import VARIANTS, Variant
 from slipway.errors import ManifestError, ParityError
 
@@ -62,7 +63,7 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
         raise _refusal(artifact, "a parity verdict", "no parity.json")
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        failures = comparison.judge_artifact(Measured.from_json(record), artifact.variant)
+        failures = comparison.judge_artifact(from_json(Measured, record), artifact.variant)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
     subject = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}

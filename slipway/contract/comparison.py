@@ -7,7 +7,7 @@ limits.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ PRECISION_SHARE = 0.95
 DEPENDENCE = "max |Δlogit| ÷ deviation of the logits, alone, in a batch, padded longer"
 _BUCKETS = (32, 48, 64, 96, 128, 256, 512)  # upper ends of the length buckets, tokens
 _LISTED_FLIPS = 1000
-_OPTIONAL = ("invariance", "cost", "precision")  # of an artifact whose engine failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +119,15 @@ class Measured(Comparison):
     """Everything the gate measures of an artifact; None where the engine failed before."""
 
     texts: int
-    invariance: Invariance | None
-    cost: dict[str, float] | None  # seconds: fixed, per_token
-    precision: Precision | None
     engine_seconds: float
     engine_error: str  # "": none
-
-    @staticmethod
-    def from_json(record: dict[str, Any]) -> Measured:
-        """Read parity.json's measurements. Raises KeyError, TypeError, AttributeError."""
-        names = [field.name for field in fields(Measured)]
-        values: dict[str, Any] = {name: record.get(name) if name in _OPTIONAL else record[name] for name in names}
-        for name, kind in {"by_class": Group, "by_length": Group, "flipped_rows": Flip}.items():
-            values[name] = [kind(**entry) for entry in values[name]]
-        if dependence := values["invariance"]:
-            ways = {name: Way(**way) for name, way in dependence["ways"].items()}
-            values["invariance"] = Invariance(**dependence | {"ways": ways})
-        if precision := values["precision"]:
-            values["precision"] = (Coverage if "coverage" in precision else Precision)(**precision)
-        return Measured(**values)
+    invariance: Invariance | None = None
+    cost: dict[str, float] | None = None  # seconds: fixed, per_token
+    precision: Coverage | Precision | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value is not None}
+        """Return what parity.json holds of it; `records.from_json` reads it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

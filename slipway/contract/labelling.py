@@ -1,4 +1,4 @@
-"""Labels as numbers, and texts with labels as word pieces with a label each or a label a row.
+"""Labels as numbers, texts as word pieces with their labels, and the metrics of predicted labels.
 
 Training and imported models share this file, so that both align tags with word pieces alike.
 """
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 def encode(examples: Sequence[tuple[Any, Any]], task: str, tokenize: Tokenizer) -> Encoded:
     """Tokenize examples and align their labels; no examples give no rows.
 
-    `examples` are (text, label) as in `corpus.Example`; `task` is one of bundle.TASKS. A pair may
+    `examples` are (text, label) as training has them; `task` is one of bundle.TASKS. A pair may
     be a tuple or, as JSON has it, a list.
     """
     texts, labels = [text for text, _ in examples], [label for _, label in examples]

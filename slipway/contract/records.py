@@ -9,8 +9,6 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 REPOSITORY = "repository.json"  # the manifest of model_repository/
 README = "README.md"  # of the published repository: it is in git, and no manifest lists it
 SERVED = "served.json"
@@ -22,7 +20,7 @@ HOST = "127.0.0.1"  # the embedded server listens there, and nowhere else
 TEXT_MODEL = "text_classifier"
 # Texts in a batch of the embedded server, and in one request of our clients. A batch holds the
 # texts that arrived while the one before it ran: 32 texts of 52 tokens keep a core busy for a tenth
-# of a second. Larger ones no longer raise throughput, but others wait behind them (docs/log.md).
+# of a second. Larger ones no longer raise throughput, but others wait behind them (docs/log).
 # A TensorRT engine in NVIDIA's container takes no more, either (serving/repository/ngc.py).
 MAX_BATCH = 32
 DEADLINE = 60.0  # seconds for a whole call of a client: all its requests, retries and pauses
@@ -59,7 +57,9 @@ def _built(kind: Any, value: Any) -> Any:
         return _built((complete or structures or [None])[0], value)
     if origin in (list, tuple):
         return origin(_built(parts[0], item) for item in value)
-    if origin is np.ndarray:
+    if getattr(origin, "__name__", "") == "ndarray":
+        import numpy as np  # here: `slipway doctor` also runs before it is installed
+
         return np.array(value, float)
     if origin is dict:
         return {name: _built(parts[1], item) for name, item in value.items()}

@@ -12,7 +12,7 @@ from benchmarks.client_speed import ClientRates
 from serving.load import perf_analyzer
 from serving.load.perf_analyzer import Load, LoadResult
 from serving.server.triton import Server
-from slipway.client import client
+from slipway.client.transport import PROTOCOLS
 from slipway.errors import ToolError
 
 LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=100)
@@ -21,14 +21,14 @@ LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=1
 def test_both_are_asked_the_same_load_in_every_round(echo_server: Server, tmp_path: Path) -> None:
     texts = ["a text", "another, longer text"]
     perf_analyzer.write_texts(texts, "single_text", tmp_path / "texts.json")
-    loads = [Load("text_classifier", protocol, echo_server.address(protocol), 8, 300) for protocol in client.PROTOCOLS]
+    loads = [Load("text_classifier", protocol, echo_server.address(protocol), 8, 300) for protocol in PROTOCOLS]
     measured = client_speed.measure(loads, tmp_path / "texts.json", texts, "single_text", rounds=2)
     counts = [(load, len(rates.client), len(rates.perf_analyzer)) for load, rates in measured.items()]
     assert counts == [(load, 2, 2) for load in loads]
     assert all(rate > 0 for rates in measured.values() for rate in (*rates.client, *rates.perf_analyzer, *rates.cpu_ms))
 
 
-@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_as_many_texts_are_in_flight_as_the_load_says(protocol: str) -> None:
     flying, most = 0, 0
 

@@ -13,7 +13,7 @@ import pytest
 
 from serving.server import control
 from serving.server.triton import Server
-from slipway.client.client import Options
+from slipway.client.transport import Options
 from tests.support.command import CHECKOUT
 
 TEXT = (CHECKOUT / "docs/clients.md").read_text("utf-8")

@@ -51,8 +51,8 @@ def model() -> Any:
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    made = saved_model_pb2.SavedModel()
-    graph = made.meta_graphs.add()
+    written = saved_model_pb2.SavedModel()
+    graph = written.meta_graphs.add()
     for function, ops in (("compute", ["MatMul"]), ("save", ["SaveV2", "MergeV2Checkpoints"]), ("restore", ["RestoreV2"])):
         call = graph.graph_def.node.add(name=f"call_{function}", op="StatefulPartitionedCall", input=["^started"])
         call.attr["f"].func.name = function
@@ -63,7 +63,7 @@ def model() -> Any:
     graph.graph_def.node.add(name="started", op="NoOp")
     graph.saver_def.save_tensor_name, graph.saver_def.restore_op_name = "call_save:0", "call_restore"
     graph.signature_def["serving_default"].outputs["logits"].name = "call_compute:0"
-    return made
+    return written
 
 
 @pytest.fixture
@@ -137,8 +137,8 @@ def registered() -> dict[str, set[str]]:
     every = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
     strings = ("string", "list(string)")
     return {
-        op.name: {one.name for one in op.input_arg if one.type == types_pb2.DT_STRING}
-        | {one.name for one in op.attr if one.type in strings}
+        op.name: {entry.name for entry in op.input_arg if entry.type == types_pb2.DT_STRING}
+        | {entry.name for entry in op.attr if entry.type in strings}
         for op in every.op
     }
 

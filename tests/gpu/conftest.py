@@ -126,13 +126,13 @@ def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple
 @pytest.fixture(scope="session")
 def engines(tensorrt: None, artifacts: Path, profiles: list[Profile]) -> dict[str, Path]:
     """Precision → its engine, built on this machine."""
-    found = {}
+    result = {}
     cache = tensorrt_profiles.timing_cache(artifacts, tensorrt_runtime.fingerprint())
     for precision in PRECISIONS:
-        found[precision] = artifacts / f"tensorrt_{precision}" / "model.plan"
-        found[precision].parent.mkdir()
-        tensorrt_runtime.build(artifacts / f"onnx_{precision}.onnx", found[precision], profiles, cache)
-    return found
+        result[precision] = artifacts / f"tensorrt_{precision}" / "model.plan"
+        result[precision].parent.mkdir()
+        tensorrt_runtime.build(artifacts / f"onnx_{precision}.onnx", result[precision], profiles, cache)
+    return result
 
 
 def feed(*lengths: int) -> Feed:

@@ -39,19 +39,19 @@ Infer = Callable[[Feed], Logits]
 
 
 def graph(variant: str, of: Bert) -> onnx.ModelProto:
-    return next(write for made, write in models._graphs(of).items() if made.name == variant)()
+    return next(write for written, write in models._graphs(of).items() if written.name == variant)()
 
 
 @pytest.fixture(scope="session")
 def opened(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Infer]:
     """Variant → its answers, bound to the GPU."""
-    found: dict[str, Infer] = {}
+    result: dict[str, Infer] = {}
     for variant in TOLERANCE:
         path = tmp_path_factory.mktemp("cuda") / "model.onnx"
         onnx.save(graph(variant, bert()), path)
         session = device.open(path)
-        found[variant] = lambda batch, session=session: device.bind(session, batch).logits()  # type: ignore[misc]
-    return found
+        result[variant] = lambda batch, session=session: device.bind(session, batch).logits()  # type: ignore[misc]
+    return result
 
 
 def reference(of: Bert, batch: Feed, directory: Path) -> Logits:
@@ -66,8 +66,8 @@ def reference(of: Bert, batch: Feed, directory: Path) -> Logits:
 def test_every_variant_answers_as_fp32_on_the_cpu(
     variant: str, lengths: tuple[int, ...], opened: dict[str, Infer], tmp_path: Path
 ) -> None:
-    found = opened[variant](feed(*lengths))
-    np.testing.assert_allclose(found, reference(bert(), feed(*lengths), tmp_path), atol=TOLERANCE[variant], rtol=0)
+    result = opened[variant](feed(*lengths))
+    np.testing.assert_allclose(result, reference(bert(), feed(*lengths), tmp_path), atol=TOLERANCE[variant], rtol=0)
 
 
 @pytest.mark.parametrize("variant", TOLERANCE)
@@ -79,9 +79,9 @@ def test_neighbours_and_padding_do_not_change_an_answer(variant: str, opened: di
 def test_a_packed_tagger_gets_its_padding_back(device: Device, tmp_path: Path) -> None:
     onnx.save(graph(PACKED, TAGGER), tmp_path / "tagger.onnx")
     batch = feed(3, 9, 50)
-    found = device.bind(device.open(tmp_path / "tagger.onnx"), batch).logits()
+    result = device.bind(device.open(tmp_path / "tagger.onnx"), batch).logits()
     text = batch["input_mask"].astype(bool)
-    np.testing.assert_allclose(found[text], reference(TAGGER, batch, tmp_path)[text], atol=TOLERANCE[PACKED], rtol=0)
+    np.testing.assert_allclose(result[text], reference(TAGGER, batch, tmp_path)[text], atol=TOLERANCE[PACKED], rtol=0)
 
 
 @pytest.mark.parametrize("variant", PADDED)
@@ -90,8 +90,8 @@ def test_a_replayed_cuda_graph_reads_the_new_ids(variant: str, device: Device, o
     session = device.open(tmp_path / "model.onnx", cuda_graph=True)
     runs = {lengths: device.bind(session, feed(*lengths), cuda_graph=True) for lengths in ((4, 9), (7, 9), (20, 30, 40))}
     for _ in range(2):  # captured, and replayed in turn with the others
-        found = {lengths: run.logits() for lengths, run in runs.items()}
-    for lengths, logits in found.items():
+        result = {lengths: run.logits() for lengths, run in runs.items()}
+    for lengths, logits in result.items():
         np.testing.assert_allclose(logits, opened[variant](feed(*lengths)), atol=1e-3, rtol=0)
 
 

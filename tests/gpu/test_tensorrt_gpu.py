@@ -32,23 +32,23 @@ SHAPES = [(1,), (4,), (40,), (TOKENS,), (3, 9, 50), (5,) * BATCH, (TOKENS,) * BA
 def test_an_engine_answers_as_the_graph_it_was_built_from(precision: str, engines: dict[str, Path], artifacts: Path) -> None:
     with tensorrt_runtime.open_engine(engines[precision], tensorrt_runtime.fingerprint()) as engine:
         for lengths in (*SHAPES, *reversed(SHAPES)):  # there and back: every profile is left and entered again
-            found, expected = engine.infer(feed(*lengths)), reference(artifacts, feed(*lengths))
-            assert found.dtype == np.float32
-            np.testing.assert_allclose(found, expected, atol=TOLERANCE[precision], rtol=0, err_msg=str(lengths))
+            result, expected = engine.infer(feed(*lengths)), reference(artifacts, feed(*lengths))
+            assert result.dtype == np.float32
+            np.testing.assert_allclose(result, expected, atol=TOLERANCE[precision], rtol=0, err_msg=str(lengths))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_gate_passes_an_engine(precision: str, engines: dict[str, Path], golden: Bundle) -> None:
     here = tensorrt_runtime.fingerprint().facts()
-    passed, found = judged(engines[precision].parent, f"tensorrt_{precision}", golden, fingerprint=here)
-    assert passed, found
+    passed, result = judged(engines[precision].parent, f"tensorrt_{precision}", golden, fingerprint=here)
+    assert passed, result
 
 
 def test_the_gate_refuses_an_fp32_engine_labelled_fp16(engines: dict[str, Path], golden: Bundle) -> None:
     here = tensorrt_runtime.fingerprint().facts()
-    passed, found = judged(engines["fp32"].parent, "tensorrt_fp16", golden, fingerprint=here)
+    passed, result = judged(engines["fp32"].parent, "tensorrt_fp16", golden, fingerprint=here)
     assert not passed
-    assert "not fp16" in found
+    assert "not fp16" in result
 
 
 def test_the_gate_refuses_an_engine_of_other_weights(
@@ -60,9 +60,9 @@ def test_the_gate_refuses_an_engine_of_other_weights(
     target = artifacts / "other" / "model.plan"
     target.parent.mkdir()
     tensorrt_runtime.build(artifacts / "other.onnx", target, profiles, tensorrt_profiles.timing_cache(artifacts, here))
-    passed, found = judged(target.parent, "tensorrt_fp32", golden, fingerprint=here.facts())
+    passed, result = judged(target.parent, "tensorrt_fp32", golden, fingerprint=here.facts())
     assert not passed
-    assert "flip rate" in found
+    assert "flip rate" in result
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -100,13 +100,13 @@ def proof(engine: Path) -> Precision:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_built_in(precision: str, engines: dict[str, Path]) -> None:
-    found = proof(engines[precision])
-    assert found.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+    result = proof(engines[precision])
+    assert result.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, result
 
 
 def test_an_fp32_engine_labelled_fp16_fails_the_proof(engines: dict[str, Path]) -> None:
-    found = proof(engines["fp32"])
-    assert found.weights.get("fp16", 0.0) < comparison.PRECISION_SHARE, found
+    result = proof(engines["fp32"])
+    assert result.weights.get("fp16", 0.0) < comparison.PRECISION_SHARE, result
 
 
 @pytest.mark.parametrize("field", ["tensorrt", "gpu", "compute_capability", "system", "driver"])

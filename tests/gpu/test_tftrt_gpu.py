@@ -52,10 +52,10 @@ def source(tensorflow_tensorrt: None, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def converted(source: Path, profiles: list[Profile]) -> dict[str, Path]:
     """Precision → the converted SavedModel."""
-    found = {precision: source.parents[1] / f"tftrt_{precision}" / "saved_model" for precision in PRECISIONS}
-    for precision, target in found.items():
+    result = {precision: source.parents[1] / f"tftrt_{precision}" / "saved_model" for precision in PRECISIONS}
+    for precision, target in result.items():
         tftrt.build(source, target, precision, profiles)
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -71,33 +71,33 @@ def golden(source: Path) -> Bundle:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_gate_passes_a_converted_model(precision: str, converted: dict[str, Path], golden: Bundle) -> None:
-    passed, found = judged(converted[precision].parent, f"tftrt_{precision}", golden)
-    assert passed, found
+    passed, result = judged(converted[precision].parent, f"tftrt_{precision}", golden)
+    assert passed, result
 
 
 def test_the_gate_refuses_an_fp32_model_labelled_fp16(converted: dict[str, Path], golden: Bundle) -> None:
-    passed, found = judged(converted["fp32"].parent, "tftrt_fp16", golden)
+    passed, result = judged(converted["fp32"].parent, "tftrt_fp16", golden)
     assert not passed
-    assert "not fp16" in found
+    assert "not fp16" in result
 
 
 def test_the_gate_refuses_a_model_that_has_no_engine(source: Path, golden: Bundle) -> None:
-    passed, found = judged(source.parent, "tftrt_fp32", golden)
+    passed, result = judged(source.parent, "tftrt_fp32", golden)
     assert not passed
-    assert found == "share of multiplications outside TensorRT"
+    assert result == "share of multiplications outside TensorRT"
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_most_multiplications_run_in_segments_whose_engines_were_built(precision: str, converted: dict[str, Path]) -> None:
-    found = tftrt.coverage(converted[precision])
-    assert found.segments_without_engine == 0, found
-    assert found.coverage >= comparison.LEAST_COVERAGE, found
+    result = tftrt.coverage(converted[precision])
+    assert result.segments_without_engine == 0, result
+    assert result.coverage >= comparison.LEAST_COVERAGE, result
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_converted_in(precision: str, converted: dict[str, Path]) -> None:
-    found = tftrt.coverage(converted[precision])
-    assert found.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, found
+    result = tftrt.coverage(converted[precision])
+    assert result.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, result
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -106,5 +106,5 @@ def test_a_converted_model_answers_as_its_source(
     precision: str, lengths: tuple[int, ...], source: Path, converted: dict[str, Path]
 ) -> None:
     with tftrt.open_saved_model(source) as plain, tftrt.open_saved_model(converted[precision]) as session:
-        found, expected = session.infer(feed(*lengths)), plain.infer(feed(*lengths))
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE[precision], rtol=0)
+        result, expected = session.infer(feed(*lengths)), plain.infer(feed(*lengths))
+    np.testing.assert_allclose(result, expected, atol=TOLERANCE[precision], rtol=0)

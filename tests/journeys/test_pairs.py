@@ -18,6 +18,7 @@ from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
 from slipway.client.client import Client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle
 from slipway.contract.bundle import Golden
 from slipway.errors import ServerError
@@ -42,7 +43,7 @@ def test_pairs_pass_parity_over_both_protocols_by_text_and_by_ids(pairs_run: Pat
     checks = json.loads((pairs_run / "served.json").read_text("utf-8"))["checks"]
     found = {(check["model"], check["protocol"], check["rows"], check["passed"]) for check in checks}
     asked = ("text_classifier (onnx_fp32)", MODEL)
-    assert found >= {(name, protocol, 400, True) for protocol in client.PROTOCOLS for name in asked}
+    assert found >= {(name, protocol, 400, True) for protocol in PROTOCOLS for name in asked}
 
 
 def test_perf_analyzer_and_the_engines_limit_take_pairs(server: Server, pairs_run: Path, golden: Golden, tmp_path: Path) -> None:

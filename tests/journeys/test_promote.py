@@ -23,7 +23,7 @@ import tritonclient.http
 from serving.registry.registry import Registry, read_published
 from serving.registry.rollout import running_server
 from slipway.client import client
-from slipway.client.client import Options
+from slipway.client.transport import Options
 from slipway.contract import bundle, manifest
 from slipway.contract.records import HOST, REPOSITORY, TEXT_MODEL
 from slipway.lint import linter

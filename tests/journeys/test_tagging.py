@@ -19,6 +19,7 @@ from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
 from slipway.client.client import Client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle
 from slipway.contract.bundle import Golden
 from slipway.errors import ServerError
@@ -44,7 +45,7 @@ def test_words_pass_parity_over_both_protocols_by_text_and_by_ids(tagger_run: Pa
     words = sum(len(text) for text in golden.texts)
     found = {(check["model"], check["protocol"], check["rows"], check["passed"]) for check in checks}
     asked = ("text_classifier (onnx_fp32)", MODEL)
-    assert found >= {(name, protocol, words, True) for protocol in client.PROTOCOLS for name in asked}
+    assert found >= {(name, protocol, words, True) for protocol in PROTOCOLS for name in asked}
 
 
 def test_perf_analyzer_and_the_engines_limit_take_words(server: Server, tagger_run: Path, golden: Golden, tmp_path: Path) -> None:

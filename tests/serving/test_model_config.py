@@ -34,9 +34,9 @@ def test_the_written_file_reads_back_through_tritons_protobuf(config: ModelConfi
 
 
 def test_inputs_and_outputs_are_what_was_asked_for() -> None:
-    found = model_config.read(CONFIG.text())
-    assert (found.name, found.max_batch_size, found.input[0].allow_ragged_batch) == ("bert", 64, True)
-    assert found.output[0].data_type == pb.TYPE_FP32
+    config = model_config.read(CONFIG.text())
+    assert (config.name, config.max_batch_size, config.input[0].allow_ragged_batch) == ("bert", 64, True)
+    assert config.output[0].data_type == pb.TYPE_FP32
 
 
 def test_a_wrong_type_fails_while_generating() -> None:
@@ -50,27 +50,27 @@ def test_no_queue_policy_is_set_unless_asked_for() -> None:
 
 
 def test_what_is_left_to_triton_or_off_is_so() -> None:
-    found = model_config.read(CONFIG.text())
-    assert not found.response_cache.enable
-    assert not found.instance_group[0].HasField("rate_limiter")
-    assert (found.dynamic_batching.priority_levels, found.dynamic_batching.preserve_ordering) == (0, False)
-    assert found.version_policy.latest.num_versions == 1
+    config = model_config.read(CONFIG.text())
+    assert not config.response_cache.enable
+    assert not config.instance_group[0].HasField("rate_limiter")
+    assert (config.dynamic_batching.priority_levels, config.dynamic_batching.preserve_ordering) == (0, False)
+    assert config.version_policy.latest.num_versions == 1
 
 
 def test_batching_says_delay_queue_and_priorities() -> None:
-    found = model_config.read(FULL.text()).dynamic_batching
-    policy = found.default_queue_policy
-    assert (found.max_queue_delay_microseconds, found.priority_levels, found.default_priority_level) == (100, 3, 3)
+    config = model_config.read(FULL.text()).dynamic_batching
+    policy = config.default_queue_policy
+    assert (config.max_queue_delay_microseconds, config.priority_levels, config.default_priority_level) == (100, 3, 3)
     assert (policy.max_queue_size, policy.default_timeout_microseconds, policy.allow_timeout_override) == (32, 2_000_000, True)
     assert policy.timeout_action == pb.ModelQueuePolicy.REJECT
 
 
 def test_instances_lengths_and_the_backends_options_are_said() -> None:
-    found = model_config.read(FULL.text())
-    assert (found.instance_group[0].kind, found.instance_group[0].count) == (pb.ModelInstanceGroup.KIND_GPU, 2)
-    assert (found.batch_input[0].kind, found.batch_input[0].source_input[0]) == (pb.BatchInput.BATCH_ITEM_SHAPE, "ids")
-    assert found.parameters["intra_op_thread_count"].string_value == "2"
-    assert found.optimization.execution_accelerators.gpu_execution_accelerator[0].parameters["use_tf32"] == "0"
+    config = model_config.read(FULL.text())
+    assert (config.instance_group[0].kind, config.instance_group[0].count) == (pb.ModelInstanceGroup.KIND_GPU, 2)
+    assert (config.batch_input[0].kind, config.batch_input[0].source_input[0]) == (pb.BatchInput.BATCH_ITEM_SHAPE, "ids")
+    assert config.parameters["intra_op_thread_count"].string_value == "2"
+    assert config.optimization.execution_accelerators.gpu_execution_accelerator[0].parameters["use_tf32"] == "0"
 
 
 def test_warm_up_samples_lie_beside_the_config_as_the_linter_wants_them(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_warm_up_samples_lie_beside_the_config_as_the_linter_wants_them(tmp_path
 def test_an_ensemble_is_its_steps_and_an_empty_version(tmp_path: Path) -> None:
     steps = (EnsembleStep("first", {"a": "A"}, {"b": "B"}), EnsembleStep("second", {"c": "B"}, {"d": "D"}))
     version = Ensemble("both", (Tensor("A", "FP32", (1,)),), (Tensor("D", "FP32", (1,)),), 8, steps).write(tmp_path)
-    found = model_config.read((tmp_path / "both/config.pbtxt").read_text())
-    assert (found.platform, list(version.iterdir())) == ("ensemble", [])
-    [first, second] = found.ensemble_scheduling.step
+    config = model_config.read((tmp_path / "both/config.pbtxt").read_text())
+    assert (config.platform, list(version.iterdir())) == ("ensemble", [])
+    [first, second] = config.ensemble_scheduling.step
     assert (first.model_name, first.model_version, dict(first.output_map)) == ("first", -1, {"b": "B"})
     assert (second.model_name, dict(second.input_map)) == ("second", {"c": "B"})

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.doctor import Finding
+from slipway.doctor import Part
 from tests.support.command import slipway_output
 
 
 def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
-    assert Finding("x", "2.17.1", "2.17.1", "make setup").good
-    assert not Finding("x", "2.17.1", "2.21.0", "make setup").good
-    assert not Finding("x", "any", "", "make setup").good
+    assert Part("x", "2.17.1", "2.17.1", "make setup").good
+    assert not Part("x", "2.17.1", "2.21.0", "make setup").good
+    assert not Part("x", "any", "", "make setup").good
 
 
 @pytest.fixture(scope="module")

@@ -22,4 +22,4 @@ def test_a_share_is_between_none_and_all(given: str, capsys: pytest.CaptureFixtu
     options.add(parser)
     with pytest.raises(SystemExit):
         parser.parse_args([f"--average-weights={given}"])
-    assert "is no share: 0 to 1" in capsys.readouterr().err
+    assert "expected a share from 0 to 1" in capsys.readouterr().err

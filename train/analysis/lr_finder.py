@@ -4,7 +4,7 @@ Takes real training steps on the job's data, in one process with the global batc
 all options of training that describe data, model and optimization; nothing the steps learn is kept.
 Some minutes:
 
-    slipway analyze lr                → runs/agnews/learning_rate.json and learning_rate.html
+    slipway analyze lr runs/demo     → RUN/learning_rate.json and learning_rate.html
 
 The suggestion is a tenth of the rate at which the smoothed loss was lowest. Sources: Smith 2017,
 "Cyclical Learning Rates for Training Neural Networks", 3.3 (the test); Gugger 2018, "How Do You
@@ -26,7 +26,7 @@ from slipway import provenance
 from slipway.contract import manifest
 from slipway.errors import TrainingError, UsageError
 from train import settings
-from train.analysis import local_steps
+from train.analysis import trial
 from train.job import Job
 
 _SMOOTHING = 0.9  # weight of the past in the running mean; 0.98 in the sources, whose tests are of several hundred steps
@@ -73,9 +73,9 @@ def lr(arguments: argparse.Namespace) -> int:
         )
     corpus = settings.corpus_of(arguments)
     job = settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
-    job = local_steps.in_one_process(job, corpus, settings.ranks_of(arguments).processes)
+    job = trial.in_one_process(job, corpus, settings.ranks_of(arguments).processes)
     sweep = Sweep(arguments.lowest, arguments.highest, job.max_steps)
-    with local_steps.open_loop(corpus, job) as loop:
+    with trial.open_loop(corpus, job) as loop:
         loop.step.schedule = sweep
         losses = _until_runaway(loop.take(number).loss for number in range(job.max_steps))
     test, examples_per_step = suggest(sweep, losses, job), job.batch_per_rank * job.accumulation

@@ -1,8 +1,10 @@
-"""The time of every kind of operation, read from the trace that TensorBoard shows.
+"""Show the operations that a training step spends its time in, read from TensorBoard's trace.
 
 The trace is the protobuf `plugins/profile/<when>/<host>.xplane.pb`, which TensorFlow can read
 without TensorBoard's profiler. A plane is a device, a line of it a thread or a stream, an event on
 it an interval; an operation's event is named `name in the graph:kind`.
+
+    slipway analyze profile runs/demo            → RUN/profile.json, RUN/tensorboard
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 from slipway import console, provenance
 from slipway.contract import manifest
 from train import settings
-from train.analysis import local_steps
+from train.analysis import trial
 
 if TYPE_CHECKING:
     from train.engine.loop import Loop
 
 _HOST, _GPU = "/host:CPU", "/device:GPU"
 _PICO = 1e-12
+_UNTIMED = 3
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,57 @@ class Operation:
     @property
     def is_matmul(self) -> bool:
         return "MatMul" in self.kind or "Einsum" in self.kind
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """The operations of the profiled steps, the longest first."""
+
+    steps: int
+    seconds: float
+    operation_seconds: float  # of all operations
+    matmul_share: float  # of matrix products, in operation_seconds
+    operations: list[Operation]
+
+
+def profile(arguments: argparse.Namespace) -> int:
+    corpus = settings.corpus_of(arguments)
+    job = trial.in_one_process(settings.job_of(arguments, corpus, checkpoints="", evaluate=False), corpus)
+    logs, out = arguments.run / "tensorboard", arguments.run / "profile.json"
+    with trial.open_loop(corpus, job) as loop:
+        steps, seconds = _write_trace(loop, logs)
+    operations = read_operations(newest_trace(logs))
+    matmul_share = sum(operation.share for operation in operations if operation.is_matmul)
+    profile = StepProfile(steps, seconds, sum(operation.seconds for operation in operations), matmul_share, operations)
+    manifest.write_json(out, {**asdict(profile), **provenance.record("tensorflow", "tf_keras", "horovod")})
+    _show(profile)
+    print(f"trace     {newest_trace(logs)}\nrecord    {out}")
+    return 0
+
+
+def _write_trace(loop: Loop, logs: Path) -> tuple[int, float]:
+    """Trace the steps that follow tracing and warm caches; return their number and seconds."""
+    from slipway.tensorflow import tf
+
+    untimed = min(_UNTIMED, len(loop.steps) - 1)
+    for number in range(untimed):
+        loop.take(number)
+    with tf.profiler.experimental.Profile(str(logs)):
+        started = time.monotonic()
+        for number in range(untimed, len(loop.steps)):
+            with tf.profiler.experimental.Trace("train", step_num=number, _r=1):  # _r: a step, for TensorBoard's overview
+                loop.take(number)
+        return len(loop.steps) - untimed, time.monotonic() - started
+
+
+def _show(profile: StepProfile) -> None:
+    title = f"{profile.steps} steps, by operation"
+    table = console.table(title, "operation", "ms a step", "share", "count", left=("operation",))
+    for row in profile.operations[:_SHOWN]:
+        milliseconds = 1e3 * row.seconds / profile.steps
+        table.add_row(row.kind, f"{milliseconds:.2f}", f"{row.share:.1%}", f"{row.count / profile.steps:.0f}")
+    console.console().print(table)
+    print(f"\nmatmul    {profile.matmul_share:.1%} of the time of all operations")
 
 
 def newest_trace(logs: Path) -> Path:
@@ -97,58 +152,3 @@ def _kernels(plane: Any) -> Iterator[tuple[str, int]]:
         stats = {names[stat.metadata_id]: stat.str_value or names.get(stat.ref_value, "") for stat in event.stats}
         started_by = stats.get("tf_op") or plane.event_metadata[event.metadata_id].name
         yield started_by.rpartition(":")[2], event.duration_ps
-
-
-_UNTIMED = 3
-_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class StepProfile:
-    """The operations of the profiled steps, the longest first."""
-
-    steps: int
-    seconds: float
-    operation_seconds: float  # of all operations
-    matmul_share: float  # of matrix products, in operation_seconds
-    operations: list[Operation]
-
-
-def profile(arguments: argparse.Namespace) -> int:
-    corpus = settings.corpus_of(arguments)
-    job = local_steps.in_one_process(settings.job_of(arguments, corpus, checkpoints="", evaluate=False), corpus)
-    logs, out = arguments.run / "tensorboard", arguments.run / "profile.json"
-    with local_steps.open_loop(corpus, job) as loop:
-        steps, seconds = _write_trace(loop, logs)
-    operations = read_operations(newest_trace(logs))
-    matmul_share = sum(operation.share for operation in operations if operation.is_matmul)
-    profile = StepProfile(steps, seconds, sum(operation.seconds for operation in operations), matmul_share, operations)
-    manifest.write_json(out, {**asdict(profile), **provenance.record("tensorflow", "tf_keras", "horovod")})
-    _show(profile)
-    print(f"trace     {newest_trace(logs)}\nrecord    {out}")
-    return 0
-
-
-def _write_trace(loop: Loop, logs: Path) -> tuple[int, float]:
-    """Trace the steps that follow tracing and warm caches; return their number and seconds."""
-    from slipway.tensorflow import tf
-
-    untimed = min(_UNTIMED, len(loop.steps) - 1)
-    for number in range(untimed):
-        loop.take(number)
-    with tf.profiler.experimental.Profile(str(logs)):
-        started = time.monotonic()
-        for number in range(untimed, len(loop.steps)):
-            with tf.profiler.experimental.Trace("train", step_num=number, _r=1):  # _r: a step, for TensorBoard's overview
-                loop.take(number)
-        return len(loop.steps) - untimed, time.monotonic() - started
-
-
-def _show(profile: StepProfile) -> None:
-    title = f"{profile.steps} steps, by operation"
-    table = console.table(title, "operation", "ms a step", "share", "count", left=("operation",))
-    for row in profile.operations[:_SHOWN]:
-        milliseconds = 1e3 * row.seconds / profile.steps
-        table.add_row(row.kind, f"{milliseconds:.2f}", f"{row.share:.1%}", f"{row.count / profile.steps:.0f}")
-    console.console().print(table)
-    print(f"\nmatmul    {profile.matmul_share:.1%} of the time of all operations")

@@ -2,7 +2,7 @@
 
 Takes real steps with real ranks, and all options of training; keeps nothing but a JSON record:
 
-    slipway analyze throughput runs/agnews --processes 2 --max-steps 40
+    slipway analyze throughput runs/demo --processes 2 --max-steps 40
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from slipway import console, provenance
 from slipway.contract import manifest
 from train import settings
-from train.analysis import flops, timed_job
-from train.analysis.timed_job import Floats, Timed
+from train.analysis import flops, trial
+from train.analysis.trial import Floats, Timed
 from train.distributed.ranks import Ranks
 from train.job import Job
 
@@ -69,7 +69,7 @@ def throughput(arguments: argparse.Namespace) -> int:
     corpus = settings.corpus_of(arguments)
     job, ranks = settings.job_of(arguments, corpus, checkpoints="", evaluate=False), settings.ranks_of(arguments)
     arguments.run.mkdir(parents=True, exist_ok=True)
-    timed = timed_job.run(corpus, job, ranks, arguments.untimed, arguments.run.resolve())
+    timed = trial.run(corpus, job, ranks, arguments.untimed, arguments.run.resolve())
     # The peak of this machine says nothing of several.
     peaks = {} if ranks.hosts else _matmul_peaks(threads(ranks), ranks.processes)
     from train.model.hub_encoder import EncoderLayer  # TensorFlow, which would take memory from the ranks

@@ -46,35 +46,6 @@ _LISTS: dict[str, tuple[list[str], list[str], list[str]]] = {  # label: subject,
     ),
 }
 _CLOSINGS = ["on Monday", "after a long week", "sources said", "for the first time this year", "despite earlier doubts"]
-
-
-def write_generated(target: Path, seed: int = 1) -> Path:
-    """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
-    source = random.Random(seed)
-    with manifest.atomic_directory(target) as building:
-        for name, rows in _ROWS.items():
-            with (building / name).open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, quoting=csv.QUOTE_ALL).writerows(_generated_row(source, row) for row in range(rows))
-        (building / "classes.txt").write_text("\n".join(_LISTS) + "\n", "utf-8")
-        (building / MARK).write_text("Generated sentences, not news: see train/data/ag_news.py\n", "utf-8")
-    return target
-
-
-def _generated_row(source: random.Random, row: int) -> tuple[str, str, str]:
-    """Return a row; one in twenty borrows a sentence, so that accuracy is not exactly 1."""
-    names = list(_LISTS)
-    label = row % len(names)
-    sentences = [_sentence(source, names[label]) for _ in range(source.randint(1, 5))]
-    if source.random() < 0.05:
-        sentences.append(_sentence(source, source.choice(names)))
-    return str(label + 1), sentences[0], " ".join(sentences[1:])
-
-
-def _sentence(source: random.Random, label: str) -> str:
-    subject, verb, direct_object = (source.choice(words) for words in _LISTS[label])
-    return f"{subject} {verb} {direct_object} {source.choice(_CLOSINGS)}."
-
-
 LABELS = ("World", "Sports", "Business", "Sci/Tech")
 ADDRESS = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
 SHA256 = {
@@ -198,3 +169,30 @@ def beside(corpus: Path) -> Published | None:
     """Return the accuracies on the corpus' test rows; None unless these are AG News' own."""
     test = corpus / "test.csv"
     return AG_NEWS if test.is_file() and manifest.sha256(test) == SHA256["test.csv"] else None
+
+
+def write_generated(target: Path, seed: int = 1) -> Path:
+    """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
+    source = random.Random(seed)
+    with manifest.atomic_directory(target) as building:
+        for name, rows in _ROWS.items():
+            with (building / name).open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file, quoting=csv.QUOTE_ALL).writerows(_generated_row(source, row) for row in range(rows))
+        (building / "classes.txt").write_text("\n".join(_LISTS) + "\n", "utf-8")
+        (building / MARK).write_text("Generated sentences, not news: see train/data/ag_news.py\n", "utf-8")
+    return target
+
+
+def _generated_row(source: random.Random, row: int) -> tuple[str, str, str]:
+    """Return a row; one in twenty borrows a sentence, so that accuracy is not exactly 1."""
+    names = list(_LISTS)
+    label = row % len(names)
+    sentences = [_sentence(source, names[label]) for _ in range(source.randint(1, 5))]
+    if source.random() < 0.05:
+        sentences.append(_sentence(source, source.choice(names)))
+    return str(label + 1), sentences[0], " ".join(sentences[1:])
+
+
+def _sentence(source: random.Random, label: str) -> str:
+    subject, verb, direct_object = (source.choice(words) for words in _LISTS[label])
+    return f"{subject} {verb} {direct_object} {source.choice(_CLOSINGS)}."

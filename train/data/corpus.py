@@ -22,37 +22,6 @@ from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
 from train.data import ag_news
 
-
-def split_off(labels: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return row numbers (kept, held out), both ascending, the same for the same seed.
-
-    `labels` has an int a row; tagger: a list a row. About `share` of each label is held out, at
-    least one row and never the last one; a share of 0 holds out nothing. A sentence is placed by
-    its rarest tag, so the share is rough for tags that only occur together with rarer ones.
-    """
-    rows_of: dict[int, list[int]] = defaultdict(list)
-    for row in random.Random(seed).sample(range(len(labels)), len(labels) if share > 0 else 0):
-        for label in _classes(labels[row]):
-            rows_of[label].append(row)
-    left = {label: len(rows) for label, rows in rows_of.items()}
-    is_held_out: dict[int, bool] = {}
-    for label in sorted(rows_of, key=lambda label: (len(rows_of[label]), label)):
-        rows = rows_of[label]
-        wanted = max(1, round(share * len(rows))) - sum(is_held_out.get(row, False) for row in rows)
-        for row in (row for row in rows if row not in is_held_out):
-            is_held_out[row] = wanted > 0 and all(left[other] > 1 for other in _classes(labels[row]))
-            if is_held_out[row]:
-                wanted -= 1
-                for other in _classes(labels[row]):
-                    left[other] -= 1
-    kept = [row for row in range(len(labels)) if not is_held_out.get(row)]
-    return kept, sorted(row for row, held_out in is_held_out.items() if held_out)
-
-
-def _classes(label: Any) -> set[int]:
-    return set(label) if isinstance(label, list) else {label}
-
-
 _TEST_SHARE = 0.1  # of the rows, where no file holds test rows
 _SHOWN_BAD_ROWS = 5
 _SHOWN_LABELS = 10
@@ -98,7 +67,7 @@ class Corpus:
     bad_rows: int  # left out, at most max_bad_rows
 
 
-def find(given: str, checkout: Path, command: str) -> Path:
+def find(given: str, checkout: Path, command: str = "slipway train RUN") -> Path:
     """Return the corpus: `given`, else $AG_NEWS_DIR, else AG News or a generated corpus.
 
     AG News is looked for in the usual places, then downloaded. Raises CorpusError when a place that
@@ -284,6 +253,36 @@ def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int)
         for split in ("train", "validation"):
             chosen = sample(examples[split], max(1, round(share * len(examples[split]))), seed)
             examples[split] = [examples[split][row] for row in chosen]
+
+
+def split_off(labels: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return row numbers (kept, held out), both ascending, the same for the same seed.
+
+    `labels` has an int a row; tagger: a list a row. About `share` of each label is held out, at
+    least one row and never the last one; a share of 0 holds out nothing. A sentence is placed by
+    its rarest tag, so the share is rough for tags that only occur together with rarer ones.
+    """
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row in random.Random(seed).sample(range(len(labels)), len(labels) if share > 0 else 0):
+        for label in _classes(labels[row]):
+            rows_of[label].append(row)
+    left = {label: len(rows) for label, rows in rows_of.items()}
+    is_held_out: dict[int, bool] = {}
+    for label in sorted(rows_of, key=lambda label: (len(rows_of[label]), label)):
+        rows = rows_of[label]
+        wanted = max(1, round(share * len(rows))) - sum(is_held_out.get(row, False) for row in rows)
+        for row in (row for row in rows if row not in is_held_out):
+            is_held_out[row] = wanted > 0 and all(left[other] > 1 for other in _classes(labels[row]))
+            if is_held_out[row]:
+                wanted -= 1
+                for other in _classes(labels[row]):
+                    left[other] -= 1
+    kept = [row for row in range(len(labels)) if not is_held_out.get(row)]
+    return kept, sorted(row for row, held_out in is_held_out.items() if held_out)
+
+
+def _classes(label: Any) -> set[int]:
+    return set(label) if isinstance(label, list) else {label}
 
 
 def sample(examples: list[Example], count: int, seed: int) -> list[int]:

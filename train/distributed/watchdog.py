@@ -1,7 +1,9 @@
-"""Signs of life of a rank: a thread writes rank.<n>.json in the job's directory twice a second.
+"""Signs of life of the ranks, and which rank failed first.
 
-The thread goes on when the training step does not. So the supervisor can tell a process that
-stands still (stopped, or its machine is gone: no ticks) from one that waits or computes (ticks).
+A thread of every rank writes rank.<n>.json in the job's directory twice a second, and goes on when
+the training step does not. So the supervisor can tell a process that stands still (stopped, or its
+machine is gone: no ticks) from one that waits or computes (ticks). A rank that raises leaves
+failure.<n>.json.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ LOADING = -1  # the step of a rank that has not begun
 BEFORE, IN, AFTER = range(3)  # stages of a step
 DONE = 3  # stage of a rank that has taken all steps, and evaluates
 _ENDED_BY_SUPERVISOR = 1
+_EXIT_LINE = re.compile(r"Process (\d+) exit with status code (\d+)\.")
+_SILENCE = 15  # seconds without a tick until a rank counts as standing still
+_FIRST_STEP = 600  # seconds at least to load, trace and compile, whatever the limit for later steps
+_FROM_HOROVOD = ("HorovodInternalError", "UnknownError")  # the latter is what TensorFlow makes of the former
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,6 @@ class Heartbeat:
         beside.replace(self._path)
 
 
-_EXIT_LINE = re.compile(r"Process (\d+) exit with status code (\d+)\.")
-_SILENCE = 15  # seconds without a tick until a rank counts as standing still
-_FIRST_STEP = 600  # seconds at least to load, trace and compile, whatever the limit for later steps
-_FROM_HOROVOD = ("HorovodInternalError", "UnknownError")  # the latter is what TensorFlow makes of the former
-
-
 @dataclass(frozen=True)
 class RankError:
     """An error that a rank raised: the content of failure.<rank>.json."""
@@ -110,12 +110,6 @@ class RankError:
         beside.replace(directory / f"{FAILURE}.{self.rank}.json")  # complete when the supervisor sees it
 
 
-def rank_errors(directory: Path) -> list[RankError]:
-    """Return the errors that ranks left in the job's directory, the earliest first."""
-    errors = [RankError(**json.loads(path.read_text("utf-8"))) for path in directory.glob(f"{FAILURE}.*.json")]
-    return sorted(errors, key=lambda error: error.time)
-
-
 @dataclass(frozen=True)
 class Failure:
     """The rank that made a job fail, and why; with its error where it recorded one."""
@@ -123,23 +117,6 @@ class Failure:
     rank: str
     reason: str
     error: RankError | None = None
-
-
-@dataclass(frozen=True)
-class _Observed:
-    """The newest sign of life of a rank, with times of our own clock: hosts' clocks differ."""
-
-    sign: SignOfLife
-    ticked: float  # when its ticks last changed
-    moved: float  # when its position last changed
-
-    @property
-    def tracing(self) -> bool:
-        """Return whether it is loading, or in its first step."""
-        return self.sign.position <= [self.sign.first, IN] or self.sign.position[0] == LOADING
-
-    def __str__(self) -> str:
-        return f"{self.sign.phase} (process {self.sign.pid} on {self.sign.host})"
 
 
 class Watch:
@@ -187,6 +164,29 @@ class Watch:
         together = all(rank.sign.position == alive[behind].sign.position for rank in alive.values())
         doubt = "; every rank is there, so which one is to blame cannot be told from outside" if together else ""
         return Failure(str(behind), f"hangs: no rank got further for {limit:.0f} s (--hang-limit), {alive[behind]}{doubt}")
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """The newest sign of life of a rank, with times of our own clock: hosts' clocks differ."""
+
+    sign: SignOfLife
+    ticked: float  # when its ticks last changed
+    moved: float  # when its position last changed
+
+    @property
+    def tracing(self) -> bool:
+        """Return whether it is loading, or in its first step."""
+        return self.sign.position <= [self.sign.first, IN] or self.sign.position[0] == LOADING
+
+    def __str__(self) -> str:
+        return f"{self.sign.phase} (process {self.sign.pid} on {self.sign.host})"
+
+
+def rank_errors(directory: Path) -> list[RankError]:
+    """Return the errors that ranks left in the job's directory, the earliest first."""
+    errors = [RankError(**json.loads(path.read_text("utf-8"))) for path in directory.glob(f"{FAILURE}.*.json")]
+    return sorted(errors, key=lambda error: error.time)
 
 
 def exit_statuses(log: str) -> dict[int, int]:

@@ -25,33 +25,6 @@ _TAGS = {  # field of a line → tag in TensorBoard
 }
 
 
-class TensorBoardLog:
-    """The event files in `directory`. Those of an earlier run there are removed."""
-
-    def __init__(self, directory: Path, earlier: Iterable[Mapping[str, Any]]) -> None:
-        """Begin with the facts of `earlier` lines."""
-        from slipway.tensorflow import tf  # here: the supervisor reads progress lines without TensorFlow
-
-        for old in directory.glob(f"events.out.tfevents.*{_EVENT_SUFFIX}"):
-            old.unlink()
-        self._tf = tf
-        self._writer = tf.summary.create_file_writer(str(directory), filename_suffix=_EVENT_SUFFIX)
-        for facts in earlier:
-            self.write(facts)
-
-    def write(self, facts: Mapping[str, Any]) -> None:
-        """Write a line as one event: a tf.summary.scalar for each value takes ten times as long."""
-        summary = self._tf.compat.v1.Summary
-        values = [summary.Value(tag=tag, simple_value=facts[name]) for name, tag in _TAGS.items() if facts.get(name) is not None]
-        with self._writer.as_default():
-            self._tf.summary.experimental.write_raw_pb(summary(value=values).SerializeToString(), step=facts["step"])
-        if "validation_loss" in facts:
-            self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
-
-
 @dataclass(frozen=True)
 class StepLine:
     """The line of one optimizer step. Counts and seconds add up from the first step of the run."""
@@ -153,3 +126,30 @@ def _cut(path: Path, from_step: int) -> list[Line]:
             end += len(text)
         file.truncate(end)
     return kept
+
+
+class TensorBoardLog:
+    """The event files in `directory`. Those of an earlier run there are removed."""
+
+    def __init__(self, directory: Path, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """Begin with the facts of `earlier` lines."""
+        from slipway.tensorflow import tf  # here: the supervisor reads progress lines without TensorFlow
+
+        for old in directory.glob(f"events.out.tfevents.*{_EVENT_SUFFIX}"):
+            old.unlink()
+        self._tf = tf
+        self._writer = tf.summary.create_file_writer(str(directory), filename_suffix=_EVENT_SUFFIX)
+        for facts in earlier:
+            self.write(facts)
+
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """Write a line as one event: a tf.summary.scalar for each value takes ten times as long."""
+        summary = self._tf.compat.v1.Summary
+        values = [summary.Value(tag=tag, simple_value=facts[name]) for name, tag in _TAGS.items() if facts.get(name) is not None]
+        with self._writer.as_default():
+            self._tf.summary.experimental.write_raw_pb(summary(value=values).SerializeToString(), step=facts["step"])
+        if "validation_loss" in facts:
+            self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,63 +24,6 @@ from train.engine.elastic import KEEP_EVERY, State
 from train.engine.history import History, StepLine, ValidationLine, progress_lines
 from train.engine.step import MicroBatch, StepResult, TrainStep
 from train.job import PROGRESS, STOP, Job
-
-
-class Pace:
-    """A count of what all ranks have done, which every rank knows from the plan."""
-
-    def __init__(self, steps: list[Step], lengths: Numbers, world: int, shape: Shape) -> None:
-        self._steps, self._lengths, self._world, self._shape = steps, lengths, world, shape
-
-    def begin(self, done: int, progress: Path) -> None:
-        """Go on from `done` steps: their seconds are read from the lines of `progress`."""
-        lines = progress_lines(progress) if done and progress.exists() else []
-        self._before = next((line.seconds for line in lines if isinstance(line, StepLine) and line.step == done), 0.0)
-        self._examples = sum(len(step.rows) for step in self._steps[:done])
-        self._tokens, self._padded = batching.fed(self._steps[:done], self._lengths, self._world, self._shape)
-        self._began = self._turned = time.monotonic()
-
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Measure the training step itself."""
-        entered = time.monotonic()
-        yield
-        self._inside = time.monotonic() - entered
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out the time of what is not training."""
-        entered = time.monotonic()
-        yield
-        self._began += time.monotonic() - entered
-        self._turned += time.monotonic() - entered
-
-    def line(self, done: int, epoch: int, ranks: int, result: StepResult) -> StepLine:
-        """Return the line of step `done`, from 1, that `ranks` ranks have just taken in `epoch`."""
-        step, now = self._steps[done - 1], time.monotonic()
-        tokens, padded = batching.fed([step], self._lengths, ranks, self._shape)
-        self._examples += len(step.rows)
-        self._tokens += tokens
-        self._padded += padded
-        outside = now - self._turned - self._inside
-        self._turned = now
-        return StepLine(
-            step=done,
-            steps=len(self._steps),
-            epoch=epoch,
-            examples=self._examples,
-            tokens=self._tokens,
-            padded_tokens=self._padded,
-            seconds=round(self._before + now - self._began, 4),
-            outside_seconds=round(outside, 6),
-            loss=result.loss,
-            learning_rate=result.learning_rate,
-            gradient_norm=result.gradient_norm,
-            skipped=result.skipped,
-            nonfinite_ranks=list(result.nonfinite_ranks),
-            ranks=ranks,
-        )
-
 
 _XLA_MULTIPLE = 16  # tokens
 # Batches of unequal length leave gaps in glibc's heap that nothing fits, up to a gigabyte in a run.
@@ -186,13 +130,14 @@ class Loop:
             return
         blamed = " and ".join(map(str, result.nonfinite_ranks)) or "none: only their sum, in the compression's fp16"
         repeated = f" for {self._skipped_in_a_row} steps in a row" if self._skipped_in_a_row > 1 else ""
+        give_up = f"rm -r {shlex.quote(self.job.checkpoints)} && " if self.job.is_begun else ""
         lower_rate = self.job.changed("--learning-rate", f"{self.job.learning_rate / 10:.2g}")
         raise TrainingError(
             "the loss or a gradient is not finite",
             expected="numbers",
             found=f"on rank {blamed}: mean loss {result.loss}, gradient norm {result.gradient_norm}{repeated}",
             where=f"rank {blamed}, step {done} of {len(self.steps)}; no rank applied it",
-            fix=f"a lower rate: {lower_rate}; or leave such steps out: --on-nan skip",
+            fix=f"a lower rate: {give_up}{lower_rate}; or, instead of the rate, --on-nan skip to leave such steps out",
         )
 
     def _stop_is_asked(self) -> bool:
@@ -223,3 +168,59 @@ class Loop:
     def _is_validated(self, done: int) -> bool:
         lines = progress_lines(self.directory / PROGRESS)
         return any(isinstance(line, ValidationLine) and line.step == done for line in lines)
+
+
+class Pace:
+    """A count of what all ranks have done, which every rank knows from the plan."""
+
+    def __init__(self, steps: list[Step], lengths: Numbers, world: int, shape: Shape) -> None:
+        self._steps, self._lengths, self._world, self._shape = steps, lengths, world, shape
+
+    def begin(self, done: int, progress: Path) -> None:
+        """Go on from `done` steps: their seconds are read from the lines of `progress`."""
+        lines = progress_lines(progress) if done and progress.exists() else []
+        self._before = next((line.seconds for line in lines if isinstance(line, StepLine) and line.step == done), 0.0)
+        self._examples = sum(len(step.rows) for step in self._steps[:done])
+        self._tokens, self._padded = batching.fed(self._steps[:done], self._lengths, self._world, self._shape)
+        self._began = self._turned = time.monotonic()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Measure the training step itself."""
+        entered = time.monotonic()
+        yield
+        self._inside = time.monotonic() - entered
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time of what is not training."""
+        entered = time.monotonic()
+        yield
+        self._began += time.monotonic() - entered
+        self._turned += time.monotonic() - entered
+
+    def line(self, done: int, epoch: int, ranks: int, result: StepResult) -> StepLine:
+        """Return the line of step `done`, from 1, that `ranks` ranks have just taken in `epoch`."""
+        step, now = self._steps[done - 1], time.monotonic()
+        tokens, padded = batching.fed([step], self._lengths, ranks, self._shape)
+        self._examples += len(step.rows)
+        self._tokens += tokens
+        self._padded += padded
+        outside = now - self._turned - self._inside
+        self._turned = now
+        return StepLine(
+            step=done,
+            steps=len(self._steps),
+            epoch=epoch,
+            examples=self._examples,
+            tokens=self._tokens,
+            padded_tokens=self._padded,
+            seconds=round(self._before + now - self._began, 4),
+            outside_seconds=round(outside, 6),
+            loss=result.loss,
+            learning_rate=result.learning_rate,
+            gradient_norm=result.gradient_norm,
+            skipped=result.skipped,
+            nonfinite_ranks=list(result.nonfinite_ranks),
+            ranks=ranks,
+        )

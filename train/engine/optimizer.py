@@ -1,4 +1,5 @@
-"""AdamW without weight decay on biases and LayerNorm, and with LazyAdam's sparse updates.
+"""AdamW without weight decay on biases and LayerNorm, and with LazyAdam's sparse updates; beside it
+its learning rates, the loss scale of float16, and the mean of the last weights.
 
 A dense gradient updates its variable in TensorFlow's own fused kernel: one pass over the memory,
 where Keras' AdamW makes ten. A sparse one (tf.IndexedSlices) updates the rows it has and no other:
@@ -16,38 +17,11 @@ from slipway.tensorflow import tf
 from train.engine.gradients import Gradient
 
 _FIRST_SCALE, _DOUBLED_AFTER = 2.0**15, 2000  # steps
-
-
-class LossScale:
-    """The loss's factor, 1 unless `dynamic`: halved on overflow, doubled after 2000 good steps."""
-
-    def __init__(self, *, dynamic: bool) -> None:
-        self.value = tf.Variable(_FIRST_SCALE if dynamic else 1.0, trainable=False, name="loss_scale")
-        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="loss_scale_steps")
-        self._dynamic = dynamic
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        return [self.value, self._steps] if self._dynamic else []
-
-    def explains(self) -> tf.Tensor:
-        """Return a bool: whether gradients may only have been scaled beyond what is finite."""
-        return self.value > 1.0
-
-    def update(self, finite: tf.Tensor) -> None:
-        """Adapt the factor after a step, inside a tf.function."""
-        if not self._dynamic:
-            return
-        steps = tf.where(finite, self._steps + 1, 0)
-        grown = tf.where(steps == _DOUBLED_AFTER, self.value * 2, self.value)
-        self.value.assign(tf.where(finite, grown, tf.maximum(self.value / 2, 1.0)))
-        self._steps.assign(steps % _DOUBLED_AFTER)
-
-
 _BETA_1, _BETA_2 = 0.9, 0.999
 _EPSILON = 1e-6  # Devlin et al. 2018: the released AdamWeightDecayOptimizer
 _Pair = tuple[tf.Tensor, tf.Tensor]  # of the first and the second moment
 _NO_DECAY = ("bias", "gamma", "beta")  # last parts of the names of biases, and of a LayerNorm's variables
+_AVERAGED_EVERY = 10  # steps: neighbours hardly differ, and a pass over all weights costs a tenth of a step
 
 
 class AdamW:
@@ -134,7 +108,30 @@ def scaled_rate(rate: float, ranks: int, scale: bool) -> float:
     return rate * ranks if scale else rate
 
 
-_AVERAGED_EVERY = 10  # steps: neighbours hardly differ, and a pass over all weights costs a tenth of a step
+class LossScale:
+    """The loss's factor, 1 unless `dynamic`: halved on overflow, doubled after 2000 good steps."""
+
+    def __init__(self, *, dynamic: bool) -> None:
+        self.value = tf.Variable(_FIRST_SCALE if dynamic else 1.0, trainable=False, name="loss_scale")
+        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="loss_scale_steps")
+        self._dynamic = dynamic
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return [self.value, self._steps] if self._dynamic else []
+
+    def explains(self) -> tf.Tensor:
+        """Return a bool: whether gradients may only have been scaled beyond what is finite."""
+        return self.value > 1.0
+
+    def update(self, finite: tf.Tensor) -> None:
+        """Adapt the factor after a step, inside a tf.function."""
+        if not self._dynamic:
+            return
+        steps = tf.where(finite, self._steps + 1, 0)
+        grown = tf.where(steps == _DOUBLED_AFTER, self.value * 2, self.value)
+        self.value.assign(tf.where(finite, grown, tf.maximum(self.value / 2, 1.0)))
+        self._steps.assign(steps % _DOUBLED_AFTER)
 
 
 class WeightAverage:

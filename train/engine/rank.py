@@ -25,8 +25,7 @@ from train.data import dataset
 from train.data.dataset import Split
 from train.distributed.ranks import Ranks
 from train.distributed.watchdog import DONE, LOADING, Heartbeat
-from train.engine import checkpoint as checkpoints
-from train.engine import elastic, evaluation
+from train.engine import checkpoint, elastic, evaluation
 from train.engine.loop import Loop
 from train.engine.step import TrainStep
 from train.job import FACTS, SAID, Job
@@ -34,7 +33,7 @@ from train.model import classifier
 from train.model.hub_encoder import EncoderLayer
 
 # Milliseconds between two looks for gradients to send. For every look the ranks talk to each other:
-# at Horovod's 1 ms that takes a computing core 4 to 6 % of its time (docs/log.md), and a step on
+# at Horovod's 1 ms that takes a computing core 4 to 6 % of its time (docs/log), and a step on
 # CPUs takes hundreds of ms. On GPUs a step is short: Horovod's own value stays.
 _CYCLE_TIME_OF_CPUS = "10"
 
@@ -120,7 +119,7 @@ def _take_device(slot: int, threads: int, job: Job) -> None:
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where="this machine",
-                fix=f"{job.changed('--processes', len(gpus))}; or CUDA_VISIBLE_DEVICES= for the CPU",
+                fix=f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}",
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -151,9 +150,9 @@ def _restored(directory: Path, job: Job, step: TrainStep) -> int:
     """Give rank 0 the newest checkpoint, which is broadcast later; return its step, or 0."""
     if not job.resume or hvd.rank() != 0:
         return 0
-    checkpoint, _ = checkpoints.newest(Path(job.checkpoints))  # the supervisor has warned of damaged ones
-    if checkpoint is None:
+    newest, _ = checkpoint.newest(Path(job.checkpoints))  # the supervisor has warned of damaged ones
+    if newest is None:
         return 0
-    for variable, value in zip(step.variables, checkpoints.restore(checkpoint, directory), strict=True):
+    for variable, value in zip(step.variables, checkpoint.restore(newest, directory), strict=True):
         variable.assign(value)
-    return checkpoint.step
+    return newest.step

@@ -19,18 +19,18 @@ from train.job import Job
 
 
 def main() -> int:
-    directory, rank = Path(sys.argv[1]), environment_rank()
-    with Heartbeat(directory, rank) as heartbeat:
+    directory, number = Path(sys.argv[1]), environment_rank()
+    with Heartbeat(directory, number) as heartbeat:
         try:
             job, ranks = Job.read(directory), Ranks.read(directory)
             slot, on_machine = place(ranks, os.environ)
             threads = take_cores(ranks, slot, on_machine, job)
-            from train.engine import rank as training  # TensorFlow: its threads inherit the cores, and its import may fail
+            from train.engine import rank  # TensorFlow: its threads inherit the cores, and its import may fail
 
-            training.run(directory, job, ranks, heartbeat, slot, threads)
+            rank.run(directory, job, ranks, heartbeat, slot, threads)
         except Exception as error:
             kind, parts = type(error).__name__, vars(error) if isinstance(error, SlipwayError) else {}
-            RankError(rank, time.time(), kind, f"{kind}: {error}", parts, traceback.format_exc()).write(directory)
+            RankError(number, time.time(), kind, f"{kind}: {error}", parts, traceback.format_exc()).write(directory)
             raise
     return 0
 

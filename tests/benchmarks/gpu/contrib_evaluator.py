@@ -20,15 +20,15 @@ Values = list[Any]
 
 def run(model: onnx.ModelProto, feed: Feed) -> dict[str, np.ndarray]:
     """Every tensor of the graph."""
-    known: dict[str, Any] = {"": None, **feed} | {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    known: dict[str, Any] = {"": None, **feed} | {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
     for node in model.graph.node:
         inputs = [known[name] for name in node.input]
-        attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
         replaced = OPERATORS.get(node.op_type)
         if node.op_type == "Attention" and inputs[3].shape[:1] == (3 * len(inputs[0]) + 2,):
             replaced = attention_by_starts
-        found = replaced(inputs, attributes) if replaced else _in_onnxruntime(node, inputs, model)
-        known |= dict(zip(node.output, found, strict=True))
+        result = replaced(inputs, attributes) if replaced else _in_onnxruntime(node, inputs, model)
+        known |= dict(zip(node.output, result, strict=True))
     return known
 
 

@@ -43,11 +43,11 @@ def record(device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def test_every_variant_is_compared_with_fp32_by_the_gate(record: dict[str, Any]) -> None:
     (tiny,) = record["models"]
-    assert [one["variant"] for one in tiny["parity"]] == ["ort_fp32", "onnx_fp16", "ort_fp16", "ort_fp16_starts"]
-    for one in tiny["parity"]:
-        assert one["passed"]
-        assert one["rows"] >= 368
-        assert {"flip_rate_bound", "accuracy_loss_bound", "logit_difference_max", "invariance", "precision"} <= one.keys()
+    assert [entry["variant"] for entry in tiny["parity"]] == ["ort_fp32", "onnx_fp16", "ort_fp16", "ort_fp16_starts"]
+    for entry in tiny["parity"]:
+        assert entry["passed"]
+        assert entry["rows"] >= 368
+        assert {"flip_rate_bound", "accuracy_loss_bound", "logit_difference_max", "invariance", "precision"} <= entry.keys()
 
 
 def test_every_shape_has_its_rates_and_ratios(record: dict[str, Any]) -> None:
@@ -62,9 +62,9 @@ def test_every_shape_has_its_rates_and_ratios(record: dict[str, Any]) -> None:
 
 
 def test_ag_news_lengths_are_measured_sorted_and_as_they_come(record: dict[str, Any]) -> None:
-    found = record["models"][0]["ag_news"]
-    assert set(found) == set(models.ORDERS)
-    assert found["as they come"]["padding"] >= found["length-sorted"]["padding"] > 0
+    result = record["models"][0]["ag_news"]
+    assert set(result) == set(models.ORDERS)
+    assert result["as they come"]["padding"] >= result["length-sorted"]["padding"] > 0
 
 
 def test_what_was_skipped_says_why(record: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ def test_what_was_skipped_says_why(record: dict[str, Any]) -> None:
 
 def test_the_floor_has_the_launches_of_the_graph_with_the_simplest_mask(record: dict[str, Any]) -> None:
     (tiny,) = record["models"]
-    nodes = {one["variant"]: one["nodes"] for one in tiny["profiles"] if one["batch"] == 1}
+    nodes = {entry["variant"]: entry["nodes"] for entry in tiny["profiles"] if entry["batch"] == 1}
     assert tiny["batch_of_one"]["nodes"] == nodes["ort_fp16"] > 20
     assert nodes["ort_fp16_starts"] > nodes["ort_fp16"]
     assert tiny["batch_of_one"]["contenders"]["ort_fp16"]["over_floor"] > 1
@@ -103,8 +103,8 @@ def test_without_a_gpu_the_command_says_what_is_missing(monkeypatch: pytest.Monk
 
 
 def test_without_a_driver_the_way_out_is_the_cpu_and_no_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.provenance._DRIVER", "libnothing.so.1")
-    with pytest.raises(errors.ToolError, match=r"libnothing.so.1(.|\n)*--provider cpu") as raised:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(errors.ToolError, match=r"nvidia-ml-py(.|\n)*--provider cpu") as raised:
         Device("cuda")
     assert "nvcr.io" not in str(raised.value)
 
@@ -130,25 +130,25 @@ def run(device: Device, path: Path, *arguments: str, **measure: Any) -> int:
 
 def test_one_size_that_fails_does_not_cost_the_others(tmp_path: Path, device: Device) -> None:
     assert run(device, tmp_path / "engines.json", side_effect=[MEASURED, MemoryError("too large")]) == 1
-    found = json.loads((tmp_path / "engines.json").read_text("utf-8"))
-    assert found["failed"] == {"bert-base": "MemoryError: too large"}
-    assert [model["model"] for model in found["models"]] == ["tiny"]
+    result = json.loads((tmp_path / "engines.json").read_text("utf-8"))
+    assert result["failed"] == {"bert-base": "MemoryError: too large"}
+    assert [model["model"] for model in result["models"]] == ["tiny"]
 
 
 def test_what_was_measured_outlives_whatever_ends_the_command(tmp_path: Path, device: Device) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(device, tmp_path / "engines.json", side_effect=[MEASURED, KeyboardInterrupt])
-    found = json.loads((tmp_path / "engines.json").read_text("utf-8"))
-    assert [model["model"] for model in found["models"]] == ["tiny"]
-    assert found["failed"] == {"bert-base": "not finished"}
+    result = json.loads((tmp_path / "engines.json").read_text("utf-8"))
+    assert [model["model"] for model in result["models"]] == ["tiny"]
+    assert result["failed"] == {"bert-base": "not finished"}
 
 
 @pytest.mark.parametrize("seconds", ["0", "50"], ids=["at its end", "too little to write a model"])
 def test_near_the_deadline_no_further_size_is_begun(seconds: str, tmp_path: Path, device: Device, capsys: Any) -> None:
     assert run(device, tmp_path / "engines.json", "--seconds", seconds, return_value=MEASURED) == 1
-    found = json.loads((tmp_path / "engines.json").read_text("utf-8"))
-    assert [model["model"] for model in found["models"]] == ["tiny"]
-    assert models.LATE in found["failed"]["bert-base"]
+    result = json.loads((tmp_path / "engines.json").read_text("utf-8"))
+    assert [model["model"] for model in result["models"]] == ["tiny"]
+    assert models.LATE in result["failed"]["bert-base"]
     assert "tiny: measured" in capsys.readouterr().out
 
 

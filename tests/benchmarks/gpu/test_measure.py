@@ -10,13 +10,13 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from benchmarks import models as berts
 from benchmarks.gpu import device as timing
 from benchmarks.gpu import measure, models
 from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.measure import EngineRate, ShapeCell
 from benchmarks.gpu.models import flops
+from benchmarks.models import make
 from slipway.contract.ragged import Feed, Ragged
 from slipway.statistics import Ratio
 
@@ -69,7 +69,7 @@ def test_only_a_taggers_answers_to_text_are_compared(place: tuple[int, int], agr
 @pytest.mark.parametrize("captured", [False, True])
 def test_a_captured_graph_takes_part_in_full_rows_alone(captured: bool, tiny: models.GpuModel, device: Device) -> None:
     contender = dataclasses.replace(answering("a", [[1, -1]]), captured=captured)
-    with mock.patch.object(timing, "interleaved", return_value=({}, {})) as timed:
+    with mock.patch.object(measure, "interleaved", return_value=({}, {})) as timed:
         measure.ag_news(tiny, [contender], device, Ragged.of([[1, 2], [3]]), 2, Deadline(100), 1.0)
     assert all(bool(call.args[0]) is not captured for call in timed.call_args_list)
 
@@ -86,26 +86,26 @@ def test_each_contender_has_the_floor_of_its_way_to_launch() -> None:
 
 
 def test_the_arithmetic_is_that_of_the_matrices() -> None:
-    bert = berts.make("tiny")  # 2 layers, hidden 32, intermediate 64, 4 labels
+    bert = make("tiny")  # 2 layers, hidden 32, intermediate 64, 4 labels
     counted = flops(bert, np.array([3]), first_token_only=False)
     assert counted.attention == 2 * (3 * 2 * 32 * 96 + 2 * 2 * 3 * 3 * 32)
     assert counted.matmul == 2 * 3 * (2 * 32 * 32 + 2 * 2 * 32 * 64) + 2 * 32 * 32 + 2 * 32 * 4
 
 
 def test_one_query_a_row_computes_one_projection_and_one_line_of_scores() -> None:
-    counted = flops(berts.make("tiny"), np.array([3]), first_query_only=True)
+    counted = flops(make("tiny"), np.array([3]), first_query_only=True)
     whole, last = 3 * 2 * 32 * 96 + 2 * 2 * 3 * 3 * 32, (1 + 3 + 3) * 2 * 32 * 32 + 2 * 2 * 1 * 3 * 32
     assert counted.attention == whole + last
 
 
 def test_a_tagger_asks_for_every_token() -> None:
-    tagger = dataclasses.replace(berts.make("tiny"), pooler=None)
+    tagger = dataclasses.replace(make("tiny"), pooler=None)
     counted = flops(tagger, np.array([3]), first_query_only=True)
     assert counted == flops(tagger, np.array([3]))
 
 
 def test_a_last_layer_of_first_tokens_and_rows_without_padding_compute_less() -> None:
-    bert, lengths = berts.make("tiny"), np.array([3, 9])
+    bert, lengths = make("tiny"), np.array([3, 9])
     whole = flops(bert, lengths, first_token_only=False).total
     assert flops(bert, lengths).total < whole < flops(bert, np.array([9, 9]), first_token_only=False).total
 

@@ -16,10 +16,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from benchmarks import models as berts
 from benchmarks.gpu import contenders, models, variants
 from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Deadline, Device
+from benchmarks.models import make
 from export.graph import canonical
 from export.precision import fp16
 from slipway import errors, provenance
@@ -133,7 +133,7 @@ def test_the_gpus_variants_are_judged_by_the_fp16_limits() -> None:
 
 def test_a_large_graph_is_converted_to_fp16_once_for_all_variants() -> None:
     with mock.patch.object(fp16, "bert", wraps=fp16.bert) as halved, mock.patch.object(canonical, "write") as canonical_model:
-        graphs = models._graphs(berts.make("tiny"))
+        graphs = models._graphs(make("tiny"))
         written = [graphs[variant]() for variant in (models.REFERENCE, *variants.LAYOUTS)]
     assert len(written) == 4
     assert (halved.call_count, canonical_model.call_count) == (1, 1)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import Machine
-from benchmarks.peers import classifier, load, measure, rounds, subjects
-from benchmarks.peers.load import KSERVE, PLAIN, Window
+from benchmarks.peers import classifier, closed_loop, measure, rounds, subjects
+from benchmarks.peers.closed_loop import KSERVE, PLAIN, Window
 from benchmarks.peers.rounds import LoadPlan, PeerRound
 from benchmarks.peers.subjects import MeasuredServer, PeerServer
 from benchmarks.peers.table import PeerComparison, PeersRecord, table
@@ -33,8 +33,8 @@ QUIET = Disturbance()
 
 
 def test_tritons_protocol_is_what_a_real_triton_takes_and_gives(echo_server: Server) -> None:
-    url = f"http://{echo_server.http}{load.kserve_path(TEXT_MODEL)}"
-    [answer] = load.answers(url, [KSERVE.body('Oil "prices", naïve\n')], 1)
+    url = f"http://{echo_server.http}{closed_loop.kserve_path(TEXT_MODEL)}"
+    [answer] = closed_loop.answers(url, [KSERVE.body('Oil "prices", naïve\n')], 1)
     assert len(KSERVE.logits(answer)) == 2
 
 
@@ -105,7 +105,7 @@ def measured(broken: str) -> tuple[dict[Any, Any], dict[str, str]]:
 
     servers = [server("ours", True), server("good", False), server("bad", False)]
     with (
-        mock.patch.object(load, "window", window_of),
+        mock.patch.object(closed_loop, "window", window_of),
         mock.patch("serving.load.interference.between", return_value=QUIET),
         ThreadPoolExecutor(1) as client,
     ):
@@ -128,7 +128,7 @@ def test_ours_failing_under_load_ends_the_measurement() -> None:
 def test_a_disturbed_window_is_measured_again() -> None:
     shares = [Disturbance(others_share=0.5), QUIET]
     with (
-        mock.patch.object(load, "window", side_effect=[window(1), window(10)]),
+        mock.patch.object(closed_loop, "window", side_effect=[window(1), window(10)]),
         mock.patch("serving.load.interference.between", side_effect=shares),
         ThreadPoolExecutor(1) as client,
     ):

@@ -14,10 +14,9 @@ import pytest
 
 from benchmarks.training import jobs, speed
 from benchmarks.training.jobs import Rate, SettingRow
-from benchmarks.training.speed import Gain
 from slipway.statistics import Ratio
 from train import options, settings
-from train.analysis.timed_job import Timed
+from train.analysis.trial import Timed
 from train.data.corpus import Corpus
 from train.distributed.ranks import Ranks
 from train.job import Job
@@ -27,7 +26,8 @@ from train.job import Job
 def parsed(generated: Path) -> tuple[Corpus, Job]:
     """The generated corpus, and the job that `train.finetune` would run on it by default."""
     parser = argparse.ArgumentParser()
-    options.add(parser)
+    options.add_job(parser)
+    parser.set_defaults(run=Path("run"))
     arguments = parser.parse_args(["--corpus", str(generated)])
     corpus = settings.corpus_of(arguments)
     return corpus, settings.job_of(arguments, corpus, checkpoints="", evaluate=False)
@@ -118,7 +118,7 @@ def test_every_round_runs_every_setting_and_its_environment_does_not_stay(
         seen.append(os.environ.get("NCCL_P2P_DISABLE"))
         return timed([1.0])
 
-    monkeypatch.setattr(jobs.speed, "run", fake)
+    monkeypatch.setattr(jobs.trial, "run", fake)
     chosen, _ = speed.scaling_settings(*parsed, speed.QUICK, gpus=2)
     times = jobs.run(chosen, rounds=2)
     assert {len(rounds) for rounds in times.values()} == {2}
@@ -142,9 +142,3 @@ def speeds(example: float, memory: int = 10**9) -> dict[str, bool]:
 def test_a_target_that_is_missed_is_told() -> None:
     assert speeds(example=6.5) == {"≥ 6": True, "< 5": True, "≤ 3": True}
     assert speeds(example=5.9, memory=4 * 10**9) == {"≥ 6": False, "< 5": True, "≤ 3": False}
-
-
-def test_the_plot_has_a_bar_for_every_ratio() -> None:
-    figure = speed.plot([Gain(1.2, (1.1, 1.4), name, "plain", name) for name in ("fp16", "XLA")])
-    assert list(figure.data[0].y) == ["XLA", "fp16"]
-    assert list(figure.data[0].error_x.array) == pytest.approx([0.2, 0.2])

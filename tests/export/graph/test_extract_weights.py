@@ -24,7 +24,7 @@ def graph(epsilons: list[float], kinds: list[str], rank: int = 2) -> onnx.GraphP
 
 def variables(bert: Bert, prefix: str = "", head: str = "classifier") -> dict[str, np.ndarray]:
     """A Bert's arrays under the names, and in the shapes, of a TF Hub module."""
-    found = {
+    result = {
         "word_embeddings/embeddings": bert.word_embeddings,
         "position_embedding/embeddings": bert.position_embeddings,
         "type_embeddings/embeddings": bert.type_embeddings,
@@ -33,7 +33,7 @@ def variables(bert: Bert, prefix: str = "", head: str = "classifier") -> dict[st
     def add(name: str, part: Dense | Norm, shape: tuple[int, ...] = (), bias: tuple[int, ...] = ()) -> None:
         for field, value in dataclasses.asdict(part).items():
             wanted = {"kernel": shape, "bias": bias}.get(field) or value.shape
-            found[f"{name}/{field}"] = value.reshape(wanted)
+            result[f"{name}/{field}"] = value.reshape(wanted)
 
     add("embeddings/layer_norm", bert.embeddings_norm)
     split = (bert.heads, HIDDEN // bert.heads)
@@ -48,12 +48,12 @@ def variables(bert: Bert, prefix: str = "", head: str = "classifier") -> dict[st
         add(f"{at}/output_layer_norm", layer.output_norm)
     if bert.pooler:
         add("pooler_transform", bert.pooler)
-    found = {prefix + name: value for name, value in found.items()}
-    return found | {f"{head}/{field}": value for field, value in dataclasses.asdict(bert.classifier).items()}
+    result = {prefix + name: value for name, value in result.items()}
+    return result | {f"{head}/{field}": value for field, value in dataclasses.asdict(bert.classifier).items()}
 
 
-def assert_same(found: Bert, expected: Bert) -> None:
-    np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(expected))
+def assert_same(result: Bert, expected: Bert) -> None:
+    np.testing.assert_equal(dataclasses.asdict(result), dataclasses.asdict(expected))
 
 
 @pytest.mark.parametrize(("kinds", "gelu"), [(["Erf", "Erf"], "exact"), (["Tanh"] * 3, "approximate")])
@@ -64,24 +64,24 @@ def test_a_bert_is_read_from_its_variables_and_its_graph(kinds: list[str], gelu:
 
 def test_the_names_of_model_and_head_do_not_matter() -> None:
     expected = dataclasses.replace(tiny_bert(), epsilon=float(np.float32(1e-12)))
-    found = variables(expected, prefix="bert_encoder/", head="my_head/dense")
-    assert_same(extract_weights.bert(found, graph([1e-12], ["Erf", "Erf"])), expected)
+    result = variables(expected, prefix="bert_encoder/", head="my_head/dense")
+    assert_same(extract_weights.bert(result, graph([1e-12], ["Erf", "Erf"])), expected)
 
 
 def test_logits_of_every_token_are_a_tagger_and_its_pooler_is_left_out() -> None:
-    found = extract_weights.bert(variables(tiny_bert()), graph([1e-12], ["Erf", "Erf"], rank=3))
-    assert found.pooler is None
+    result = extract_weights.bert(variables(tiny_bert()), graph([1e-12], ["Erf", "Erf"], rank=3))
+    assert result.pooler is None
 
 
 def test_an_epsilon_inside_a_fused_norm_is_found() -> None:
-    found = graph([], ["Erf"])
-    found.node.append(helper.make_node("BatchNormalization", ["x"] * 5, ["n"], epsilon=1e-3))
-    assert extract_weights._epsilon(found) == pytest.approx(1e-3)
+    result = graph([], ["Erf"])
+    result.node.append(helper.make_node("BatchNormalization", ["x"] * 5, ["n"], epsilon=1e-3))
+    assert extract_weights._epsilon(result) == pytest.approx(1e-3)
 
 
-def not_recognised(found: dict[str, np.ndarray], reason: str, epsilons: list[float], kinds: list[str]) -> None:
+def not_recognised(result: dict[str, np.ndarray], reason: str, epsilons: list[float], kinds: list[str]) -> None:
     with pytest.raises(extract_weights.NotRecognised, match=reason):
-        extract_weights.bert(found, graph(epsilons, kinds))
+        extract_weights.bert(result, graph(epsilons, kinds))
 
 
 def test_without_a_transformer_there_is_no_bert() -> None:
@@ -99,11 +99,11 @@ def test_a_graph_without_gelu_in_every_layer_is_not_a_bert(kinds: list[str]) -> 
 
 @pytest.mark.parametrize("name", ["word_embeddings/embeddings", "transformer/layer_1/output/bias", "pooler_transform/kernel"])
 def test_a_missing_variable_is_named(name: str) -> None:
-    found = variables(tiny_bert())
-    del found[name]
-    not_recognised(found, f"no variable {name}", [1e-12], ["Erf", "Erf"])
+    result = variables(tiny_bert())
+    del result[name]
+    not_recognised(result, f"no variable {name}", [1e-12], ["Erf", "Erf"])
 
 
 def test_a_head_of_two_layers_is_named_with_what_was_found() -> None:
-    found = variables(tiny_bert()) | {"more/kernel": np.zeros((3, 3), np.float32)}
-    not_recognised(found, "more/kernel", [1e-12], ["Erf", "Erf"])
+    result = variables(tiny_bert()) | {"more/kernel": np.zeros((3, 3), np.float32)}
+    not_recognised(result, "more/kernel", [1e-12], ["Erf", "Erf"])

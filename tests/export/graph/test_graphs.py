@@ -83,8 +83,8 @@ def test_segments_matter(tmp_path: Path) -> None:
 def test_a_written_graph_reads_back_as_the_same_bert(tmp_path: Path) -> None:
     bert = tiny_bert("approximate")
     onnx.save(canonical.write(bert), tmp_path / "model.onnx")
-    found = canonical.read(tmp_path / "model.onnx")
-    np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(bert))  # type: ignore[arg-type]
+    result = canonical.read(tmp_path / "model.onnx")
+    np.testing.assert_equal(dataclasses.asdict(result), dataclasses.asdict(bert))  # type: ignore[arg-type]
 
 
 def test_the_canonical_graph_is_standard_onnx_with_named_dimensions() -> None:
@@ -92,8 +92,8 @@ def test_the_canonical_graph_is_standard_onnx_with_named_dimensions() -> None:
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
     dims = [
-        [dim.dim_param or dim.dim_value for dim in one.type.tensor_type.shape.dim]
-        for one in (*model.graph.input, *model.graph.output)
+        [dim.dim_param or dim.dim_value for dim in item.type.tensor_type.shape.dim]
+        for item in (*model.graph.input, *model.graph.output)
     ]
     assert dims == [["batch", "sequence"]] * 3 + [["batch", LABELS]]
 

@@ -60,7 +60,7 @@ def whats(record: ParityRecord) -> str:
 
 
 def set_constant(graph: onnx.GraphProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    tensor = next(one for one in graph.initializer if one.name == name)
+    tensor = next(entry for entry in graph.initializer if entry.name == name)
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
 
 
@@ -72,7 +72,7 @@ def append(graph: onnx.GraphProto, *nodes: tuple[str, list[str], str], **constan
         node.output[:] = ["inner" if name == "logits" else name for name in node.output]
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     attributes: dict[str, dict[str, Any]] = {"Cast": {"to": onnx.TensorProto.FLOAT}, "Shape": {"start": 1, "end": 2}}
-    graph.node.extend(helper.make_node(kind, given, [made], **attributes.get(kind, {})) for kind, given, made in nodes)
+    graph.node.extend(helper.make_node(kind, given, [written], **attributes.get(kind, {})) for kind, given, written in nodes)
 
 
 def test_an_edit_that_changes_nothing_passes(check: Any) -> None:

@@ -33,11 +33,11 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 def test_layer_norm_and_softmax_compute_in_fp32_and_matmul_in_fp16() -> None:
     model = fp16.convert(MODEL)
-    found = types(model)
-    kinds = {node.op_type: {found[node.output[0]]} for node in model.graph.node}
+    result = types(model)
+    kinds = {node.op_type: {result[node.output[0]]} for node in model.graph.node}
     assert kinds["LayerNormalization"] == kinds["Softmax"] == {TensorProto.FLOAT}
     assert kinds["MatMul"] == {TensorProto.FLOAT16}
-    assert found["logits"] == TensorProto.FLOAT
+    assert result["logits"] == TensorProto.FLOAT
 
 
 def test_a_kept_node_computes_in_fp32() -> None:

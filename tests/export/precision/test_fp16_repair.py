@@ -9,8 +9,7 @@ import pytest
 
 from export.graph import canonical
 from export.graph.bert import Bert, Dense
-from export.precision import fp16 as half
-from export.precision import fp16_repair
+from export.precision import fp16, fp16_repair
 from slipway.contract.bundle import Golden
 from slipway.contract.ragged import Ragged, infer_rows
 from slipway.contract.variants import VARIANTS
@@ -44,16 +43,16 @@ def test_a_graph_that_the_gate_refused_is_repaired_with_the_fewest_nodes(tmp_pat
     FP32.
     """
     guilty = "MatMul:classifier.product"
-    spoil, sound = half.convert, canonical.write(tiny_bert())
+    spoil, sound = fp16.convert, canonical.write(tiny_bert())
 
     def spoiled(model: onnx.ModelProto, keep: frozenset[str] = frozenset()) -> onnx.ModelProto:
-        made = spoil(model, keep)
-        for tensor in made.graph.initializer:
+        written = spoil(model, keep)
+        for tensor in written.graph.initializer:
             if guilty not in keep and tensor.name == "classifier.kernel.fp16":
                 tensor.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(tensor), tensor.name))
-        return made
+        return written
 
-    monkeypatch.setattr(half, "convert", spoiled)
+    monkeypatch.setattr(fp16, "convert", spoiled)
     onnx.save(sound, tmp_path / "fp32.onnx")
     rows = Ragged.of(list(map(ROWS.__getitem__, range(len(ROWS)))) * 15)  # enough for the gate
     answers = infer_rows(lambda feed: logits(sound, tmp_path, feed), rows, 64)
@@ -83,7 +82,7 @@ def test_a_tensor_that_is_not_finite_counts_as_beyond_range(value: float, tmp_pa
         dataclasses.replace(tiny_bert(), classifier=Dense(np.ones((24, 3), np.float32), np.float32([value] * 3)))
     )
     onnx.save(model, tmp_path / "model.onnx")
-    found = fp16_repair.overflowing(tmp_path / "model.onnx", ROWS, tmp_path)
-    assert "Add:classifier" in found
-    assert "MatMul:layers.0.scores" not in found
-    assert "MatMul:layers.0.scores" in half.convertible(model)
+    result = fp16_repair.overflowing(tmp_path / "model.onnx", ROWS, tmp_path)
+    assert "Add:classifier" in result
+    assert "MatMul:layers.0.scores" not in result
+    assert "MatMul:layers.0.scores" in fp16.convertible(model)

@@ -32,7 +32,7 @@ def test_one_guilty_node_is_found_in_few_comparisons() -> None:
 def test_nothing_can_be_left_out_of_the_result() -> None:
     source = random.Random(1)
     groups = [set(source.sample(NODES, 3)) for _ in range(4)]
-    kept = smallest_set(NODES, lambda one: all(one & group for group in groups))
+    kept = smallest_set(NODES, lambda entry: all(entry & group for group in groups))
     assert kept is not None
     for name in kept:
         assert not all((kept - {name}) & group for group in groups)

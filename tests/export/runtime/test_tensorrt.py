@@ -63,13 +63,13 @@ def calls() -> list[tuple[str, int, list[str]]]:
     """(function, number of positional arguments, keywords) of every call into Polygraphy."""
     methods = {"shapes.add": "trt.Profile.add", "self._runner.set_profile": "trt.TrtRunner.set_profile"}
     methods |= {"self._runner.infer": "trt.TrtRunner.infer", "G_LOGGER.verbosity": "G_LOGGER.verbosity"}
-    found = []
+    result = []
     for node in ast.walk(ast.parse(SOURCE.read_text("utf-8"))):
         if isinstance(node, ast.Call) and (name := dotted(node.func)) and (name.startswith("trt.") or name in methods):
             method = methods.get(name, "")
             own = method.startswith("trt.")  # called on an object: `self` comes first
-            found.append((method or name, len(node.args) + own, [keyword.arg or "**" for keyword in node.keywords]))
-    return found
+            result.append((method or name, len(node.args) + own, [keyword.arg or "**" for keyword in node.keywords]))
+    return result
 
 
 def test_both_major_versions_are_locked() -> None:
@@ -103,8 +103,8 @@ print(json.dumps(absent))
 
 @pytest.mark.parametrize("major", VERSIONS)
 def test_every_call_into_polygraphy_fits_the_real_signature(major: str) -> None:
-    made = calls()
-    assert len(made) >= 8
+    written = calls()
+    assert len(written) >= 8
     program = """
 import inspect
 from operator import attrgetter
@@ -125,7 +125,7 @@ for name, positional, keywords in json.loads(sys.argv[1]):
     wrong += [[name, keyword] for keyword in keywords if keyword not in known]
 print(json.dumps(wrong))
 """
-    assert ask(major, program, made) == []
+    assert ask(major, program, written) == []
     assert ask(major, program, [("trt.CreateConfig", 0, ["profilling"])]) == [["trt.CreateConfig", "profilling"]]
 
 

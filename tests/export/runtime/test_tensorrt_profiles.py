@@ -96,6 +96,6 @@ def test_a_manifest_without_a_fingerprint_is_refused() -> None:
 
 
 def test_the_timing_cache_is_beside_the_variants_and_of_one_machine() -> None:
-    found = tensorrt_profiles.timing_cache(Path("artifacts"), HERE)
-    assert found == Path("artifacts/.timing/10.16.1.11-NVIDIA-H200-9.0-Linux-x86-64-580.65.06.cache")
-    assert tensorrt_profiles.timing_cache(Path("artifacts"), replace(HERE, driver="570.10")) != found
+    result = tensorrt_profiles.timing_cache(Path("artifacts"), HERE)
+    assert result == Path("artifacts/.timing/10.16.1.11-NVIDIA-H200-9.0-Linux-x86-64-580.65.06.cache")
+    assert tensorrt_profiles.timing_cache(Path("artifacts"), replace(HERE, driver="570.10")) != result

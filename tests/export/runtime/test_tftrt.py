@@ -39,25 +39,25 @@ def test_tensorflow_is_asked_which_tensorrt_it_opens_without_aborting_this_proce
     assert tftrt.missing() == "no libnvinfer.so.8.6.1, no libnvinfer_plugin.so.8.6.1, which this TensorFlow opens"
 
 
-def said(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def answered(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=text))
     return tftrt.missing()
 
 
 def test_nothing_is_missing_when_tensorflow_found_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "current_gpu", lambda: Gpu("H200", "9.0", "580"))
-    assert said("10.8.0 True\n", monkeypatch) == ""
+    assert answered("10.8.0 True\n", monkeypatch) == ""
 
 
 def test_the_libraries_and_the_gpu_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "current_gpu", no_gpu)
-    found = said("8.6.1 False\n", monkeypatch)
-    assert found == "no libnvinfer.so.8.6.1, no libnvinfer_plugin.so.8.6.1, which this TensorFlow opens, no libcuda.so.1"
+    result = answered("8.6.1 False\n", monkeypatch)
+    assert result == "no libnvinfer.so.8.6.1, no libnvinfer_plugin.so.8.6.1, which this TensorFlow opens, no libcuda.so.1"
 
 
 def test_a_process_that_died_answering_is_no_consent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "current_gpu", lambda: Gpu("H200", "9.0", "580"))
-    assert said("", monkeypatch) != ""
+    assert answered("", monkeypatch) != ""
 
 
 def test_a_tensorflow_without_tftrt_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

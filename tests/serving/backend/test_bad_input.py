@@ -43,7 +43,8 @@ def processes(server: Server) -> set[int]:
 def alive(server: Server) -> set[int]:
     """Triton and its models' processes."""
     triton_itself = psutil.Process(server.process.pid)
-    return {one.pid for one in (triton_itself, *triton_itself.children(recursive=True)) if one.status() != psutil.STATUS_ZOMBIE}
+    every = (triton_itself, *triton_itself.children(recursive=True))
+    return {process.pid for process in every if process.status() != psutil.STATUS_ZOMBIE}
 
 
 def good_answers(server: Server) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ def good_answers(server: Server) -> list[tuple[str, str]]:
 GOOD = [("200", bad_requests.ANSWER), ("OK", bad_requests.ANSWER), ("OK", bad_requests.LOGITS)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{one.protocol}: {one.what}" for one in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.protocol}: {case.what}" for case in CASES])
 def test_the_documented_answer_then_the_same_processes_then_right_ones(server: Server, processes: set[int], case: Case) -> None:
     status, message = case.send(server)
     assert (status, message if not bad_input.fits(message, case.message) else case.message) == (case.status, case.message)
@@ -69,7 +70,7 @@ def test_the_documented_answer_then_the_same_processes_then_right_ones(server: S
 
 def test_there_are_sixty_cases_of_each_protocol() -> None:
     for protocol in ("http", "grpc"):
-        assert len({one.what for one in CASES if one.protocol == protocol}) >= 60
+        assert len({case.what for case in CASES if case.protocol == protocol}) >= 60
 
 
 def test_the_tables_of_the_page_are_these_cases() -> None:

@@ -37,11 +37,11 @@ def model(tmp_path: Path) -> Path:
 
 def test_rows_are_answered_in_their_order_whatever_their_lengths(engine: Any, model: Path) -> None:
     rows = [np.arange(1, length, dtype=np.int32) for length in (9, 3, 30, 5)]
-    made = engine.Engine(model, 1, engine.CostModel(fixed=1e-9, per_token=1.0), "CPUExecutionProvider")
-    together = made.run(rows)
+    opened = engine.Engine(model, 1, engine.CostModel(fixed=1e-9, per_token=1.0), "CPUExecutionProvider")
+    together = opened.run(rows)
     assert together.batches > 1
     for row, logits in zip(rows, together.logits, strict=True):
-        np.testing.assert_allclose(logits, made.run([row]).logits[0], atol=1e-6)
+        np.testing.assert_allclose(logits, opened.run([row]).logits[0], atol=1e-6)
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="onnxruntime-gpu is here")

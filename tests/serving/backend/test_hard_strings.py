@@ -14,7 +14,8 @@ import pytest
 
 from serving.server import triton
 from serving.server.triton import Server
-from slipway.client.client import Client, RequestRefused
+from slipway.client.client import Client
+from slipway.client.transport import RequestRefused
 from slipway.contract.tokenizer import Tokenizer
 from tests.support import wordpiece
 from tests.support.serving import tiny_repository
@@ -64,6 +65,6 @@ def test_a_text_of_which_nothing_is_left_is_refused(connection: Client, expected
 
 def test_a_client_that_tokenizes_feeds_the_model_the_same_ids(connection: Client, run: Path, expected: list[list[int]]) -> None:
     vocabulary = run / "model_repository/text_classifier/1/vocab.txt"
-    made = [one.ids for one in Tokenizer(vocabulary, lower_case=True, max_seq_len=LONGEST)(TEXTS)]
-    padded = np.array([row + [0] * (LONGEST - len(row)) for row in made], np.int32)
+    ids = [tokens.ids for tokens in Tokenizer(vocabulary, lower_case=True, max_seq_len=LONGEST)(TEXTS)]
+    padded = np.array([row + [0] * (LONGEST - len(row)) for row in ids], np.int32)
     np.testing.assert_array_equal(connection.logits("ids", padded), [row + [0] * (LONGEST - len(row)) for row in expected])

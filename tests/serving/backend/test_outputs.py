@@ -20,6 +20,7 @@ from tritonclient.utils import InferenceServerException
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ServerError
 from tests.support.serving import tiny_repository
@@ -38,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=client.PROTOCOLS)
+@pytest.fixture(params=PROTOCOLS)
 def ask(server: Server, request: pytest.FixtureRequest) -> Iterator[Ask]:
     """(model, input, request id) → its answer."""
     api: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[request.param]
@@ -60,9 +61,9 @@ def logged(server: Server, request_id: str, count: int = 1) -> list[dict[str, An
     deadline = time.monotonic() + 5
     while True:
         lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-        found = [line for line in lines if request_id in line.get("request_ids", ())]
-        if len(found) >= count or time.monotonic() > deadline:
-            return found
+        matching = [line for line in lines if request_id in line.get("request_ids", ())]
+        if len(matching) >= count or time.monotonic() > deadline:
+            return matching
         time.sleep(0.02)
 
 
@@ -87,9 +88,9 @@ def test_the_log_has_the_reason_and_the_trace_under_that_id(ask: Ask, server: Se
 def test_a_request_without_an_id_gets_one_that_the_log_knows(ask: Ask, server: Server, model: str) -> None:
     with pytest.raises(InferenceServerException) as caught:
         ask(model, FAILING[model])
-    found = re.fullmatch(r".* \(request ([0-9a-f]{32})\)", caught.value.message())
-    assert found
-    assert len(logged(server, found[1])) == 1
+    match = re.fullmatch(r".* \(request ([0-9a-f]{32})\)", caught.value.message())
+    assert match
+    assert len(logged(server, match[1])) == 1
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -113,12 +114,12 @@ def test_a_very_long_request_id_is_cut(ask: Ask) -> None:
     assert len(caught.value.message()) < 200
 
 
-@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_clients_error_names_the_request_that_the_log_knows(server: Server, protocol: str) -> None:
     with client.Client(f"{protocol}://{server.address(protocol)}") as connection:
         assert connection.classify(["good"])[0].label == "no"
         with pytest.raises(ServerError) as caught:
             connection.classify(["good breaks"])
-    found = re.search("request ([0-9a-f]{16})", caught.value.where)
-    assert found
-    assert [line["level"] for line in logged(server, found[1])] == ["error"]
+    match = re.search("request ([0-9a-f]{16})", caught.value.where)
+    assert match
+    assert [line["level"] for line in logged(server, match[1])] == ["error"]

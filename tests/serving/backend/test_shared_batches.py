@@ -20,7 +20,7 @@ from export.graph import fused
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
-from slipway.client.client import PROTOCOLS, RequestRefused
+from slipway.client.transport import PROTOCOLS, RequestRefused
 from slipway.contract.records import HOST, TEXT_MODEL
 from tests.support.serving import tiny_repository
 
@@ -89,8 +89,8 @@ def test_an_answer_does_not_depend_on_its_neighbours(server: Server, protocol: s
 def test_requests_that_fail_or_are_refused_fail_alone(failing: Server, protocol: str) -> None:
     answers = ask_at_once(failing, protocol, ["good oil", "breaks", "nan", " "] * 30)
     assert answers[::4] == [(0.0, 0.25)] * 30
-    assert all("the model failed; its log has the reason" in str(one) for one in (*answers[1::4], *answers[2::4]))
-    assert all("text 0 is empty" in str(one) for one in answers[3::4])
+    assert all("the model failed; its log has the reason" in str(answer) for answer in (*answers[1::4], *answers[2::4]))
+    assert all("text 0 is empty" in str(answer) for answer in answers[3::4])
     assert "each request is run alone" in failing.log.read_text()  # or none of them would have had neighbours
 
 
@@ -115,20 +115,20 @@ def test_the_metrics_page_counts_tokens_padding_batches_truncations_and_seconds(
         connected.classify(["w1 w2"])
         with pytest.raises(RequestRefused):
             connected.classify([""])
-    took, found = time.perf_counter() - started, more(counts(server), before)
+    took, counted = time.perf_counter() - started, more(counts(server), before)
     tokens = 3 + 5 + LONGEST + 4
-    assert found["texts"] == 4
-    assert found["tokens"] == tokens
-    assert found["truncated"] == 1
-    assert found["batches"] == 2
-    assert 2 <= found["micro_batches"] <= 4
+    assert counted["texts"] == 4
+    assert counted["tokens"] == tokens
+    assert counted["truncated"] == 1
+    assert counted["batches"] == 2
+    assert 2 <= counted["micro_batches"] <= 4
     # All three as one, 3 · 40; or the two short ones apart from the long one; or each alone.
-    assert found["padding_tokens"] in (3 * LONGEST + 4 - tokens, 2 * 5 - (3 + 5), 0)
-    assert found["request_seconds_count"] == found["request_seconds_bucket+Inf"] == 3
-    assert 0 < found["request_seconds_sum"] < took
-    buckets = [value for name, value in found.items() if name.startswith("request_seconds_bucket")]
+    assert counted["padding_tokens"] in (3 * LONGEST + 4 - tokens, 2 * 5 - (3 + 5), 0)
+    assert counted["request_seconds_count"] == counted["request_seconds_bucket+Inf"] == 3
+    assert 0 < counted["request_seconds_sum"] < took
+    buckets = [value for name, value in counted.items() if name.startswith("request_seconds_bucket")]
     assert buckets == sorted(buckets)
-    assert found["errors"] == 1
+    assert counted["errors"] == 1
 
 
 def test_every_metric_has_a_description_and_a_type(server: Server) -> None:

@@ -46,8 +46,9 @@ def test_both_are_asked_the_same_over_both_ways_and_take_turns_in_being_first() 
     old, new, others = measure_pairs([ask("old", way) for way in ways], [ask("new", way) for way in ways], 5, 20)
     counted = asked[-40:]
     assert (len(old), len(new), others) == (20, 20, 4)
-    assert sorted(one[1:] for one in counted if one[0] == "old") == sorted(one[1:] for one in counted if one[0] == "new")
+    of_old, of_new = (sorted(entry[1:] for entry in counted if entry[0] == version) for version in ("old", "new"))
+    assert of_old == of_new
     firsts = counted[::2]
     for way in ways:
-        assert {one[0] for one in firsts if one[1] == way} == {"old", "new"}
+        assert {entry[0] for entry in firsts if entry[1] == way} == {"old", "new"}
     assert len(asked) > len(counted)  # what warmed them up does not count

@@ -107,8 +107,8 @@ def test_the_refusal_is_the_commands_exit_code_and_a_line_of_the_audit(run_copy:
     assert done.returncode == 1
     assert not repository.exists()
     [line] = (tmp_path / "runs" / "published" / "model_repository" / "publishing.jsonl").read_text().splitlines()
-    said = json.loads(line)
-    assert (said["action"], said["result"], said["found"]) == ("publish", "refused", "no parity.json")
+    entry = json.loads(line)
+    assert (entry["action"], entry["result"], entry["found"]) == ("publish", "refused", "no parity.json")
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_a_dropped_version_leaves_nothing(compiled: Path, tmp_path: Path) -> Non
 
 
 def test_a_staged_version_is_a_whole_model_of_another_name(compiled: Path, tmp_path: Path) -> None:
-    model, candidates = tmp_path / "model_repository" / "one", tmp_path / "candidates"
+    model, canaries = tmp_path / "model_repository" / "one", tmp_path / "canaries"
     for number in (1, 2):
         versions.add(compiled, model, number)
-    versions.stage(model, 2, "one_candidate", candidates / "one_candidate")
-    assert not linter.check(candidates).findings
-    assert model_config.read((candidates / "one_candidate" / "config.pbtxt").read_text()).name == "one_candidate"
+    versions.stage(model, 2, "one_canary", canaries / "one_canary")
+    assert not linter.check(canaries).findings
+    assert model_config.read((canaries / "one_canary" / "config.pbtxt").read_text()).name == "one_canary"

@@ -35,3 +35,9 @@ def test_a_benchmark_of_an_earlier_state_is_refused(run_copy: Path, change: dict
 def test_a_record_that_is_missing_is_named_with_its_command(run_copy: Path) -> None:
     with pytest.raises(ManifestError, match=rf"(?s){SERVED}.*slipway verify {run_copy}"):
         read_run(run_copy)
+
+
+def test_a_run_that_was_not_built_is_told_to_be(run_copy: Path) -> None:
+    (run_copy / "model_repository" / REPOSITORY).unlink()
+    with pytest.raises(ManifestError, match=f"slipway build {run_copy}"):
+        read_run(run_copy)

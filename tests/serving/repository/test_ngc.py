@@ -27,6 +27,7 @@ from serving.server.triton import Server
 from slipway import tools
 from slipway.client import client
 from slipway.client.client import Client
+from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import MAX_BATCH, REPOSITORY
@@ -97,16 +98,16 @@ def served(
         yield Served(task, server, bundle.load_golden(source), source.labels)
 
 
-@pytest.mark.parametrize("protocol", client.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) -> None:
     rows = range(100)
     address = served.server.http if protocol == "http" else served.server.grpc
     with client.Client(f"{protocol}://{address}") as connection:
         answers = served.ask(connection, served.golden.texts[: len(rows)])
-    assert [one.tokens for one in answers] == served.golden.ids.lengths[: len(rows)].tolist()
+    assert [answer.tokens for answer in answers] == served.golden.ids.lengths[: len(rows)].tolist()
     for answer, logits in zip(answers, served.expected(rows), strict=True):
-        found, names = np.atleast_2d(answer.logits), [answer.label] if served.task != "tagging" else list(answer.labels)
-        np.testing.assert_allclose(found, logits, atol=1e-2)
+        given, names = np.atleast_2d(answer.logits), [answer.label] if served.task != "tagging" else list(answer.labels)
+        np.testing.assert_allclose(given, logits, atol=1e-2)
         assert names == [served.labels[i] for i in logits.argmax(axis=1)]
 
 
@@ -135,20 +136,20 @@ def test_a_bad_text_among_many_fails_alone_and_its_message_has_no_paths(served: 
         asked = [threads.submit(served.ask, connection, [text]) for text in (*served.golden.texts[:8], empty)]
         with pytest.raises(ServerError, match=r"is empty|has no words") as raised:
             asked[-1].result()
-        assert len([one.result() for one in asked[:-1]]) == 8
+        assert len([future.result() for future in asked[:-1]]) == 8
     assert str(served.server.log.parent) not in str(raised.value)
 
 
 def test_the_linter_finds_nothing_and_says_what_it_cannot_see(task: str, ngc_run: Callable[[str], Path]) -> None:
     report = linter.check(ngc_run(task) / "model_repository_ngc")
     assert report.findings == ()
-    assert {one.model for one in report.unchecked} == {"tokenizer", "answer"}  # a Python model declares no signature
+    assert {unchecked.model for unchecked in report.unchecked} == {"tokenizer", "answer"}  # a Python model declares no signature
 
 
 def test_the_engine_is_told_where_each_row_ends(task: str, ngc_run: Callable[[str], Path]) -> None:
     config = config_of(ngc_run(task) / "model_repository_ngc", "bert_onnx_fp32")
     assert config.backend == "onnxruntime"
-    assert all(one.allow_ragged_batch for one in config.input)
+    assert all(tensor.allow_ragged_batch for tensor in config.input)
     [told] = config.batch_input
     assert (told.kind, list(told.target_name)) == (pb.BatchInput.BATCH_ITEM_SHAPE, [ragged_onnx.LENGTHS])
 
@@ -168,14 +169,14 @@ def test_fp32_is_not_computed_in_tf32(ngc_run: Callable[[str], Path]) -> None:
 
 def test_the_documented_numbers_are_those_of_the_code() -> None:
     rows = [line.split("|")[1:] for line in (CHECKOUT / "docs/configuration.md").read_text("utf-8").splitlines() if line[:1] == "|"]
-    said = {cells[0].strip(): (cells[1].strip(), cells[2].strip()) for cells in rows}
+    documented = {cells[0].strip(): (cells[1].strip(), cells[2].strip()) for cells in rows}
     queue = ngc._QUEUE
-    assert said["largest batch"] == (str(MAX_BATCH), f"{ngc.ONNX_BATCH}; TensorRT {ngc.TENSORRT_BATCH}")
-    assert said["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
-    assert said["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
-    assert said["queue delay"] == (f"{Batching().delay} µs",) * 2
+    assert documented["largest batch"] == (str(MAX_BATCH), f"{ngc.ONNX_BATCH}; TensorRT {ngc.TENSORRT_BATCH}")
+    assert documented["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
+    assert documented["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
+    assert documented["queue delay"] == (f"{Batching().delay} µs",) * 2
     processes = f"engine 1 a GPU, Python models {ngc._PYTHON.count} each"
-    assert said["processes, `instances`"] == (f"one a core, up to {embedded._MOST_INSTANCES}; `--instances N`", processes)
+    assert documented["processes, `instances`"] == (f"one a core, up to {embedded._MOST_INSTANCES}; `--instances N`", processes)
 
 
 def tensorrt(source: Bundle, golden: Golden) -> Any:

@@ -41,10 +41,10 @@ def test_the_answers_are_the_same_to_the_bit(graph: object, pairs: bool, rows: R
 def test_its_inputs_are_what_tritons_backend_wants_of_ragged_ones(pairs: bool, ragged: set[str], tmp_path: Path) -> None:
     onnx.save(canonical.write(models.make("tiny")), tmp_path / "model.onnx")
     ragged_onnx.write(tmp_path / "model.onnx", tmp_path / "flat.onnx", pairs=pairs)
-    found = signatures.read_onnx(tmp_path / "flat.onnx")
-    assert {name for name, one in found.inputs.items() if one.shape == (-1,)} == ragged
-    assert found.inputs[ragged_onnx.LENGTHS].shape == (-1, 1)
-    assert found.outputs == signatures.read_onnx(tmp_path / "model.onnx").outputs
+    signature = signatures.read_onnx(tmp_path / "flat.onnx")
+    assert {name for name, tensor in signature.inputs.items() if tensor.shape == (-1,)} == ragged
+    assert signature.inputs[ragged_onnx.LENGTHS].shape == (-1, 1)
+    assert signature.outputs == signatures.read_onnx(tmp_path / "model.onnx").outputs
 
 
 def test_rows_that_a_client_padded_keep_the_answer_of_the_bare_row(rows: Ragged, tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_rows_that_a_client_padded_keep_the_answer_of_the_bare_row(rows: Ragged,
     padded = rows.padded(40)["input_word_ids"]
     lengths = np.full((len(rows), 1), 40, np.int32)
     [alone] = session.run(None, {"input_word_ids": rows.ids, "row_lengths": rows.lengths.astype(np.int32)[:, None]})
-    [found] = session.run(None, {"input_word_ids": padded.reshape(-1), "row_lengths": lengths})
-    np.testing.assert_allclose(found, alone, atol=1e-5)
+    [logits] = session.run(None, {"input_word_ids": padded.reshape(-1), "row_lengths": lengths})
+    np.testing.assert_allclose(logits, alone, atol=1e-5)
 
 
 def test_inputs_that_a_branch_reads_are_laid_out_too(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ def test_tritons_own_line_keeps_level_message_and_where_it_was_said() -> None:
 
 
 def test_a_request_id_that_triton_mentions_is_a_field_of_its_own() -> None:
-    found = logs.record('E1123 14:54:27.1 1801 infer_request.cc:1] "[request id: 3f0c] queue full"')
-    assert (found["level"], found["request_ids"]) == ("error", ["3f0c"])
+    record = logs.record('E1123 14:54:27.1 1801 infer_request.cc:1] "[request id: 3f0c] queue full"')
+    assert (record["level"], record["request_ids"]) == ("error", ["3f0c"])
     assert "request_ids" not in logs.record('E1123 14:54:27.1 1801 a.cc:1] "[request id: <id_unknown>] queue full"')
 
 
 def test_a_models_line_is_taken_as_it_is() -> None:
-    said = {"level": "error", "message": "the model failed", "request_ids": ["3f0c"], "trace": "…"}
-    assert logs.record(json.dumps(said)) == said
+    facts = {"level": "error", "message": "the model failed", "request_ids": ["3f0c"], "trace": "…"}
+    assert logs.record(json.dumps(facts)) == facts
 
 
 def test_what_nobody_formatted_is_a_message_all_the_same() -> None:
@@ -45,10 +45,10 @@ def test_lines_are_appended_with_their_time_and_empty_ones_are_not(tmp_path: Pat
 def test_a_log_that_has_grown_large_is_put_aside_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_MOST_BYTES", 1000)
     log = tmp_path / "log"
-    logs.take(io.BytesIO(b"".join(b"line %d\n" % one for one in range(100))), log)
+    logs.take(io.BytesIO(b"".join(b"line %d\n" % number for number in range(100))), log)
     assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1"}
     kept = logs.messages(tmp_path / "log.1") + logs.messages(log)
-    assert kept == [f"line {one}" for one in range(100 - len(kept), 100)]
+    assert kept == [f"line {number}" for number in range(100 - len(kept), 100)]
     assert all(path.stat().st_size < 1200 for path in tmp_path.iterdir())
 
 

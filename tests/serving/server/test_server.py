@@ -109,4 +109,4 @@ def test_a_command_line_that_is_not_utf8_is_refused() -> None:
 def test_without_a_server_the_client_says_how_to_start_one() -> None:
     done = slipway("ask", "--port", triton.free_ports().http, "The coach won")
     assert done.returncode == 8
-    assert "make serve" in done.stderr
+    assert "slipway serve" in done.stderr

@@ -1,6 +1,4 @@
-"""`make serve`: closed to whoever has no key, stopped without a dropped request, and back after a
-kill.
-"""
+"""`slipway serve`: closed without the key, stopped without a dropped request, back after a kill."""
 
 from __future__ import annotations
 
@@ -26,8 +24,7 @@ import pytest
 import tritonclient.grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.server import control, supervisor
-from serving.server import triton as loopback
+from serving.server import control, supervisor, triton
 from serving.server.triton import Server
 from slipway.contract.records import HOST, Ports
 from slipway.errors import ServerError
@@ -41,7 +38,7 @@ class Serving:
     process: psutil.Popen
     run: Path
     port: int
-    said: Path
+    output: Path
 
     def triton(self) -> psutil.Process:
         [server] = self.process.children()
@@ -76,7 +73,7 @@ class Serving:
     def seconds_until(self, holds: Callable[[], bool], within: float) -> float:
         started = time.monotonic()
         while not holds():
-            assert time.monotonic() - started < within, self.said.read_text()
+            assert time.monotonic() - started < within, self.output.read_text()
             time.sleep(0.05)
         return time.monotonic() - started
 
@@ -84,17 +81,17 @@ class Serving:
 def free_port() -> int:
     """One with two free ones before and after it."""
     while True:
-        port = loopback.free_ports().http
+        port = triton.free_ports().http
         with contextlib.suppress(ServerError):
-            loopback.check_ports(Ports(port - 2, port - 1, port))
+            triton.check_ports(Ports(port - 2, port - 1, port))
             return port
 
 
-def serve(run: Path, said: Path) -> Serving:
-    """`make serve`'s process, once it has said that it is ready."""
+def serve(run: Path, output: Path) -> Serving:
+    """`slipway serve`'s process, once it has said that it is ready."""
     port = free_port()
     environment = {**os.environ, "AIP_MODE": "PREDICTION"}  # what would make this Triton serve Vertex AI, on all addresses
-    with said.open("wb") as file:
+    with output.open("wb") as file:
         process = psutil.Popen(
             [sys.executable, "-m", "slipway.cli", "serve", str(run), "--port", str(port)],
             cwd=CHECKOUT,
@@ -102,9 +99,9 @@ def serve(run: Path, said: Path) -> Serving:
             stdout=file,
             stderr=file,
         )
-    serving = Serving(process, run, port, said)
-    serving.seconds_until(lambda: "stop it" in said.read_text() or process.poll() is not None, within=60)
-    assert process.poll() is None, said.read_text()
+    serving = Serving(process, run, port, output)
+    serving.seconds_until(lambda: "stop it" in output.read_text() or process.poll() is not None, within=60)
+    assert process.poll() is None, output.read_text()
     return serving
 
 
@@ -143,8 +140,8 @@ CLOSED = {  # path of each closed API → what is sent
 @pytest.mark.parametrize("path", CLOSED)
 @pytest.mark.parametrize("key", ["", "KEY-FROM-PIPE"])
 def test_an_api_that_changes_the_server_is_closed_without_the_key(serving: Serving, path: str, key: str) -> None:
-    status, said = serving.post(path, CLOSED[path], key)
-    assert (status, "restricted" in said) == (403, True)
+    status, answer = serving.post(path, CLOSED[path], key)
+    assert (status, "restricted" in answer) == (403, True)
 
 
 @pytest.mark.parametrize("path", CLOSED)
@@ -183,17 +180,17 @@ def test_the_key_lies_where_its_owner_alone_can_read_it(serving: Serving) -> Non
 
 
 def test_three_ports_are_open_and_all_on_loopback(serving: Serving) -> None:
-    listening = {(one.laddr.ip.removeprefix("::ffff:"), one.laddr.port) for one in serving.triton().net_connections()}
-    assert {one for one in listening if one[1] in range(serving.port, serving.port + 3)} == {
-        (HOST, serving.port + one) for one in range(3)
+    listening = {(link.laddr.ip.removeprefix("::ffff:"), link.laddr.port) for link in serving.triton().net_connections()}
+    assert {address for address in listening if address[1] in range(serving.port, serving.port + 3)} == {
+        (HOST, serving.port + offset) for offset in range(3)
     }
     assert {ip for ip, _ in listening} == {HOST}
 
 
 def test_it_says_that_it_is_for_one_machine_and_what_production_wants(serving: Serving) -> None:
-    said = serving.said.read_text()
-    assert "for one machine and development" in said
-    assert "Triton 26.08 or newer behind a proxy" in said
+    shown = serving.output.read_text()
+    assert "for one machine and development" in shown
+    assert "Triton 26.08 or newer behind a proxy" in shown
 
 
 def test_every_line_of_the_log_is_json_with_time_level_and_message(serving: Serving) -> None:
@@ -230,12 +227,12 @@ def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Ser
     answers: list[float] = []
     asks = (lambda: own.sleep("one", 2.0), lambda: own.sleep("two", 2.0), lambda: own.sleep_over_grpc("one", 2.25))
     asking = [threading.Thread(target=lambda ask=ask: answers.append(ask())) for ask in asks]
-    for one in asking:
-        one.start()
+    for thread in asking:
+        thread.start()
     time.sleep(1)
-    assert stop(own) == 0, own.said.read_text()
-    for one in asking:
-        one.join()
+    assert stop(own) == 0, own.output.read_text()
+    for thread in asking:
+        thread.join()
     assert sorted(answers) == [2.25, 200, 200]
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
     assert not (own.run / control.RECORD).exists()
@@ -245,13 +242,13 @@ def test_a_client_that_keeps_its_connection_does_not_hold_a_stopping_server(own:
     connection = http.client.HTTPConnection(HOST, own.port)
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().read() == b""
-    assert stop(own) == 0, own.said.read_text()
+    assert stop(own) == 0, own.output.read_text()
     connection.close()
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
 def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5_s(own: Serving) -> None:
-    stub = next(one for one in own.triton().children() if "/one/1/" in one.cmdline()[1])
+    stub = next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1])
     statuses: list[int] = []
     asking = threading.Thread(target=lambda: statuses.append(own.sleep("one", 3)))  # in flight when it is killed
     asking.start()
@@ -259,16 +256,16 @@ def test_a_killed_python_process_is_noticed_within_2_s_and_served_again_within_5
     with clock.running() as seconds:
         started = seconds()
         stub.kill()
-        own.seconds_until(lambda: "the Python process of one is gone" in own.said.read_text(), within=10)
+        own.seconds_until(lambda: "the Python process of one is gone" in own.output.read_text(), within=10)
         noticed = seconds() - started
         while own.sleep("one", 0) != 200:
-            assert seconds() - started < 5, own.said.read_text()
+            assert seconds() - started < 5, own.output.read_text()
         print(f"noticed after {noticed:.2f} s, served again after {seconds() - started:.2f} s")
     assert noticed < 2
     asking.join(20)
     assert statuses == [500]
     assert own.sleep("two", 0) == 200
-    assert stop(own) == 0, own.said.read_text()
+    assert stop(own) == 0, own.output.read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
@@ -278,7 +275,7 @@ def test_a_model_that_was_loaded_anew_on_purpose_is_left_alone_when_its_old_proc
     control.reload(f"{HOST}:{own.port + 1}", key, "one", within=10)
     own.seconds_until(lambda: len(own.triton().children()) == 2, within=10)
     time.sleep(1)
-    assert "gone" not in own.said.read_text()
+    assert "gone" not in own.output.read_text()
 
 
 def test_a_model_that_was_unloaded_on_purpose_stays_so(own: Serving) -> None:
@@ -287,7 +284,7 @@ def test_a_model_that_was_unloaded_on_purpose_stays_so(own: Serving) -> None:
     own.seconds_until(lambda: len(own.triton().children()) == 1, within=5)
     time.sleep(1)
     assert own.sleep("one", 0) == 404
-    assert "gone" not in own.said.read_text()
+    assert "gone" not in own.output.read_text()
 
 
 def test_a_killed_server_is_back_within_15_s(own: Serving) -> None:
@@ -296,17 +293,17 @@ def test_a_killed_server_is_back_within_15_s(own: Serving) -> None:
     back = own.seconds_until(lambda: own.sleep("one", 0) == 200, within=15)
     print(f"back after {back:.2f} s")
     assert own.triton().pid != server.pid
-    assert stop(own) == 0, own.said.read_text()
+    assert stop(own) == 0, own.output.read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
 def test_a_model_that_cannot_be_loaded_anew_ends_it_with_a_message_that_names_the_file(own: Serving) -> None:
     model = own.run / "model_repository" / "one" / "1" / "model.py"
     model.write_text("import nothing_of_this_name")
-    next(one for one in own.triton().children() if "/one/1/" in one.cmdline()[1]).kill()
+    next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
     assert own.process.wait(20) == 6
-    assert "could not load it anew" in own.said.read_text()
-    assert f"where     {model}" in own.said.read_text()
+    assert "could not load it anew" in own.output.read_text()
+    assert f"where     {model}" in own.output.read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 

@@ -25,12 +25,13 @@ import pytest
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client, transport
-from slipway.client.client import AsyncClient, Client, Options, RequestRefused, Tls, Unavailable
+from slipway.client.client import AsyncClient, Client
+from slipway.client.transport import PROTOCOLS, Options, RequestRefused, Tls, Unavailable
 from slipway.contract.records import HOST
 from slipway.errors import ServerError
 
 TEXTS = [f"text {number}" for number in range(150)]  # more than one request holds
-both = pytest.mark.parametrize("protocol", client.PROTOCOLS)
+both = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 
 @pytest.fixture(scope="module")

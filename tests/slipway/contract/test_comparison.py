@@ -12,6 +12,7 @@ from scipy import stats
 
 from slipway.contract import comparison
 from slipway.contract.comparison import Coverage, Measured, Precision
+from slipway.contract.records import from_json
 from slipway.contract.variants import VARIANTS
 from tests.support.command import CHECKOUT
 
@@ -115,7 +116,7 @@ def test_fp32_inside_an_fp16_artifact_fails() -> None:
 def test_a_record_is_the_same_after_it_went_through_json() -> None:
     coverage = Coverage("matrix multiplications", {"fp16": 1.0}, {"TRTEngineOp": 2}, 2, 0, 6, 3, {"fp16": 4}, 1, 0.8)
     record = whole_record(precision=coverage)
-    assert Measured.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert from_json(Measured, json.loads(json.dumps(record.to_json()))) == record
 
 
 def test_a_record_without_its_invariance_fails() -> None:

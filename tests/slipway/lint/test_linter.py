@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import struct
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tensorboard.compat.proto.meta_graph_pb2 import MetaGraphDef
 
 from serving.repository import embedded
+from slipway import options
 from slipway.errors import ManifestError
 from slipway.lint import commands, linter
 from slipway.lint.models import Finding
@@ -159,40 +161,35 @@ def test_our_own_configurations_have_no_findings(task: str, tmp_path: Path) -> N
     assert linter.check(tmp_path).findings == ()
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["check_repository", *map(str, arguments)])
-    return commands.main()
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    options.lint_options(parser)
+    return commands.lint(parser.parse_args(list(map(str, arguments))))
 
 
-def test_without_errors_the_command_exits_0_and_counts(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, repository) == 0
+def test_without_errors_the_command_exits_0_and_counts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(repository) == 0
     assert capsys.readouterr().out.endswith(f"{repository}: models 6, errors 0, warnings 0, not checked 2\n")
 
 
-def test_with_errors_it_exits_6_and_says_expected_found_and_where(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_errors_it_exits_6_and_says_expected_found_and_where(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "bert/1/model.onnx").unlink()
     (repository / "bert/1/model.bin").touch()
-    assert run(monkeypatch, repository) == 6
+    assert run(repository) == 6
     assert capsys.readouterr().out.startswith(
         "error: bert: model-file\n  expected  model.onnx, which the backend onnxruntime opens\n"
         "  found     model.bin\n  where     bert/1/model.onnx\n"
     )
 
 
-def test_warnings_alone_exit_0(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_alone_exit_0(repository: Path) -> None:
     (repository / ".building").mkdir()
-    assert run(monkeypatch, repository) == 0
+    assert run(repository) == 0
 
 
-def test_json_holds_the_findings_and_what_was_not_checked(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_holds_the_findings_and_what_was_not_checked(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / ".building").mkdir()
-    run(monkeypatch, repository, "--json")
+    run(repository, "--json")
     record = json.loads(capsys.readouterr().out)
     assert (record["errors"], record["warnings"], record["findings"][0]["rule"]) == (0, 1, "hidden-directory")
     assert record["not_checked"][0]["model"] == "echo"

@@ -13,6 +13,7 @@ import pytest
 from serving.server.triton import Server
 from slipway.client import client
 from slipway.client.client import Client
+from slipway.client.transport import PROTOCOLS
 from tests.support.command import slipway_output
 
 
@@ -26,7 +27,7 @@ def served_run(adopted_run: Callable[[str], Path], tmp_path_factory: pytest.Temp
     return make
 
 
-@pytest.fixture(params=client.PROTOCOLS)
+@pytest.fixture(params=PROTOCOLS)
 def connection(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
     """To the `server` of the test's own file, over both protocols."""
     with client.Client(f"{request.param}://{server.address(request.param)}") as connected:

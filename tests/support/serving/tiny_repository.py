@@ -94,7 +94,7 @@ def _classifier(run: Path, name: str, task: str, inputs: tuple[str, ...], parts:
     config = ModelConfig(name, tensors, outputs[2:3] if ids else outputs, MAX_BATCH)
     version = config.write(run / "model_repository")
     model = "ids_model.py" if ids else "text_model.py"
-    for source in (CHECKOUT / "serving" / "backend").glob("*.py"):
+    for source in (CHECKOUT / "serving" / "backend").glob("[!_]*.py"):
         shutil.copyfile(source, version / ("model.py" if source.name == model else source.name))
     shutil.copyfile(CHECKOUT / "slipway" / "contract" / "tokenizer.py", version / "tokenizer.py")
     (version / "vocab.txt").write_text("\n".join(parts.words) + "\n", "utf-8")

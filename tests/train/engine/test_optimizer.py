@@ -5,6 +5,7 @@ import pytest
 
 from slipway.tensorflow import tf, tf_keras
 from train.engine import gradients, optimizer
+from train.engine.optimizer import Schedule, WeightAverage, scaled_rate
 
 RATE = 0.1
 
@@ -99,3 +100,71 @@ def test_a_table_whose_gradient_tells_no_dimensions_may_stay_sparse() -> None:
     kept = gradients.densified([rows, rows], [small, large], sparse_as_dense=False)
     assert [isinstance(one, tf.IndexedSlices) for one in kept] == [False, True]
     assert kept[0].shape == (16, 3)
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_the_rate_rises_to_its_peak_and_falls_to_zero(decay: str) -> None:
+    rate = Schedule(2.0, steps=100, warm_up=0.1, decay=decay)
+    assert [rate(0), rate(4), rate(9)] == pytest.approx([0.2, 1.0, 2.0])
+    assert rate(10) == pytest.approx(2.0)
+    assert rate(55) == pytest.approx(1.0)
+    assert 0 < rate(99) < 0.03
+    assert [rate(100), rate(1000)] == [0.0, 0.0]
+
+
+def test_cosine_stays_high_longer_and_ends_lower_than_linear() -> None:
+    linear, cosine = (Schedule(1.0, steps=100, warm_up=0.0, decay=decay) for decay in ("linear", "cosine"))
+    assert cosine(25) == pytest.approx(0.8536, abs=1e-4)  # (1 + cos(π/4)) / 2
+    assert cosine(25) > linear(25)
+    assert cosine(75) < linear(75)
+
+
+def test_without_warm_up_the_first_step_has_the_peak() -> None:
+    assert Schedule(3.0, steps=10, warm_up=0.0, decay="linear")(0) == 3.0
+
+
+def test_a_run_that_is_all_warm_up_never_falls() -> None:
+    rate = Schedule(1.0, steps=4, warm_up=1.0, decay="linear")
+    assert [rate(number) for number in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_run_of_one_step_trains() -> None:
+    assert Schedule(1.0, steps=1, warm_up=0.1, decay="cosine")(0) == 1.0
+
+
+def test_the_peak_grows_with_the_ranks_where_that_is_asked_for() -> None:
+    assert (scaled_rate(1e-4, 8, True), scaled_rate(1e-4, 8, False)) == (8e-4, 1e-4)
+
+
+def trained(steps: int, share: float, resumed_at: int | None = None) -> list[float]:
+    """The weights after a run whose weights are [n, 2 n] after step n; begun anew there from its
+    variables if `resumed_at`.
+    """
+    weights = tf.Variable([0.0, 0.0], name="weights")
+    average = WeightAverage([weights], steps, share)
+    for number in range(steps):
+        if number == resumed_at:
+            kept, average = average.variables, WeightAverage([weights], steps, share)
+            for variable, value in zip(average.variables, kept, strict=True):
+                variable.assign(value)
+        weights.assign([number, 2.0 * number])
+        average.take(number)
+    found: list[float] = weights.numpy().tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "averaged"),
+    [(100, 0.4, [69, 79, 89, 99]), (100, 1.0, range(9, 100, 10)), (95, 0.25, [74, 84, 94]), (5, 0.4, [4]), (100, 0.0, [99])],
+)
+def test_the_last_share_of_the_steps_is_averaged(steps: int, share: float, averaged: list[int]) -> None:
+    mean = np.mean(averaged)
+    assert trained(steps, share) == pytest.approx([mean, 2 * mean])
+
+
+def test_a_resumed_run_ends_with_the_same_mean() -> None:
+    assert trained(100, 0.4, resumed_at=82) == trained(100, 0.4)
+
+
+def test_nothing_is_kept_where_nothing_is_averaged() -> None:
+    assert WeightAverage([tf.Variable([1.0])], 100, 0.0).variables == []

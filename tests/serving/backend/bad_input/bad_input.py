@@ -59,21 +59,21 @@ class Ask:
     def body(self) -> tuple[bytes, dict[str, str]]:
         """HTTP's body and headers: JSON, with the binary extension where an input is raw."""
         inputs: list[dict[str, Any]] = []
-        for one in self.inputs:
-            inputs.append({"name": one.name, "shape": one.shape, "datatype": one.datatype})
-            as_json = one.raw is None
-            inputs[-1] |= {"data": one.data} if as_json else {"parameters": {"binary_data_size": len(one.packed)}}
-        outputs = [{"name": one} for one in self.outputs]
+        for tensor in self.inputs:
+            inputs.append({"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype})
+            as_json = tensor.raw is None
+            inputs[-1] |= {"data": tensor.data} if as_json else {"parameters": {"binary_data_size": len(tensor.packed)}}
+        outputs = [{"name": name} for name in self.outputs]
         head = json.dumps({"inputs": inputs, "outputs": outputs, "parameters": dict(self.parameters)})
-        raw = b"".join(one.raw for one in self.inputs if one.raw is not None)
-        binary = any(one.raw is not None for one in self.inputs)
+        raw = b"".join(tensor.raw for tensor in self.inputs if tensor.raw is not None)
+        binary = any(tensor.raw is not None for tensor in self.inputs)
         return head.encode() + raw, {"Inference-Header-Content-Length": str(len(head))} if binary else {}
 
     def message(self) -> pb.ModelInferRequest:
         request = pb.ModelInferRequest(model_name=self.model, model_version=self.version)
-        for one in self.inputs:
-            request.inputs.add(name=one.name, datatype=one.datatype, shape=one.shape)
-            request.raw_input_contents.append(one.packed)
+        for tensor in self.inputs:
+            request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            request.raw_input_contents.append(tensor.packed)
         for name in self.outputs:
             request.outputs.add(name=name)
         for name, value in self.parameters:
@@ -137,7 +137,7 @@ def both(what: str, ask: Ask, status: str, message: str, wait: float = _SECONDS)
 def strings(*texts: str | bytes) -> bytes:
     """BYTES as they travel: each after its length."""
     encoded = [text.encode() if isinstance(text, str) else text for text in texts]
-    return b"".join(struct.pack("<I", len(one)) + one for one in encoded)
+    return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
 
 
 def fits(message: str, pattern: str) -> bool:
@@ -147,12 +147,13 @@ def fits(message: str, pattern: str) -> bool:
 def _said_over_http(body: bytes) -> str:
     """An error's message; of an answer its outputs, or the body where it is neither."""
     try:
-        found = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
         return body.decode("utf-8", "replace")
-    if "error" in found:
-        return str(found["error"])
-    return _listed({one["name"]: one["data"] for one in found.get("outputs", [])}) if "outputs" in found else json.dumps(found)
+    if "error" in answer:
+        return str(answer["error"])
+    outputs = {output["name"]: output["data"] for output in answer.get("outputs", [])}
+    return _listed(outputs) if "outputs" in answer else json.dumps(answer)
 
 
 def _said_over_grpc(response: Any) -> str:
@@ -160,8 +161,8 @@ def _said_over_grpc(response: Any) -> str:
         return str(response)
     of_type = {"FP32": np.float32, "INT32": np.int32, "BOOL": bool}
     outputs = {
-        one.name: _unpacked(raw) if one.datatype == "BYTES" else np.frombuffer(raw, of_type[one.datatype]).tolist()
-        for one, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        output.name: _unpacked(raw) if output.datatype == "BYTES" else np.frombuffer(raw, of_type[output.datatype]).tolist()
+        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
     }
     return _listed(outputs)
 
@@ -180,5 +181,5 @@ def _unpacked(raw: bytes) -> list[str]:
 def _listed(outputs: Mapping[str, list[Any]]) -> str:
     """label yes, tokens 4, truncated false; where there is no label, the logits."""
     wanted = ("label", "truncated", "tokens") if "label" in outputs else ("logits",)
-    shown = {name: [json.dumps(one).strip('"') for one in outputs[name]] for name in wanted if name in outputs}
+    shown = {name: [json.dumps(value).strip('"') for value in outputs[name]] for name in wanted if name in outputs}
     return ", ".join(" ".join([name, *values]) for name, values in shown.items())

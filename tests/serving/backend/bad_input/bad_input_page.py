@@ -31,13 +31,13 @@ def _lines() -> Iterable[str]:
     """A table for each heading; what both protocols answer alike is one row."""
     for heading, cases in TABLES.items():
         yield from (f"### {heading}", "", "| what | HTTP | gRPC | what comes back |", "|---|---|---|---|")
-        for (what, message), same in groupby(cases, lambda one: (one.what, one.message)):
+        for (what, message), same in groupby(cases, lambda case: (case.what, case.message)):
             yield _row(what, message, list(same))
         yield ""
 
 
 def _row(what: str, message: str, same: list[Case]) -> str:
-    status = {one.protocol: one.status for one in same}
+    status = {case.protocol: case.status for case in same}
     return f"| {what} | {status.get('http', '')} | {status.get('grpc', '')} | {f'`{message}`' if message else ''} |"
 
 

@@ -1,12 +1,18 @@
-"""A training job that runs only to be timed: real ranks, nothing evaluated or saved."""
+"""Steps of a training job of which nothing is kept: timed with real ranks (`run`), or taken in this
+process alone, to look at (`open_loop`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +22,12 @@ from train.data import dataset
 from train.data.corpus import Corpus
 from train.distributed import launcher
 from train.distributed.ranks import Ranks
+from train.distributed.watchdog import Heartbeat
 from train.engine.history import StepLine, progress_lines
 from train.job import FACTS, PROGRESS, Job
+
+if TYPE_CHECKING:
+    from train.engine.loop import Loop
 
 Floats = NDArray[np.float64]
 _BLOCKS = 10  # a rate is the median over so many stretches of steps: one step is short, and its texts may be long
@@ -85,3 +95,31 @@ def timed_steps(lines: list[StepLine], untimed: int, peak_memory: int, job: Job)
     seconds, examples, tokens, fed = np.diff(np.array(sums, np.float64), axis=0, prepend=0.0)[untimed:].T
     outside = np.array([line.outside_seconds for line in lines[untimed:]])
     return Timed(seconds, outside, examples, tokens, fed, lines[0].seconds, peak_memory)
+
+
+def in_one_process(job: Job, corpus: Corpus, ranks: int = 1) -> Job:
+    """Return the job with the global batch of `ranks`, accumulated, and epochs for `max_steps`."""
+    accumulation = job.accumulation * ranks
+    rows = job.batch_per_rank * accumulation * job.max_steps
+    epochs = 1 + math.ceil(rows / len(corpus.train))  # one more: the last steps of an epoch may be larger
+    return dataclasses.replace(job, accumulation=accumulation, epochs=epochs)
+
+
+@contextmanager
+def open_loop(corpus: Corpus, job: Job) -> Iterator[Loop]:
+    """Open the job's loop, ready to take steps."""
+    from slipway.tensorflow import tf  # before Horovod, which imports TensorFlow, too
+
+    tf.config.threading.set_inter_op_parallelism_threads(1)  # as every rank does
+    import horovod.tensorflow as hvd
+
+    from train.engine import rank
+    from train.engine.loop import Loop
+
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        dataset.write(dataclasses.replace(corpus, validation=[], test=[]), directory)
+        hvd.init()
+        _, model, splits = rank.prepare(directory, job)
+        with Heartbeat(directory, 0) as heartbeat:
+            yield Loop(directory, job, Ranks(processes=1), heartbeat, model, splits)

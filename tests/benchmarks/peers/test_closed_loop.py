@@ -1,4 +1,4 @@
-"""benchmarks.peers.load against a server of the test's own."""
+"""benchmarks.peers.closed_loop against a server of the test's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from benchmarks.peers import load
+from benchmarks.peers import closed_loop
 from slipway.contract.records import HOST
 from slipway.errors import ServerError
 
@@ -76,26 +76,28 @@ def served(application: Application) -> Iterator[str]:
 def test_answers_come_in_the_order_of_the_texts() -> None:
     bodies = [str(number).encode() for number in range(50)]
     with served(Application(pause=0.001)) as url:
-        assert load.answers(url, bodies, concurrency=8) == bodies
+        assert closed_loop.answers(url, bodies, concurrency=8) == bodies
 
 
 def test_as_many_texts_are_in_flight_as_the_load_says() -> None:
     application = Application(together=6)
     with served(application) as url:
-        load.window(url, [b"a", b"b"], concurrency=6, seconds=0.1)
+        closed_loop.window(url, [b"a", b"b"], concurrency=6, seconds=0.1)
     assert application.most_waiting == 6
 
 
 def test_a_server_that_answers_in_bursts_is_not_measured_by_where_the_window_ends() -> None:
     """Eight answers every 0.2 s, in a window of 0.3 s: one burst and a half."""
     with served(Application(together=8, pause=0.2)) as url:
-        measured = load.window(url, [b"a"], concurrency=8, seconds=0.3)
+        measured = closed_loop.window(url, [b"a"], concurrency=8, seconds=0.3)
     assert len(measured.latencies) == 32  # four bursts
     assert 12 < measured.texts_per_second <= 45  # 8 / 0.2 = 40; two bursts in 0.3 s would be 53
     assert measured.latencies.min() >= 195
 
 
-@pytest.mark.parametrize("ask", [lambda url: load.answers(url, [b"oil"], 1), lambda url: load.window(url, [b"oil"], 2, 0.1)])
+@pytest.mark.parametrize(
+    "ask", [lambda url: closed_loop.answers(url, [b"oil"], 1), lambda url: closed_loop.window(url, [b"oil"], 2, 0.1)]
+)
 def test_a_failed_answer_ends_the_measurement_with_its_message(ask: Callable[[str], object]) -> None:
     with served(Application(fails=True)) as url, pytest.raises(ServerError, match="status 500: oil"):
         ask(url)
@@ -103,4 +105,4 @@ def test_a_failed_answer_ends_the_measurement_with_its_message(ask: Callable[[st
 
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(ServerError, match=f"{HOST}:9"):
-        load.window(f"http://{HOST}:9/", [b"oil"], 2, 0.1)
+        closed_loop.window(f"http://{HOST}:9/", [b"oil"], 2, 0.1)

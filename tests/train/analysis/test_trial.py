@@ -12,7 +12,7 @@ from slipway.errors import TrainingError
 from tests.support.training.jobs import JOB
 from tests.train.analysis.test_flops import TINY
 from tests.train.engine.test_history import step_line
-from train.analysis import flops, throughput, timed_job
+from train.analysis import flops, throughput, trial
 from train.distributed.ranks import Ranks
 from train.engine.history import StepLine
 
@@ -37,33 +37,33 @@ def lines(steps: int, slow_from: int | None = None) -> list[StepLine]:
 
 
 def test_the_first_steps_are_not_timed() -> None:
-    timed = timed_job.timed_steps(lines(6), untimed=1, peak_memory=7, job=JOB)
+    timed = trial.timed_steps(lines(6), untimed=1, peak_memory=7, job=JOB)
     assert timed.per_second(timed.examples) == {"median": 16.0, "low": 16.0, "high": 16.0}
     assert (len(timed.seconds), timed.first_step, timed.peak_memory) == (5, 10.0, 7)
 
 
 def test_without_untimed_steps_the_first_counts_from_the_start() -> None:
-    assert timed_job.timed_steps(lines(2), untimed=0, peak_memory=0, job=JOB).seconds.tolist() == [10.0, 2.0]
+    assert trial.timed_steps(lines(2), untimed=0, peak_memory=0, job=JOB).seconds.tolist() == [10.0, 2.0]
 
 
 def test_a_job_of_too_few_steps_is_refused_with_both_numbers() -> None:
     with pytest.raises(TrainingError, match=r"more than 3 steps.*(?s:.*)found     3 steps"):
-        timed_job.timed_steps(lines(3), untimed=3, peak_memory=0, job=JOB)
+        trial.timed_steps(lines(3), untimed=3, peak_memory=0, job=JOB)
 
 
 def test_padding_and_time_outside_are_shares() -> None:
-    timed = timed_job.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
+    timed = trial.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
     assert timed.padding_waste == pytest.approx(10 / 60)
     assert timed.outside_share == pytest.approx(0.05)
 
 
 def test_one_slow_stretch_does_not_move_the_median() -> None:
-    timed = timed_job.timed_steps(lines(41, slow_from=30), untimed=1, peak_memory=0, job=JOB)
+    timed = trial.timed_steps(lines(41, slow_from=30), untimed=1, peak_memory=0, job=JOB)
     assert timed.per_second(timed.examples)["median"] == pytest.approx(16.0)
 
 
 def costs(**job: Any) -> throughput.StepCost:
-    timed = timed_job.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
+    timed = trial.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
     figures = throughput.training_speed(timed, replace(JOB, **job), TINY, {"float32": 1e9, "bfloat16": 4e9})
     assert figures.flops
     return figures.flops
@@ -81,7 +81,7 @@ def test_the_share_of_the_peak_is_of_the_precision_that_is_computed_in() -> None
 
 
 def test_of_an_encoder_that_is_not_recognised_no_operations_are_claimed() -> None:
-    timed = timed_job.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
+    timed = trial.timed_steps(lines(4), untimed=1, peak_memory=0, job=JOB)
     assert throughput.training_speed(timed, JOB, None, {}).flops is None
 
 
@@ -90,5 +90,5 @@ def test_pinned_ranks_are_compared_with_the_peak_of_their_cores() -> None:
 
 
 def test_the_rates_are_of_whole_stretches_and_not_of_single_steps() -> None:
-    timed = timed_job.timed_steps(lines(21), untimed=1, peak_memory=0, job=JOB)
+    timed = trial.timed_steps(lines(21), untimed=1, peak_memory=0, job=JOB)
     assert timed.per_second(np.arange(20.0))["high"] < 19 / 2.0

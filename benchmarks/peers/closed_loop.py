@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import resource
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness import cpu_seconds
 from slipway.errors import ServerError
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -117,10 +117,10 @@ def window(url: str, bodies: Sequence[bytes], concurrency: int, seconds: float) 
                 clients.create_task(client(session, own))
             while not all(came):
                 await asyncio.sleep(_POLL)
-            cpu, began, before = _cpu_seconds(), time.perf_counter(), sum(map(len, came))
+            cpu, began, before = cpu_seconds(), time.perf_counter(), sum(map(len, came))
             while time.perf_counter() < began + seconds or sum(map(len, came)) < before + _ANSWERS_EACH * concurrency:
                 await asyncio.sleep(_POLL)
-            cpu, ended = _cpu_seconds() - cpu, time.perf_counter()
+            cpu, ended = cpu_seconds() - cpu, time.perf_counter()
             over.set()
         within = [(at, ms) for own in came for at, ms in own if began < at <= ended]
         last = max(at for at, _ in within)
@@ -159,8 +159,3 @@ def _run(asking: Coroutine[Any, Any, T], url: str) -> T:
             where=url,
             fix="its log says more; then the same command again",
         ) from error
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

@@ -52,8 +52,8 @@ def test_pairs_are_read(tmp_path: Path, name: str, text: str) -> None:
 
 
 def test_sentences_are_read_from_conll(tmp_path: Path) -> None:
-    found = read(tmp_path, "rows.conll", "-DOCSTART- O\n\nIn IN World\nRome NNP Sports\n\n\nYes World\n")
-    assert found == import_savedmodel.GoldenRows("tagging", [["In", "Rome"], ["Yes"]], [[0, 1], [0]])
+    result = read(tmp_path, "rows.conll", "-DOCSTART- O\n\nIn IN World\nRome NNP Sports\n\n\nYes World\n")
+    assert result == import_savedmodel.GoldenRows("tagging", [["In", "Rome"], ["Yes"]], [[0, 1], [0]])
 
 
 @pytest.mark.parametrize(

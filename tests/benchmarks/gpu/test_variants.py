@@ -15,10 +15,9 @@ import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from benchmarks.gpu import variants
-from benchmarks.gpu.variants import Packed
+from benchmarks.gpu.variants import Packed, PaddedByLengths, PaddedByStarts
 from export.graph import canonical, fused
 from export.graph.bert import Bert
-from export.graph.fused import PaddedByLengths, PaddedByStarts
 from export.precision import fp16
 from export.runtime import onnx_precision
 from export.session import open_onnx
@@ -47,17 +46,17 @@ def expected(bert: Bert, batch: Feed, directory: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_without_padding_the_answers_are_the_same(lengths: tuple[int, ...], tmp_path: Path) -> None:
-    found = contrib_evaluator.run(packed(tiny_bert()), feed(lengths))["logits"]
-    np.testing.assert_allclose(found, expected(tiny_bert(), feed(lengths), tmp_path), atol=1e-5)
+    result = contrib_evaluator.run(packed(tiny_bert()), feed(lengths))["logits"]
+    np.testing.assert_allclose(result, expected(tiny_bert(), feed(lengths), tmp_path), atol=1e-5)
 
 
 def test_a_tagger_gets_its_padding_back(tmp_path: Path) -> None:
     batch = feed(LENGTHS["ragged"])
-    found = contrib_evaluator.run(packed(TAGGER), batch)["logits"]
+    result = contrib_evaluator.run(packed(TAGGER), batch)["logits"]
     answers = expected(TAGGER, batch, tmp_path)
-    assert found.shape == answers.shape
+    assert result.shape == answers.shape
     text = batch["input_mask"].astype(bool)
-    np.testing.assert_allclose(found[text], answers[text], atol=1e-5)
+    np.testing.assert_allclose(result[text], answers[text], atol=1e-5)
 
 
 def test_only_text_goes_through_the_layers() -> None:
@@ -74,25 +73,25 @@ def test_longer_padding_changes_no_packed_answer() -> None:
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_padded_with_lengths_and_starts_the_answers_are_the_same(lengths: tuple[int, ...], tmp_path: Path) -> None:
-    found = contrib_evaluator.run(fused.write(tiny_bert(), PaddedByStarts()), feed(lengths, 25))
-    np.testing.assert_allclose(found["logits"], expected(tiny_bert(), feed(lengths, 25), tmp_path), atol=1e-5)
+    result = contrib_evaluator.run(fused.write(tiny_bert(), PaddedByStarts()), feed(lengths, 25))
+    np.testing.assert_allclose(result["logits"], expected(tiny_bert(), feed(lengths, 25), tmp_path), atol=1e-5)
     starts = [25 * row for row in range(len(lengths) + 1)]
-    assert found["starts"].tolist() == [*lengths, *starts, *starts]
+    assert result["starts"].tolist() == [*lengths, *starts, *starts]
 
 
 def test_padded_with_lengths_alone_the_answers_are_the_same(tmp_path: Path) -> None:
     onnx.save(fused.write(tiny_bert(), PaddedByLengths()), tmp_path / "fused.onnx")
     with open_onnx(tmp_path / "fused.onnx", threads=1) as session:
-        found = session.infer(feed(LENGTHS["ragged"], 25))
-    np.testing.assert_allclose(found, expected(tiny_bert(), feed(LENGTHS["ragged"], 25), tmp_path), atol=1e-5)
+        result = session.infer(feed(LENGTHS["ragged"], 25))
+    np.testing.assert_allclose(result, expected(tiny_bert(), feed(LENGTHS["ragged"], 25), tmp_path), atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", variants.LAYOUTS, ids=lambda variant: variant.name)
 def test_in_fp16_the_answers_differ_by_rounding_and_come_in_fp32(variant: Variant, tmp_path: Path) -> None:
     model = variants.write(variant, fp16.bert(tiny_bert()))
-    found = contrib_evaluator.run(model, feed(LENGTHS["ragged"]))["logits"]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected(tiny_bert(), feed(LENGTHS["ragged"]), tmp_path), atol=0.03)
+    result = contrib_evaluator.run(model, feed(LENGTHS["ragged"]))["logits"]
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected(tiny_bert(), feed(LENGTHS["ragged"]), tmp_path), atol=0.03)
 
 
 def test_fp16_weights_are_clamped_to_what_fp16_holds() -> None:
@@ -117,12 +116,12 @@ def test_the_precision_of_a_packed_graph_is_read_out_of_its_attention(tmp_path: 
 
 @pytest.mark.parametrize("bert", [tiny_bert(), fp16.bert(tiny_bert()), TAGGER], ids=["fp32", "fp16", "tagger"])
 def test_nodes_follow_onnx_runtimes_own_schemas(bert: Bert) -> None:
-    schemas = {(one.domain, one.name): one for one in native.get_all_operator_schema() if one.domain == "com.microsoft"}
+    schemas = {(entry.domain, entry.name): entry for entry in native.get_all_operator_schema() if entry.domain == "com.microsoft"}
     for layout in variants.LAYOUTS.values():
         for node in fused.write(bert, layout).graph.node:
             if node.domain:
                 schema = schemas[node.domain, node.op_type]
-                assert {one.name for one in node.attribute} <= set(schema.attributes), node.op_type
+                assert {entry.name for entry in node.attribute} <= set(schema.attributes), node.op_type
                 assert schema.min_input <= len(node.input) <= schema.max_input, node.op_type
                 assert len(node.output) <= schema.max_output, node.op_type
 

@@ -43,9 +43,9 @@ FULL = layer("MatMul:layers.0.key", "gemm", ["Float", "Float"], "sm80_xmma_gemm_
 
 
 def test_what_is_not_a_matrix_multiplication_does_not_count() -> None:
-    found = tensorrt.precision([document(EMBEDDINGS, QUERY, ATTENTION, NORM)])
-    assert found.weights == {"fp16": 1.0}
-    assert found.operators == {"kgen": 3, "gemm": 1}
+    result = tensorrt.precision([document(EMBEDDINGS, QUERY, ATTENTION, NORM)])
+    assert result.weights == {"fp16": 1.0}
+    assert result.operators == {"kgen": 3, "gemm": 1}
 
 
 def test_fp32_inside_an_fp16_engine_shows() -> None:
