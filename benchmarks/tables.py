@@ -194,7 +194,10 @@ def demo_table(record: Demo) -> Table:
                 speeds.get(verdict.variant, "–"),
             )
         )
-    rows += [(name, f"skipped: {why['reason']}") for name, why in record.skipped.items()]
+    reasons = dict.fromkeys(why["reason"] for why in record.skipped.values())
+    for reason in reasons:
+        names = ", ".join(name for name, why in record.skipped.items() if why["reason"] == reason)
+        rows.append((names, f"skipped: {reason}"))
     columns = ("variant", "labels changed, offline", "accuracy lost, at most (95 %)", "labels changed, served")
     return Table("", (*columns, "texts/s ÷ the SavedModel's (95 %)"), rows, _demo_note(record))
 

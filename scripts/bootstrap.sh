@@ -16,7 +16,7 @@ fail() { # expected, found, fix
     exit 9
 }
 
-command -v "$PYTHON" >/dev/null || fail "$PYTHON on PATH (TensorFlow 2.17 runs on 3.9 to 3.12; tested: 3.11)" "none" \
+command -v "$PYTHON" >/dev/null || fail "$PYTHON on PATH (the locks are for 3.11)" "none" \
     "apt-get install python3.11, or: make setup PYTHON=path/to/python3.11"
 command -v g++ >/dev/null || fail "g++ on PATH (Horovod is built from source)" "none" "apt-get install g++ make"
 [ "$(uname -m)" = x86_64 ] || fail "an x86-64 machine (Triton's and TensorFlow's wheels)" "$(uname -m)" "use another machine"

@@ -29,7 +29,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue's limits. Not for the embedded Triton: its batcher stalls with them (docs/log)."""
+    """A queue's limits. Not for the embedded Triton: its batcher stalls with them
+    (docs/log/serving.md).
+    """
 
     size: int  # requests; the next one is refused at once, as unavailable
     timeout: int  # µs; a request that has waited longer is refused. It may ask for less itself

@@ -69,6 +69,13 @@ def machine() -> dict[str, Any]:
 
 def current_gpu() -> Gpu:
     """Return the first GPU of CUDA_VISIBLE_DEVICES, or of all. Raises ToolError without one."""
+    nvml, device = gpu_device()
+    capability = ".".join(map(str, nvml.nvmlDeviceGetCudaComputeCapability(device)))
+    return Gpu(nvml.nvmlDeviceGetName(device), capability, nvml.nvmlSystemGetDriverVersion())
+
+
+def gpu_device() -> tuple[Any, Any]:
+    """Return the module pynvml, initialised, and its handle of that GPU. Raises ToolError."""
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ModuleNotFoundError as error:
@@ -77,9 +84,7 @@ def current_gpu() -> Gpu:
     try:
         nvml.nvmlInit()
         find = nvml.nvmlDeviceGetHandleByIndex if visible.isdecimal() else nvml.nvmlDeviceGetHandleByUUID
-        device = find(int(visible) if visible.isdecimal() else visible)
-        capability = ".".join(map(str, nvml.nvmlDeviceGetCudaComputeCapability(device)))
-        return Gpu(nvml.nvmlDeviceGetName(device), capability, nvml.nvmlSystemGetDriverVersion())
+        return nvml, find(int(visible) if visible.isdecimal() else visible)
     except nvml.NVMLError as error:
         raise _no_gpu(f"no NVIDIA GPU ({error})") from error
 

@@ -1,6 +1,6 @@
 """The FP32 SavedModel, loaded back from disk: the reference that every conversion is compared with.
 
-Its signature is the one in bundle.py: INPUTS, int32 [batch, sequence] → logits float32.
+Its signature is INPUTS of slipway/contract/ragged.py, int32 [batch, sequence] → logits float32.
 """
 
 from __future__ import annotations

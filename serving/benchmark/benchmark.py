@@ -86,7 +86,7 @@ def _measure(
     """Measure all loads in all rounds, or what is missing. Raises Interrupted after Ctrl-C."""
     source = checked.source
     inputs = perf_analyzer.write_inputs(scratch, source, checked.golden, setting.texts, set(setting.lengths), setting.rounds)
-    every = plan.plan_loads(setting, subjects, source.max_seq_len, gpu.there)
+    every = plan.plan_loads(setting, subjects, source.max_seq_len, not gpu.why_not)
     planned = [load for load in every if (load.kind, load.lengths) in inputs]
     print(plan.cost_card(setting, planned, subjects), flush=True)
     repository = scratch / "model_repository"
@@ -111,7 +111,7 @@ def _measure(
 
 def _gpu_skipped(gpu: GpuWatch, no_cuda: str) -> dict[str, str]:
     """Return what is measured only on a machine with a GPU → why not here."""
-    skipped = {} if gpu.there else {plan.CUDA: "no NVIDIA GPU: nvidia-smi is not there"}
+    skipped = {plan.CUDA: gpu.why_not} if gpu.why_not else {}
     return skipped | ({"text_<variant>_cuda": no_cuda} if no_cuda else {})
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -108,8 +107,8 @@ def variants_left_out(checked: CheckedRun, subjects: list[MeasuredModel], no_cud
 
 def why_no_cuda() -> str:
     """Return why nothing is measured on a GPU; "" where it can be."""
-    if shutil.which("nvidia-smi") is None:
-        return "no NVIDIA GPU: nvidia-smi is not there"
+    if missing := provenance.missing_gpu():
+        return ", ".join(missing)
     if "onnxruntime-gpu" not in provenance.versions("onnxruntime"):
         return "ONNX Runtime was built for the CPU alone; pip install -r requirements/gpu.txt has the other"
     return ""

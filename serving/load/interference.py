@@ -1,29 +1,29 @@
 """What disturbs a measurement, and how busy the GPU is meanwhile.
 
 Two looks at the CPU's counters tell what other processes and the hypervisor took between them;
-nvidia-smi tells a GPU's utilisation, memory and power, five times a second.
+NVML tells a GPU's utilisation, memory and power, five times a second.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 import psutil
 
+from slipway import provenance
+
 # Limits beyond which a round no longer counts. The kernel's work for our own packets counts as
 # other processes'; it stays below 2 %.
 _MOST_OTHERS, _MOST_STEAL, _LEAST_CLOCK = 0.10, 0.05, 0.90
-_QUERY = "utilization.gpu,memory.used,power.draw"  # %, MiB, W
+_GPU_PERIOD = 0.2  # seconds between two looks at the GPU
 
 
 @dataclass(frozen=True)
@@ -110,31 +110,42 @@ class GpuUse:
 
 
 class GpuWatch:
-    """The first GPU, if nvidia-smi is there: `with GpuWatch() as gpu: … gpu.since(moment)`."""
+    """The first GPU, if there is one: `with GpuWatch() as gpu: … gpu.since(moment)`.
+
+    `why_not` says what is missing here; "" where a GPU can be watched.
+    """
 
     def __init__(self) -> None:
-        self.there = shutil.which("nvidia-smi") is not None
-        self._process: subprocess.Popen[str] | None = None
+        self.why_not = ", ".join(provenance.missing_gpu())
         self._seen: list[tuple[float, list[float]]] = []
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> GpuWatch:
-        if self.there:
-            command = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=200"]
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
-            self._reader.start()
+        if not self.why_not:
+            self._watcher.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._process:
-            self._process.terminate()
-            self._process.wait()
-            self._reader.join()
+        self._ended.set()
+        if not self.why_not:
+            self._watcher.join()
 
-    def _read(self, output: IO[str]) -> None:
-        with output:
-            for line in output:
-                self._seen.append((time.monotonic(), [_number(text) for text in line.split(",")]))
+    def _watch(self) -> None:
+        nvml, device = provenance.gpu_device()
+        reads: tuple[Callable[[], float], ...] = (
+            lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu,
+            lambda: nvml.nvmlDeviceGetMemoryInfo(device).used / 2**20,
+            lambda: nvml.nvmlDeviceGetPowerUsage(device) / 1000,
+        )
+        while not self._ended.wait(_GPU_PERIOD):
+            values = []
+            for read in reads:
+                try:
+                    values.append(float(read()))
+                except nvml.NVMLError:  # not every GPU tells everything
+                    values.append(math.nan)
+            self._seen.append((time.monotonic(), values))
 
     def since(self, moment: float) -> GpuUse | None:
         """Return the means since `moment` (time.monotonic); None where nothing was seen."""
@@ -142,10 +153,3 @@ class GpuWatch:
         if not samples:
             return None
         return GpuUse(*(float(mean) if np.isfinite(mean) else None for mean in np.mean(samples, axis=0)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:  # [N/A]
-        return float("nan")

@@ -2,7 +2,7 @@
 
 They are complete in their version directories but for numpy, onnxruntime and tokenizers. They
 answer golden rows themselves before they are ready: a failing warm-up sample can end this Triton,
-or leave it waiting for ever (docs/log).
+or leave it waiting for ever (docs/log/serving.md).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's
 FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
-# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log). Each holds the model, so
-# there are not more:
+# alone takes as long in INT8, 1.6 times as long in FP32 (docs/log/serving.md). Each holds the
+# model, so there are not more:
 _MOST_INSTANCES = 4
 
 BACKEND = Path(__file__).parents[1] / "backend"

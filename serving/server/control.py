@@ -52,8 +52,8 @@ def instances(http: str, model: str, version: str) -> int:
 def load(grpc: str, key: str, model: str, within: float, config: str | None = None) -> None:
     """Load a model, by `config` (JSON) or the one on disk; its served versions stay until then.
 
-    Over gRPC: a load over HTTP holds up other HTTP clients for as long as it takes (docs/log).
-    Raises OSError when that is refused, or takes more than `within` seconds.
+    Over gRPC: a load over HTTP holds up other HTTP clients for as long as it takes
+    (docs/log/serving.md). Raises OSError when that is refused, or takes more than `within` seconds.
     """
     with _changing(grpc, key) as (server, headers):
         server.load_model(model, headers=headers, config=config, client_timeout=within)

@@ -1,7 +1,7 @@
 """Token ids of many texts of unequal length, and the padded batches that models are fed.
 
-Train, export and serving all batch through this file, so that a row is padded the same way
-everywhere. Framework-free.
+Training, export and verification pad here. A served model pads in serving/backend/engine.py, which
+may not import this. Framework-free.
 """
 
 from __future__ import annotations

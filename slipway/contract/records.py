@@ -1,5 +1,5 @@
-"""The records of a run: their names, and JSON as frozen dataclasses; where a server is, and its
-limits.
+"""The records of a run: their names, and JSON as frozen dataclasses; where a server is, its
+largest batch and its deadlines.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ HOST = "127.0.0.1"  # the embedded server listens there, and nowhere else
 TEXT_MODEL = "text_classifier"
 # Texts in a batch of the embedded server, and in one request of our clients. A batch holds the
 # texts that arrived while the one before it ran: 32 texts of 52 tokens keep a core busy for a tenth
-# of a second. Larger ones no longer raise throughput, but others wait behind them (docs/log).
-# A TensorRT engine in NVIDIA's container takes no more, either (serving/repository/ngc.py).
+# of a second. Larger ones no longer raise throughput, but others wait behind them
+# (docs/log/serving.md). A TensorRT engine in NVIDIA's container takes no more, either
+# (serving/repository/ngc.py).
 MAX_BATCH = 32
 DEADLINE = 60.0  # seconds for a whole call of a client: all its requests, retries and pauses
 RETRIES = 3  # of each request of a client, and only when the server is unavailable

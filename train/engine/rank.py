@@ -33,8 +33,8 @@ from train.model import classifier
 from train.model.hub_encoder import EncoderLayer
 
 # Milliseconds between two looks for gradients to send. For every look the ranks talk to each other:
-# at Horovod's 1 ms that takes a computing core 4 to 6 % of its time (docs/log), and a step on
-# CPUs takes hundreds of ms. On GPUs a step is short: Horovod's own value stays.
+# at Horovod's 1 ms that takes a computing core 4 to 6 % of its time (docs/log/training.md), and a
+# step on CPUs takes hundreds of ms. On GPUs a step is short: Horovod's own value stays.
 _CYCLE_TIME_OF_CPUS = "10"
 
 

@@ -1,4 +1,4 @@
-"""`python -m slipway.client.commands` on a real Triton: a line out for each line in, and a bad one
+"""`slipway classify` on a real Triton: a line out for each line in, and a bad one
 fails alone.
 """
 
