@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from export import safety
-from export.converters import REPAIRABLE, RUNTIMES
+from export.runtimes import REPAIRABLE, RUNTIMES
 from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord

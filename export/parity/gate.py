@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from export.converters import RUNTIMES
+from export.runtimes import RUNTIMES
 from export.parity import diagnosis
 from export.session import Session
 from slipway import errors, provenance

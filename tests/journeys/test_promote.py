@@ -29,7 +29,7 @@ from slipway.contract.records import HOST, REPOSITORY, TEXT_MODEL
 from slipway.lint import linter
 from tests.serving.server.test_supervisor import free_port
 from tests.support import clock
-from tests.support.command import CHECKOUT, Once, command, slipway_output
+from tests.support.command import CHECKOUT, Once, slipway, slipway_output
 
 _LOOPS, _SWITCHES = 6, 6
 
@@ -65,7 +65,7 @@ class Site:
         return f"{HOST}:{self.port + 1}"
 
     def run(self, verb: str, *arguments: object) -> Any:
-        return command("-m", f"serving.{verb}", *arguments, "--repository", self.registry.repository)
+        return slipway(verb, *arguments, "--repository", self.registry.repository)
 
     def served(self) -> set[str]:
         """Versions of all models that are ready."""

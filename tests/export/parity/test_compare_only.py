@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from export import convert
-from export.converters import RUNTIMES
+from export.runtimes import RUNTIMES
 from slipway.contract import artifact
 from slipway.errors import ManifestError
 
