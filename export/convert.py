@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from export import safety
-from export.runtimes import REPAIRABLE, RUNTIMES
 from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord
 from export.runtime.conversion import Conversion
+from export.runtimes import REPAIRABLE, RUNTIMES
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle, Golden

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from export.runtimes import RUNTIMES
 from export.parity import diagnosis
+from export.runtimes import RUNTIMES
 from export.session import Session
 from slipway import errors, provenance
 from slipway.contract import artifact, comparison, manifest
