@@ -21,14 +21,22 @@ from train.data import ag_news
 
 pytest_plugins = ["tests.support.serving.served_runs", "tests.support.training.modules"]
 
-# What takes a training, a conversion, a server or a process with TensorFlow: tests that ask for
-# one, directly or not, are slow.
+# `make test-fast` leaves out what asks for one of these fixtures, directly or not, and these
+# places: a training, a conversion, a server, a browser, or TensorFlow's start.
 SLOW_FIXTURES = {"tiny_encoder", "foreign_models", "echo_server", "server", "installed", "one_rank", "module"}
+SLOW_PLACES = (
+    *("journeys", "docs", "train/engine", "train/model", "train/analysis", "train/test_finetune.py"),
+    *("train/distributed/test_faults.py", "train/distributed/test_hosts.py", "export/graph", "export/precision"),
+    *("export/runtime/test_tftrt.py", "export/parity", "export/test_safety.py", "serving/server", "serving/tuning/test_tune.py"),
+    *("serving/repository/test_ngc.py", "serving/benchmark/test_rounds.py", "serving/load", "serving/backend", "serving/registry"),
+    *("serving/report/test_report.py", "serving/report/test_compare.py", "slipway/test_doctor.py", "benchmarks", "scripts"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(SLOW_PLACES) or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -11,7 +11,7 @@ from tests.support.command import CHECKOUT
 
 _STOPPED = """
 import time
-from tests import clock
+from tests.support import clock
 with clock.running() as seconds:
     started, ours = time.monotonic(), seconds()
     print("begins", flush=True)
