@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -60,9 +61,19 @@ def export(arguments: argparse.Namespace) -> int:
         if not compare_only:  # which makes nothing
             manifest.write_json(artifacts / artifact.SKIPPED, skipped)
         if passed or (artifacts / artifact.EXPORTED).is_file():  # then it must not name what no longer passes
-            exported = {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)}
-            manifest.write_json(artifacts / artifact.EXPORTED, exported)
+            _write_exported(artifacts, source, passed)
     return 0 if passed else next((error.exit_code for error in failed.values()), 1)
+
+
+def _write_exported(artifacts: Path, source: Bundle, passed: bool) -> None:
+    """Write export.json: the variants that passed. After a failure it stays as old as it was, so
+    that make exports again instead of going on.
+    """
+    path = artifacts / artifact.EXPORTED
+    before = path.stat() if path.is_file() and not passed else None
+    manifest.write_json(path, {"bundle_sha256": source.sha256, "variants": _passed(artifacts, source)})
+    if before:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _present(run: Path) -> list[str]:
