@@ -28,7 +28,7 @@ from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.variants import VARIANTS, Variant
 from slipway.errors import ManifestError, ParityError, SlipwayError
 
-_PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
+_PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with pip install nvidia-ml-py, on a machine with an NVIDIA GPU"
 
 
 def export(arguments: argparse.Namespace) -> int:

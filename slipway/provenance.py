@@ -19,6 +19,7 @@ from typing import Any
 
 from slipway.errors import ToolError
 
+_GPU_MACHINE = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
 # Extensions that decide how fast a CPU multiplies matrices.
 _CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
 
@@ -79,7 +80,8 @@ def gpu_device() -> tuple[Any, Any]:
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ModuleNotFoundError as error:
-        raise _no_gpu("no package nvidia-ml-py") from error
+        install = shlex.join([sys.executable, "-m", "pip", "install", "nvidia-ml-py"])
+        raise _no_gpu("no package nvidia-ml-py", install) from error
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     try:
         nvml.nvmlInit()
@@ -89,13 +91,13 @@ def gpu_device() -> tuple[Any, Any]:
         raise _no_gpu(f"no NVIDIA GPU ({error})") from error
 
 
-def _no_gpu(found: str) -> ToolError:
+def _no_gpu(found: str, fix: str = _GPU_MACHINE) -> ToolError:
     return ToolError(
         "there is no GPU to run on",
         expected="an NVIDIA GPU and its driver",
         found=found,
         where="this machine",
-        fix="run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU",
+        fix=fix,
     )
 
 

@@ -97,3 +97,6 @@ def test_a_machine_without_a_visible_gpu_says_so(monkeypatch: pytest.MonkeyPatch
 def test_without_nvidias_package_there_is_no_gpu_and_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert provenance.missing_gpu() == ["no package nvidia-ml-py"]
+    with pytest.raises(ToolError) as refused:
+        provenance.current_gpu()
+    assert "install nvidia-ml-py" in refused.value.fix  # not a container that this may already be
