@@ -1,11 +1,12 @@
 """Import a SavedModel of a BERT from elsewhere, with its vocabulary, labels and labelled rows.
 
 Writes the run's bundle/ as training would: the signature becomes the bundle's (names, int32 ids,
-one output), and the golden rows get the logits of the SavedModel as it was written. A model that
-answers its own rows no better than guessing is refused: something is mixed up.
+one output), and the golden rows and the probe rows get the logits of the SavedModel as it was
+written. A model is refused that answers its own rows no better than guessing, because something is
+mixed up, or that answers the same row differently each time.
 
     slipway import runs/theirs --saved-model DIR --vocab vocab.txt --labels labels.txt \\
-        --golden rows.csv
+        --golden rows.csv --unlabelled texts.txt
 """
 
 from __future__ import annotations
@@ -13,24 +14,31 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import linear_sum_assignment
 
 from export import safety
+from export.golden_rows import (
+    GoldenRows,
+    check_better_than_guessing,
+    check_classes,
+    check_number,
+    label_names,
+    read_golden_rows,
+    read_unlabelled,
+)
 from slipway import console, errors, provenance
-from slipway.contract import bundle, labelling, manifest, readers
-from slipway.contract.bundle import Golden
-from slipway.contract.comparison import least_rows
-from slipway.contract.ragged import INPUTS, infer_rows
+from slipway.contract import bundle, labelling, manifest
+from slipway.contract.bundle import Golden, Probes
+from slipway.contract.labelling import Unlabelled
+from slipway.contract.parity import probes
+from slipway.contract.ragged import INPUTS, Feed, Logits, Ragged, infer_rows
 from slipway.contract.tokenizer import Tokenizer, VocabularyError
-from slipway.contract.variants import VARIANTS
-from slipway.errors import ConversionError, CorpusError
+from slipway.errors import ConversionError
 
 # Names of the inputs elsewhere (Hugging Face's TF models, BERT's first release) → here.
 _KNOWN_INPUTS = {
@@ -42,7 +50,8 @@ _KNOWN_INPUTS = {
 }
 _SIGNATURE_FIX = "save the model with one signature serving_default: ids, mask and type ids, integers [batch, sequence], to logits"
 _BATCH = 32
-_CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
+_TWICE = 32  # rows that are run twice
+_ROUNDING = 1e-4  # of the logits' standard deviation: threads may add in another order
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -56,19 +65,16 @@ class ForeignSignature:
     positions: int  # rows of the position embeddings
 
 
-@dataclass(frozen=True)
-class GoldenRows:
-    task: str  # one of bundle.TASKS
-    texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
-    labels: list[Any]  # int; tagger: list[int], one a word
+Infer = Callable[[Feed], Logits]
 
 
 def import_savedmodel(arguments: argparse.Namespace) -> int:
-    again = errors.command("import", arguments.run, *_options(arguments))
+    again = command(arguments)
     safety.check_saved_model(arguments.saved_model)
-    labels, pieces = _lines(arguments.labels, again), _lines(arguments.vocab, again)
-    rows = read_golden_rows(arguments.golden, labels)
-    _check_number(rows, arguments.golden, again)
+    labels = label_names(_lines(arguments.labels, again), arguments.labels)
+    pieces = _lines(arguments.vocab, again)
+    check_vocabulary(arguments.saved_model, pieces, arguments.vocab, lambda own: command(arguments, vocab=own))
+    rows, extra = _rows(arguments, labels, again)
     target = arguments.run / "bundle"
     with manifest.atomic_directory(target) as building, console.activity("import") as say:
         say("reading the SavedModel")
@@ -79,20 +85,52 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
         cased = any(piece != piece.lower() for piece in pieces if piece not in _SPECIAL and not piece.startswith("[unused"))
         max_seq_len = min(arguments.max_seq_len, signature.positions or arguments.max_seq_len)
         tokenizer = _tokenizer(building / "vocab.txt", not cased, max_seq_len, again)
-        golden = _golden(building / "saved_model", rows, tokenizer, labels, again, say)
+        reference = _Reference(building / "saved_model", arguments.saved_model, again, say)
+        golden = _golden(reference, rows, tokenizer, labels).distinct()
+        check_number(len(golden.ids), len(rows.examples), arguments.golden, again)
         metrics = labelling.score(golden.logits, golden.labels, labels)
-        _check_better_than_guessing(np.array(metrics["confusion"]), labels, arguments.golden, again)
+        check_better_than_guessing(np.array(metrics["confusion"]), labels, arguments.golden, again)
         bundle.write_golden(building, golden)
+        bundle.write_probes(building, _probes(reference, probes.rows(tokenizer, building / "vocab.txt", max_seq_len, rows.task)))
         facts = _facts(arguments, signature, rows.task, max_seq_len, not cased)
-        manifest.seal(building, bundle.MANIFEST, facts | {"metrics": metrics})
-    print(f"bundle    {target}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {len(rows.texts)} rows")
+        facts |= {"metrics": metrics, **({"unlabelled": extra.facts} if extra else {})}
+        manifest.seal(building, bundle.MANIFEST, facts)
+    answers = "words" if rows.task == "tagging" else "rows"
+    print(f"bundle    {target}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']:,} {answers}")
+    _describe(len(golden.ids), len(rows.examples), extra)
     return 0
+
+
+def _rows(arguments: argparse.Namespace, labels: list[str], again: str) -> tuple[GoldenRows, Unlabelled | None]:
+    """Return the golden rows, checked, and the facts of those without labels, if any were given."""
+    for warning in labelling.look_alikes(labels):
+        print(f"!!! {warning}", flush=True)
+    rows, extra = read_golden_rows(arguments.golden, labels), None
+    if arguments.unlabelled:
+        extra = read_unlabelled(arguments.unlabelled, rows, without=command(arguments, unlabelled=None))
+        rows = replace(rows, unlabelled=[list(text) if isinstance(text, tuple) else text for text in extra.texts])
+    check_number(rows.distinct, len(rows.examples), arguments.golden, again)
+    check_classes(rows, labels, arguments.golden, again)
+    return rows, extra
+
+
+def _describe(distinct: int, rows: int, extra: Unlabelled | None) -> None:
+    if extra:
+        print(f"          {len(extra.texts):,} texts without labels, {extra.left_out:,} left out that came before")
+    if distinct < rows:
+        print(f"          {distinct:,} of {rows:,} rows have word pieces of their own; the others repeat them, and are left out")
+
+
+def command(arguments: argparse.Namespace, **changed: Path | None) -> str:
+    """Return the command that imports this model again, with other values of some options."""
+    return errors.command("import", arguments.run, *_options(argparse.Namespace(**{**vars(arguments), **changed})))
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:
     """Return the options that import this model again."""
-    names = ("saved-model", "vocab", "labels", "golden", "max-seq-len")
-    return [word for name in names for word in (f"--{name}", str(getattr(arguments, name.replace("-", "_"))))]
+    names = ("saved-model", "vocab", "labels", "golden", "unlabelled", "max-seq-len")
+    values = {name: getattr(arguments, name.replace("-", "_")) for name in names}
+    return [word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))]
 
 
 def _lines(path: Path, again: str) -> list[str]:
@@ -103,16 +141,25 @@ def _lines(path: Path, again: str) -> list[str]:
     return path.read_text("utf-8").removesuffix("\n").split("\n")  # splitlines would also split at U+2028
 
 
-def _check_number(rows: GoldenRows, where: Path, again: str) -> None:
-    least = max(least_rows(variant.limits) for variant in VARIANTS.values())
-    if len(rows.texts) < least:
-        raise CorpusError(
-            "too few golden rows",
-            expected=f"{least} rows: with fewer, even answers that are all equal do not hold the variants' limits at 95 %",
-            found=f"{len(rows.texts)} rows",
-            where=str(where),
-            fix=f"{again}, with more labelled rows",
-        )
+def check_vocabulary(saved_model: Path, pieces: list[str], where: Path, again: Callable[[Path], str]) -> None:
+    """Compare a vocabulary with those among the SavedModel's own assets, if there are any.
+
+    `again` is the command with another vocabulary. Raises ConversionError with the first line that
+    differs.
+    """
+    for asset in sorted(saved_model.glob("assets/*vocab*")):
+        own = asset.read_text("utf-8", "backslashreplace").removesuffix("\n").split("\n")
+        if not {"[CLS]", "[SEP]"} <= {line.removesuffix("\r") for line in own}:
+            continue  # of something else, such as labels
+        for number, (expected, given) in enumerate(zip_longest(own, pieces, fillvalue=""), 1):
+            if expected.removesuffix("\r") != given.removesuffix("\r"):
+                raise ConversionError(
+                    "the vocabulary is not this model's",
+                    expected=f"{expected!r} in line {number:,}, as in the model's own assets/{asset.name}",
+                    found=repr(given),
+                    where=f"{where}:{number}",
+                    fix=again(asset),
+                )
 
 
 def _check_size(pieces: list[str], embeddings: int, where: Path, again: str) -> None:
@@ -159,95 +206,77 @@ def _tokenizer(vocabulary: Path, lower_case: bool, max_seq_len: int, again: str)
         ) from error
 
 
-def _golden(
-    saved_model: Path, rows: GoldenRows, tokenizer: Tokenizer, labels: list[str], again: str, say: Callable[[str], None]
-) -> Golden:
-    """Add the logits of the SavedModel just written to the rows. Raises ConversionError."""
-    from slipway.tensorflow import SavedClassifier
+class _Reference:
+    """The SavedModel as it was written, which answers the bundle's rows."""
 
-    encoded = labelling.encode(list(zip(rows.texts, rows.labels, strict=True)), rows.task, tokenizer)
+    def __init__(self, written: Path, source: Path, again: str, say: Callable[[str], None]) -> None:
+        from slipway.tensorflow import SavedClassifier, tf
+
+        self._infer, self._wrong_ids = SavedClassifier(written).infer, tf.errors.InvalidArgumentError
+        self.source, self.again, self._say = source, again, say
+
+    def infer(self, feed: Feed) -> Logits:
+        """Answer a batch. Raises ConversionError where a table of the model has too few rows."""
+        try:
+            return self._infer(feed)
+        except self._wrong_ids as error:
+            cause = next((line for line in str(error).splitlines() if line.startswith("indices")), str(error))
+            raise ConversionError(
+                "the SavedModel cannot answer every word piece at every position",
+                expected="tables with rows for every line of --vocab, --max-seq-len positions and two segments",
+                found=cause.strip().partition("\n")[0],
+                where=str(self.source),
+                fix=f"{self.again}, with the model's own --vocab, and a --max-seq-len that its position table has",
+            ) from error
+
+    def logits(self, ids: Ragged, of: str) -> Logits:
+        """Return [rows, labels], tagger: [tokens, labels]."""
+        rows_done = 0
+
+        def done(batch: int) -> None:
+            nonlocal rows_done
+            rows_done += batch
+            self._say(f"reference logits of {rows_done:,} of {len(ids):,} {of}")
+
+        return infer_rows(self.infer, ids, _BATCH, done)
+
+
+def check_repeatable(infer: Infer, ids: Ragged, source: Path, again: str) -> None:
+    """Raise ConversionError when the same rows are answered differently the second time."""
+    feed = ids.take(np.arange(min(_TWICE, len(ids)))).padded()
+    first, second = infer(feed), infer(feed)
+    difference = float(np.abs(first - second).max())
+    if difference > _ROUNDING * first.std():
+        raise ConversionError(
+            "the SavedModel answers differently each time: dropout or another random operation in its serving signature",
+            expected="the same logits for the same rows",
+            found=f"logits that differ by up to {difference:.3g} between two runs",
+            where=str(source),
+            fix=f"save it for inference (training=False), then {again}",
+        )
+
+
+def _golden(reference: _Reference, rows: GoldenRows, tokenizer: Tokenizer, labels: list[str]) -> Golden:
+    """Add the reference's logits to the rows. Raises ConversionError."""
+    encoded = labelling.encode(rows.examples, rows.task, tokenizer)
     ids, tagging = encoded.rows, rows.task == "tagging"
-    rows_done = 0
-
-    def done(batch: int) -> None:
-        nonlocal rows_done
-        rows_done += batch
-        say(f"reference logits of {rows_done:,} of {len(ids):,} rows")
-
-    logits = infer_rows(SavedClassifier(saved_model).infer, ids, _BATCH, done)
+    check_repeatable(reference.infer, ids, reference.source, reference.again)
+    logits = reference.logits(ids, "golden rows")
     expected = [len(ids.ids) if tagging else len(ids), len(labels)]
     if list(logits.shape) != expected:
         raise ConversionError(
             "the SavedModel's answers do not fit the labels and the rows",
             expected=f"logits {expected}: {len(labels)} labels for every {'token' if tagging else 'row'}",
             found=f"logits {list(logits.shape)}",
-            where=str(saved_model),
-            fix=f"{again}, with the --labels and the --golden rows of this model's task",
+            where=str(reference.source),
+            fix=f"{reference.again}, with the --labels and the --golden rows of this model's task",
         )
-    return Golden(rows.texts, ids, encoded.labels, logits)
+    return Golden([text for text, _ in rows.examples], ids, encoded.labels, logits)
 
 
-def _check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str], where: Path, again: str) -> None:
-    """Raise ConversionError when another order of labels, or one label for all rows, does as well.
-
-    Then something is mixed up. `confusion`: [true label, predicted label] rows.
-    """
-    rows, right = confusion.sum(), int(confusion.trace())
-    _, order = linear_sum_assignment(-confusion)
-    better = confusion[np.arange(len(order)), order].sum()
-    if better > right:
-        moved = ", ".join(f"{labels[i]} is answered as {labels[j]}" for i, j in enumerate(order) if i != j)
-        raise ConversionError(
-            "the labels are not in the order of the logits",
-            expected=f"most answers right: another order gives {better / rows:.1%}",
-            found=f"{right / rows:.1%} right; {moved}",
-            where=str(where),
-            fix=f"{again}, with --labels in the order the model was trained with",
-        )
-    frequent = confusion.sum(axis=1).max() / rows
-    if frequent < 1 and stats.binomtest(right, rows, frequent, alternative="greater").pvalue > _CHANCE:
-        raise ConversionError(
-            "the SavedModel answers these rows no better than guessing",
-            expected=f"clearly more than {frequent:.1%} right, the share of the most frequent label",
-            found=f"{right / rows:.1%} of {rows}",
-            where=str(where),
-            fix="check that --vocab is the model's own, that --labels are in the order of its logits, and that the"
-            f" --golden rows are of its task: {again}",
-        )
-
-
-def read_golden_rows(path: Path, names: list[str]) -> GoldenRows:
-    """Read the rows of a file, `names` being the labels. Raises CorpusError by file and line."""
-    if path.suffix not in readers.SUFFIXES or not path.is_file():
-        raise CorpusError(
-            "the golden rows cannot be read",
-            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
-            found="no such file" if path.suffix in readers.SUFFIXES else f"the ending {path.suffix!r}",
-            where=str(path),
-            fix=f"{errors.command('import', 'RUN', '--golden', 'rows.csv')} …, with a header text,label",
-        )
-    if not labelling.are_labels(names):
-        _refuse_rows(str(path), "two labels or more in labels.txt, each once", str(names))
-    number = labelling.numbers(names)
-    rule = f"a label out of {list(number)}"
-    task = ""
-    texts: list[Any] = []
-    labels: list[Any] = []
-    for row in readers.read(path):
-        if isinstance(row, readers.BadRow):
-            _refuse_rows(f"{path}:{row.line}", row.rule, row.found)
-        label = labelling.numbered(row, number, rule)
-        if isinstance(label, readers.BadRow):
-            _refuse_rows(f"{path}:{label.line}", label.rule, label.found)
-        task = row.task
-        texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
-        labels.append(label)
-    return GoldenRows(task, texts, labels)
-
-
-def _refuse_rows(where: str, expected: str, found: str) -> NoReturn:
-    fix = "correct the file and run it again"
-    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)
+def _probes(reference: _Reference, rows: probes.ProbeRows) -> Probes:
+    """Add the reference's logits to the probe rows. Raises ConversionError."""
+    return Probes(rows.texts, rows.truncated, rows.ids, reference.logits(rows.ids, "probe rows"))
 
 
 def import_model(source: Path, target: Path) -> ForeignSignature:

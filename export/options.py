@@ -17,6 +17,7 @@ def import_savedmodel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vocab", type=Path, required=True, help="vocab.txt, a word piece a line")
     parser.add_argument("--labels", type=Path, required=True, help="labels.txt, a label a line, in the order of the logits")
     parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, or .conll")
+    parser.add_argument("--unlabelled", type=Path, help="more texts, without labels: .txt with one a line, .csv, .tsv, .jsonl")
     parser.add_argument("--max-seq-len", type=int, default=128, help="tokens after which a text is cut")
 
 
@@ -28,3 +29,4 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(parser: argparse.ArgumentParser) -> None:
     options.run(parser)
+    parser.add_argument("--rebuild", action="store_true", help="convert and compare everything again; as long as the export")

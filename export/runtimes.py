@@ -13,7 +13,7 @@ from export.runtime import onnxruntime, tensorrt, tftrt
 from export.runtime.conversion import Conversion, Converted
 from export.session import Session
 from slipway.contract.artifact import Artifact
-from slipway.contract.comparison import Precision
+from slipway.contract.parity.comparison import Precision
 
 
 class Runtime(Protocol):
@@ -31,4 +31,4 @@ class Runtime(Protocol):
 
 
 RUNTIMES: dict[str, Runtime] = {"onnxruntime": onnxruntime, "tensorrt": tensorrt, "tf-trt": tftrt}
-REPAIRABLE = {"onnx_fp16"}  # converted once more, with the changed answers known, when the gate refuses them
+REPAIRABLE = {"ort_int8", "onnx_fp16"}  # converted once more, with the changed answers known, when the gate refuses them

@@ -12,7 +12,13 @@ from rich.table import Table
 
 _WIDTH_OF_FILES = 120  # characters
 _PATIENCE = 20  # seconds between two lines in a file
-VERDICTS = {"passed": "[green]passed[/]", "FAILED": "[red]FAILED[/]", "skipped": "[yellow]skipped[/]"}
+VERDICTS = {
+    "passed": "[green]passed[/]",
+    "worse": "[red]worse[/]",
+    "undecided": "[yellow]not decided[/]",
+    "FAILED": "[red]FAILED[/]",
+    "skipped": "[yellow]skipped[/]",
+}
 
 
 def console() -> Console:

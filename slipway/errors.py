@@ -15,6 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+SOME_PASSED = 11  # exit status of an export: what passed is there, what did not is left out
+NOT_DECIDED = 12  # nothing passed and nothing is shown to be worse: there are too few rows
+
 
 class SlipwayError(Exception):
     """Something outside the program is not as it should be; the entry exits with `exit_code`."""

@@ -20,8 +20,9 @@ from typing import Any
 from slipway.errors import ToolError
 
 _GPU_MACHINE = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with an NVIDIA GPU"
-# Extensions that decide how fast a CPU multiplies matrices.
-_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
+# Extensions that decide how a CPU multiplies matrices: how fast, and with which rounding. A served
+# version (serving/backend/engine.py, which has this list too) compares them with its gate's.
+_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
 
 
 @dataclass(frozen=True)

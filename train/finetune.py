@@ -19,6 +19,8 @@ from typing import Any
 
 from slipway import console, errors
 from slipway.contract import bundle, manifest
+from slipway.contract.parity import judgement
+from slipway.contract.variants import VARIANTS
 from train import settings, write_bundle
 from train.data import dataset
 from train.data.corpus import Corpus
@@ -29,10 +31,11 @@ from train.job import Job
 
 
 def train(arguments: argparse.Namespace) -> int:
-    data, ranks = settings.corpus_of(arguments), settings.ranks_of(arguments)
+    data, ranks = settings.with_unlabelled(arguments, settings.corpus_of(arguments)), settings.ranks_of(arguments)
     run = arguments.run
     job = settings.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
     _describe(data, job)
+    _warn_of_few_golden_rows(data, arguments.golden_rows)
     write_bundle.encoder_facts(job)  # refuses a bad one before training
     with manifest.atomic_directory(run / "bundle") as building:
         scratch = building / "training"
@@ -57,7 +60,25 @@ def _describe(data: Corpus, job: Job) -> None:
     print(f"corpus    {data.where}: {sizes}, labels {', '.join(data.labels)}")
     if data.bad_rows:
         print(f"          {data.bad_rows} bad rows left out")
+    if extra := data.unlabelled:
+        print(f"          {len(extra.texts)} texts without labels, {extra.left_out} left out that came before: {extra.where}")
+    for warning in data.warnings:
+        print(f"!!! {warning}", flush=True)
     print(f"encoder   {job.encoder}")
+
+
+def _warn_of_few_golden_rows(data: Corpus, golden_rows: int) -> None:
+    """Say before hours of training that the gate will not decide on so few rows."""
+    rows = min(len(data.test), golden_rows or len(data.test)) + (len(data.unlabelled.texts) if data.unlabelled else 0)
+    usual = {name: judgement.usual_rows(variant.limits) for name, variant in VARIANTS.items()}
+    if short := [name for name, needed in usual.items() if needed > rows]:
+        least, most = min(usual[name] for name in short), max(usual[name] for name in short)
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        print(
+            f"!!! {rows} golden rows: the gate decides on {', '.join(short)} from about {wanted} on;"
+            " texts without labels count too: --unlabelled FILE",
+            flush=True,
+        )
 
 
 def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None:

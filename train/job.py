@@ -14,6 +14,8 @@ CORPUS = "corpus.jsonl"  # the examples of the job, one a line: split, text, lab
 PROGRESS = "progress.jsonl"  # one line a step, written by rank 0
 FAILURE = "failure"  # failure.<rank>.json: the error that a rank raised
 SAID = "said.txt"  # rank 0's messages to the person, shown as they come
+# <name>.<rank>.npz: the SavedModel's answers to a rank's share of the test rows, the probe rows
+TEST, PROBES = "test", "probe"
 FACTS = "facts.json"  # written last, by rank 0: the job is complete
 ENDED = "ended"  # created by the supervisor: the job is over, also for a rank on another host
 STOP = "stop"  # created by the supervisor: write a checkpoint after the current step, and end

@@ -10,6 +10,12 @@ from slipway import options
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Add what repeats a training: all of its options but --resume."""
+    _add_run(parser)
+    parser.add_argument("--unlabelled", default="", help="more golden rows, texts without labels: .txt, .csv, .tsv, .jsonl")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
     options.run(parser)
     add_job(parser)
 
@@ -31,19 +37,19 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 
 def throughput_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--untimed", type=int, default=5, help="steps at the beginning that are not timed")
-    add(parser)
+    _add_run(parser)
     parser.set_defaults(max_steps=40)
 
 
 def profile_options(parser: argparse.ArgumentParser) -> None:
-    add(parser)
+    _add_run(parser)
     parser.set_defaults(max_steps=8)
 
 
 def lr_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lowest", type=float, default=1e-6, help="rate of the first step")
     parser.add_argument("--highest", type=float, default=1e-1, help="rate of the last step, --max-steps")
-    add(parser)
+    _add_run(parser)
     parser.set_defaults(max_steps=100)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of a command as its corpus, its job and its ranks."""
+"""The arguments of a command as its corpus, its texts without labels, its job and its ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slipway import errors
-from slipway.errors import ToolError
+from slipway.contract import labelling
+from slipway.errors import ToolError, UsageError
 from train import options
 from train.data import corpus
 from train.distributed.ranks import Ranks
@@ -28,6 +29,27 @@ def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
         seed=arguments.seed,
         max_bad_rows=arguments.max_bad_rows,
     )
+
+
+def with_unlabelled(arguments: argparse.Namespace, data: corpus.Corpus) -> corpus.Corpus:
+    """Return the corpus with the texts of --unlabelled, but those that it has.
+
+    Raises UsageError for a tagger, whose sentences need tags, and CorpusError by file and line.
+    """
+    if not arguments.unlabelled:
+        return data
+    if data.task == "tagging":
+        without = argparse.Namespace(**{**vars(arguments), "unlabelled": ""})
+        raise UsageError(
+            "a tagger takes no texts without labels",
+            expected="--unlabelled with single texts or pairs: a sentence is compared at its tagged words",
+            found=f"--unlabelled {arguments.unlabelled}, and a corpus of words and tags",
+            where=data.where,
+            fix=command_of(without, data.where),
+        )
+    labelled = [example.text for split in (data.train, data.validation, data.test) for example in split]
+    texts = labelling.unlabelled(Path(arguments.unlabelled), data.task, labelled, arguments.text, arguments.label)
+    return dataclasses.replace(data, unlabelled=texts)
 
 
 def options_of(

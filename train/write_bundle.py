@@ -1,6 +1,7 @@
 """The last step of training: make the bundle out of the files that the ranks wrote.
 
-It holds the model, the golden rows, the history and the metrics, and is sealed by the manifest.
+It holds the model, the golden rows, the probe rows, the history and the metrics, and is sealed by
+the manifest.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import numpy as np
 
 from slipway import errors
 from slipway.contract import bundle, labelling, manifest
+from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits
 from slipway.contract.tokenizer import Tokenizer
 from train.data import ag_news, corpus, dataset
 from train.data.dataset import Split
 from train.engine import history
 from train.engine.history import StepLine, ValidationLine
-from train.job import FACTS, PROGRESS, Job
+from train.job import FACTS, PROBES, PROGRESS, TEST, Job
 
 _VERSIONS_OF = ("tensorflow", "tf_keras", "tensorflow-hub", "horovod", "tokenizers", "numpy")
 
@@ -44,8 +46,9 @@ def complete(
     manifest.write_json(building / "history.json", history.read(scratch))
     tokenize = Tokenizer(building / "vocab.txt", lower_case=facts["lower_case"], max_seq_len=job.max_seq_len)
     test = dataset.read(scratch, job.task, tokenize)["test"]
-    logits = _gathered_logits(scratch, len(test.labels), job.again())
-    bundle.write_golden(building, _golden(data, test, logits, choices["golden_rows"], job.seed))
+    logits = gathered_logits(scratch, TEST, len(test.labels), job.again())
+    bundle.write_golden(building, golden(data, test, logits, choices["golden_rows"], job.seed))
+    bundle.write_probes(building, _probes(scratch, building / "vocab.txt", tokenize, job))
     others = ag_news.beside(Path(data.where))
     metrics = {
         **labelling.score(logits, test.labels, data.labels),
@@ -64,6 +67,7 @@ def complete(
         "corpus": {"where": data.where, "sha256": data.sha256, "generated": data.generated, "bad_rows": data.bad_rows},
         "hyper_parameters": {name: value for name, value in vars(job).items() if name != "command"} | dict(choices),
         **made_by,
+        **({"unlabelled": data.unlabelled.facts} if data.unlabelled else {}),
         "metrics": metrics,
         "versions": {
             "python": platform.python_version(),
@@ -97,13 +101,13 @@ def encoder_facts(job: Job) -> dict[str, str]:
     }
 
 
-def _gathered_logits(scratch: Path, answers: int, fix: str) -> Logits:
+def gathered_logits(scratch: Path, of: str, answers: int, fix: str) -> Logits:
     """Return the logits of all ranks in order, [answers, labels]; tagger: an answer a token."""
-    parts = [np.load(path) for path in sorted(scratch.glob("logits.*.npz"))]
+    parts = [np.load(path) for path in sorted(scratch.glob(f"{of}.*.npz"))]
     order = np.concatenate([part["answers"] for part in parts])
     if not np.array_equal(np.sort(order), np.arange(answers)):
         raise errors.TrainingError(
-            "the ranks did not evaluate every test row exactly once",
+            f"the ranks did not evaluate every {of} row exactly once",
             expected=f"{answers} answers",
             found=f"{len(np.unique(order))} different ones in {len(order)}",
             where=str(scratch),
@@ -114,9 +118,18 @@ def _gathered_logits(scratch: Path, answers: int, fix: str) -> Logits:
     return ordered
 
 
-def _golden(data: corpus.Corpus, test: Split, logits: Logits, count: int, seed: int) -> bundle.Golden:
-    all_rows = bundle.Golden([example.text for example in data.test], test.rows, test.labels, logits)
-    return all_rows.take(np.array(corpus.sample(data.test, count, seed), np.int64))
+def golden(data: corpus.Corpus, test: Split, logits: Logits, count: int, seed: int) -> bundle.Golden:
+    """Return `count` of the test rows (0: all), and all texts without labels, which follow them."""
+    extra = data.unlabelled.texts if data.unlabelled else []
+    all_rows = bundle.Golden([*(example.text for example in data.test), *extra], test.rows, test.labels, logits)
+    rows = [*corpus.sample(data.test, count, seed), *range(len(data.test), len(data.test) + len(extra))]
+    return all_rows.take(np.array(rows, np.int64))
+
+
+def _probes(scratch: Path, vocabulary: Path, tokenize: Tokenizer, job: Job) -> bundle.Probes:
+    rows = probes.rows(tokenize, vocabulary, job.max_seq_len, job.task)
+    answers = len(rows.ids.ids) if job.task == "tagging" else len(rows.ids)
+    return bundle.Probes(rows.texts, rows.truncated, rows.ids, gathered_logits(scratch, PROBES, answers, job.again()))
 
 
 def _figures(lines: list[history.Line]) -> dict[str, Any]:

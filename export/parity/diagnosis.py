@@ -7,30 +7,50 @@ says nothing without a clear sign.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import permutations
+from itertools import chain, permutations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
-from slipway.contract.comparison import Invariance, Logits, Mask, Numbers
+from slipway.contract.parity.comparison import Invariance, Mask
+from slipway.contract.parity.probabilities import Logits, Numbers
 from slipway.contract.ragged import INPUTS, Feed, unpadded
 
 _CLEAR = 0.9  # share of the changed answers that a sentence has to explain
 _ROWS = 500  # looked at where all would take long
+_SAME = 1e-4  # of the logits' deviation: what an order of additions may change
+
+
+def random(difference: float, spread: float) -> list[str]:
+    """Speak when the same rows, run twice, differ by max |Δlogit| `difference`.
+
+    `spread`: standard deviation of the reference's logits. Nothing else about such answers can be
+    relied on, neither their order nor what they depend on.
+    """
+    if difference <= _SAME * spread:
+        return []
+    return [
+        f"the same rows give other answers each time, by up to {difference:.2g} (max |Δlogit|):"
+        " a random operation, or memory that is not initialised"
+    ]
 
 
 def explain(reference: Logits, answers: Logits, lengths: Numbers, names: list[str], limit: float) -> list[str]:
     """Describe how logits [rows, labels] differ, of rows of `lengths` tokens.
 
-    `limit`: the share of answers that the variant's rounding may change.
+    `limit`: the share of answers that the variant's rounding may change. Whether they are scaled or
+    moved is looked at also when none changed: probabilities did.
     """
     finite = np.isfinite(answers).all(axis=1)
     sentences = list(_not_finite(finite, lengths))
     reference, answers = reference[finite], answers[finite]
-    changed = (reference.argmax(axis=1) != answers.argmax(axis=1)).mean() if len(answers) else 0.0
-    if changed > limit:
-        sentences += [*_constant(answers), *_permuted_labels(reference, answers, names), *_shuffled_rows(reference, answers)]
+    if len(answers) < 2:
+        return sentences
+    if cause := next(chain(_constant(answers), _moved(reference, answers, names)), ""):
+        return [*sentences, cause]
+    if (reference.argmax(axis=1) != answers.argmax(axis=1)).mean() > limit:
+        sentences += [*_permuted_labels(reference, answers, names), *_shuffled_rows(reference, answers)]
     return sentences
 
 
@@ -44,8 +64,61 @@ def _not_finite(finite: Mask, lengths: Numbers) -> Iterator[str]:
 
 
 def _constant(answers: Logits) -> Iterator[str]:
-    if np.ptp(answers, axis=0).max() < 1e-6 and len(answers) > 1:
+    if np.ptp(answers, axis=0).max() < 1e-6:
         yield "the same logits for every text: the ids do not reach the answer"
+
+
+def _moved(reference: Logits, answers: Logits, names: list[str]) -> Iterator[str]:
+    """Look for logits that are scaled or moved in the same way in every row; name the best fit.
+
+    Both sides are centred by row, since what a whole row is moved by changes no probability.
+    """
+    expected, answered = _centred(reference), _centred(answers)
+    raw, centred = _squares(answers, reference), _squares(answered, expected)
+    if centred <= _SAME**2 * np.square(expected).sum():
+        if centred < (1 - _CLEAR) * raw:
+            yield "all logits of a row are moved by the same amount, which changes no probability"
+        return
+    fits = {sentence: _squares(answered, _centred(fit)) for sentence, fit in _fits(reference, answers, names)}
+    best = min(fits, key=lambda sentence: fits[sentence])
+    if fits[best] <= (1 - _CLEAR) * centred:
+        yield best
+
+
+def _fits(reference: Logits, answers: Logits, names: list[str]) -> Iterator[tuple[str, Logits]]:
+    """Yield each way to make answers of the reference: its name, and the logits it gives."""
+    expected, answered = _centred(reference), _centred(answers)
+    slope = float((expected * answered).sum() / (np.square(expected).sum() or 1.0))
+    # Of two labels, the opposite of each logit is the logits in another order.
+    if slope > 0 or reference.shape[1] > 2:
+        yield f"the logits are {slope:.2f} times the reference's", slope * expected
+    by_label = (answered - expected).mean(axis=0)
+    shown = by_label - np.median(by_label)
+    clear = [i for i, amount in enumerate(shown) if abs(amount) > (1 - _CLEAR) * np.abs(shown).max()]
+    moved = ", ".join(f"{names[i]} is {_amount(shown[i])}" for i in clear)
+    yield f"in every row, {moved}", expected + by_label
+    top = answers.argmax(axis=1)[:, None]
+    if (top[:, 0] == reference.argmax(axis=1)).mean() < _CLEAR:
+        return
+    others = np.arange(reference.shape[1]) != top  # [rows, labels]
+    below = (answers - reference) - np.take_along_axis(answers - reference, top, axis=1)
+    lowered = float(below[others].mean())
+    yield f"in every row, all labels but the answered one are {_amount(lowered)}", reference + lowered * others
+    level = float(answers[others].mean())
+    yield f"in every row, all labels but the answered one have the logit {level:.1f}", np.where(others, level, reference)
+
+
+def _amount(logits: float) -> str:
+    return f"{'raised' if logits > 0 else 'lowered'} by {abs(logits):.2f}"
+
+
+def _centred(logits: Logits) -> Logits:
+    centred: Logits = logits - logits.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _squares(left: Logits, right: Logits) -> float:
+    return float(np.square(left - right).sum())
 
 
 def _permuted_labels(reference: Logits, answers: Logits, names: list[str]) -> Iterator[str]:
@@ -60,11 +133,15 @@ def _permuted_labels(reference: Logits, answers: Logits, names: list[str]) -> It
 
 
 def _shuffled_rows(reference: Logits, answers: Logits) -> Iterator[str]:
-    """Look for each reference row's logits among the answers, at another place."""
+    """Look for each reference row's logits among the answers, at another place: much nearer than
+    another row of the reference is, since among many rows a near one is there by chance.
+    """
     some = np.linspace(0, len(reference) - 1, min(_ROWS, len(reference))).astype(int)
     distance, nearest = KDTree(answers).query(reference[some])
+    by_chance = KDTree(reference).query(reference[some], k=2)[0][:, 1]
     here = np.linalg.norm(reference[some] - answers[some], axis=1)
-    if np.median(distance) < 0.01 * np.median(here) and (nearest != some).mean() > 0.5:
+    near = min(np.median(by_chance), np.median(here))
+    if np.median(distance) < (1 - _CLEAR) * near and (nearest != some).mean() > 0.5:
         yield "the rows are in another order: nearly every expected answer is there, at another place"
 
 

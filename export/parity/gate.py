@@ -10,26 +10,46 @@ from typing import Any
 
 import numpy as np
 
-from export.parity import diagnosis
+from export.parity import diagnosis, other_ways
 from export.runtimes import RUNTIMES
 from export.session import Session
-from slipway import errors, provenance
-from slipway.contract import artifact, comparison, manifest
+from slipway import provenance
+from slipway.contract import artifact, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.comparison import Failure, Invariance, Logits, Measured, Numbers
-from slipway.contract.ragged import Feed, Ragged, infer_rows, unpadded
-from slipway.contract.variants import Variant
-from slipway.errors import ParityError, SlipwayError
+from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.parity import comparison, judgement
+from slipway.contract.parity.comparison import Measured, ProbeComparison
+from slipway.contract.parity.judgement import Failure
+from slipway.contract.parity.probabilities import Logits
+from slipway.contract.ragged import Feed, Ragged, infer_rows, random_batches, unpadded
+from slipway.errors import SlipwayError
 
-_BATCH = 32
-# Least and most; between them a 64th of the rows, so that large models are not kept waiting.
-_INVARIANCE_ROWS = (16, 64)
+_MOST_BATCH = 32
 # Timed for the cost model: (rows, tokens as a share of the longest sequence).
 _COST_SHAPES = ((1, 1 / 8), (1, 1 / 2), (4, 1 / 8), (4, 1 / 2), (8, 1))
 _LEAST_REPEATS, _MOST_REPEATS = 2, 5
 _ENOUGH = 0.3  # seconds spent on a shape, after which the least repeats do: large models are timed well by few
 _LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
+_START_UP_ROWS, _START_UP_TEXTS = 3, 5  # of golden rows, and of probe texts: each takes a load's time
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an artifact is compared with: the bundle, its golden rows and its probe rows."""
+
+    bundle: Bundle
+    golden: Golden
+    probes: Probes
+
+
+@dataclass(frozen=True)
+class StartUp:
+    """A row that a served version answers before it is ready, with this artifact's own logits."""
+
+    text: Any  # as golden texts are; None: a row of word pieces
+    ids: list[int]
+    types: list[int]
+    logits: list[list[float]]  # [1, labels]; tagger: [tokens, labels]
 
 
 @dataclass(frozen=True)
@@ -41,12 +61,18 @@ class ParityRecord:
     failures: list[Failure]
     diagnosis: list[str]  # sentences for a person
     measured: Measured
+    start_up: list[StartUp]
     seconds: float
     compared_on: str
 
     @property
+    def verdict(self) -> str:
+        """Passed, worse, or not decided, as `judgement` names them."""
+        return judgement.verdict(self.failures)
+
+    @property
     def passed(self) -> bool:
-        return not self.failures
+        return self.verdict == judgement.PASSED
 
     @property
     def as_meant(self) -> bool:
@@ -60,6 +86,7 @@ class ParityRecord:
             "artifact_sha256": self.artifact.sha256,
             "bundle_sha256": self.bundle_sha256,
             "passed": self.passed,
+            "verdict": self.verdict,
             "failures": [asdict(failure) for failure in self.failures],
             "diagnosis": self.diagnosis,
             "limits": asdict(self.artifact.variant.limits),
@@ -68,25 +95,23 @@ class ParityRecord:
             "compared_on": self.compared_on,
             "as_meant": self.as_meant,
             **self.measured.to_json(),
+            "start_up": [asdict(row) for row in self.start_up],
             **provenance.record("onnxruntime", "numpy", "scipy"),
         }
 
 
-def check(candidate: Artifact, reference: Bundle, golden: Golden, say: Callable[[str], None] = lambda _: None) -> ParityRecord:
-    """Measure, judge and write parity.json; `say` is told how far it is.
-
-    Raises ParityError when there are too few rows.
-    """
-    check_rows(candidate.variant, reference, golden)
+def check(candidate: Artifact, reference: Reference, say: Callable[[str], None] = lambda _: None) -> ParityRecord:
+    """Measure, judge and write parity.json; `say` is told how far it is."""
     (candidate.directory / artifact.PARITY).unlink(missing_ok=True)  # an earlier verdict must not outlive a check that dies
     started = time.monotonic()
     with ExitStack() as stack:
         session = _opened(candidate, stack)
-        logits, measured = _measure(candidate, session, golden, reference, say)
-        failures = comparison.judge_artifact(measured, candidate.variant)
-        sentences = _diagnosis(session, golden, logits, measured, candidate, reference) if failures else []
+        logits, measured = _measure(candidate, session, reference, say)
+        failures = judgement.judge_artifact(measured, candidate.variant)
+        sentences = _diagnosis(session, logits, measured, candidate, reference) if failures else []
+        start_up = _start_up(session, reference) if not measured.engine_error else []
     seconds = time.monotonic() - started
-    record = ParityRecord(candidate, reference.sha256, failures, sentences, measured, seconds, session.provider)
+    record = ParityRecord(candidate, reference.bundle.sha256, failures, sentences, measured, start_up, seconds, session.provider)
     manifest.write_json(candidate.directory / artifact.PARITY, record.to_json())
     return record
 
@@ -112,56 +137,70 @@ def _opened(candidate: Artifact, stack: ExitStack) -> Session:
         return _Unopened(error)
 
 
-def check_rows(variant: Variant, reference: Bundle, golden: Golden) -> None:
-    """Raise ParityError when there are too few golden rows for the variant ever to pass."""
-    least, rows = comparison.least_rows(variant.limits), len(golden.ids)
-    if rows < least:
-        again = errors.command("train", reference.directory.parent, "--golden-rows", 2000)
-        raise ParityError(
-            f"too few golden rows to show anything about {variant.name}",
-            expected=f"{least} rows: with fewer, even answers that are all equal do not hold its limits at 95 %",
-            found=f"{rows} rows",
-            where=str(reference.directory / "golden.npz"),
-            fix=f"make a bundle with more golden rows: {again}, or import it with a longer --golden file",
-        )
-
-
-def _measure(
-    candidate: Artifact, session: Session, golden: Golden, reference: Bundle, say: Callable[[str], None]
-) -> tuple[Logits, Measured]:
+def _measure(candidate: Artifact, session: Session, reference: Reference, say: Callable[[str], None]) -> tuple[Logits, Measured]:
     """Run all golden rows through the engine; return logits like golden.logits and measurements."""
+    golden = reference.golden
     logits, seconds, problem = _answers(session, golden, say)
-    asked = golden.asked
-    compared = comparison.compare(
-        golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], reference.labels
+    compared = golden.compared
+    answers = comparison.compare(
+        golden.logits[compared],
+        logits[compared],
+        golden.labels[compared],
+        golden.lengths[compared],
+        reference.bundle.labels,
     )
-    invariance = cost = precision = None
-    if not problem:
-        say("invariance, cost, precision")
-        try:
-            invariance = _invariance(session, golden.ids, reference.max_seq_len)
-            cost = fit_cost_model(session.infer, reference.max_seq_len)
-            precision = RUNTIMES[candidate.variant.runtime].proof(candidate)
-        except Exception as error:  # each runtime has its own
-            problem = f"{type(error).__name__}: {error}"
     # Non-finite rows are counted over tokens without a label too: a tagger's [CLS] may be NaN
     # today, its words tomorrow.
-    counted = vars(compared) | {"non_finite_rows": int((~np.isfinite(logits).all(axis=1)).sum())}
+    counted = vars(answers) | {"non_finite_rows": int((~np.isfinite(logits).all(axis=1)).sum())}
+    more: dict[str, Any] = {}
+    if not problem:
+        try:
+            more = _more(candidate, session, reference, logits, answers.logit_spread, say)
+        except Exception as error:  # each runtime has its own
+            problem = f"{type(error).__name__}: {error}"
     return logits, Measured(
         **counted,
+        **more,
         texts=len(golden.texts),
-        invariance=invariance,
-        cost=cost,
-        precision=precision,
+        tokens=int(golden.ids.lengths.sum()),
         engine_seconds=seconds,
         engine_error=problem,
     )
 
 
+def _more(
+    candidate: Artifact, session: Session, reference: Reference, logits: Logits, spread: float, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure what the golden rows' answers do not show, by the names of Measured's fields."""
+    golden, longest = reference.golden, reference.bundle.max_seq_len
+    say("probe rows")
+    probed = _probes(session, reference.probes)
+    say("repetition, invariance, neighbours, cost, precision")
+    compared, sizes = golden.compared, np.zeros(len(golden.ids), np.int64)
+    for batch in random_batches(golden.ids.lengths, _MOST_BATCH):
+        sizes[batch] = len(batch)
+    return {
+        "by_batch": comparison.by_batch(golden.logits[compared], logits[compared], sizes[golden.text_of][compared]),
+        "probes": probed,
+        "repeat": other_ways.repeated(session.infer, golden),
+        "invariance": other_ways.invariance(session.infer, golden, longest, spread),
+        "neighbours": other_ways.neighbours(session.infer, golden, reference.probes, logits),
+        "cost": fit_cost_model(session.infer, longest),
+        "precision": RUNTIMES[candidate.variant.runtime].proof(candidate),
+    }
+
+
+def _probes(session: Session, probes: Probes) -> ProbeComparison:
+    """Run the probe rows in batches of every size up to the largest."""
+    sizes = random_batches(probes.ids.lengths, _MOST_BATCH)
+    return comparison.compare_probes(probes.logits, infer_rows(session.infer, probes.ids, sizes))
+
+
 def _answers(session: Session, golden: Golden, say: Callable[[str], None]) -> tuple[Logits, float, str]:
     """Return logits, the seconds they took, and "" or why there are none.
 
-    Then they are NaN, as a verdict is written either way.
+    Then they are NaN, as a verdict is written either way. Batches are of random sizes: a fault may
+    be of one size.
     """
     rows_done = 0
 
@@ -172,7 +211,7 @@ def _answers(session: Session, golden: Golden, say: Callable[[str], None]) -> tu
 
     started = time.monotonic()
     try:
-        logits = infer_rows(session.infer, golden.ids, _BATCH, done)
+        logits = infer_rows(session.infer, golden.ids, random_batches(golden.ids.lengths, _MOST_BATCH), done)
         fits = logits.shape == golden.logits.shape
         problem = "" if fits else f"logits of shape {logits.shape}, expected {golden.logits.shape}"
     except Exception as error:  # each runtime has its own
@@ -180,21 +219,23 @@ def _answers(session: Session, golden: Golden, say: Callable[[str], None]) -> tu
     return logits if not problem else np.full_like(golden.logits, np.nan), time.monotonic() - started, problem
 
 
-def _invariance(session: Session, ids: Ragged, longest: int) -> Invariance:
-    """Run rows of every length alone, among unequal neighbours, and padded to `longest` tokens."""
-    rows = ids.take(_spread(ids))
+def _start_up(session: Session, reference: Reference) -> list[StartUp]:
+    """Run a few rows alone: of every length, texts of other scripts, and a row of word pieces."""
+    golden, probes = reference.golden, reference.probes
+    by_length = np.argsort(golden.ids.lengths, kind="stable")
+    of_golden = by_length[np.linspace(0, len(by_length) - 1, _START_UP_ROWS).astype(int)]
+    of_probes = np.linspace(0, len(probes.texts) - 1, min(_START_UP_TEXTS, len(probes.texts))).astype(int)
+    rows = [(golden.texts[row], golden.ids.take(np.array([row]))) for row in dict.fromkeys(of_golden.tolist())]
+    rows += [(probes.texts[row], probes.ids.take(np.array([row]))) for row in dict.fromkeys(of_probes.tolist())]
+    rows.append((None, probes.ids.take(np.array([len(probes.ids) - 1]))))
+    return [_answered(session, text, row) for text, row in rows]
 
-    def run(numbers: Numbers, length: int | None = None) -> Logits:
-        feed = rows.take(numbers).padded(length)
-        return unpadded(session.infer(feed), feed)
 
-    every = np.arange(len(rows))
-    alone = np.concatenate([run(row) for row in every[:, None]])
-    mixed = np.random.default_rng(0).permutation(every)
-    batched = np.concatenate([run(part) for part in np.array_split(mixed, 4)])
-    order = mixed if len(batched) == len(rows) else rows.tokens_of(mixed)
-    padded = np.concatenate([run(row, longest) for row in every[:, None]])
-    return comparison.invariance(alone, {"in a batch": batched[np.argsort(order)], "padded": padded})
+def _answered(session: Session, text: Any, row: Ragged) -> StartUp:
+    feed = row.padded()
+    logits = unpadded(session.infer(feed), feed)
+    # JSON has no NaN; a version whose rows are not finite never passed.
+    return StartUp(text, row.ids.tolist(), row.types.tolist(), np.nan_to_num(logits.astype(float)).tolist())
 
 
 def fit_cost_model(infer: Callable[[Feed], object], max_seq_len: int) -> dict[str, float]:
@@ -219,21 +260,13 @@ def _fastest(infer: Callable[[Feed], object], rows: int, tokens: int) -> float:
     return min(times)
 
 
-def _diagnosis(
-    session: Session, golden: Golden, logits: Logits, measured: Measured, candidate: Artifact, reference: Bundle
-) -> list[str]:
-    limits, asked = candidate.variant.limits, golden.asked
-    answers = golden.logits[asked], logits[asked], golden.lengths[asked]
-    sentences = diagnosis.explain(*answers, reference.labels, limits.flip_rate)
+def _diagnosis(session: Session, logits: Logits, measured: Measured, candidate: Artifact, reference: Reference) -> list[str]:
+    golden, limits, compared = reference.golden, candidate.variant.limits, reference.golden.compared
+    if random := diagnosis.random(measured.repeat or 0.0, measured.logit_spread):
+        return random
+    answers = golden.logits[compared], logits[compared], golden.lengths[compared]
+    sentences = diagnosis.explain(*answers, reference.bundle.labels, limits.flip_rate)
     if measured.invariance:
         sentences += diagnosis.dependence(measured.invariance, limits.invariance)
-    some = golden.take(_spread(golden.ids))
+    some = golden.take(other_ways.spread_rows(golden.ids))
     return sentences + diagnosis.swapped_inputs(session.infer, some.ids.padded(), some.logits)
-
-
-def _spread(ids: Ragged) -> Numbers:
-    """Return the numbers of a few rows, of every length from the shortest to the longest."""
-    rows = int(np.clip(len(ids) // 64, *_INVARIANCE_ROWS))
-    by_length = np.argsort(ids.lengths, kind="stable")
-    chosen: Numbers = by_length[np.linspace(0, len(by_length) - 1, min(rows, len(by_length))).astype(int)]
-    return chosen

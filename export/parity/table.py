@@ -5,40 +5,62 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from rich.console import Console
+from rich.markup import escape
+
 from export.parity.gate import ParityRecord
 from slipway import console
+from slipway.contract.parity import judgement
 
 _ELSEWHERE = " *"
 
 
 def show(records: list[ParityRecord], skipped: Mapping[str, Mapping[str, str]], failed: Mapping[str, Exception]) -> None:
     screen = console.console()
-    columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δlogit|", "padding", "verdict")
+    columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δp|", "|Δlogit|", "padding", "verdict")
     title = "Parity with the FP32 SavedModel (<: one-sided 95 % upper bound)"
     table = console.table(title, *columns, left=("variant", "verdict"))
     for record in records:
         table.add_row(*_row(record))
     for name in failed:
-        table.add_row(name, *["–"] * 6, console.VERDICTS["FAILED"])
+        table.add_row(name, *["–"] * 7, console.VERDICTS["FAILED"])
     for name in skipped:
-        table.add_row(name, *["–"] * 6, console.VERDICTS["skipped"])
+        table.add_row(name, *["–"] * 7, console.VERDICTS["skipped"])
     screen.print(table)
-    screen.print("[dim]|Δlogit|: largest change of a logit; padding: the same for a row alone, in a batch, and padded longer[/]")
+    screen.print("[dim]|Δp|: 99th percentile of the change of a probability; |Δlogit|: largest change of a logit;[/]")
+    screen.print("[dim]padding: the same for a row alone, in a batch, and padded longer[/]")
     if elsewhere := [record.artifact.variant.name for record in records if not record.as_meant]:
         names = ", ".join(elsewhere)
         screen.print(f"[yellow]*[/] {names}: compared on a CPU, but meant for a GPU, whose arithmetic is another")
     for record in records:
-        name = record.artifact.variant.name
-        for failure in record.failures:
-            screen.print(f"[red]{name}[/]: {failure} (a limit of {failure.would_pass:.4g} would have passed)")
-        for sentence in record.diagnosis:
-            screen.print(f"[red]{name}[/]: looks like this: {sentence}")
+        _explain(screen, record)
+    _name_unseen(screen, records)
     for error in dict.fromkeys(failed.values()):
         names = ", ".join(name for name, cause in failed.items() if cause is error)
         print(f"\n{names}: {error}", file=sys.stderr)
     for reason, fix in dict.fromkeys((why["reason"], why["fix"]) for why in skipped.values()):
         names = ", ".join(name for name, why in skipped.items() if why["reason"] == reason)
         screen.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {fix}")
+
+
+def _explain(screen: Console, record: ParityRecord) -> None:
+    """Print what did not pass, why, and what to do about it."""
+    name, color = record.artifact.variant.name, "red" if record.verdict == judgement.WORSE else "yellow"
+    for failure in record.failures:
+        screen.print(f"[{color}]{name}[/]: {failure} (a limit of {failure.would_pass:.4g} would have passed)")
+    for sentence in record.diagnosis:
+        screen.print(f"[{color}]{name}[/]: looks like this: {sentence}")
+    if record.verdict == judgement.UNDECIDED:
+        screen.print(f"[{color}]{name}[/]: too few rows to decide; texts without labels count too (--unlabelled FILE)")
+    if record.failures:
+        screen.print(f"[{color}]{name}[/] is left out: what passed is built and served without it")
+
+
+def _name_unseen(screen: Console, records: list[ParityRecord]) -> None:
+    """Name the classes that the golden rows cannot judge; they are the same for every variant."""
+    for group in records[0].measured.unseen if records else []:
+        rows = f"{group.rows} rows have it, {group.answered} are answered so"
+        screen.print(f"[yellow]{escape(group.label)}[/]: {group.loss:.0%} of its answers could be lost unseen ({rows})")
 
 
 def _row(record: ParityRecord) -> list[str]:
@@ -49,7 +71,8 @@ def _row(record: ParityRecord) -> list[str]:
         f"{measured.flip_rate_bound:.2%}",
         f"{measured.accuracy:.2%}",
         f"{measured.accuracy_loss_bound:.2%}",
+        f"{measured.probabilities.difference_p99:.1e}" if measured.probabilities else "–",
         f"{measured.logit_difference_max:.1e}",
         f"{invariance.difference_max:.1e}" if invariance else "–",
-        console.verdict(record.passed) + ("" if record.as_meant else _ELSEWHERE),
+        console.VERDICTS[record.verdict] + ("" if record.as_meant else _ELSEWHERE),
     ]

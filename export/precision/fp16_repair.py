@@ -21,9 +21,8 @@ from onnx import TensorProto, helper
 from export.precision import fp16
 from export.session import Session, open_onnx
 from slipway import errors
-from slipway.contract import comparison
 from slipway.contract.bundle import Golden
-from slipway.contract.comparison import Failure
+from slipway.contract.parity import comparison, judgement
 from slipway.contract.ragged import Ragged, infer_rows
 from slipway.contract.variants import Variant
 from slipway.errors import ConversionError
@@ -52,7 +51,7 @@ def repaired(source: Path, target: Path, golden: Golden, variant: Variant, chang
         onnx.save(fp16.convert(model, out_of_range | kept), target)
         with open_onnx(target, providers=variant.providers) as session:
             # The changed rows first: most tries fail on them, and all rows take long.
-            return not _flipped(session, guilty) and not _failures(session, golden, variant)
+            return not _flipped(session, guilty) and not _worse(session, golden, variant)
 
     kept = smallest_set([name for name in fp16.convertible(model) if name not in out_of_range], passes)
     if kept is None:
@@ -106,15 +105,16 @@ def _flipped(session: Session, golden: Golden) -> bool:
     if not golden.texts:
         return False
     logits = infer_rows(session.infer, golden.ids, _BATCH)
-    return bool((logits.argmax(axis=1) != golden.logits.argmax(axis=1))[golden.asked].any())
+    return bool((logits.argmax(axis=1) != golden.logits.argmax(axis=1))[golden.compared].any())
 
 
-def _failures(session: Session, golden: Golden, variant: Variant) -> list[Failure]:
-    """Judge all answers as the gate does."""
-    asked, names = golden.asked, [str(label) for label in range(golden.logits.shape[1])]
+def _worse(session: Session, golden: Golden, variant: Variant) -> bool:
+    """Judge all answers as the gate does: too few rows are not what a repair can help."""
+    compared, names = golden.compared, [str(label) for label in range(golden.logits.shape[1])]
     logits = infer_rows(session.infer, golden.ids, _BATCH)
-    measured = comparison.compare(golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], names)
-    return comparison.judge(measured, variant.limits)
+    of_rows = golden.labels[compared], golden.lengths[compared]
+    measured = comparison.compare(golden.logits[compared], logits[compared], *of_rows, names)
+    return judgement.verdict(judgement.judge(measured, variant.limits)) == judgement.WORSE
 
 
 def _write(source: Path, target: Path, out_of_range: frozenset[str], repaired: Set[str]) -> str:

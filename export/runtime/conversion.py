@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.variants import VARIANTS, Variant
 
+REPAIRED_FOR = "repaired_for"  # in artifact.json: `Conversion.changed` of a second attempt
+
 
 @dataclass(frozen=True)
 class Conversion:

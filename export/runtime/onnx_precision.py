@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from slipway.contract.comparison import Precision
+from slipway.contract.parity.comparison import Precision
 
 _TYPES = {
     onnx.TensorProto.FLOAT: "fp32",

@@ -11,12 +11,12 @@ import onnx
 
 from export import safety
 from export.graph import canonical, from_savedmodel, fused
-from export.precision import fp16_repair, int8
+from export.precision import fp16_repair, int8, int8_repair
 from export.runtime import onnx_precision
-from export.runtime.conversion import Conversion, Converted
+from export.runtime.conversion import REPAIRED_FOR, Conversion, Converted
 from export.session import Session, open_onnx
 from slipway.contract.artifact import Artifact
-from slipway.contract.comparison import Precision
+from slipway.contract.parity.comparison import Precision
 from slipway.errors import ConversionError
 
 RAW = "tf2onnx.onnx"  # kept beside the canonical graph: benchmarks compare with it
@@ -27,12 +27,15 @@ def missing() -> str:
 
 
 def convert(conversion: Conversion) -> Converted:
-    return Converted(_CONVERT[conversion.variant.name](conversion))
+    """Write the model; a repair records what it was made for, so that it can be made again."""
+    changed = conversion.changed
+    facts = {} if changed is None else {REPAIRED_FOR: changed.tolist()}
+    return Converted(_CONVERT[conversion.variant.name](conversion), facts)
 
 
 @contextmanager
 def open(artifact: Artifact) -> Iterator[Session]:
-    safety.check_onnx(artifact.model)
+    safety.check_onnx(artifact.model, artifact.facts["files"])
     with open_onnx(artifact.model, providers=artifact.variant.providers) as session:
         yield session
 
@@ -67,7 +70,10 @@ def _ort_fp32(conversion: Conversion) -> str:
 
 
 def _ort_int8(conversion: Conversion) -> str:
-    return int8.convert(conversion.origin, conversion.target)
+    if conversion.changed is None:
+        return int8.convert(conversion.origin, conversion.target)
+    share = conversion.variant.limits.precision_share
+    return int8_repair.convert(conversion.origin, conversion.target, conversion.golden, share)
 
 
 def _onnx_fp16(conversion: Conversion) -> str:

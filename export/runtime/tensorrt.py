@@ -25,7 +25,7 @@ from export.runtime.conversion import Conversion, Converted
 from export.runtime.tensorrt_profiles import Fingerprint, Profile
 from slipway import errors, provenance
 from slipway.contract.artifact import Artifact
-from slipway.contract.comparison import Precision
+from slipway.contract.parity.comparison import Precision
 from slipway.contract.ragged import INPUTS, Feed, Logits
 from slipway.errors import ConversionError
 

@@ -21,7 +21,7 @@ from export.runtime.conversion import Conversion, Converted
 from export.runtime.tensorrt_profiles import Profile
 from slipway import provenance
 from slipway.contract.artifact import Artifact
-from slipway.contract.comparison import Coverage, Precision
+from slipway.contract.parity.comparison import Coverage, Precision
 from slipway.contract.ragged import INPUTS, Feed, Logits
 
 _SEGMENT = "TRTEngineOp"

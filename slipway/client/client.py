@@ -58,8 +58,13 @@ class AsyncClient:
 
     async def task(self, deadline: float | None = None) -> str:
         """Return the task of text_classifier: "single_text", "text_pair" or "tagging"."""
-        [names] = await self._ask([partial(self._connection.inputs, TEXT_MODEL)], deadline)
+        [names] = await self._ask([partial(self._connection.names, TEXT_MODEL, "inputs")], deadline)
         return "tagging" if "words" in names else "text_pair" if "text_b" in names else "single_text"
+
+    async def outputs(self, model: str = TEXT_MODEL, deadline: float | None = None) -> set[str]:
+        """Return the names of a served model's outputs."""
+        [names] = await self._ask([partial(self._connection.names, model, "outputs")], deadline)
+        return names
 
     async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
         """Return one Classification for each text, or for each pair: a sequence of two texts.
@@ -141,6 +146,10 @@ class Client:
     def task(self, deadline: float | None = None) -> str:
         """Return the task: "single_text", "text_pair" or "tagging"; see AsyncClient.task."""
         return self._wait(self.aio.task(deadline))
+
+    def outputs(self, model: str = TEXT_MODEL, deadline: float | None = None) -> set[str]:
+        """Return the names of a model's outputs; see AsyncClient.outputs."""
+        return self._wait(self.aio.outputs(model, deadline))
 
     def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
         """Return one answer for each text or pair; see AsyncClient.classify."""

@@ -96,11 +96,11 @@ class Connection:
             result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
             return {name: result.as_numpy(name) for name in self._names(result.get_response(), "outputs")}
 
-    async def inputs(self, model: str) -> set[str]:
-        """Return the names of a model's inputs. Raise as `infer`."""
+    async def names(self, model: str, kind: str) -> set[str]:
+        """Return the names of a model's "inputs" or "outputs". Raise as `infer`."""
         with self._failures(model):
             metadata = await self._server.get_model_metadata(model, headers=dict(self._headers))
-            return set(self._names(metadata, "inputs"))
+            return set(self._names(metadata, kind))
 
     async def close(self) -> None:
         await self._server.close()

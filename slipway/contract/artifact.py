@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from slipway import errors
-from slipway.contract import comparison, manifest
-from slipway.contract.comparison import Measured
+from slipway.contract import manifest
+from slipway.contract.parity import judgement
+from slipway.contract.parity.comparison import Measured
 from slipway.contract.records import from_json
 from slipway.contract.variants import VARIANTS, Variant
 from slipway.errors import ManifestError, ParityError
 
 MANIFEST = "artifact.json"
 PARITY = "parity.json"
-EXPORTED = "export.json"  # beside the variants, written when all passed: which variants there are
+EXPORTED = "export.json"  # beside the variants, written when some passed: which, and why others did not
 SKIPPED = "skipped.json"  # beside the variants: variant → reason and the command that would provide what is missing
 
 
@@ -63,7 +64,7 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
         raise _refusal(artifact, "a parity verdict", "no parity.json")
     try:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        failures = comparison.judge_artifact(from_json(Measured, record), artifact.variant)
+        failures = judgement.judge_artifact(from_json(Measured, record), artifact.variant)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _refusal(artifact, "a parity record", f"one that cannot be read: {error!r}") from error
     subject = {"variant": artifact.variant.name, "artifact_sha256": artifact.sha256, "bundle_sha256": bundle_sha256}
@@ -71,26 +72,27 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
         if record.get(name) != expected:
             raise _refusal(artifact, f"a verdict for {name} {expected[:12]}", f"one for {str(record.get(name))[:12]}")
     if failures:
-        raise _refusal(artifact, "parity within the limits", "; ".join(map(str, failures)))
+        raise _refusal(artifact, "parity within the limits", judgement.reason(failures))
     return record
 
 
 def _refusal(artifact: Artifact, expected: str, found: str) -> ParityError:
+    again = _export_command(artifact.directory, "--variant", artifact.variant.name)
     return ParityError(
         f"{artifact.variant.name} has not been shown to give the same answers",
         expected=expected,
         found=found,
         where=str(artifact.directory / PARITY),
-        fix=_export_command(artifact.directory),
+        fix=f"do without it: the variants that passed are built and served; or convert it anew: {again}",
     )
 
 
 def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
-    """Return every artifact of a run, in the table's order.
+    """Return the artifacts of a run that passed, in the table's order.
 
-    Raises ManifestError when there is none, ParityError when one lacks a passing verdict.
+    Raises ManifestError when there is no artifact or one was changed, ParityError when none passed.
     """
-    directories = [run / "artifacts" / name for name in VARIANTS if (run / "artifacts" / name / MANIFEST).is_file()]
+    directories = _directories(run)
     if not directories:
         raise ManifestError(
             f"{run} has no artifacts",
@@ -99,10 +101,35 @@ def all_passed(run: Path, bundle_sha256: str) -> list[Artifact]:
             where=str(run / "artifacts"),
             fix=errors.command("export", run),
         )
-    artifacts = [load(directory) for directory in directories]
-    for artifact in artifacts:
-        verdict(artifact, bundle_sha256)
-    return artifacts
+    out = left_out(run, bundle_sha256)
+    passed = [load(directory) for directory in directories if directory.name not in out]
+    if not passed:
+        raise ParityError(
+            f"no variant of {run} has been shown to give the same answers",
+            expected="at least one that passed the gate",
+            found="; ".join(f"{name}: {why}" for name, why in out.items()),
+            where=str(run / "artifacts"),
+            fix=f"{_export_command(directories[0])}, which says for each what would make it pass",
+        )
+    return passed
+
+
+def left_out(run: Path, bundle_sha256: str) -> dict[str, str]:
+    """Return variant → why, in a line, of the artifacts there that have no passing verdict.
+
+    Raises ManifestError for an artifact that was changed.
+    """
+    reasons = {}
+    for directory in _directories(run):
+        try:
+            verdict(load(directory), bundle_sha256)
+        except ParityError as error:
+            reasons[directory.name] = error.found
+    return reasons
+
+
+def _directories(run: Path) -> list[Path]:
+    return [run / "artifacts" / name for name in VARIANTS if (run / "artifacts" / name / MANIFEST).is_file()]
 
 
 def exported(run: Path) -> list[str]:
@@ -111,7 +138,7 @@ def exported(run: Path) -> list[str]:
     if not path.is_file():
         raise ManifestError(
             f"{run} has no complete export",
-            expected=f"{EXPORTED}, written when every variant passed",
+            expected=f"{EXPORTED}, written when a variant passed",
             found="no such file",
             where=str(path),
             fix=errors.command("export", run),
@@ -125,5 +152,5 @@ def skipped(run: Path) -> dict[str, dict[str, str]]:
     return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
 
 
-def _export_command(directory: Path) -> str:
-    return errors.command("export", directory.parent.parent)
+def _export_command(directory: Path, *options: str) -> str:
+    return errors.command("export", directory.parent.parent, *options)

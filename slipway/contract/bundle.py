@@ -5,6 +5,8 @@ bundle/saved_model/   FP32, one signature: ragged.INPUTS int32 [batch, sequence]
        vocab.txt  labels.txt
        golden.jsonl   held-out rows: text (pair: both texts, tagger: the words) and label
        golden.npz     their ids (ragged), labels, and the logits of the SavedModel on disk
+       probes.jsonl   texts that golden rows do not resemble, and whether they are cut
+       probes.npz     their ids, rows of all word pieces, and the logits of the SavedModel
        bundle.json    the manifest
 
 Training also writes train.json beside it, which names the command of a run without a bundle.
@@ -30,9 +32,11 @@ from slipway.errors import ManifestError
 MANIFEST = "bundle.json"
 RUN_RECORD = "train.json"  # beside the bundle
 MADE_BY = "made_by"  # key in both: the `slipway` command and its options, without the run
-SCHEMA = 2
+SCHEMA = 3
 TASKS = ("single_text", "text_pair", "tagging")
-NOT_ASKED = -1  # label of a token without a tag: [CLS], [SEP], and word pieces after a word's first
+# Label of a token without a tag: [CLS], [SEP], and word pieces after a word's first. Of a
+# classifier's row: it has no label, and counts for changed answers, not for accuracy.
+NOT_ASKED = -1
 
 
 @dataclass(frozen=True)
@@ -41,20 +45,30 @@ class Golden:
 
     texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
     ids: Ragged
-    labels: Numbers  # [rows]; tagger: [tokens], NOT_ASKED where no tag belongs
+    labels: Numbers  # [rows], NOT_ASKED: unlabelled; tagger: [tokens], NOT_ASKED where no tag belongs
     logits: Logits  # [rows, labels]; tagger: [tokens, labels]; from the FP32 SavedModel
 
     @property
+    def per_row(self) -> bool:
+        """True if an answer is a row's: not a tagger's."""
+        return len(self.labels) == len(self.ids)
+
+    @property
     def asked(self) -> NDArray[np.bool_]:
-        """True for each answer that has a label and is compared, [rows] or [tokens]."""
+        """True for each answer that has a label, [rows] or [tokens]."""
         asked: NDArray[np.bool_] = self.labels != NOT_ASKED
         return asked
+
+    @property
+    def compared(self) -> NDArray[np.bool_]:
+        """True for each answer that is compared: every row; tagger: every token with a label."""
+        return np.ones(len(self.ids), np.bool_) if self.per_row else self.asked
 
     @property
     def text_of(self) -> Numbers:
         """Number of the text that each answer belongs to, [rows] or [tokens]."""
         rows = np.arange(len(self.ids))
-        return rows if len(self.labels) == len(rows) else np.repeat(rows, self.ids.lengths)
+        return rows if self.per_row else np.repeat(rows, self.ids.lengths)
 
     @property
     def lengths(self) -> Numbers:
@@ -63,8 +77,26 @@ class Golden:
         return lengths
 
     def take(self, rows: Numbers) -> Golden:
-        answers = rows if len(self.labels) == len(self.ids) else self.ids.tokens_of(rows)
+        answers = rows if self.per_row else self.ids.tokens_of(rows)
         return Golden([self.texts[i] for i in rows], self.ids.take(rows), self.labels[answers], self.logits[answers])
+
+    def distinct(self) -> Golden:
+        """Return the rows without those whose ids came before: a model answers them alike."""
+        first: dict[bytes, int] = {}
+        for row in range(len(self.ids)):
+            ends = slice(self.ids.offsets[row], self.ids.offsets[row + 1])
+            first.setdefault(self.ids.ids[ends].tobytes() + self.ids.types[ends].tobytes(), row)
+        return self if len(first) == len(self.ids) else self.take(np.array(list(first.values()), np.int64))
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Rows that golden texts do not touch, with their reference logits (parity/probes.py)."""
+
+    texts: list[Any]  # as golden texts are; theirs are the first rows of `ids`
+    truncated: list[bool]  # of the texts
+    ids: Ragged
+    logits: Logits  # [rows, labels]; tagger: [tokens, labels]; from the FP32 SavedModel
 
 
 @dataclass(frozen=True)
@@ -107,10 +139,9 @@ class Bundle:
 def write_golden(directory: Path, golden: Golden) -> None:
     """Write golden.jsonl and golden.npz into `directory`."""
     ids = golden.ids
-    per_row = len(golden.labels) == len(ids)
     with (directory / "golden.jsonl").open("w", encoding="utf-8") as file:
         for row, text in enumerate(golden.texts):
-            label = golden.labels[row] if per_row else golden.labels[ids.offsets[row] : ids.offsets[row + 1]]
+            label = golden.labels[row] if golden.per_row else golden.labels[ids.offsets[row] : ids.offsets[row + 1]]
             file.write(json.dumps({"text": text, "label": label.tolist()}, ensure_ascii=False) + "\n")
     np.savez_compressed(
         directory / "golden.npz",
@@ -137,22 +168,53 @@ def load(directory: Path) -> Bundle:
     return Bundle(directory, manifest.sha256(directory / MANIFEST), facts)
 
 
+def write_probes(directory: Path, probes: Probes) -> None:
+    """Write probes.jsonl and probes.npz into `directory`."""
+    with (directory / "probes.jsonl").open("w", encoding="utf-8") as file:
+        for text, truncated in zip(probes.texts, probes.truncated, strict=True):
+            file.write(json.dumps({"text": text, "truncated": truncated}, ensure_ascii=True) + "\n")
+    ids = probes.ids
+    np.savez_compressed(directory / "probes.npz", ids=ids.ids, types=ids.types, offsets=ids.offsets, logits=probes.logits)
+
+
 def load_golden(bundle: Bundle) -> Golden:
-    """Return the golden rows. Raises ManifestError for anything but arrays: none is unpickled."""
-    with (bundle.directory / "golden.jsonl").open(encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file]
-    path = bundle.directory / "golden.npz"
+    """Return the golden rows, each of them once. Raises ManifestError for anything but arrays."""
+    lines = _lines(bundle.directory / "golden.jsonl")
+    arrays = _arrays(bundle, "golden.npz", ("ids", "types", "offsets", "labels", "logits"))
+    ids = Ragged(arrays["ids"], arrays["types"], arrays["offsets"])
+    return Golden([line["text"] for line in lines], ids, arrays["labels"], arrays["logits"]).distinct()
+
+
+def load_probes(bundle: Bundle) -> Probes:
+    """Return the probe rows. Raises ManifestError for anything but arrays."""
+    lines = _lines(bundle.directory / "probes.jsonl")
+    arrays = _arrays(bundle, "probes.npz", ("ids", "types", "offsets", "logits"))
+    ids = Ragged(arrays["ids"], arrays["types"], arrays["offsets"])
+    return Probes([line["text"] for line in lines], [line["truncated"] for line in lines], ids, arrays["logits"])
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def _arrays(bundle: Bundle, name: str, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Read arrays; nothing is unpickled. Logits have to be finite: answers are compared with them."""
+    path = bundle.directory / name
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Golden(texts, Ragged(arrays["ids"], arrays["types"], arrays["offsets"]), arrays["labels"], arrays["logits"])
+            read = {key: arrays[key] for key in wanted}
+        if not np.isfinite(read["logits"]).all():
+            raise ValueError("logits with NaN or Inf")
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ManifestError(
-            "golden.npz cannot be read",
-            expected="plain arrays: ids, types, offsets, labels, logits",
+            f"{name} cannot be read",
+            expected=f"plain arrays of finite numbers: {', '.join(wanted)}",
             found=f"{type(error).__name__}: {error}",
             where=str(path),
             fix=_remake(bundle.directory),
         ) from error
+    return read
 
 
 def made_by(run: Path, *records: Path) -> str:

@@ -4,6 +4,9 @@ A stage writes its directory in a temporary sibling, records the sha256 of every
 manifest, and swaps the sibling in with one rename. The next stage reads the manifest first. It
 refuses a file that is not the one recorded, and anything that is neither a file nor a directory:
 a link's target lies outside of what was hashed, and a pipe never ends.
+
+Python code in a sealed directory is run from its source alone: an empty file stands where Python
+would keep bytecode, so nobody who imports the code can write any there, or be given some to run.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from slipway.errors import ManifestError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
+_BYTECODE = "__pycache__"  # the directory beside a source, to Python
 
 
 def sha256(path: Path) -> str:
@@ -36,13 +40,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashes(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
+def hashes(directory: Path, leave_out: tuple[str, ...] = (), below: str = "") -> dict[str, str]:
     """Return relative path → sha256 of every file below `directory`, sorted. Raises as `files`.
 
-    `leave_out` and __pycache__ do not count: Triton's Python backend writes the latter, and Python
-    checks it against the source.
+    The files of `leave_out` do not count, and only those do whose path begins with `below`.
     """
-    counted = {name: path for name, path in files(directory).items() if path.parent.name != "__pycache__"}
+    counted = {name: path for name, path in files(directory).items() if name.startswith(below)}
     return {name: sha256(counted[name]) for name in sorted(counted.keys() - set(leave_out))}
 
 
@@ -53,10 +56,7 @@ def files(directory: Path) -> dict[str, Path]:
     """
     regular = {}
     for path in sorted(directory.rglob("*")):  # does not descend into linked directories
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:  # Python renames files in __pycache__, also while Triton runs
-            continue
+        mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
             regular[str(path.relative_to(directory))] = path
         elif not stat.S_ISDIR(mode):
@@ -104,16 +104,33 @@ def link(source: Path, target: Path) -> None:
 
 
 def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = ()) -> None:
-    """Write the manifest `name`: `facts`, and the hash of every file there now but `beside`."""
+    """Write the manifest `name`: `facts`, and the hash of every file there now but `beside`.
+
+    Whatever bytecode lies there is replaced by the empty files that keep it out.
+    """
+    _keep_bytecode_out(directory)
     write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name, *beside))})
 
 
-def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = ()) -> dict[str, Any]:
+def _keep_bytecode_out(directory: Path) -> None:
+    """Put an empty file where Python would look for, and write, the bytecode of each source.
+
+    PYTHONDONTWRITEBYTECODE cannot do this: Triton's Python processes ignore the environment, and
+    bytecode that lies there already would be run all the same.
+    """
+    for place in {path.with_name(_BYTECODE) for path in files(directory).values() if path.suffix == ".py"}:
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.touch()
+
+
+def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = (), below: str = "") -> dict[str, Any]:
     """Return the manifest `name` of `directory`, after checking every file it lists.
 
-    `fix` is the command that writes the directory anew; `beside` are files that are not covered.
-    Raises ManifestError for a missing or unreadable manifest, a missing, changed or additional
-    file, and as `files` does, also when `directory` is a link.
+    `fix` is the command that writes the directory anew; `beside` are files that are not covered;
+    `below` limits the check to files whose path begins with it. Raises ManifestError for a missing
+    or unreadable manifest, a missing, changed or additional file, and as `files` does, also when
+    `directory` is a link.
     """
     _refuse_link(directory)
     files(directory)  # before the manifest is opened, which may itself be a link
@@ -133,7 +150,8 @@ def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = ()) -> 
         raise ManifestError(
             f"{name} cannot be read", expected="JSON with the key 'files'", found=repr(error), where=str(path), fix=fix
         ) from error
-    _check_files(directory, name, recorded, hashes(directory, leave_out=(name, *beside)), fix)
+    recorded = {file: value for file, value in recorded.items() if file.startswith(below)}
+    _check_files(directory, name, recorded, hashes(directory, (name, *beside), below), fix)
     return manifest
 
 

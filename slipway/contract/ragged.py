@@ -83,18 +83,40 @@ def length_sorted_batches(lengths: Numbers, batch: int) -> Iterator[Numbers]:
         yield order[start : start + batch]
 
 
+def random_batches(lengths: Numbers, most: int) -> list[Numbers]:
+    """Return row numbers in batches of random sizes, longest rows first; the same every time.
+
+    Every size from 1 to `most` comes up where there are rows enough for it.
+    """
+    random = np.random.default_rng(0)
+    left = len(lengths)
+    sizes = list(range(1, most + 1)) if left >= most * (most + 1) // 2 else []
+    left -= sum(sizes)
+    while left:
+        sizes.append(min(int(random.integers(1, most + 1)), left))
+        left -= sizes[-1]
+    ends = np.cumsum(random.permutation(sizes))[:-1]
+    return np.split(np.argsort(-lengths, kind="stable"), ends)
+
+
 def unpadded(logits: Logits, feed: Feed) -> Logits:
     """Return a tagger's logits as [tokens, labels], row after row; a classifier's as they are."""
     return logits[feed["input_mask"] == 1] if logits.ndim == 3 else logits
 
 
-def infer_rows(infer: Callable[[Feed], Logits], rows: Ragged, batch: int, done: Callable[[int], None] = lambda _: None) -> Logits:
-    """Run all rows in length-sorted batches; return [rows, labels], tagger: [tokens, labels].
+def infer_rows(
+    infer: Callable[[Feed], Logits],
+    rows: Ragged,
+    batches: int | Iterable[Numbers],
+    done: Callable[[int], None] = lambda _: None,
+) -> Logits:
+    """Run all rows; return [rows, labels], tagger: [tokens, labels].
 
-    `done` is called after every batch with its number of rows.
+    `batches` are row numbers, or the size of length-sorted ones. `done` is called after every batch
+    with its number of rows.
     """
     parts, order = [], []
-    for numbers in length_sorted_batches(rows.lengths, batch):
+    for numbers in length_sorted_batches(rows.lengths, batches) if isinstance(batches, int) else batches:
         feed = rows.take(numbers).padded()
         logits = infer(feed)
         order.append(rows.tokens_of(numbers) if logits.ndim == 3 else numbers)

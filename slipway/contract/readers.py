@@ -7,6 +7,9 @@
     rows.conll           a word and its tag a line, in the first and the last column; an empty line
                          between sentences
 
+A file of texts without labels has no label column, or an empty one; it may also be a .txt with a
+text a line.
+
 Files are UTF-8. A byte order mark, CRLF, empty lines, a missing last line end and spaces around a
 label change nothing. A quote that opens a field of a .csv or .tsv must be closed; in .jsonl, quotes
 and line breaks need no care.
@@ -71,17 +74,18 @@ class Unreadable(Exception):
         self.row = BadRow(line, rule, value, breaks=True)
 
 
-def read(path: Path, text: Sequence[str] = (), label: str = "") -> Iterator[Row | BadRow]:
+def read(path: Path, text: Sequence[str] = (), label: str = "", *, labelled: bool = True) -> Iterator[Row | BadRow]:
     """Yield the rows of a file with one of SUFFIXES in its order, bad ones among them.
 
     `text` names the text column or the two of a pair, `label` the label column; empty: the names
-    above. All rows must be of the first one's task.
+    above. All rows must be of the first one's task. Not `labelled`: a file with one of
+    UNLABELLED_SUFFIXES, whose rows are yielded with the label "".
     """
     task = ""
-    for row in complete(_parsed(path, tuple(text), label)):
+    for row in complete(_parsed(path, tuple(text), label, labelled)):
         if isinstance(row, Row):
             task = task or row.task
-            row = _broken_rule(row, task) or row
+            row = _broken_text(row, task) or (_broken_label(row) if labelled else _label_too_many(row)) or row
         yield row
 
 
@@ -97,14 +101,15 @@ def complete(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
         yield error.row
 
 
-def _parsed(path: Path, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
+def _parsed(path: Path, text: tuple[str, ...], label: str, labelled: bool) -> Iterator[Row | BadRow]:
     content = decoded(path)
     wanted = [*text, *filter(None, [label])]
     if len(text) > 2 or len(set(wanted)) < len(wanted):
         begins = repr(content.partition("\n")[0].strip()[:_SHOWN])
         rule = "one text column, or two of a pair, and another one with the label"
         raise Unreadable(1, rule, f"the names {_listed(wanted)} for a file that begins with {begins}")
-    yield from _PARSERS[path.suffix](content, text, label)
+    parsers = _PARSERS if labelled else _UNLABELLED_PARSERS
+    yield from parsers[path.suffix](content, text, label)
 
 
 def decoded(path: Path) -> str:
@@ -165,7 +170,7 @@ def _is_dropped(character: str) -> bool:
     return category in ("Cc", "Cf", "Co") or category[0] in "ZM" or character == "\ufffd"
 
 
-def _broken_rule(row: Row, task: str) -> BadRow | None:
+def _broken_text(row: Row, task: str) -> BadRow | None:
     if row.task != task:
         return row.broken(f"all rows are of one task, as the first one's {task}", row.task)
     for word, text in enumerate([row.text] if isinstance(row.text, str) else row.text or [""]):
@@ -173,13 +178,30 @@ def _broken_rule(row: Row, task: str) -> BadRow | None:
             return row.broken(*broken, word)
         if task != "tagging" and all(map(_is_dropped, text)):
             return row.broken("a text has a character that is read", repr(text[:_SHOWN]), word)
-    for word, label in enumerate(row.labels):
-        if broken_text(label) or len(label.splitlines()) != 1:  # labels.txt has a line for each
-            return row.broken("a label is one line and not empty", repr(label[:_SHOWN]), word)
     return None
 
 
-def _named_columns(content: str, text: tuple[str, ...], label: str, *, delimiter: str) -> Iterator[Row | BadRow]:
+def _broken_label(row: Row) -> BadRow | None:
+    for word, label in enumerate(row.labels):
+        # labels.txt has a line for each
+        if broken_text(label) or len(label.splitlines()) != 1 or all(map(is_unseen, label)):
+            return row.broken("a label is one line and not empty", ascii(label[:_SHOWN]), word)
+    return None
+
+
+def _label_too_many(row: Row) -> BadRow | None:
+    label = "".join(row.labels)
+    return row.broken("a text without a label, in a file of such texts", ascii(label[:_SHOWN])) if label else None
+
+
+def is_unseen(character: str) -> bool:
+    """Return whether it is white space or a format character, such as a zero-width one."""
+    return character.isspace() or unicodedata.category(character) == "Cf"
+
+
+def _named_columns(
+    content: str, text: tuple[str, ...], label: str, *, delimiter: str, labelled: bool = True
+) -> Iterator[Row | BadRow]:
     records = table(content, delimiter)
     if not records:
         return
@@ -187,10 +209,11 @@ def _named_columns(content: str, text: tuple[str, ...], label: str, *, delimiter
     names = [name.strip() for name in header]
     texts = text or (("text", "text_b") if "text_b" in names else ("text",))
     label = label or "label"
-    if any(names.count(name) != 1 for name in (*texts, label)):
-        rule = f"a header with the columns {_listed((*texts, label))}, each once"
+    required = (*texts, label) if labelled or label in names else texts
+    if any(names.count(name) != 1 for name in required):
+        rule = f"a header with the columns {_listed(required)}, each once"
         raise Unreadable(first_line, rule, f"the columns {_listed(names)}")
-    text_at, label_at = [names.index(name) for name in texts], names.index(label)
+    text_at, label_at = [names.index(name) for name in texts], names.index(label) if label in required else None
     open_end = label_at == len(names) - 1 and not ends_in_a_line(content)
     for number, (line, columns) in enumerate(records[1:], 2):
         if len(columns) != len(names):
@@ -199,10 +222,11 @@ def _named_columns(content: str, text: tuple[str, ...], label: str, *, delimiter
             yield BadRow(line, "a file has one header", "it again, as where files were put together")
         else:
             cut = open_end and number == len(records)
-            yield Row(line, _text_or_pair([columns[at] for at in text_at]), columns[label_at].strip(), cut)
+            written = "" if label_at is None else columns[label_at].strip()
+            yield Row(line, _text_or_pair([columns[at] for at in text_at]), written, cut)
 
 
-def _json_lines(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
+def _json_lines(content: str, text: tuple[str, ...], label: str, *, labelled: bool = True) -> Iterator[Row | BadRow]:
     for line, written in enumerate(content.split("\n"), 1):  # splitlines would also split at U+2028
         if not written.strip():
             continue
@@ -212,7 +236,7 @@ def _json_lines(content: str, text: tuple[str, ...], label: str) -> Iterator[Row
             yield BadRow(line, "every line is a JSON object", f"{getattr(error, 'msg', error)}: {written[:_SHOWN]}")
             continue
         if isinstance(fields, dict):
-            yield _json_row(line, fields, text, label)
+            yield _json_row(line, fields if labelled else _with_empty_label(fields, label), text, label)
         else:
             yield BadRow(line, "every line is a JSON object", written[:_SHOWN])
 
@@ -237,6 +261,17 @@ def _json_row(line: int, fields: dict[str, Any], text: tuple[str, ...], label: s
     if isinstance(value, list) and len(parts) != 2:
         return BadRow(line, "a text, or two of a pair", f"{len(parts)} texts")
     return Row(line, _text_or_pair(parts), names[0])
+
+
+def _with_empty_label(fields: dict[str, Any], label: str) -> dict[str, Any]:
+    name = label or "label"
+    return fields if fields.get(name) is not None else {**fields, name: ""}
+
+
+def _text_lines(content: str, *_: object) -> Iterator[Row | BadRow]:
+    for line, written in enumerate(io.StringIO(content, newline=None), 1):
+        if written.strip():
+            yield Row(line, written.removesuffix("\n"), "")
 
 
 def _conll(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
@@ -280,4 +315,10 @@ _PARSERS: dict[str, Callable[[str, tuple[str, ...], str], Iterator[Row | BadRow]
     ".jsonl": _json_lines,
     ".conll": _conll,
 }
-SUFFIXES = tuple(_PARSERS)
+_UNLABELLED_PARSERS: dict[str, Callable[[str, tuple[str, ...], str], Iterator[Row | BadRow]]] = {
+    ".txt": _text_lines,
+    ".csv": partial(_named_columns, delimiter=",", labelled=False),
+    ".tsv": partial(_named_columns, delimiter="\t", labelled=False),
+    ".jsonl": partial(_json_lines, labelled=False),
+}
+SUFFIXES, UNLABELLED_SUFFIXES = tuple(_PARSERS), tuple(_UNLABELLED_PARSERS)

@@ -72,8 +72,9 @@ def _built(kind: Any, value: Any) -> Any:
 
 
 def _has_keys_of(kind: Any, value: Any) -> bool:
-    needed = {field.name for field in fields(kind) if field.default is MISSING} if is_dataclass(kind) else set()
-    return needed <= set(value)
+    if not is_dataclass(kind):
+        return True
+    return {field.name for field in fields(kind) if field.default is MISSING} <= set(value)
 
 
 @cache

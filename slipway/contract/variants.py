@@ -1,7 +1,7 @@
 """The table of variants: every way a bundle can be converted, and what its answers may cost.
 
-A new variant is one row here; its runtime's file converts it. `slipway.contract.comparison` judges
-the limits.
+A new variant is one row here; its runtime's file converts it. `slipway.contract.parity.judgement`
+judges the limits.
 """
 
 from __future__ import annotations
@@ -19,8 +19,16 @@ class Limits:
     group_loss: float  # loss in any one class or length bucket, beyond chance: its lower bound
     logit_difference: float | None  # max |Δlogit|; None where rounding makes it meaningless
     # max |Δlogit| of a row alone, in a batch, and padded longer, in standard deviations of the
-    # logits
+    # reference's logits
     invariance: float
+    slope: float  # |slope − 1| of the logits on the reference's
+    probability_mean: float  # mean over rows of the largest |Δp|
+    probability_p99: float  # its 99th percentile
+    probe_difference: float  # max |Δlogit| of probe rows, in their standard deviations
+    probe_decorrelation: float  # 1 − correlation of the probe rows' logits
+    usual_flips: float  # of a right model: for how many rows it takes to pass
+    # Of the weights, in the declared precision; the rest may be finer where answers need it.
+    precision_share: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -37,15 +45,15 @@ class Variant:
     providers: tuple[str, ...] = ()
 
 
-# Bounds of 1 point take 368 golden rows when nothing changes. What was measured has limits of its
+# Bounds of 1 point take 299 golden rows when nothing changes. What was measured has limits of its
 # own. FP32 differs from FP32 by the order of additions: about 1e-5 on logits of a few units; it
 # flips exact ties alone.
-_FP32 = Limits(0.0005, 0.01, 0.01, 0.002, 1e-2, 1e-3)
+_FP32 = Limits(0.0005, 0.01, 0.01, 0.002, 1e-2, 1e-3, 1e-3, 1e-4, 1e-3, 1e-2, 1e-4, 0.0)
 # Half precision keeps 11 bits: flips only where two classes are almost equal.
-_FP16 = Limits(0.005, 0.01, 0.01, 0.005, None, 0.02)
+_FP16 = Limits(0.005, 0.01, 0.01, 0.005, None, 0.02, 0.01, 2e-3, 0.02, 0.1, 1e-3, 0.0005)
 # 8-bit weights and activations may cost 1 point of accuracy, proven. Neighbours in a batch share
 # one scale.
-_INT8 = Limits(0.02, 0.03, 0.01, 0.015, None, 0.5)
+_INT8 = Limits(0.02, 0.03, 0.01, 0.015, None, 0.5, 0.1, 0.03, 0.2, 2.0, 0.1, 0.007, 0.75)
 
 _CPU = ("CPUExecutionProvider",)
 _CUDA = ("CUDAExecutionProvider",)

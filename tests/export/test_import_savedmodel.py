@@ -1,82 +1,96 @@
 from __future__ import annotations
 
+import argparse
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from export import import_savedmodel
-from slipway.errors import CorpusError
+from export import import_savedmodel, options
+from slipway.contract.ragged import Feed, Ragged
+from slipway.errors import ConversionError
 
-NAMES = ["World", "Sports"]
-
-
-def read(tmp_path: Path, name: str, text: str) -> import_savedmodel.GoldenRows:
-    (tmp_path / name).write_text(text, "utf-8")
-    return import_savedmodel.read_golden_rows(tmp_path / name, NAMES)
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "oil", "up"]
+IDS = Ragged.of([[2, 4, 3], [2, 5, 4, 3]])
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("rows.csv", 'text,label\n"Oil, up",World\nGoal,1\n'),
-        ("rows.tsv", "label\ttext\n0\tOil, up\nSports\tGoal\n"),
-        ("rows.jsonl", '{"text": "Oil, up", "label": 0}\n{"text": "Goal", "label": "Sports"}\n'),
-    ],
-)
-def test_single_texts_are_read_with_labels_by_name_or_number(tmp_path: Path, name: str, text: str) -> None:
-    assert read(tmp_path, name, text) == import_savedmodel.GoldenRows("single_text", ["Oil, up", "Goal"], [0, 1])
+def model(tmp_path: Path, **assets: str) -> Path:
+    """A SavedModel's directory with these assets: `vocab="…"` becomes assets/vocab.txt."""
+    (tmp_path / "model/assets").mkdir(parents=True)
+    for name, content in assets.items():
+        (tmp_path / f"model/assets/{name}.txt").write_text(content, "utf-8")
+    return tmp_path / "model"
 
 
-def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
-    assert read(tmp_path, "rows.csv", "\ufefftext,label\na,World\n").texts == ["a"]
+def check(saved_model: Path, pieces: list[str]) -> None:
+    import_savedmodel.check_vocabulary(saved_model, pieces, Path("vocab.txt"), lambda own: f"again --vocab {own}")
 
 
-def test_labels_that_are_numbers_are_names_and_not_places(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n")
-    assert import_savedmodel.read_golden_rows(tmp_path / "rows.csv", ["1", "2"]).labels == [0, 1]
+def test_two_pieces_that_were_exchanged_are_named_by_the_first_line(tmp_path: Path) -> None:
+    saved_model = model(tmp_path, vocab="\n".join(PIECES) + "\n")
+    with pytest.raises(ConversionError) as refused:
+        check(saved_model, [*PIECES[:4], "up", "oil"])
+    assert refused.value.where == "vocab.txt:5"
+    assert "'oil' in line 5" in refused.value.expected
+    assert refused.value.found == "'up'"
+    assert refused.value.fix == f"again --vocab {saved_model}/assets/vocab.txt"
 
 
-@pytest.mark.parametrize("names", [["A"], ["A", "A"], ["A", ""]])
-def test_labels_that_are_no_choice_are_refused(tmp_path: Path, names: list[str]) -> None:
-    (tmp_path / "rows.csv").write_text("text,label\na,A\n")
-    with pytest.raises(CorpusError, match="two labels or more"):
-        import_savedmodel.read_golden_rows(tmp_path / "rows.csv", names)
+def test_a_vocabulary_that_is_longer_or_shorter_than_the_models_own_is_refused(tmp_path: Path) -> None:
+    saved_model = model(tmp_path, vocab="\n".join(PIECES))
+    for pieces in (PIECES[:-1], [*PIECES, "more"]):
+        with pytest.raises(ConversionError, match="not this model's"):
+            check(saved_model, pieces)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("rows.csv", "text,text_b,label\na,b,World\n"), ("rows.jsonl", '{"text": ["a", "b"], "label": "World"}\n')],
-)
-def test_pairs_are_read(tmp_path: Path, name: str, text: str) -> None:
-    assert read(tmp_path, name, text) == import_savedmodel.GoldenRows("text_pair", [["a", "b"]], [0])
+@pytest.mark.parametrize("own", ["\n".join(PIECES), "\r\n".join(PIECES) + "\r\n"])
+def test_the_models_own_vocabulary_is_taken(tmp_path: Path, own: str) -> None:
+    check(model(tmp_path, bert_vocab=own), PIECES)
 
 
-def test_sentences_are_read_from_conll(tmp_path: Path) -> None:
-    result = read(tmp_path, "rows.conll", "-DOCSTART- O\n\nIn IN World\nRome NNP Sports\n\n\nYes World\n")
-    assert result == import_savedmodel.GoldenRows("tagging", [["In", "Rome"], ["Yes"]], [[0, 1], [0]])
+def test_an_asset_that_is_no_vocabulary_of_word_pieces_is_not_compared(tmp_path: Path) -> None:
+    check(model(tmp_path, label_vocab="World\nSports\n", other="[CLS]\n[SEP]\n"), PIECES)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "where"),
-    [
-        ("rows.csv", "headline,label\na,World\n", "rows.csv:1"),
-        ("rows.csv", "text,label\na,World\nb,Weather\n", "rows.csv:3"),
-        ("rows.csv", "text,label\na\n", "rows.csv:2"),
-        ("rows.csv", "text,label\n", "0 rows"),
-        ("rows.jsonl", '{"text": "a", "label": "World"}\nno json\n', "rows.jsonl:2"),
-        ("rows.jsonl", '{"text": ["a"], "label": "World"}\n', "rows.jsonl:1"),
-        ("rows.jsonl", '{"text": "a", "label": 0}\n{"text": ["a", "b"], "label": 0}\n', "single_text"),
-        ("rows.conll", "Rome\n", "rows.conll:1"),
-        ("rows.conll", "Rome NNP City\n", "rows.conll:1"),
-        ("rows.xml", "", "'.xml'"),
-    ],
-)
-def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, name: str, text: str, where: str) -> None:
-    with pytest.raises(CorpusError, match=where):
-        read(tmp_path, name, text)
+def test_a_model_without_assets_is_taken(tmp_path: Path) -> None:
+    check(tmp_path, PIECES)
 
 
-def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_bytes(b"text,label\n\xff,World\n")
-    with pytest.raises(CorpusError, match="UTF-8"):
-        import_savedmodel.read_golden_rows(tmp_path / "rows.csv", NAMES)
+def answering(noise: float) -> import_savedmodel.Infer:
+    random = np.random.default_rng(0)
+
+    def infer(feed: Feed) -> np.ndarray:
+        logits = np.stack([feed["input_word_ids"].sum(axis=1), feed["input_mask"].sum(axis=1)], axis=1)
+        return np.float32(logits + noise * random.normal(size=logits.shape))
+
+    return infer
+
+
+def test_a_model_that_answers_differently_each_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="dropout or another random operation in its serving signature") as refused:
+        import_savedmodel.check_repeatable(answering(0.1), IDS, tmp_path, "slipway import runs/x")
+    assert "slipway import runs/x" in refused.value.fix
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_a_model_that_answers_the_same_but_for_rounding_is_taken(tmp_path: Path, noise: float) -> None:
+    import_savedmodel.check_repeatable(answering(noise), IDS, tmp_path, "slipway import runs/x")
+
+
+@pytest.mark.parametrize("given", [["--unlabelled", "more texts.txt"], []])
+def test_the_command_that_imports_again_repeats_every_option(given: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    options.import_savedmodel_options(parser)
+    files = ["--saved-model", "m", "--vocab", "v", "--labels", "l", "--golden", "g", "--max-seq-len", "64"]
+    arguments = parser.parse_args(["runs/x", *files, *given])
+    _, verb, *words = shlex.split(import_savedmodel.command(arguments))
+    assert verb == "import"
+    assert parser.parse_args(words) == arguments
+
+
+def test_an_option_can_be_left_out_of_that_command() -> None:
+    arguments = argparse.Namespace(
+        run="runs/x", saved_model="m", vocab="v", labels="l", golden="g", unlabelled="texts.txt", max_seq_len=8
+    )
+    assert "--unlabelled" not in import_savedmodel.command(arguments, unlabelled=None)

@@ -382,14 +382,60 @@ def with_data(location: str, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("location", ["/etc/hostname", "..", "a/../../b", "", "..\\b", "a\0b"])
+@pytest.mark.parametrize("location", ["/etc/hostname", "..", "a/../../b", "", "..\\b", "a\0b", "*/_ORT_MEM_ADDR_/*"])
 def test_a_location_outside_is_refused(location: str, tmp_path: Path) -> None:
     refuses_onnx(with_data(location, tmp_path), repr(location))
 
 
-@pytest.mark.parametrize("location", ["weights", "data/weights"])
+@pytest.mark.parametrize("location", ["weights", "data/weights", "./weights"])
 def test_data_beside_the_model_is_accepted(location: str, tmp_path: Path) -> None:
-    safety.check_onnx(with_data(location, tmp_path))
+    path = with_data(location, tmp_path)
+    (tmp_path / location).parent.mkdir(exist_ok=True)
+    (tmp_path / location).write_bytes(bytes(4))
+    safety.check_onnx(path)
+    assert safety.external_files(path) == [location.removeprefix("./")]
+
+
+@pytest.mark.parametrize("place", HIDING_PLACES)
+def test_a_weights_file_that_was_not_copied_is_missed_wherever_it_is_named(place: str, tmp_path: Path) -> None:
+    content = HIDING_PLACES[place].SerializeToString().replace(b"../outside", b"not/copied")
+    (tmp_path / "model.onnx").write_bytes(content)
+    assert safety.external_files(tmp_path / "model.onnx") == ["not/copied"]
+    refuses_onnx(tmp_path / "model.onnx", "planted", "not/copied", "no such file")
+
+
+def test_a_weights_file_that_the_manifest_does_not_list_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "artifacts/onnx_fp32"
+    directory.mkdir(parents=True)
+    path = with_data("weights", directory)
+    (directory / "weights").write_bytes(bytes(4))
+    safety.check_onnx(path, ["model.onnx", "weights"])
+    with pytest.raises(ConversionError, match=r"external data of planted in weights, .*artifact\.json") as refused:
+        safety.check_onnx(path, ["model.onnx"])
+    assert refused.value.fix.endswith(f"export {tmp_path} --variant onnx_fp32")
+
+
+@pytest.mark.parametrize(("extent", "held"), [({}, 3), ({"length": 8}, 7), ({"offset": 4}, 7), ({"offset": 4, "length": 4}, 7)])
+def test_a_weights_file_that_is_cut_off_is_refused(extent: dict[str, int], held: int, tmp_path: Path) -> None:
+    tensor = outside("weights")
+    for key, value in extent.items():
+        tensor.external_data.add(key=key, value=str(value))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString())
+    (tmp_path / "weights").write_bytes(bytes(held + 1))
+    safety.check_onnx(path)
+    (tmp_path / "weights").write_bytes(bytes(held))
+    refuses_onnx(path, "planted", f"{held + 1} bytes", f"{held} bytes")
+
+
+@pytest.mark.parametrize("extent", [{"offset": "-4"}, {"length": "-1"}, {"offset": "many"}])
+def test_an_offset_that_is_none_is_refused(extent: dict[str, str], tmp_path: Path) -> None:
+    tensor = outside("weights")
+    for key, value in extent.items():
+        tensor.external_data.add(key=key, value=value)
+    (tmp_path / "model.onnx").write_bytes(onnx.ModelProto(graph=graph(initializer=[tensor])).SerializeToString())
+    (tmp_path / "weights").write_bytes(bytes(4))
+    refuses_onnx(tmp_path / "model.onnx", "planted", "offset")
 
 
 @pytest.mark.parametrize("linked", ["data", "data/weights"])
@@ -410,6 +456,69 @@ def test_a_node_that_loads_an_engine_from_a_path_is_refused(tmp_path: Path) -> N
     node = helper.make_node("EPContext", ["x"], ["y"], name="engine", domain="com.microsoft", ep_cache_context="../engine.trt")
     (tmp_path / "model.onnx").write_bytes(onnx.ModelProto(graph=graph(node)).SerializeToString())
     refuses_onnx(tmp_path / "model.onnx", "engine")
+
+
+def random_node(kind: str, *inputs: str, domain: str = "") -> onnx.NodeProto:
+    return helper.make_node(kind, list(inputs), ["y"], name="planted", domain=domain)
+
+
+def boolean(name: str, value: bool) -> TensorProto:
+    return onnx.numpy_helper.from_array(np.array(value), name)
+
+
+def mode_node(value: bool) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], ["mode"], value=boolean("", value))
+
+
+NOISE = random_node("RandomNormalLike", "x")
+RANDOM = {
+    **{
+        kind: onnx.ModelProto(graph=graph(random_node(kind, "x")))
+        for kind in ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+    },
+    "in a subgraph": onnx.ModelProto(graph=graph(node_with(g=graph(NOISE)))),
+    "in a function": onnx.ModelProto(functions=[onnx.FunctionProto(name="f", node=[NOISE])]),
+    "of Microsoft's": onnx.ModelProto(graph=graph(random_node("Sampling", "x", domain="com.microsoft"))),
+    "Dropout that trains": onnx.ModelProto(
+        graph=graph(random_node("Dropout", "x", "", "mode"), initializer=[boolean("mode", True)])
+    ),
+    "Dropout that trains by a constant node": onnx.ModelProto(
+        graph=graph(mode_node(True), random_node("Dropout", "x", "", "mode"))
+    ),
+    "Dropout that trains when it is told to": onnx.ModelProto(
+        graph=graph(random_node("Dropout", "x", "", "mode"), input=[onnx.ValueInfoProto(name="mode")])
+    ),
+    "Dropout whose mode is false elsewhere": onnx.ModelProto(
+        graph=graph(mode_node(False)),
+        functions=[onnx.FunctionProto(name="f", input=["mode"], node=[random_node("Dropout", "x", "", "mode")])],
+    ),
+    **{
+        kind: onnx.ModelProto(
+            graph=graph(random_node(kind, *inputs, "mode", domain="com.microsoft"), initializer=[boolean("mode", True)])
+        )
+        for kind, inputs in {"BiasDropout": ("x", "bias", "", ""), "BitmaskDropout": ("x", "")}.items()
+    },
+}
+
+
+@pytest.mark.parametrize("case", RANDOM)
+def test_a_node_that_draws_random_numbers_is_refused(case: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(RANDOM[case].SerializeToString())
+    refuses_onnx(tmp_path / "model.onnx", "node planted", "random numbers")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [random_node("Dropout", "x")],
+        [random_node("Dropout", "x", "ratio")],
+        [mode_node(False), random_node("Dropout", "x", "", "mode")],
+        [mode_node(False), random_node("BiasDropout", "x", "bias", "", "", "mode", domain="com.microsoft")],
+    ],
+)
+def test_a_dropout_that_drops_nothing_is_accepted(nodes: list[onnx.NodeProto], tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(onnx.ModelProto(graph=graph(*nodes)).SerializeToString())
+    safety.check_onnx(tmp_path / "model.onnx")
 
 
 def test_a_model_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -460,6 +569,20 @@ def test_a_sealed_artifact_with_data_elsewhere_is_neither_converted_nor_compared
         assert done.returncode == 7, done.stderr
         assert "../outside" in done.stderr
     assert not (directory / artifact.PARITY).exists()
+
+
+def test_a_sealed_artifact_whose_weights_file_was_not_copied_is_refused_at_the_gate(run_copy: Path) -> None:
+    directory = run_copy / "artifacts/onnx_fp32"
+    model = onnx.load(directory / "model.onnx")
+    (directory / "model.onnx").unlink()
+    onnx.save(model, directory / "model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    (directory / "weights").unlink()
+    (directory / artifact.PARITY).unlink()
+    reseal(directory, artifact.MANIFEST)
+    done = slipway("export", run_copy, "--compare-only", "--variant", "onnx_fp32")
+    assert done.returncode == 7, done.stderr
+    assert "in weights" in done.stderr
+    assert "no such file" in done.stderr
 
 
 def test_golden_rows_that_are_pickled_are_refused(run_copy: Path) -> None:

@@ -1,4 +1,6 @@
-"""The commands that errors of a training name: as it was given, and what makes it go on."""
+"""The commands that errors of a training name, as it was given and what makes it go on; and the
+texts without labels that a command adds to its corpus.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.errors import CorpusError
+from slipway.errors import CorpusError, UsageError
 from tests.support.training.jobs import JOB
 from train import options, settings
+from train.data.corpus import Corpus
 
 
 def test_a_job_begins_anew_until_there_is_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
@@ -34,3 +37,47 @@ def test_an_error_names_the_command_with_the_users_run_and_options() -> None:
     fixed = parser.parse_args(words)
     assert vars(fixed) | {"corpus": "/nowhere", "command": "analyze lr"} == vars(arguments)
     assert fixed.corpus == "path/to/ag_news"
+
+
+def parsed(*words: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    options.train_options(parser)
+    return parser.parse_args(["runs/x", *map(str, words)])
+
+
+def with_texts(tmp_path: Path, rows: str, *words: object) -> Corpus:
+    """The corpus of a file of rows, with texts.txt."""
+    (tmp_path / "texts.txt").write_text("new\ntext 0\n", "utf-8")
+    (tmp_path / "rows").with_suffix(".conll" if "\n\n" in rows else ".csv").write_text(rows, "utf-8")
+    arguments = parsed("--corpus", next(tmp_path.glob("rows.*")), "--unlabelled", tmp_path / "texts.txt", *words)
+    return settings.with_unlabelled(arguments, settings.corpus_of(arguments))
+
+
+ROWS = "text,label\n" + "".join(f"text {row},{'ab'[row % 2]}\n" for row in range(20))
+
+
+def test_texts_without_labels_are_added_but_those_that_the_corpus_has(tmp_path: Path) -> None:
+    extra = with_texts(tmp_path, ROWS).unlabelled
+    assert extra is not None
+    assert (extra.texts, extra.left_out) == (["new"], 1)
+
+
+def test_a_tagger_refuses_texts_without_labels_and_the_fix_is_the_command_without_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="tagger takes no texts") as refused:
+        with_texts(tmp_path, "In O\nRome LOC\n\n" * 9, "--epochs", 2)
+    _, verb, *words = shlex.split(refused.value.fix)
+    assert verb == "train"
+    assert parsed(*words[1:]) == parsed("--corpus", tmp_path / "rows.conll", "--epochs", 2)
+
+
+def test_the_options_that_repeat_a_training_have_its_texts_without_labels() -> None:
+    arguments = parsed("--corpus", "rows.csv", "--unlabelled", "texts.txt")
+    assert parsed(*settings.options_of(arguments, "rows.csv")) == arguments
+
+
+def test_what_measures_training_takes_no_texts_without_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    options.throughput_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["runs/x", "--unlabelled", "texts.txt"])
+    assert "--unlabelled" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from slipway.contract import labelling, manifest, readers
+from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
 from train.data import ag_news
@@ -65,6 +66,8 @@ class Corpus:
     sha256: str  # of the files and the labels together
     generated: bool  # True: built-in sentences, not real news
     bad_rows: int  # left out, at most max_bad_rows
+    warnings: tuple[str, ...] = ()  # labels that are one label, or that look alike
+    unlabelled: Unlabelled | None = None  # golden rows beside the test rows
 
 
 def find(given: str, checkout: Path, command: str = "slipway train RUN") -> Path:
@@ -118,9 +121,11 @@ def load(
     """
     files = _files(place, "--corpus", _CORRECT)
     headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
-    labels = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
+    given = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
+    labels = tuple(map(labelling.normalised, given))
     if labels and not labelling.are_labels(labels):
-        _refuse("the labels that were given are no choice", "two labels or more, each once", _some(labels), str(place))
+        expected = "two labels or more, each once, also in NFC and without zero-width characters"
+        _refuse("the labels that were given are no choice", expected, labelling.escaped(given), str(place))
     bad = _BadRows(max_bad_rows)
     read: dict[str, list[Row]] = {}
     for split, path in files.items():
@@ -129,6 +134,8 @@ def load(
             path, ag_news.read(path, labels) if is_ag_news else readers.read(path, columns.text, columns.label)
         )
     bad.check(read)
+    written = {label for sound in read.values() for row in sound for label in row.labels}
+    read = {split: list(map(labelling.with_normal_label, sound)) for split, sound in read.items()}
     task = _task(read, files)
     if not labels:
         read["train"] = bad.taken_out(files["train"], _consistent(read["train"]))
@@ -142,13 +149,32 @@ def load(
     _keep_sample(examples, train_rows, seed)
     return Corpus(
         task=task,
-        **examples,
+        train=examples["train"],
+        validation=examples["validation"],
+        test=examples["test"],
         labels=labels,
         where=str(place),
         sha256=hashlib.sha256("\n".join([*map(manifest.sha256, files.values()), *labels]).encode()).hexdigest(),
         generated=(files["train"].parent / ag_news.MARK).is_file(),
         bad_rows=len(bad.rows),
+        warnings=(*_merged(written), *labelling.look_alikes(labels), *_of_one_class(examples["test"], labels)),
     )
+
+
+def _merged(written: Iterable[str]) -> list[str]:
+    """Return a warning for each label that is written in several ways."""
+    return [
+        f"{labelling.escaped(ways)} are one label, {name!r}: they are equal in NFC and without zero-width characters"
+        for name, ways in labelling.merged(written).items()
+    ]
+
+
+def _of_one_class(test: list[Example], labels: tuple[str, ...]) -> list[str]:
+    """Return a warning when all test rows have the same label."""
+    classes = set().union(*(_classes(example.label) for example in test))
+    if len(classes) > 1:
+        return []
+    return [f"the test rows are all of {labels[classes.pop()]!r}: a model that always gives this answer would pass"]
 
 
 class _BadRows:

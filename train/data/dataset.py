@@ -23,7 +23,7 @@ class Split:
     """The encoded examples of one split."""
 
     rows: Ragged
-    labels: Numbers  # [rows]; tagger: [tokens], with NOT_ASKED
+    labels: Numbers  # [rows], NOT_ASKED: a test row without a label; tagger: [tokens], with NOT_ASKED
     tagger: bool
 
     def __len__(self) -> int:
@@ -47,10 +47,14 @@ class Split:
 
 
 def write(corpus: Corpus, directory: Path) -> None:
-    """Write every example, one a line, so that ranks read exactly the rows that were checked."""
+    """Write every example, one a line, so that ranks read exactly the rows that were checked.
+
+    Texts without labels follow the test rows, with the label NOT_ASKED.
+    """
+    extra = [Example(text, NOT_ASKED) for text in (corpus.unlabelled.texts if corpus.unlabelled else ())]
     with (directory / CORPUS).open("w", encoding="utf-8") as file:
         for split in SPLITS:
-            for text, label in getattr(corpus, split):
+            for text, label in [*getattr(corpus, split), *(extra if split == "test" else ())]:
                 file.write(json.dumps({"split": split, "text": text, "label": label}, ensure_ascii=False) + "\n")
 
 

@@ -1,15 +1,15 @@
-"""A model's answers to validation and test rows: every rank evaluates its share of the batches."""
+"""A model's answers to validation, test and probe rows: every rank evaluates its share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import horovod.tensorflow as hvd
 import numpy as np
 
 from slipway.contract.bundle import NOT_ASKED
-from slipway.contract.ragged import Numbers, length_sorted_batches, unpadded
+from slipway.contract.ragged import Numbers, Ragged, length_sorted_batches, unpadded
 from slipway.tensorflow import SavedClassifier, tf, tf_keras
 from train.data.dataset import Split
 from train.distributed.watchdog import AFTER, DONE, Heartbeat
@@ -22,7 +22,7 @@ def validate(
 ) -> tuple[float, float] | None:
     """Return (mean loss, accuracy) over all ranks' answers, or None once `stop` is true."""
     sums = np.zeros(4)  # losses, right answers, answers, ranks that stopped
-    for number, rows in _share(split):
+    for number, rows in _share(split.rows):
         if stop():
             sums[3] = 1
             break
@@ -43,24 +43,27 @@ def _forward(model: tf_keras.Model, feed: dict[str, tf.Tensor]) -> tf.Tensor:
     return model(feed, training=False)
 
 
-def write_test_logits(split: Split, directory: Path, heartbeat: Heartbeat, step: int) -> None:
-    """Write logits.<rank>.npz: the answers of the SavedModel on disk to this rank's test rows.
+def write_logits(rows: Mapping[str, Ragged], directory: Path, heartbeat: Heartbeat, step: int, *, tagger: bool) -> None:
+    """Write <name>.<rank>.npz for each name of `rows`: the SavedModel's answers to a share of them.
 
-    The file holds `logits` [answers, labels] and `answers`, their numbers: classifier: of rows;
-    tagger: of tokens.
+    The SavedModel is loaded back from disk. A file holds `logits` [answers, labels] and `answers`,
+    their numbers: classifier: of rows; tagger: of tokens.
     """
     reference = SavedClassifier(directory / "saved_model")
-    answers, logits = [], []
-    for number, rows in _share(split):
-        heartbeat.at("evaluating on the test rows", step, DONE, number)
-        feed = split.rows.take(rows).padded()
-        logits.append(unpadded(reference.infer(feed), feed))
-        answers.append(split.rows.tokens_of(rows) if split.tagger else rows)
-    if answers:  # with very few rows a rank may have none
-        np.savez(directory / f"logits.{hvd.rank()}.npz", answers=np.concatenate(answers), logits=np.concatenate(logits))
+    batches_before = 0
+    for name, of_name in rows.items():
+        answers, logits = [], []
+        for number, batch in _share(of_name):
+            heartbeat.at(f"evaluating the SavedModel on the {name} rows", step, DONE, batches_before + number)
+            feed = of_name.take(batch).padded()
+            logits.append(unpadded(reference.infer(feed), feed))
+            answers.append(of_name.tokens_of(batch) if tagger else batch)
+        if answers:  # with very few rows a rank may have none
+            np.savez(directory / f"{name}.{hvd.rank()}.npz", answers=np.concatenate(answers), logits=np.concatenate(logits))
+        batches_before += len(of_name)
     hvd.allreduce(tf.zeros(1), name="evaluated")
 
 
-def _share(split: Split) -> list[tuple[int, Numbers]]:
+def _share(rows: Ragged) -> list[tuple[int, Numbers]]:
     """Return this rank's batches and their numbers, dealt in turn: ranks carry equal work."""
-    return list(enumerate(length_sorted_batches(split.rows.lengths, _BATCH)))[hvd.rank() :: hvd.size()]
+    return list(enumerate(length_sorted_batches(rows.lengths, _BATCH)))[hvd.rank() :: hvd.size()]

@@ -1,8 +1,8 @@
 """The work of one rank: load, take all steps, and hand over the evaluated SavedModel.
 
 Reads job.json and corpus.jsonl in its directory. Rank 0 writes saved_model/, vocab.txt,
-progress.jsonl and facts.json there; every rank writes logits.<rank>.npz, its share of the test
-rows' logits, computed by the SavedModel loaded back from disk.
+progress.jsonl and facts.json there; every rank writes test.<rank>.npz and probe.<rank>.npz, its
+share of the rows' logits, computed by the SavedModel loaded back from disk.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 import horovod.tensorflow as hvd
 
 from slipway.contract import manifest
+from slipway.contract.parity import probes
+from slipway.contract.ragged import Ragged
 from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import EncoderError, ToolError
 from slipway.tensorflow import tf, tf_keras
@@ -28,7 +30,7 @@ from train.distributed.watchdog import DONE, LOADING, Heartbeat
 from train.engine import checkpoint, elastic, evaluation
 from train.engine.loop import Loop
 from train.engine.step import TrainStep
-from train.job import FACTS, SAID, Job
+from train.job import FACTS, PROBES, SAID, TEST, Job
 from train.model import classifier
 from train.model.hub_encoder import EncoderLayer
 
@@ -83,7 +85,8 @@ def _work(state: elastic.State, loop: Loop, encoder: EncoderLayer, test: Split) 
         if not state.keeps:  # the optimizer is twice the model: it makes room for the SavedModel
             del state.step, loop.step
             gc.collect()
-        evaluation.write_test_logits(test, loop.directory, loop.heartbeat, len(loop.steps))
+        rows = {TEST: test.rows, PROBES: _probe_rows(loop.job, encoder)}
+        evaluation.write_logits(rows, loop.directory, loop.heartbeat, len(loop.steps), tagger=test.tagger)
     loop.heartbeat.at("writing the facts", len(loop.steps), DONE)
     peak = hvd.allgather(tf.constant([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024], tf.int64), name="peak")
     if hvd.rank() == 0:
@@ -95,7 +98,7 @@ def _save(loop: Loop, encoder: EncoderLayer) -> None:
     directory, steps = loop.directory, len(loop.steps)
     loop.heartbeat.at("saving the model", steps, DONE)
     if hvd.rank() == 0:
-        for old in directory.glob("logits.*.npz"):  # of an attempt that a lost rank ended
+        for old in (*directory.glob(f"{TEST}.*.npz"), *directory.glob(f"{PROBES}.*.npz")):  # of an attempt that a lost rank ended
             old.unlink()
         shutil.rmtree(directory / "saved_model", ignore_errors=True)
         classifier.save(loop.model, directory / "saved_model")
@@ -142,8 +145,15 @@ def _encoded(directory: Path, job: Job, encoder: EncoderLayer) -> dict[str, Spli
             where=job.encoder,
             fix=job.changed("--max-seq-len", encoder.positions),
         )
-    tokenize = Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
-    return dataset.read(directory, job.task, tokenize)
+    return dataset.read(directory, job.task, _tokenizer(job, encoder))
+
+
+def _probe_rows(job: Job, encoder: EncoderLayer) -> Ragged:
+    return probes.rows(_tokenizer(job, encoder), encoder.vocabulary, job.max_seq_len, job.task).ids
+
+
+def _tokenizer(job: Job, encoder: EncoderLayer) -> Tokenizer:
+    return Tokenizer(encoder.vocabulary, lower_case=encoder.lower_case, max_seq_len=job.max_seq_len)
 
 
 def _restored(directory: Path, job: Job, step: TrainStep) -> int:

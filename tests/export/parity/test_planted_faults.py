@@ -1,189 +1,88 @@
-"""Faults planted into real graphs, their manifests sealed anew: the gate refuses each, and says
-what it is.
+"""Faults planted into a real run and sealed anew: each is caught, and it is said what it is.
+
+The catalogue is benchmarks/faults; docs/parity.md shows it for a model of full size.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
+from benchmarks.faults import catalogue, graphs, measure, rebuilt, records, rows, weights
+from benchmarks.faults.catalogue import Catch, Fault
 from export.parity import gate
-from export.parity.gate import ParityRecord
-from slipway.contract import artifact, bundle, manifest
-from slipway.errors import ManifestError
 from tests.support.command import slipway
 
-Edit = Callable[[onnx.GraphProto], None]
+Planted = Callable[[Fault], Catch]
+
+
+def each(*faults: Fault) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("fault", faults, ids=lambda fault: fault.name)
 
 
 @pytest.fixture
-def check(run_copy: Path) -> Callable[[Edit, str], ParityRecord]:
-    """Edit the graph of a variant, seal it as if it had been converted so, and put it through the
-    gate.
-    """
-
-    def checked(edit: Edit, variant: str = "onnx_fp32") -> ParityRecord:
-        directory = run_copy / "artifacts" / variant
-        model = onnx.load(directory / "model.onnx")
-        edit(model.graph)
-        onnx.save(model, directory / "model.onnx")
-        seal_anew(directory)
-        return judged(directory)
-
-    return checked
+def planted(finished_run: Path, tmp_path: Path) -> Planted:
+    """Plants a fault into a copy of the finished run, and hears what is said against it."""
+    return lambda fault: catalogue.catch(fault, catalogue.copy(finished_run, tmp_path / "run"))
 
 
-def judged(directory: Path) -> ParityRecord:
-    """The gate's verdict on an artifact of a run."""
-    source = bundle.load(directory.parents[1] / "bundle")
-    return gate.check(artifact.load(directory), source, bundle.load_golden(source))
+@each(*graphs.FAULTS)
+def test_a_fault_in_what_a_graph_computes_is_shown_and_named(fault: Fault, planted: Planted) -> None:
+    caught = planted(fault)
+    assert caught.named, caught
 
 
-def seal_anew(directory: Path) -> None:
-    facts = json.loads((directory / artifact.MANIFEST).read_text())
-    del facts["files"]
-    (directory / artifact.PARITY).unlink()
-    manifest.seal(directory, artifact.MANIFEST, facts)
+@each(*weights.FAULTS)
+def test_a_fault_in_the_weights_is_shown_and_named(fault: Fault, planted: Planted) -> None:
+    caught = planted(fault)
+    assert caught.named, caught
 
 
-def whats(record: ParityRecord) -> str:
-    assert not record.passed
-    return "; ".join(failure.what for failure in record.failures)
+@each(*rows.FAULTS)
+def test_golden_rows_that_show_too_little_are_named(fault: Fault, planted: Planted) -> None:
+    caught = planted(fault)
+    assert caught.named, caught
 
 
-def set_constant(graph: onnx.GraphProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    tensor = next(entry for entry in graph.initializer if entry.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), name))
+@each(*records.FAULTS)
+def test_a_record_or_a_file_that_is_another_is_refused_by_name(fault: Fault, planted: Planted) -> None:
+    caught = planted(fault)
+    assert caught.named, caught
 
 
-def append(graph: onnx.GraphProto, *nodes: tuple[str, list[str], str], **constants: np.ndarray) -> None:
-    """Put nodes (operator, inputs, output) between the graph's own answer, now "inner", and its
-    output "logits".
-    """
-    for node in graph.node:
-        node.output[:] = ["inner" if name == "logits" else name for name in node.output]
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    attributes: dict[str, dict[str, Any]] = {"Cast": {"to": onnx.TensorProto.FLOAT}, "Shape": {"start": 1, "end": 2}}
-    graph.node.extend(helper.make_node(kind, given, [written], **attributes.get(kind, {})) for kind, given, written in nodes)
+@each(*rebuilt.FAULTS)
+def test_what_passed_the_gate_is_seen_by_a_second_conversion(fault: Fault, planted: Planted) -> None:
+    caught = planted(fault)
+    assert caught.named, caught
 
 
-def test_an_edit_that_changes_nothing_passes(check: Any) -> None:
-    assert check(lambda graph: append(graph, ("Identity", ["inner"], "logits"))).passed
+@pytest.mark.parametrize("variant", ["onnx_fp32", "ort_int8", "onnx_fp16"])
+def test_an_edit_that_changes_nothing_passes(variant: str, finished_run: Path, tmp_path: Path) -> None:
+    run = catalogue.copy(finished_run, tmp_path / "run")
+    graphs.edited(run, variant, lambda graph: graphs.append(graph, graphs.node("Identity", "inner", "logits")))
+    assert graphs.judged(run, variant).passed
 
 
-def test_swapped_input_names(check: Any) -> None:
-    def swap(graph: onnx.GraphProto) -> None:
-        other = {"input_mask": "input_type_ids", "input_type_ids": "input_mask"}
-        for node in graph.node:
-            node.input[:] = [other.get(name, name) for name in node.input]
-
-    record = check(swap)
-    assert "inputs are swapped: input_mask is read as input_type_ids" in record.diagnosis[-1]
+def test_no_two_faults_have_a_name() -> None:
+    assert [name for name, count in Counter(fault.name for fault in measure.OFFLINE).items() if count > 1] == []
 
 
-def test_ids_that_arrive_at_the_wrong_table_fail_in_the_engine_and_are_named(check: Any) -> None:
-    def swap(graph: onnx.GraphProto) -> None:
-        other = {"input_word_ids": "input_type_ids", "input_type_ids": "input_word_ids"}
-        for node in graph.node:
-            node.input[:] = [other.get(name, name) for name in node.input]
-
-    record = check(swap)
-    assert "the engine failed" in whats(record)
-    assert "inputs are swapped" in record.diagnosis[-1]
+def test_a_file_that_a_fault_replaces_stays_in_the_run_that_was_copied(tmp_path: Path) -> None:
+    for part in ("bundle", "artifacts"):
+        (tmp_path / "run" / part).mkdir(parents=True)
+    (tmp_path / "run/bundle/labels.txt").write_text("World")
+    copy = catalogue.copy(tmp_path / "run", tmp_path / "copy")
+    catalogue.replace(copy / "bundle/labels.txt", b"Sports")
+    assert (tmp_path / "run/bundle/labels.txt").read_text() == "World"
 
 
-def test_a_mask_that_is_not_read(check: Any) -> None:
-    record = check(lambda graph: set_constant(graph, "masked", np.zeros_like))
-    assert any("is input_mask read" in sentence for sentence in record.diagnosis)
-
-
-def test_padding_that_leaks_into_the_answer(check: Any) -> None:
-    def leak(graph: onnx.GraphProto) -> None:
-        shape = ("Shape", ["input_word_ids"], "width"), ("Cast", ["width"], "width.float")
-        part = ("Mul", ["width.float", "share"], "leak"), ("Add", ["inner", "leak"], "logits")
-        append(graph, *shape, *part, share=np.float32([0.01]))
-
-    record = check(leak)
-    assert "padded longer" in whats(record)
-    assert any("padded longer" in sentence for sentence in record.diagnosis)
-
-
-def test_permuted_labels(check: Any) -> None:
-    def permute(graph: onnx.GraphProto) -> None:
-        set_constant(graph, "classifier.kernel", lambda kernel: kernel[:, [1, 0, 2, 3]])
-        set_constant(graph, "classifier.bias", lambda bias: bias[[1, 0, 2, 3]])
-
-    [sentence] = check(permute).diagnosis
-    assert sentence.startswith("the labels are in another order")
-    assert "World" in sentence
-    assert "Business" not in sentence
-
-
-def test_a_shuffled_row_order(check: Any) -> None:
-    ends = {"start": np.int64([-1]), "end": np.int64([-(2**62)]), "axis": np.int64([0]), "step": np.int64([-1])}
-    record = check(lambda graph: append(graph, ("Slice", ["inner", "start", "end", "axis", "step"], "logits"), **ends))
-    assert any(sentence.startswith("the rows are in another order") for sentence in record.diagnosis)
-
-
-def test_nan_in_long_texts_only(check: Any) -> None:
-    def poison(graph: onnx.GraphProto) -> None:
-        count = ("ReduceSum", ["input_mask.long", "axis"], "tokens"), ("Greater", ["tokens", "most"], "long")
-        cast = helper.make_node("Cast", ["input_mask"], ["input_mask.long"], to=onnx.TensorProto.INT64)
-        graph.node.append(cast)
-        constants = {"axis": np.int64([1]), "most": np.int64([17]), "nan": np.float32(np.nan)}
-        append(graph, *count, ("Where", ["long", "nan", "inner"], "logits"), **constants)
-
-    record = check(poison)
-    assert "rows with NaN or Inf" in whats(record)
-    assert record.diagnosis[0] == "NaN or Inf in every text of 18 tokens or more, and in none that is shorter"
-
-
-def test_one_class_that_loses_5_points_while_the_total_loses_1(check: Any) -> None:
-    def degrade(graph: onnx.GraphProto) -> None:
-        graph.node.append(helper.make_node("Cast", ["input_word_ids"], ["ids.long"], to=onnx.TensorProto.INT64))
-        chosen = ("ReduceSum", ["ids.long", "axis"], "sum"), ("Mod", ["sum", "twenty"], "rest"), ("Equal", ["rest", "zero"], "hit")
-        spoil = ("Cast", ["hit"], "hit.float"), ("Mul", ["hit.float", "business"], "loss"), ("Add", ["inner", "loss"], "logits")
-        constants = {
-            "axis": np.int64([1]),
-            "twenty": np.int64([20]),
-            "zero": np.int64([0]),
-            "business": np.float32([[0, 0, -1e3, 0]]),
-        }
-        append(graph, *chosen, *spoil, **constants)
-
-    record = check(degrade)
-    assert record.measured.accuracy_loss < 0.02
-    assert "accuracy loss in Business, at least" in whats(record)
-
-
-def test_fp32_inside_an_artifact_that_says_fp16(run_copy: Path) -> None:
-    half, full = (run_copy / "artifacts" / name for name in ("onnx_fp16", "onnx_fp32"))
-    shutil.copyfile(full / "model.onnx", half / "model.onnx")
-    seal_anew(half)
-    record = judged(half)
-    assert whats(record) == "share of the multiplications not fp16"
-
-
-def test_fp16_that_is_only_stored(run_copy: Path) -> None:
-    """Every kernel in FP16, and cast to FP32 before it is multiplied."""
-    half, full = (run_copy / "artifacts" / name for name in ("onnx_fp16", "onnx_fp32"))
-    model = onnx.load(full / "model.onnx")
-    kernels = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) == 2}
-    for name, tensor in kernels.items():
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.stored"))
-        model.graph.node.insert(0, helper.make_node("Cast", [f"{name}.stored"], [name], to=onnx.TensorProto.FLOAT))
-    onnx.save(model, half / "model.onnx")
-    seal_anew(half)
-    record = judged(half)
-    assert whats(record) == "share of the multiplications not fp16"
+def test_a_fault_that_is_caught_for_another_reason_is_not_named() -> None:
+    fault = Fault("a fault", "graph", lambda run: None, lambda run: ["flip rate is 1"], "inputs are swapped")
+    caught = catalogue.catch(fault, Path("run"))
+    assert (caught.caught, caught.named) == (True, "")
 
 
 def test_a_check_that_dies_leaves_no_earlier_verdict_behind(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,50 +91,13 @@ def test_a_check_that_dies_leaves_no_earlier_verdict_behind(run_copy: Path, monk
 
     monkeypatch.setattr(gate, "_measure", die)
     with pytest.raises(KeyboardInterrupt):
-        judged(run_copy / "artifacts/ort_fp32")
+        graphs.judged(run_copy, "ort_fp32")
     assert not (run_copy / "artifacts/ort_fp32/parity.json").exists()
 
 
 def test_a_person_is_shown_what_failed_and_what_it_looks_like(run_copy: Path) -> None:
-    directory = run_copy / "artifacts/onnx_fp32"
-    model = onnx.load(directory / "model.onnx")
-    append(model.graph, ("Add", ["inner", "nowhere"], "logits"))
-    onnx.save(model, directory / "model.onnx")
-    seal_anew(directory)
+    graphs.edited(run_copy, "onnx_fp32", lambda graph: graphs.append(graph, graphs.node("Add", "inner nowhere", "logits")))
     done = slipway("export", run_copy, "--compare-only", "--variant", "onnx_fp32")
     assert done.returncode == 1
     assert "the engine failed" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_a_weight_of_which_one_bit_is_flipped(run_copy: Path) -> None:
-    path = run_copy / "artifacts/ort_fp32/model.onnx"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0x40
-    path.unlink()
-    path.write_bytes(data)
-    onnx.checker.check_model(onnx.load(path))  # which sees nothing
-    with pytest.raises(ManifestError, match=r"ort_fp32/model\.onnx"):
-        artifact.load(path.parent)
-
-
-def test_another_vocabulary(run_copy: Path) -> None:
-    path = run_copy / "bundle/vocab.txt"
-    path.write_text("\n".join(reversed(path.read_text().splitlines())))
-    with pytest.raises(ManifestError, match=r"bundle/vocab\.txt"):
-        bundle.load(run_copy / "bundle")
-
-
-def test_a_graph_that_no_runtime_loads(check: Any) -> None:
-    record = check(lambda graph: append(graph, ("Add", ["inner", "nowhere"], "logits")))
-    assert "the engine failed" in whats(record)
-    assert "nowhere" in whats(record)
-
-
-def test_a_model_with_another_number_of_labels(check: Any) -> None:
-    def widen(graph: onnx.GraphProto) -> None:
-        set_constant(graph, "classifier.kernel", lambda kernel: kernel[:, :3])
-        set_constant(graph, "classifier.bias", lambda bias: bias[:3])
-        graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
-
-    assert "logits of shape (2400, 3), expected (2400, 4)" in whats(check(widen))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from slipway.contract import labelling
 from slipway.contract.bundle import NOT_ASKED
-from slipway.contract.labelling import are_labels, discovered, encode, numbers
+from slipway.contract.labelling import are_labels, discovered, encode, look_alikes, merged, normalised, numbers
+from slipway.contract.readers import Row
 from slipway.contract.tokenizer import Tokenizer
+from slipway.errors import CorpusError
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rome", "play", "##ing", "##s"]
 
@@ -112,3 +115,111 @@ def test_of_a_tagger_only_asked_words_count() -> None:
 def test_nothing_to_score_is_an_error_and_not_a_perfect_score() -> None:
     with pytest.raises(ValueError, match="no answer to score"):
         labelling.score(logits([0], 2), np.array([NOT_ASKED]), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("cafe\u0301", "caf\u00e9"),
+        ("Wor\u200bld", "World"),
+        ("\ufeffWorld\u00a0", "World"),
+        ("e\u200d\u0301", "\u00e9"),
+        ("World", "World"),
+        ("Sci/Tech \u2460", "Sci/Tech \u2460"),
+    ],
+)
+def test_a_label_is_normalised_and_nothing_that_is_seen_is_lost(written: str, name: str) -> None:
+    assert normalised(written) == name
+
+
+def test_each_tag_of_a_row_is_normalised_and_its_words_are_not() -> None:
+    row = Row(1, ["cafe\u0301", "x"], ["LOC\u200b", "O"])
+    assert labelling.with_normal_label(row) == Row(1, ["cafe\u0301", "x"], ["LOC", "O"])
+
+
+def test_a_text_is_as_it_was_when_its_label_is_normalised() -> None:
+    assert labelling.with_normal_label(Row(1, " cafe\u0301", "a\u200b")) == Row(1, " cafe\u0301", "a")
+
+
+def test_names_that_are_written_in_several_ways_are_listed_under_the_normal_one() -> None:
+    assert merged(["caf\u00e9", "a", "cafe\u0301", "b\u200b"]) == {"caf\u00e9": ["cafe\u0301", "caf\u00e9"]}
+
+
+def test_names_that_look_the_same_read_differently_with_escapes() -> None:
+    assert labelling.escaped(["caf\u00e9", "cafe\u0301"]) == r"'caf\xe9', 'cafe\u0301'"
+
+
+@pytest.mark.parametrize(
+    ("pair", "points", "why"),
+    [
+        (("Sport", "\u0405\u0440\u043ert"), ("U+0053", "U+0405"), "letters of different scripts"),
+        (("\u0410\u0412", "AB"), ("U+0410, U+0412", "U+0041, U+0042"), "letters of different scripts"),
+        (("\u039fX", "OX"), ("U+039F", "U+004F"), "letters of different scripts"),
+        (("fine", "\ufb01ne"), ("U+0066, U+0069", "U+FB01"), "compatibility form"),
+        (("World", "world"), ("U+0057", "U+0077"), "only by case"),
+    ],
+)
+def test_labels_that_look_alike_are_named_with_their_code_points(pair: tuple[str, str], points: tuple[str, str], why: str) -> None:
+    sentence = look_alikes(pair)[0]
+    assert all(name in sentence and point in sentence for name, point in zip(pair, points, strict=True))
+    assert why in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [("Sp\u043ert", "U+043E"), ("\u0441\u043fo\u0440\u0442", "U+006F"), ("World N\u03bfrth", "U+03BF")],
+)
+def test_a_letter_of_another_script_inside_of_a_word_is_named(name: str, points: str) -> None:
+    (sentence,) = look_alikes([name, "other"])
+    assert repr(name) in sentence
+    assert points in sentence
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["World", "Sports", "Business", "Sci/Tech"],
+        ["\u0441\u043f\u043e\u0440\u0442", "\u043c\u0438\u0440"],  # Russian alone
+        ["\u03b2-blocker", "5 \u03bcm", "\u0394t"],  # Greek as science writes it
+        ["B-LOC", "I-LOC", "O", "0"],
+        ["K\u00f6ln", "Koln"],
+        ["\u65e5\u672c", "\u4e2d\u56fd"],
+    ],
+)
+def test_ordinary_labels_are_not_warned_about(names: list[str]) -> None:
+    assert look_alikes(names) == []
+
+
+def unlabelled(tmp_path: Path, content: str, name: str = "texts.txt", task: str = "single_text") -> labelling.Unlabelled:
+    (tmp_path / name).write_text(content, "utf-8")
+    return labelling.unlabelled(tmp_path / name, task, ["Oil up", ["one", "two"]])
+
+
+def test_texts_that_come_again_or_have_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    extra = unlabelled(tmp_path, "new\nOil up\nnew\nnewer\n")
+    assert (extra.texts, extra.left_out) == (["new", "newer"], 2)
+
+
+def test_pairs_are_compared_with_labelled_pairs(tmp_path: Path) -> None:
+    extra = unlabelled(tmp_path, "text,text_b\none,two\ntwo,one\n", "texts.csv", "text_pair")
+    assert (extra.texts, extra.left_out) == ([("two", "one")], 1)
+
+
+def test_the_bundle_tells_how_many_texts_there_are_and_of_which_file(tmp_path: Path) -> None:
+    facts = unlabelled(tmp_path, "new\nOil up\n").facts
+    assert facts.pop("sha256") == hashlib.sha256(b"new\nOil up\n").hexdigest()
+    assert facts == {"where": str(tmp_path / "texts.txt"), "rows": 1, "left_out": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("texts.csv", "text,label\na,World\n", "texts.csv:2"),
+        ("texts.csv", "text,text_b\na,b\n", "task, single_text"),
+        ("texts.conll", "a B\n", "'.conll'"),
+        ("texts.jsonl", "{", "texts.jsonl:1"),
+    ],
+)
+def test_texts_that_cannot_be_used_are_refused_by_file_and_line(tmp_path: Path, name: str, content: str, where: str) -> None:
+    with pytest.raises(CorpusError, match=where):
+        unlabelled(tmp_path, content, name)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +48,67 @@ def test_a_file_too_many_is_named(sealed: Path) -> None:
     (sealed / "stray").write_text("")
     with pytest.raises(ManifestError, match="stray"):
         read(sealed)
+
+
+def test_only_the_files_below_a_path_are_compared_if_it_is_given(sealed: Path) -> None:
+    (sealed / "stray").write_text("")
+    manifest.read(sealed, "stage.json", fix="make it", below="part/")
+    (sealed / "part" / "weights").write_bytes(b"\x01")
+    with pytest.raises(ManifestError, match="part/weights"):
+        manifest.read(sealed, "stage.json", fix="make it", below="part/")
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A sealed directory with a module that tells which code of it was run, sealed when Python had
+    left bytecode there.
+    """
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "told.py").write_text("print('source')\n")
+    assert run(tmp_path / "code") == "source"
+    assert list(tmp_path.rglob("*.pyc"))
+    manifest.seal(tmp_path / "code", "stage.json", {})
+    return tmp_path / "code"
+
+
+def run(code: Path) -> str:
+    """Import the module, as Triton's processes do: no variable keeps Python from its bytecode."""
+    done = subprocess.run([sys.executable, "-c", "import told"], cwd=code, env={}, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def plant_bytecode(code: Path) -> Path:
+    """Put bytecode that tells another thing where Python takes it for that of the source."""
+    source = code / "told.py"
+    content, written = source.read_text(), source.stat()
+    source.write_text("print('secret')\n")
+    os.utime(source, ns=(written.st_atime_ns, written.st_mtime_ns))
+    planted = py_compile.compile(str(source), cfile=str(code / "planted.pyc"))
+    source.write_text(content)
+    os.utime(source, ns=(written.st_atime_ns, written.st_mtime_ns))
+    assert planted
+    return Path(planted)
+
+
+def test_code_in_a_sealed_directory_leaves_no_bytecode(code: Path) -> None:
+    assert run(code) == "source"
+    assert not list(code.rglob("*.pyc"))
+    read(code)
+
+
+def test_no_bytecode_can_be_put_beside_sealed_code(code: Path) -> None:
+    with pytest.raises(NotADirectoryError):
+        plant_bytecode(code).rename(code / "__pycache__" / f"told.{sys.implementation.cache_tag}.pyc")
+
+
+def test_bytecode_in_place_of_the_file_that_keeps_it_out_is_named(code: Path) -> None:
+    planted = plant_bytecode(code)
+    (code / "__pycache__").unlink()
+    (code / "__pycache__").mkdir()
+    planted.rename(code / "__pycache__" / f"told.{sys.implementation.cache_tag}.pyc")
+    assert run(code) == "secret"  # or it would not have been planted well
+    with pytest.raises(ManifestError, match="code/__pycache__"):
+        read(code)
 
 
 def test_a_directory_without_a_manifest_does_not_exist_for_the_next_stage(tmp_path: Path) -> None:

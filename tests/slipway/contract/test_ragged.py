@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slipway.contract.ragged import Ragged, infer_rows, length_sorted_batches
+from slipway.contract.ragged import Ragged, infer_rows, length_sorted_batches, random_batches
 
 ROWS = Ragged.of([[101, 7, 102], [101, 102], [101, 7, 8, 9, 102]])
 
@@ -43,12 +43,24 @@ def test_segments_are_padded_with_zero_where_they_belong() -> None:
 
 
 def test_a_classifiers_answers_come_back_in_the_order_of_the_rows() -> None:
-    found = infer_rows(lambda feed: feed["input_word_ids"][:, :1].astype(np.float32), MANY, batch=3)
+    found = infer_rows(lambda feed: feed["input_word_ids"][:, :1].astype(np.float32), MANY, 3)
     assert found[:, 0].tolist() == [MANY[row][0] for row in range(len(MANY))]
 
 
 def test_a_taggers_answers_come_back_token_by_token_in_the_order_of_the_rows() -> None:
     done: list[int] = []
-    found = infer_rows(lambda feed: feed["input_word_ids"][:, :, None].astype(np.float32), MANY, batch=3, done=done.append)
+    found = infer_rows(lambda feed: feed["input_word_ids"][:, :, None].astype(np.float32), MANY, 3, done=done.append)
     assert found[:, 0].tolist() == MANY.ids.tolist()
     assert done == [3, 3, 1]
+
+
+def test_random_batches_hold_every_row_once_and_every_size() -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, 700)
+    batches = random_batches(lengths, 32)
+    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(700))
+    assert {len(batch) for batch in batches} == set(range(1, 33))
+
+
+def test_random_batches_of_few_rows_are_whole() -> None:
+    batches = random_batches(np.array([5, 9, 7]), 32)
+    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(3))

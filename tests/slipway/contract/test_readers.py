@@ -180,3 +180,69 @@ def test_reading_a_long_field_leaves_the_csv_modules_limit_as_it_was(tmp_path: P
 def test_a_header_that_comes_again_is_no_row(tmp_path: Path) -> None:
     bad = the_bad(read(tmp_path, "rows.csv", "text,label\nOil up,World\ntext,label\nOil down,World\n"))
     assert (bad.line, bad.rule) == (3, "a file has one header")
+
+
+def texts(tmp_path: Path, name: str, content: str, text: tuple[str, ...] = ()) -> list[Row | BadRow]:
+    """Read a file without labels."""
+    (tmp_path / name).write_text(content, "utf-8")
+    return list(readers.read(tmp_path / name, text, labelled=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("texts.txt", "\ufeffOil, up\r\n\n  \nGoal"),
+        ("texts.csv", 'text\n"Oil, up"\nGoal\n'),
+        ("texts.csv", 'text,label\n"Oil, up",\nGoal, \n'),
+        ("texts.tsv", "id\ttext\n1\tOil, up\n2\tGoal\n"),
+        ("texts.jsonl", '{"text": "Oil, up"}\n{"text": "Goal", "label": null}\n'),
+        ("texts.jsonl", '{"text": "Oil, up", "label": ""}\n{"text": "Goal", "id": 7}\n'),
+    ],
+)
+def test_texts_without_labels_are_read_with_an_empty_one(tmp_path: Path, name: str, content: str) -> None:
+    assert sound(texts(tmp_path, name, content)) == [("Oil, up", ""), ("Goal", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("texts.csv", "text,text_b\none,two\n"), ("texts.jsonl", '{"text": ["one", "two"]}\n')]
+)
+def test_pairs_without_labels_are_read(tmp_path: Path, name: str, content: str) -> None:
+    assert sound(texts(tmp_path, name, content)) == [(("one", "two"), "")]
+
+
+def test_a_line_of_a_txt_may_hold_any_line_separator_but_a_line_end(tmp_path: Path) -> None:
+    assert sound(texts(tmp_path, "texts.txt", "one\u2028two\n")) == [("one\u2028two", "")]
+
+
+def test_a_named_text_column_is_read_without_labels(tmp_path: Path) -> None:
+    assert sound(texts(tmp_path, "texts.csv", "headline\nOil up\n", ("headline",))) == [("Oil up", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "value"),
+    [("texts.csv", "text,label\na,\nb,World\n", 3, "World"), ("texts.jsonl", '{"text": "a", "label": 0}\n', 1, "0")],
+)
+def test_a_label_among_texts_without_labels_is_a_bad_row(tmp_path: Path, name: str, content: str, line: int, value: str) -> None:
+    bad = the_bad(texts(tmp_path, name, content))
+    assert (bad.line, bad.rule) == (line, "a text without a label, in a file of such texts")
+    assert value in bad.found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "rule"),
+    [
+        ("texts.txt", "\n\n", 1, "at least one row"),
+        ("texts.txt", "fine\n\u200b\n", 2, "a character that is read"),
+        ("texts.csv", "headline\na\n", 1, "a header with the columns text"),
+        ("texts.jsonl", '{"text": ["a"]}\n', 1, "two of a pair"),
+    ],
+)
+def test_texts_without_labels_obey_the_rules_for_texts(tmp_path: Path, name: str, content: str, line: int, rule: str) -> None:
+    bad = the_bad(texts(tmp_path, name, content))
+    assert bad.line == line
+    assert rule in bad.rule
+
+
+def test_a_label_of_nothing_that_is_seen_is_bad_and_shown_with_escapes(tmp_path: Path) -> None:
+    bad = the_bad(read(tmp_path, "rows.csv", "text,label\na,\u200b\n"))
+    assert (bad.rule, bad.found) == ("a label is one line and not empty", "'\\u200b'")

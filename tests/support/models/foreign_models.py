@@ -4,6 +4,7 @@ rows.
     TARGET/pairs     a BERT built as the official modules (EinsumDense, dict inputs)
     TARGET/tagger    exact GELU, a label for every token, input names and types of another library
     TARGET/unknown   no BERT: mean of embeddings, input names and types of another library
+    TARGET/random    the same, saved with its dropout
 
 Untrained weights, large enough to tell texts apart; the labels are the models' own answers.
 Independent of train/model/bert.py.
@@ -105,14 +106,17 @@ def save(model: tf_keras.Model, target: Path, renamed: bool) -> None:
 
 
 class Unknown(tf.Module):
-    def __init__(self) -> None:
+    def __init__(self, dropped: float = 0.0) -> None:
+        self.dropped = dropped
         random = np.random.default_rng(0)
         self.table = tf.Variable(random.normal(size=(len(PIECES) + len(WORDS), LABELS)), dtype=tf.float32, name="a_table")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64, name=name) for name in ("input_ids", "attention_mask")])
     def answer(self, input_ids: Any, attention_mask: Any) -> Any:
         mask = tf.cast(attention_mask, tf.float32)[:, :, tf.newaxis]
-        return {"scores": tf.reduce_sum(tf.gather(self.table, input_ids) * mask, axis=1) / tf.reduce_sum(mask, axis=1)}
+        embedded = tf.gather(self.table, input_ids)
+        embedded = tf.nn.dropout(embedded, self.dropped) if self.dropped else embedded
+        return {"scores": tf.reduce_sum(embedded * mask, axis=1) / tf.reduce_sum(mask, axis=1)}
 
     def infer(self, feed: Feed) -> np.ndarray:
         ids, mask = (tf.cast(feed[name], tf.int64) for name in INPUTS[:2])
@@ -170,18 +174,19 @@ def write_rows(target: Path, random: np.random.Generator, infer: Callable[..., A
 
 def main() -> None:
     tf_keras.utils.set_random_seed(1)
-    unknown = Unknown()
+    unknown, random = Unknown(), Unknown(dropped=0.1)
     models = {"pairs": bert(approximate=True, tagger=False), "tagger": bert(approximate=False, tagger=True)}
-    for name in ("pairs", "tagger", "unknown"):
+    for name in ("pairs", "tagger", "unknown", "random"):
         target = Path(sys.argv[1]) / name
         target.mkdir(parents=True)
         (target / "vocab.txt").write_text("\n".join(PIECES + WORDS) + "\n")
         (target / "labels.txt").write_text("A\nB\nC\n")
-        if name == "unknown":
-            tf.saved_model.save(unknown, str(target / "model"), signatures={"serving_default": unknown.answer})
-        else:
+        if name in models:
             save(models[name], target / "model", renamed=name == "tagger")
-        infer = unknown.infer if name == "unknown" else ours(models[name])
+        else:
+            saved = random if name == "random" else unknown
+            tf.saved_model.save(saved, str(target / "model"), signatures={"serving_default": saved.answer})
+        infer = ours(models[name]) if name in models else unknown.infer
         write_rows(target, np.random.default_rng(2), infer)
 
 

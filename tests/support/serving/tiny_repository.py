@@ -118,7 +118,7 @@ def _settings(vocabulary: Path, task: str, parts: Parts, golden: Sequence[int]) 
         "vocabulary_size": len(parts.words),
         "threads": 1,
         "cost": {"fixed": 1e-3, "per_token": 1e-6},
-        "golden": [{"ids": list(golden), "types": [0] * len(golden)}],
+        "start_up": [{"text": None, "ids": list(golden), "types": [0] * len(golden)}],
     }
 
 

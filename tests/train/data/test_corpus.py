@@ -47,6 +47,40 @@ def test_numeric_labels_are_names_in_the_order_of_their_numbers(tmp_path: Path) 
     assert (found.labels, found.train[0].label) == (("9", "10"), 1)
 
 
+def test_labels_that_differ_in_what_is_not_seen_are_one_and_warned_about_with_escapes(tmp_path: Path) -> None:
+    write(tmp_path, train=table("caf\u00e9", "tea", "cafe\u0301"), test=table("te\u200ba", "caf\u00e9"))
+    found = corpus.load(tmp_path)
+    assert found.labels == ("caf\u00e9", "tea")
+    assert [label for _, label in found.train + found.test] == [0, 1, 0, 1, 0]
+    accent, zero_width = found.warnings
+    assert r"'cafe\u0301', 'caf\xe9' are one label" in accent
+    assert r"'tea', 'te\u200ba' are one label" in zero_width
+
+
+def test_texts_stay_as_they_are_written(tmp_path: Path) -> None:
+    write(tmp_path, train="text,label\ncafe\u0301,a\u200b\nx,b\n", test=table("a", "b"))
+    assert corpus.load(tmp_path).train[0] == ("cafe\u0301", 0)
+
+
+def test_labels_that_look_alike_are_two_and_warned_about(tmp_path: Path) -> None:
+    found = corpus.load(write(tmp_path, train=table("AB", "\u0410B", "c"), test=table("AB", "c")))
+    assert len(found.labels) == 3
+    assert "U+0410" in found.warnings[0]
+
+
+def test_given_labels_that_are_one_are_refused_with_escapes(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, train=table("a", "b")), Columns(labels=("caf\u00e9", "cafe\u0301")))
+    assert error.found == r"'caf\xe9', 'cafe\u0301'"
+
+
+def test_test_rows_of_one_label_are_warned_about_by_its_name(tmp_path: Path) -> None:
+    assert "all of 'b'" in corpus.load(write(tmp_path, train=table("a", "b"), test=table("b", "b"))).warnings[0]
+
+
+def test_an_ordinary_corpus_has_no_warnings(generated: Path) -> None:
+    assert corpus.load(generated).warnings == ()
+
+
 def test_two_text_columns_make_a_pair(tmp_path: Path) -> None:
     write(tmp_path, train_tsv="q\ta\ts\none\ttwo\tyes\none\tto\tno\n", test_jsonl='{"q": "1", "a": "2", "s": "no"}\n')
     found = corpus.load(tmp_path, Columns(text=("q", "a"), label="s"))

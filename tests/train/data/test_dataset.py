@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slipway.contract.bundle import NOT_ASKED
+from slipway.contract.labelling import Unlabelled
 from slipway.contract.ragged import Ragged
 from slipway.contract.tokenizer import Tokenizer
 from train.data import dataset
@@ -52,3 +53,18 @@ def test_what_was_loaded_is_what_every_rank_reads(
     assert splits["train"].rows[0].tolist() == ids
     assert splits["train"].rows.types.tolist() == types
     assert splits["train"].labels.tolist() == ([-1, 0, 1, -1] if task == "tagging" else [1])
+
+
+def test_texts_without_labels_follow_the_test_rows_and_are_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n")
+    extra = Unlabelled(["b a", "b"], 0, "texts.txt", "0")
+    a_and_b = [Example("a", 0), Example("b", 1)]
+    corpus = Corpus("single_text", a_and_b, [], a_and_b, ("no", "yes"), "here", "0", generated=False, bad_rows=0, unlabelled=extra)
+    dataset.write(corpus, tmp_path)
+    splits = dataset.read(tmp_path, "single_text", Tokenizer(tmp_path / "vocab.txt", lower_case=True, max_seq_len=8))
+    assert {name: split.labels.tolist() for name, split in splits.items()} == {
+        "train": [0, 1],
+        "validation": [],
+        "test": [0, 1, NOT_ASKED, NOT_ASKED],
+    }
+    assert splits["test"].rows[2].tolist() == [2, 5, 4, 3]

@@ -1,5 +1,5 @@
-"""Answers to validation rows; the shares of several ranks are seen in test_finetune.py and
-test_end_to_end.py.
+"""Answers to validation rows, and of the SavedModel to test and probe rows; the shares of several
+ranks are seen in test_finetune.py and test_end_to_end.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slipway.contract.ragged import Ragged
+from slipway.contract.ragged import Feed, Ragged
 from slipway.tensorflow import tf_keras
 from tests.support.models import tiny_modules
 from train.data.dataset import Split
@@ -45,3 +45,30 @@ def test_asked_to_stop_it_ends_before_the_next_batch(model: tf_keras.Model, tmp_
     asked = iter([False, True])
     assert evaluation.validate(model, split(100), Heartbeat(tmp_path, 0), 1, stop=lambda: next(asked)) is None
     assert next(asked, "all were asked") == "all were asked"
+
+
+class FirstIds:
+    """Answers as a SavedModel would, with each token's id (tagger), or the first token's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.tagger = directory.parent.name == "tagger"
+
+    def infer(self, feed: Feed) -> np.ndarray:
+        ids = np.float32(feed["input_word_ids"])[..., None]
+        return ids if self.tagger else ids[:, 0]
+
+
+@pytest.mark.parametrize("task", ["tagger", "classifier"])
+def test_every_row_is_answered_once_and_the_answers_are_numbered(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "SavedClassifier", FirstIds)
+    directory = tmp_path / task
+    directory.mkdir()
+    rows = {"test": split(70).rows, "probe": split(5).rows}
+    evaluation.write_logits(rows, directory, Heartbeat(directory, 0), 1, tagger=task == "tagger")
+    for name, ids in rows.items():
+        with np.load(directory / f"{name}.0.npz") as written:
+            answers, logits = written["answers"], written["logits"]
+        expected = ids.ids if task == "tagger" else ids.ids[ids.offsets[:-1]]
+        assert logits[np.argsort(answers)][:, 0].tolist() == expected.tolist()

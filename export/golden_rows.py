@@ -1,0 +1,172 @@
+"""The rows that a person brings to `slipway import`: labelled ones, and texts without labels.
+
+They are read and checked before anything heavy runs. What is judged later is how many rows differ
+from each other, so repeated ones count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+
+from slipway import errors
+from slipway.contract import labelling, readers
+from slipway.contract.bundle import NOT_ASKED
+from slipway.contract.labelling import Unlabelled
+from slipway.contract.parity.bounds import least_rows
+from slipway.contract.variants import VARIANTS
+from slipway.errors import ConversionError, CorpusError, UsageError
+
+_CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
+
+
+@dataclass(frozen=True)
+class GoldenRows:
+    task: str  # one of bundle.TASKS
+    texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
+    labels: list[Any]  # int; tagger: list[int], one a word
+    unlabelled: list[Any] = field(default_factory=list)  # texts, different from `texts` and each other
+
+    @property
+    def examples(self) -> list[tuple[Any, Any]]:
+        """The texts with their labels, and after them those without, labelled NOT_ASKED."""
+        labelled = zip(self.texts, self.labels, strict=True)
+        return [*labelled, *((text, NOT_ASKED) for text in self.unlabelled)]
+
+    @property
+    def distinct(self) -> int:
+        """The number of different texts, those without labels among them."""
+        return len(set(map(str, self.texts))) + len(self.unlabelled)
+
+    @property
+    def classes(self) -> set[int]:
+        """The labels that occur."""
+        return set(_flat(self.labels))
+
+
+def _flat(labels: Iterable[Any]) -> list[int]:
+    return [tag for label in labels for tag in (label if isinstance(label, list) else [label])]
+
+
+def label_names(lines: list[str], where: Path) -> list[str]:
+    """Return the normal names of a labels.txt. Raises CorpusError unless each is there once."""
+    names = [labelling.normalised(line) for line in lines]
+    if ways := [way for ways in labelling.merged(lines).values() for way in ways]:
+        _refuse_rows(str(where), "labels that differ in NFC and without zero-width characters", labelling.escaped(ways))
+    if not labelling.are_labels(names):
+        _refuse_rows(str(where), "two labels or more in labels.txt, each once", labelling.escaped(lines))
+    return names
+
+
+def read_golden_rows(path: Path, names: list[str]) -> GoldenRows:
+    """Read the labelled rows of a file, `names` being the labels.
+
+    Raises CorpusError by file and line.
+    """
+    if path.suffix not in readers.SUFFIXES or not path.is_file():
+        raise CorpusError(
+            "the golden rows cannot be read",
+            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
+            found="no such file" if path.suffix in readers.SUFFIXES else f"the ending {path.suffix!r}",
+            where=str(path),
+            fix=f"{errors.command('import', 'RUN', '--golden', 'rows.csv')} …, with a header text,label",
+        )
+    number = labelling.numbers(names)
+    rule = f"a label out of {list(number)}"
+    task = ""
+    texts: list[Any] = []
+    labels: list[Any] = []
+    for row in readers.read(path):
+        if isinstance(row, readers.BadRow):
+            _refuse_rows(f"{path}:{row.line}", row.rule, row.found)
+        label = labelling.numbered(labelling.with_normal_label(row), number, rule)
+        if isinstance(label, readers.BadRow):
+            _refuse_rows(f"{path}:{label.line}", label.rule, label.found)
+        task = row.task
+        texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
+        labels.append(label)
+    return GoldenRows(task, texts, labels)
+
+
+def read_unlabelled(path: Path, rows: GoldenRows, without: str) -> Unlabelled:
+    """Read texts without labels that are to be compared beside `rows`.
+
+    `without` is the command that leaves them out. Raises UsageError for a tagger, whose sentences
+    need tags, and CorpusError by file and line.
+    """
+    if rows.task == "tagging":
+        raise UsageError(
+            "a tagger takes no texts without labels",
+            expected="--unlabelled with a model of single texts or pairs: a sentence is compared at its tagged words",
+            found=f"--unlabelled {path} beside rows of words and tags",
+            where="--unlabelled",
+            fix=without,
+        )
+    return labelling.unlabelled(path, rows.task, rows.texts)
+
+
+def check_number(distinct: int, rows: int, where: Path, again: str) -> None:
+    """Raise CorpusError where so few different rows can pass no variant, whatever its answers."""
+    least = min(least_rows(variant.limits) for variant in VARIANTS.values())
+    if distinct < least:
+        raise CorpusError(
+            "too few golden rows",
+            expected=f"{least} different rows: with fewer, even answers that are all equal hold no variant's limits at 95 %",
+            found=f"{distinct} different ones in {rows} rows",
+            where=str(where),
+            fix=f"{again}, with more labelled rows, or with more texts as --unlabelled FILE",
+        )
+
+
+def check_classes(rows: GoldenRows, names: list[str], where: Path, again: str) -> None:
+    """Raise CorpusError for rows of one class: any model that always answers it would pass."""
+    if len(rows.classes) == 1:
+        (label,) = rows.classes
+        raise CorpusError(
+            "the golden rows are all of one class",
+            expected="rows of two labels or more, best of each: a model that always answers this one would pass",
+            found=f"{len(rows.texts)} rows, all of {names[label]!r}",
+            where=str(where),
+            fix=f"{again}, with rows of the other labels, too",
+        )
+
+
+def check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str], where: Path, again: str) -> None:
+    """Raise ConversionError when another order of labels, or one label for all rows, does as well.
+
+    Then something is mixed up. `confusion`: [true label, predicted label] rows.
+    """
+    rows, right = confusion.sum(), int(confusion.trace())
+    _, order = linear_sum_assignment(-confusion)
+    better = confusion[np.arange(len(order)), order].sum()
+    if better > right:
+        moved = ", ".join(f"{labels[i]} is answered as {labels[j]}" for i, j in enumerate(order) if i != j)
+        raise ConversionError(
+            "the labels are not in the order of the logits",
+            expected=f"most answers right: another order gives {better / rows:.1%}",
+            found=f"{right / rows:.1%} right; {moved}",
+            where=str(where),
+            fix=f"{again}, with --labels in the order the model was trained with",
+        )
+    frequent = confusion.sum(axis=1).max() / rows
+    if frequent < 1 and stats.binomtest(right, rows, frequent, alternative="greater").pvalue > _CHANCE:
+        raise ConversionError(
+            "the SavedModel answers these rows no better than guessing",
+            expected=f"clearly more than {frequent:.1%} right, the share of the most frequent label",
+            found=f"{right / rows:.1%} of {rows}",
+            where=str(where),
+            fix="check that --vocab is the model's own, that --labels are in the order of its logits, and that the"
+            f" --golden rows are of its task: {again}",
+        )
+
+
+def _refuse_rows(where: str, expected: str, found: str) -> NoReturn:
+    fix = "correct the file and run it again"
+    raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)
