@@ -1,8 +1,9 @@
 """`slipway serve` and `slipway verify`: the embedded Triton on a run's repository.
 
 serve runs it on loopback until Ctrl-C and restarts what is killed. Its key lies in RUN/serving.json
-meanwhile; the log is RUN/triton.log, JSON Lines. verify asks every model for all golden rows over
-HTTP and gRPC, judges the answers as offline, and writes RUN/served.json.
+meanwhile; the log is RUN/triton.log, JSON Lines. verify asks every model for all golden rows and
+for probe rows over HTTP and gRPC, compares every output, judges the logits as offline, and writes
+RUN/served.json.
 
     slipway serve runs/demo
     slipway serve --published model_repository    # where promote and rollback switch versions
@@ -82,15 +83,15 @@ def _greet(server: Server) -> None:
 def verify(arguments: argparse.Namespace) -> int:
     run: Path = arguments.run
     source = bundle.load(run / "bundle")
-    golden = bundle.load_golden(source)
+    golden, probes = bundle.load_golden(source), bundle.load_probes(source)
     repository = run / "model_repository"
     facts = manifest.read(repository, REPOSITORY, errors.command("build", run))
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
-        print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden rows", flush=True)
+        print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden and for probe rows", flush=True)
         checks = [
-            served_parity.check(server.address(protocol), protocol, model, source, golden)
+            served_parity.check(server.address(protocol), protocol, model, source, golden, probes)
             for protocol in PROTOCOLS
             for model in models
         ]

@@ -27,7 +27,7 @@ from benchmarks.gpu.models import (
     flops,
 )
 from benchmarks.gpu.variants import FUSED
-from slipway.contract import comparison
+from slipway.contract.parity import comparison, judgement
 from slipway.contract.ragged import Feed, Logits, infer_rows
 
 _CAPTURED_TOKENS = 8192  # of a batch; beyond, kernels run long enough for the next launches to hide behind them
@@ -123,7 +123,7 @@ def compared(contender: Contender, model: GpuModel) -> EngineVerdict:
     measured = comparison.compare(
         golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], model.reference.labels
     )
-    failures = comparison.judge(measured, FUSED.limits)
+    failures = judgement.judge(measured, FUSED.limits)
     return EngineVerdict(
         variant=contender.name,
         passed=not failures,

@@ -28,18 +28,22 @@ from benchmarks.models import make
 from export.graph import canonical, fused
 from export.graph.bert import Bert
 from export.parity import gate
+from export.parity.gate import Reference
 from export.precision import fp16
 from export.session import open_onnx
-from slipway.contract import artifact, bundle, comparison, manifest
+from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.comparison import Failure, Invariance, Precision
+from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.parity import bounds
+from slipway.contract.parity.comparison import Invariance, Precision
+from slipway.contract.parity.judgement import Failure
 from slipway.contract.ragged import Feed, Logits, Ragged, infer_rows
 from slipway.contract.variants import VARIANTS, Variant
 from slipway.errors import ConversionError
 
 _LENGTHS = harness.RECORDS / "ag_news_lengths.json"
 _LONGEST = 128  # tokens, where those lengths were cut
+_PROBE_ROWS = 64
 _BATCH = 32
 # Rows compared with random weights: rounding alone flips near ties, and one flip in 512 rows
 # exceeds the bound on the loss.
@@ -66,8 +70,9 @@ class GpuModel:
     provider: str  # of ONNX Runtime
     files: dict[str, Path]  # variant → its ONNX file; variants that this machine can run
     skipped: dict[str, str]  # variant → why it has none
-    reference: Bundle  # golden rows, and the FP32 answers to them
-    golden: Golden
+    reference: Bundle
+    golden: Golden  # with the FP32 answers
+    probes: Probes
 
 
 @dataclass(frozen=True)
@@ -130,27 +135,30 @@ def flops(bert: Bert, lengths: Lengths, *, first_token_only: bool = True, first_
 def random(size: str, device: Device, rows: int) -> Iterator[GpuModel]:
     """Make a Bert of one of SIZES; `rows` are compared, or as many as the limits need."""
     bert = make(size)
-    least = max(comparison.least_rows(variant.limits) for variant in MEASURED)
+    least = max(bounds.least_rows(variant.limits) for variant in MEASURED)
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         directory = Path(scratch)
         files, skipped = _write(bert, directory, device)
         ids = random_rows(bert, ag_news_lengths(max(rows, least)))
         longest = min(_LONGEST, len(bert.position_embeddings))
         with open_onnx(files[REFERENCE.name], providers=(device.provider,)) as session:
-            source, golden = reference(session.infer, ids, longest, directory)
-        yield GpuModel(size, bert, device.provider, files, skipped, source, golden)
+            compared_with = reference(session.infer, ids, longest, directory)
+        yield GpuModel(size, bert, device.provider, files, skipped, *vars(compared_with).values())
 
 
-def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, directory: Path) -> tuple[Bundle, Golden]:
+def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, directory: Path) -> Reference:
     """Write what the gate needs of a bundle into `directory`: random ids and FP32's answers.
 
-    `longest` is in tokens.
+    `longest` is in tokens. Some of the rows are the probe rows too: there is no vocabulary.
     """
     logits = infer_rows(infer, ids, _BATCH)
     golden = Golden([RANDOM] * len(ids), ids, logits.argmax(axis=1), logits)
+    some = golden.take(np.arange(min(_PROBE_ROWS, len(ids))))
+    probes = Probes([], [], some.ids, some.logits)
     bundle.write_golden(directory, golden)
+    bundle.write_probes(directory, probes)
     (directory / "labels.txt").write_text("".join(f"label {i}\n" for i in range(logits.shape[1])), "utf-8")
-    return Bundle(directory, "random weights", {"max_seq_len": longest}), golden
+    return Reference(Bundle(directory, "random weights", {"max_seq_len": longest}), golden, probes)
 
 
 @contextmanager
@@ -172,7 +180,9 @@ def of_run(run: Path, device: Device) -> Iterator[GpuModel]:
         )
     with tempfile.TemporaryDirectory(prefix="slipway-gpu-") as scratch:
         files, skipped = _write(bert, Path(scratch), device, run / "artifacts")
-        yield GpuModel(run.name, bert, device.provider, files, skipped, source, bundle.load_golden(source))
+        yield GpuModel(
+            run.name, bert, device.provider, files, skipped, source, bundle.load_golden(source), bundle.load_probes(source)
+        )
 
 
 def _write(bert: Bert, directory: Path, device: Device, exported: Path | None = None) -> tuple[dict[str, Path], dict[str, str]]:
@@ -217,8 +227,9 @@ def compared(model: GpuModel, variant: Variant) -> tuple[Artifact, EngineVerdict
     """
     here = dataclasses.replace(variant, providers=(model.provider,))
     file = model.files[variant.name]
-    built = Artifact(file.parent, here, manifest.sha256(file), {})
-    gate.check(built, model.reference, model.golden)
+    sha256 = manifest.sha256(file)
+    built = Artifact(file.parent, here, sha256, {"files": {file.name: sha256}})
+    gate.check(built, Reference(model.reference, model.golden, model.probes))
     return built, harness.read(EngineVerdict, built.directory / artifact.PARITY)
 
 

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-sys.path.insert(0, str(_HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import outputs
@@ -27,7 +26,7 @@ class TritonPythonModel(ServedModel):
 
     def initialize(self, arguments: dict[str, str]) -> None:
         super().initialize(arguments)
-        self._labels = (_HERE / "labels.txt").read_text("utf-8").splitlines()
+        self._labels = outputs.read_labels(self.settings)
 
     def answers(self, requests: list[Any]) -> list[Outputs]:
         return [self._answer(request) for request in requests]

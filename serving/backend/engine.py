@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 # Device and options of each provider. TF32 is off on CUDA: the gate compared FP32.
 _PROVIDERS = {"CPUExecutionProvider": ("cpu", {}), "CUDAExecutionProvider": ("cuda", {"use_tf32": "0"})}
+# What decides how a CPU rounds; slipway/provenance.py records the same ones of the gate's.
+_CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
+_AGAIN = "compare again on this machine: slipway export RUN --compare-only, then slipway build RUN"
 Ids = NDArray[np.int32]
 Logits = NDArray[np.float32]
 
@@ -83,16 +86,51 @@ class Engine:
 
 
 def load(directory: Path, settings: dict[str, Any]) -> Any:
-    """Open a version's engine and run golden rows on it. What it raises refuses the version."""
+    """Open a version's engine, and compare its first answers with the gate's.
+
+    `proven_on`: the software and CPU that passed the gate. `start_up`: rows with the logits that
+    this very model gave there. A RuntimeError refuses the version; its sentence is in the log.
+    """
+    _refuse_unproven(settings.get("proven_on", {}))
     if settings.get("engine") == "baseline":  # of the benchmark's baselines alone
         engine = importlib.import_module("baseline_engine").BaselineEngine(directory, settings)
     else:
         engine = Engine(directory / "model.onnx", settings["threads"], CostModel(**settings["cost"]), settings["provider"])
-    for row in settings["golden"]:
+    for number, row in enumerate(settings["start_up"]):
         [logits] = engine.run([np.array(row["ids"], np.int32)], [np.array(row["types"], np.int32)]).logits
+        name = f"the logits of start-up row {number}, of {len(row['ids'])} tokens,"
         if not np.isfinite(logits).all():
-            raise RuntimeError(f"the logits of a golden row of {len(row['ids'])} tokens are not finite")
+            raise RuntimeError(f"{name} are not finite")
+        if "logits" in row:
+            _refuse_other_logits(name, np.array(row["logits"], np.float32), np.atleast_2d(logits), settings["tolerance"])
     return engine
+
+
+def _refuse_unproven(proven_on: dict[str, Any]) -> None:
+    """Refuse another ONNX Runtime or another kind of CPU than the gate ran on: they may round."""
+    here = {"onnxruntime": onnxruntime.__version__, "cpu_flags": _cpu_flags()}
+    for name, expected in proven_on.items():
+        if (actual := here[name]) != expected:
+            raise RuntimeError(f"the gate ran elsewhere: expected {name} {_listed(expected)}, found {_listed(actual)}; {_AGAIN}")
+
+
+def _refuse_other_logits(name: str, expected: Logits, found: Logits, limit: float) -> None:
+    """Compare a row's logits [1, labels]; tagger: [tokens, labels]."""
+    if found.shape != expected.shape:
+        raise RuntimeError(f"{name} are not the gate's: expected the shape {expected.shape}, found {found.shape}")
+    if not (largest := float(np.abs(found - expected).max())) <= limit:  # NaN too
+        raise RuntimeError(f"{name} are not the gate's: the largest |Δlogit| is {largest:.3g}, the limit {limit:.3g}; {_AGAIN}")
+
+
+def _cpu_flags() -> list[str]:
+    """Return those of _CPU_FLAGS that this machine has, in their order."""
+    with Path("/proc/cpuinfo").open(encoding="utf-8") as file:  # a block a core: the first is enough
+        flags = next((line.partition(":")[2].split() for line in file if line.startswith("flags")), [])
+    return [flag for flag in _CPU_FLAGS if flag in flags]
+
+
+def _listed(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value) or "none"
 
 
 def plan(lengths: NDArray[np.int64], cost: CostModel) -> list[NDArray[np.int64]]:

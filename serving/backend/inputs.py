@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import triton_python_backend_utils as pb
-from outputs import Refusal
+from outputs import Refusal, difference
 
 if TYPE_CHECKING:
     from tokenizer import Tokens
@@ -28,7 +28,10 @@ _MOST_BYTES = 2**20  # of one text: a model reads its first few thousand, and a 
 
 
 def tokenizer(settings: dict[str, Any]) -> Callable[[list[Any]], list[Tokens]]:
-    """Load the version's tokenizer, which gives the tokens of what `texts` reads."""
+    """Load the version's tokenizer, which gives the tokens of what `texts` reads.
+
+    Raises RuntimeError for a start-up text to which it gives other ids than the gate's.
+    """
     from tokenizer import Tokenizer  # ids_model.py uses this file too, and needs no tokenizer
 
     loaded = Tokenizer(
@@ -37,7 +40,18 @@ def tokenizer(settings: dict[str, Any]) -> Callable[[list[Any]], list[Tokens]]:
         max_seq_len=settings["max_seq_len"],
         expected_sha256=settings["vocabulary_sha256"],
     )
-    return loaded.of_words if settings["task"] == "tagging" else loaded
+    tokenize = loaded.of_words if settings["task"] == "tagging" else loaded
+    _refuse_other_ids(tokenize, settings)
+    return tokenize
+
+
+def _refuse_other_ids(tokenize: Callable[[list[Any]], list[Tokens]], settings: dict[str, Any]) -> None:
+    for number, row in enumerate(settings.get("start_up", ())):
+        if (text := row["text"]) is None:  # a row of word pieces
+            continue
+        [tokens] = tokenize([tuple(text) if settings["task"] == "text_pair" else text])
+        if different := difference(row["ids"], tokens.ids) or difference(row["types"], tokens.types):
+            raise RuntimeError(f"start-up text {number} has other ids than in the gate: {different}")
 
 
 def tensors(request: Any, *names: str) -> list[np.ndarray] | Refusal:

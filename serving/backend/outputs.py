@@ -14,6 +14,7 @@ import traceback
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,26 @@ def _finite(answer: Outputs | Refusal) -> Outputs | Refusal | Failure:
 
 def _error(message: str, code: Any) -> Any:
     return pb.InferenceResponse(error=pb.TritonError(message, code))
+
+
+def read_labels(settings: dict[str, Any]) -> list[str]:
+    """Read the version's labels.txt. Raises RuntimeError if it is not the one of the settings.
+
+    They have the bundle's labels, and start-up rows with as many logits.
+    """
+    names = Path(__file__).with_name("labels.txt").read_text("utf-8").splitlines()
+    if different := difference(settings.get("labels", names), names):
+        raise RuntimeError(f"labels.txt has other labels than the bundle: {different}")
+    widths = {len(row["logits"][0]) for row in settings.get("start_up", ()) if "logits" in row}
+    if widths - {len(names)}:
+        raise RuntimeError(f"labels.txt has not a label for each logit: expected {max(widths)}, found {len(names)}")
+    return names
+
+
+def difference(expected: Sequence[Any], found: Sequence[Any]) -> str:
+    """Say where two lists differ first, with None behind the end of one; "" if they do not."""
+    pairs = enumerate(zip_longest(expected, found))
+    return next((f"expected {left!r} at {place}, found {right!r}" for place, (left, right) in pairs if left != right), "")
 
 
 def best_labels(logits: np.ndarray, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:

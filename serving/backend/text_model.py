@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_HERE = Path(__file__).parent
-sys.path.insert(0, str(_HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import inputs
 import numpy as np
@@ -35,7 +34,7 @@ class TritonPythonModel(EngineModel):
     def initialize(self, arguments: dict[str, str]) -> None:
         super().initialize(arguments)
         self._task = self.settings["task"]
-        self._labels = (_HERE / "labels.txt").read_text("utf-8").splitlines()
+        self._labels = outputs.read_labels(self.settings)
         self._tokenize = inputs.tokenizer(self.settings)
 
     def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:

@@ -20,14 +20,14 @@ from typing import Any
 from serving import model_config
 from serving.benchmark.record import MeasuredModel
 from serving.model_config import Instances
-from serving.repository import embedded
+from serving.repository import embedded, engines
 from serving.repository.embedded import Share
 from slipway import errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
-from slipway.errors import ConversionError, ManifestError
+from slipway.errors import ConversionError, ManifestError, ParityError
 from slipway.lint import models
 
 # "usual" stands in records that were written: the names stay
@@ -48,20 +48,36 @@ class CheckedRun:
     golden: Golden
     served: dict[str, Any]  # the manifest of its repository
     artifacts: dict[str, Artifact]  # that passed, by variant
+    engines: tuple[str, ...]  # variants that answer texts in the embedded server, the fastest first
+    left_out: dict[str, str]  # variant → why it did not pass
 
 
 def check_run(run: Path) -> CheckedRun:
-    """Return the run. Raises ManifestError or ParityError for what is missing or did not pass."""
+    """Return the run. Raises ManifestError for what is missing, ParityError where nothing passed,
+    or something is served that did not.
+    """
     source = bundle.load(run / "bundle")
+    golden = bundle.load_golden(source)
     served = manifest.read(run / "model_repository", REPOSITORY, errors.command("build", run))
     passed = {variant.variant.name: variant for variant in artifact.all_passed(run, source.sha256)}
-    return CheckedRun(run, source, bundle.load_golden(source), served, passed)
+    hashes = {variant.sha256 for variant in passed.values()}
+    if unproven := [name for name, sha256 in served["models"].items() if sha256 not in hashes]:
+        raise ParityError(
+            f"the compiled repository of {run} has not been shown to give the same answers",
+            expected=f"models of the artifacts that passed: {', '.join(passed)}",
+            found=", ".join(unproven),
+            where=str(run / "model_repository" / REPOSITORY),
+            fix=errors.command("build", run),
+        )
+    by_speed = engines.by_speed(list(passed.values()), source, golden)
+    names = tuple(variant.variant.name for variant in by_speed)
+    return CheckedRun(run, source, golden, served, passed, names, artifact.left_out(run, source.sha256))
 
 
 def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:
     """Return all that can be measured, text_classifier first; `cuda`: the GPU's variants too."""
     main = checked.served[TEXT_MODEL]
-    others = [name for name in embedded.FASTEST_FIRST if name in checked.artifacts and name != main]
+    others = [name for name in checked.engines if name != main]
     on_gpu = [name for name in checked.artifacts if cuda and _made_for_gpu(checked, name)]
     ids = sorted(checked.served["models"], key=lambda name: name != f"bert_{main}")
     what = "text in, label out, on {}"
@@ -96,13 +112,14 @@ def choose_subjects(subjects: list[MeasuredModel], names: list[str], run: Path) 
 
 
 def variants_left_out(checked: CheckedRun, subjects: list[MeasuredModel], no_cuda: str) -> dict[str, str]:
-    """Return text_<variant> → why, for the variants that passed and answer no text here."""
+    """Return text_<variant> → why, for the variants that did not pass or answer no text here."""
     served = {subject.variant for subject in subjects if subject.kind == "text"}
-    return {
+    unserved = {
         f"text_{name}": (no_cuda if _made_for_gpu(checked, name) else "") or "only NVIDIA's container runs it"
         for name in checked.artifacts
         if name not in served
     }
+    return unserved | {f"text_{name}": why for name, why in checked.left_out.items()}
 
 
 def why_no_cuda() -> str:
@@ -167,7 +184,7 @@ def write_baseline(repository: Path, name: str, checked: CheckedRun, share: Shar
         "engine": "baseline",
         "provider": embedded.PROVIDER,
         "threads": share.threads_each,
-        "golden": embedded.golden_ids(checked.golden),
+        "start_up": embedded.start_up_rows(checked.golden),
         **embedded.text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)

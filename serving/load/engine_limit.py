@@ -58,7 +58,6 @@ def _keep_barrier(barrier: Any) -> None:
 
 def _measure_process(version: Path, texts: list[Any]) -> dict[str, Any]:
     """Measure in one process. It waits for the others, so that none does another's share."""
-    sys.dont_write_bytecode = True
     sys.path.insert(0, str(version))
     from engine import CostModel, Engine, plan  # type: ignore[import-not-found]
     from tokenizer import Tokenizer  # type: ignore[import-not-found]

@@ -18,11 +18,12 @@ from serving.benchmark.record import BenchmarkRecord
 from serving.report.benchmark_text import VerdictText, figure_text
 from serving.report.html import render_page, write_page
 from serving.report.records import OfflineCheck, RunRecords, read_run
-from serving.report.summary import all_versions, page_head, provenance, run_figures
+from serving.report.summary import VERDICTS, all_versions, page_head, provenance, run_figures
 from serving.report.training_text import TASK_NOUNS, text_reader
 from slipway import console, errors
-from slipway.contract import comparison
-from slipway.contract.comparison import CONFIDENCE, Comparison
+from slipway.contract.parity import comparison, judgement
+from slipway.contract.parity.bounds import CONFIDENCE
+from slipway.contract.parity.comparison import Comparison
 from slipway.errors import ManifestError
 
 _SIGNIFICANT = 1 - CONFIDENCE  # McNemar's exact p below which a difference is a result
@@ -147,9 +148,8 @@ def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
     """Return which model is significantly more accurate; `nouns` says what was answered."""
     if answers is None:
         return VerdictText(f"Their held-out {nouns} differ, so that their accuracies cannot be compared row by row.", "wait")
-    counts = (
-        f"of {answers.rows:,d} {nouns} only B has {answers.gained} right, only A {answers.lost}, McNemar p {answers.mcnemar_p:.2g}"
-    )
+    only = f"only B has {answers.gained} right, only A {answers.lost}"
+    counts = f"of {answers.labelled:,d} {nouns} {only}, McNemar p {answers.mcnemar_p:.2g}"
     if answers.mcnemar_p > _SIGNIFICANT:
         return VerdictText(f"No difference in accuracy can be shown: {counts}.", "soft")
     better, css = ("B", "good") if answers.gained > answers.lost else ("A", "bad")
@@ -159,10 +159,11 @@ def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
 def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
     """Compare B's SavedModel with A's on their held-out rows; None if these rows differ."""
     first, second = a.golden, b.golden
-    labels = first.labels[first.asked]
-    if first.texts != second.texts or not np.array_equal(labels, second.labels[second.asked]):
+    compared = first.compared
+    labels = first.labels[compared]
+    if first.texts != second.texts or not np.array_equal(labels, second.labels[second.compared]):
         return None
-    return comparison.compare(first.logits[first.asked], second.logits[second.asked], labels, first.lengths[first.asked], a.labels)
+    return comparison.compare(first.logits[compared], second.logits[compared], labels, first.lengths[compared], a.labels)
 
 
 def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
@@ -172,11 +173,12 @@ def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
     for variant in dict.fromkeys([*first, *second]):
         results = {"A": first.get(variant), "B": second.get(variant)}
         missing = [letter for letter, result in results.items() if result is None]
-        failed = [letter for letter, result in results.items() if result and not result.passed]
+        failed = {letter: VERDICTS[result.verdict] for letter, result in results.items() if result and not result.passed}
         if missing:
             verdict = VerdictText(f"{missing[0]} has none", "wait")
         elif failed:
-            verdict = VerdictText(f"{' and '.join(failed)} FAILED", "bad")
+            words = ", ".join(f"{letter} is {verdict.text}" for letter, verdict in failed.items())
+            verdict = VerdictText(words, "bad" if VERDICTS[judgement.WORSE] in failed.values() else "wait")
         else:
             verdict = VerdictText("both passed", "good")
         sides = _parity_text(results["A"]), _parity_text(results["B"])

@@ -7,19 +7,24 @@ records' keys, as far as a page shows them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from serving.benchmark.record import BenchmarkRecord
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Golden
-from slipway.contract.comparison import Flip, Precision
+from slipway.contract.parity.comparison import Flip, Neighbours, Precision, ProbeComparison, Unseen
+from slipway.contract.parity.judgement import Failure
+from slipway.contract.parity.probabilities import Probabilities
 from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED, from_json
-from slipway.contract.variants import Limits
+from slipway.contract.variants import VARIANTS, Limits
 from slipway.errors import ManifestError
+
+_Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,9 @@ class ParityCheck:
 
     variant: str
     passed: bool
+    verdict: str  # passed, worse or undecided
     rows: int
+    labelled: int  # of the rows
     flips: int
     flip_rate_bound: float
     accuracy: float
@@ -140,9 +147,14 @@ class OfflineCheck(ParityCheck):
     logit_difference_max: float
     texts_per_second: float
     limits: Limits
+    unseen: tuple[Unseen, ...]  # classes that these rows cannot judge
     flipped_rows: tuple[Flip, ...]
     versions: dict[str, str]
-    precision: Precision | None = None  # None: the engine failed
+    # None: the engine failed
+    probabilities: Probabilities | None = None
+    neighbours: Neighbours | None = None
+    probes: ProbeComparison | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +163,10 @@ class LiveCheck(ParityCheck):
 
     model: str
     protocol: str
+    failures: tuple[Failure, ...]
+    wrong_answers: tuple[str, ...]
+    outputs: tuple[str, ...]  # that were compared
+    probe_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +187,18 @@ class RunRecords:
     labels: list[str]
     training: TrainingRecord | None  # None: trained elsewhere
     golden: Golden
-    parity: tuple[OfflineCheck, ...]
+    parity: tuple[OfflineCheck, ...]  # also of variants that were left out
+    left_out: dict[str, str]  # variant → why, in one line
     skipped: dict[str, dict[str, str]]  # variant → "reason" and "fix"
     served: ServedRecord
     benchmark: BenchmarkRecord
 
     @property
     def passed(self) -> bool:
-        """Whether all variants, and at least one, gave the same answers, offline and served."""
-        offline = [record.passed for record in self.parity]
+        """Whether every variant that was not left out, and at least one, gave the same answers,
+        offline and served.
+        """
+        offline = [record.passed for record in self.parity if record.variant not in self.left_out]
         return bool(offline) and all(offline) and bool(self.served.checks) and self.served.passed
 
 
@@ -187,37 +206,56 @@ def read_run(run: Path) -> RunRecords:
     """Return every record of the run. A ManifestError names the command that writes it anew."""
     source = bundle.load(run / "bundle")
     history = source.directory / "history.json"
-    of_bundle = {"bundle_sha256": source.sha256}
     repository = run / "model_repository" / REPOSITORY
     _refuse_missing(repository, errors.command("build", run))
     of_repository = {"repository_sha256": manifest.sha256(repository)}
     of_benchmark = {"schema": BENCHMARK_SCHEMA, **of_repository}
-    parity = [
-        _current(run / "artifacts" / variant / artifact.PARITY, of_bundle, errors.command("export", run))
-        for variant in artifact.exported(run)
-    ]
+    left_out = artifact.left_out(run, source.sha256)
     return RunRecords(
         run=str(run),
         bundle=from_json(BundleRecord, source.facts),
         labels=source.labels,
         training=from_json(TrainingRecord, json.loads(history.read_text("utf-8"))) if history.is_file() else None,
         golden=bundle.load_golden(source),
-        parity=tuple(from_json(OfflineCheck, record) for record in parity),
+        parity=tuple(_parity(run, left_out, {"bundle_sha256": source.sha256})),
+        left_out=left_out,
         skipped=artifact.skipped(run),
-        served=from_json(ServedRecord, _current(run / SERVED, of_repository, errors.command("verify", run))),
-        benchmark=BenchmarkRecord.from_json(_current(run / BENCHMARK, of_benchmark, errors.command("bench", run))),
+        served=_current(partial(from_json, ServedRecord), run / SERVED, of_repository, errors.command("verify", run)),
+        benchmark=_current(BenchmarkRecord.from_json, run / BENCHMARK, of_benchmark, errors.command("bench", run)),
     )
 
 
-def _current(path: Path, expected: Mapping[str, object], fix: str) -> dict[str, Any]:
-    """Read a record that has these values. Raises ManifestError if it is missing or has others."""
+def _parity(run: Path, left_out: Mapping[str, str], of_bundle: Mapping[str, object]) -> Iterator[OfflineCheck]:
+    """Yield the record of every variant that was exported, and those of what was left out."""
+    exported, fix = artifact.exported(run), errors.command("export", run)
+    for variant in VARIANTS:
+        path = run / "artifacts" / variant / artifact.PARITY
+        if variant in exported or (variant in left_out and _is_of(path, of_bundle)):
+            yield _current(partial(from_json, OfflineCheck), path, of_bundle, fix)
+
+
+def _is_of(path: Path, expected: Mapping[str, object]) -> bool:
+    return path.is_file() and expected.items() <= json.loads(path.read_text("utf-8")).items()
+
+
+def _current(build: Callable[[Any], _Record], path: Path, expected: Mapping[str, object], fix: str) -> _Record:
+    """Read a record that has these values, and `build` it.
+
+    Raises ManifestError if it is missing, has others, or was written by an earlier version.
+    """
     _refuse_missing(path, fix)
     record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     for name, value in expected.items():
         if (actual := record.get(name)) != value:
-            summary, meant = "a record is of an earlier state", f"{name} {value}"
-            raise ManifestError(summary, expected=meant, found=str(actual), where=str(path), fix=fix)
-    return record
+            raise _outdated(path, f"{name} {value}", str(actual), fix)
+    try:
+        return build(record)
+    except TypeError as error:
+        raise _outdated(path, "every key that this version writes", str(error), fix) from error
+
+
+def _outdated(path: Path, expected: str, found: str, fix: str) -> ManifestError:
+    return ManifestError("a record is of an earlier state", expected=expected, found=found, where=str(path), fix=fix)
 
 
 def _refuse_missing(path: Path, fix: str) -> None:

@@ -1,6 +1,7 @@
 """Show a run's records on one self-contained page, RUN/report.html, and print its summary.
 
-It measures and judges nothing. It exits with 1 if a conversion changed the answers.
+It measures and judges nothing. It exits with 1 if a variant that was not left out changed the
+answers, offline or served.
 
     slipway report runs/demo
 """
@@ -14,7 +15,15 @@ from serving.benchmark import highlights
 from serving.report import benchmark_text, training_text
 from serving.report.html import render_page, write_page
 from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
-from serving.report.summary import not_run, page_head, provenance, run_figures
+from serving.report.summary import (
+    VERDICTS,
+    not_run,
+    page_head,
+    provenance,
+    run_figures,
+    served_reasons,
+    unseen_sentence,
+)
 from slipway import console, errors
 
 
@@ -52,6 +61,9 @@ def render_report(run: RunRecords) -> str:
         price_command=errors.command("bench", run.run, "--price-per-hour", "PRICE"),
         text_of=training_text.text_reader(run.golden),
         precision=_precision,
+        verdicts=VERDICTS,
+        served_reasons=served_reasons,
+        unseen=unseen_sentence(run.parity[0].unseen),
         accuracies=training_text.accuracy_table(metrics),
         classes=training_text.worst_classes(metrics),
         mix_ups=training_text.mix_ups(metrics.confusion, run.labels),
@@ -77,6 +89,8 @@ def _print_summary(run: RunRecords) -> None:
         table.add_row(variant, *["–"] * 5, console.VERDICTS["skipped"])
     screen = console.console()
     screen.print(table)
+    for variant, why in run.left_out.items():
+        print(f"{variant} was left out: {why}")
     if not all(result.as_meant for result in run.parity):
         print("* compared on a CPU, but meant for a GPU, which rounds differently")
     metrics, record = run.bundle.metrics, run.benchmark
@@ -87,7 +101,7 @@ def _print_summary(run: RunRecords) -> None:
 
 def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str]:
     worst = max(checks, key=lambda check: check.flips, default=None)
-    passed = result.passed and all(check.passed for check in checks)
+    verdict = next((check.verdict for check in (result, *checks) if not check.passed), result.verdict)
     return [
         result.variant,
         f"{result.flips}/{result.rows}",
@@ -95,5 +109,5 @@ def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str]:
         f"{result.accuracy_loss_bound:.2%}",
         f"{worst.flips}/{worst.rows}" if worst else "–",
         f"{result.texts_per_second:.0f}",
-        console.verdict(passed) + ("" if result.as_meant else " *"),
+        console.VERDICTS[verdict] + ("" if result.as_meant else " *"),
     ]

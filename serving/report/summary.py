@@ -1,7 +1,10 @@
-"""What the pages show of one run: its head, its figures, what was not run, where it comes from."""
+"""What the pages show of one run: its head, its figures, what its variants changed, what was not
+run, where it comes from.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -17,8 +20,18 @@ from serving.report.benchmark_figures import (
 )
 from serving.report.benchmark_text import VerdictText, speed_tiles, speed_verdict
 from serving.report.figures import confusion_figure, parity_figure, training_figure
-from serving.report.records import RunRecords
+from serving.report.records import LiveCheck, RunRecords
 from serving.report.training_text import TASK_NOUNS, task_title
+from slipway.contract.parity import judgement
+from slipway.contract.parity.comparison import Unseen
+
+VERDICTS = {  # what a page writes for one
+    judgement.PASSED: VerdictText("passed", "good"),
+    judgement.WORSE: VerdictText("worse", "bad"),
+    judgement.UNDECIDED: VerdictText("not decided", "wait"),
+}
+_NAMED_CLASSES = 10  # of those that too few rows judge
+_WRONG_ANSWERS = 5  # shown of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +60,20 @@ def page_head(run: RunRecords) -> PageHead:
 
 def _answers_verdict(run: RunRecords) -> VerdictText:
     if not run.passed:
-        return VerdictText("A conversion changed the answers: see the rows marked FAILED.", "bad")
+        return VerdictText("The answers changed: see the rows that did not pass.", "bad")
     checked = {check.variant for check in run.served.checks}
-    served = [record.variant for record in run.parity if record.variant in checked]
-    offline = [record.variant for record in run.parity if record.variant not in checked]
-    more = f"; {', '.join(offline)} offline" if offline else ""
-    return VerdictText(f"The answers stayed the same: {', '.join(served)} passed offline and served{more}.", "good")
+    passed = [record.variant for record in run.parity if record.variant not in run.left_out]
+    served, offline = (", ".join(variant for variant in passed if (variant in checked) is live) for live in (True, False))
+    more = f"; {offline} offline" if offline else ""
+    text = f"The answers stayed the same: {served} passed offline and served{more}."
+    if not run.left_out:
+        return VerdictText(text, "good")
+    return VerdictText(f"{text} Left out: {', '.join(_left_out_words(run))}.", "wait")
+
+
+def _left_out_words(run: RunRecords) -> list[str]:
+    verdicts = {record.variant: VERDICTS[record.verdict].text for record in run.parity}
+    return [f"{variant} ({verdicts.get(variant, 'not compared')})" for variant in run.left_out]
 
 
 def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
@@ -78,6 +99,30 @@ def run_figures(run: RunRecords) -> dict[str, go.Figure]:
         "confusion": confusion_figure(run.bundle.metrics.confusion, run.labels),
         "training": training_figure(run.training) if run.training else go.Figure(),
     }
+
+
+def served_reasons(check: LiveCheck) -> str:
+    """Return why a served model did not pass, in a line; "" if it did."""
+    wrong = [*check.wrong_answers[:_WRONG_ANSWERS]]
+    if more := len(check.wrong_answers) - len(wrong):
+        wrong.append(f"and {more:,d} more wrong answers")
+    return "; ".join([*([judgement.reason([*check.failures])] if check.failures else []), *wrong])
+
+
+def unseen_sentence(unseen: Sequence[Unseen]) -> str:
+    """Return which classes the golden rows cannot judge, "" if they judge all."""
+    if not unseen:
+        return ""
+    named = ", ".join(f"{group.label} ({_unseen_text(group)})" for group in unseen[:_NAMED_CLASSES])
+    more = f" and {len(unseen) - _NAMED_CLASSES} more" if len(unseen) > _NAMED_CLASSES else ""
+    return f"Too few held-out rows to judge these labels: {named}{more}."
+
+
+def _unseen_text(group: Unseen) -> str:
+    if not group.rows:
+        return "no row has it"
+    text = f"{group.rows} row{'s' if group.rows != 1 else ''}, up to {group.loss:.0%} of its right answers could be lost unseen"
+    return text if group.answered else f"{text}, and the SavedModel never answers it"
 
 
 def not_run(run: RunRecords) -> list[tuple[str, str, str]]:

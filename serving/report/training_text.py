@@ -82,7 +82,7 @@ def mix_ups(matrix: list[list[int]], labels: list[str]) -> list[tuple[str, str, 
 
 def text_reader(golden: Golden) -> Callable[[int], list[str]]:
     """Return row, counted from 0 → its text, both texts, or the words before, at and after it."""
-    text_of = golden.text_of[golden.asked]
+    text_of = golden.text_of[golden.compared]
 
     def parts(row: int) -> list[str]:
         text = golden.texts[text_of[row]]

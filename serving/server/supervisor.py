@@ -1,7 +1,8 @@
 """Keep the embedded Triton serving: a killed Python process or server is back within seconds.
 
 Triton goes on calling a model ready whose Python process is gone, and fails every request to it.
-So the processes are watched, not what Triton says of them.
+So the processes are watched, not what Triton says of them. What was changed on disk meanwhile is
+not served: a model with other files than at its start is not loaded anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import psutil
 from serving.server import control, logs, triton
 from serving.server.triton import Server
 from slipway import errors
-from slipway.errors import ServerError
+from slipway.errors import ManifestError, ServerError
 
 _LOOK_EVERY = 0.5  # seconds
 _LOADED_WITHIN = 10  # seconds for one model; after that the whole server is restarted
@@ -69,13 +70,25 @@ def _reload_lost(server: Server, tell: Tell) -> bool:
     """Reload models whose processes are gone though nobody unloaded them; False when that fails."""
     try:
         for model in lost(server):
-            _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
-            control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
-            _tell(server, tell, "info", f"{model} is served again")
+            _reload(server, model, tell)
     except OSError as error:
         _tell(server, tell, "error", f"Triton could not load it anew: {error}")
         return False
     return True
+
+
+def _reload(server: Server, model: str, tell: Tell) -> None:
+    """Load a model anew, or unload it if its files were changed. Raises OSError if Triton fails."""
+    try:
+        triton.check_files(server.repository, below=f"{model}/")
+    except ManifestError as error:
+        control.unload(server.grpc, server.key, model, _LOADED_WITHIN)  # or it would be called ready, and lost, for ever
+        found = f"{error.summary}: {error.where}: expected {error.expected}, found {error.found}. Fix: {error.fix}"
+        _tell(server, tell, "error", f"the Python process of {model} is gone; the server goes on without the model, for {found}")
+        return
+    _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
+    control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
+    _tell(server, tell, "info", f"{model} is served again")
 
 
 def lost(server: Server) -> list[str]:

@@ -23,7 +23,7 @@ from serving.server import control, logs
 from slipway import errors, tools
 from slipway.contract import manifest
 from slipway.contract.records import HOST, README, REPOSITORY, Ports
-from slipway.errors import ServerError, ToolError
+from slipway.errors import ManifestError, ServerError, ToolError
 
 _PROTOCOLS = ("http", "grpc", "metrics")
 _RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
@@ -32,7 +32,8 @@ _READY_WITHIN = 120  # seconds; about 3 are normal, and TensorFlow as a baseline
 _DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
 _DRAINED = b"Found 0 model versions that have in-flight inferences"
 _EXIT_SECONDS = 3  # for an orderly exit after that
-_SHOWN_LINES, _SHOWN_CHARACTERS = 8, 300  # of the server's log, in an error message
+_COMPARE = "--compare-only"  # what backend/engine.py advises where a version was not compared as it is
+_SHOWN_LINES, _SHOWN_CHARACTERS = 8, 400  # of the server's log, in an error message
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def start(
     APIs that only the key opens. Raises ManifestError for an incomplete repository, ToolError
     without Triton, ServerError when a port is taken or a model fails.
     """
-    manifest.read(repository, REPOSITORY, _fix(repository), beside=(README,))
+    check_files(repository)
     check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
@@ -109,6 +110,26 @@ def start(
         stop(server)
         raise
     return replace(server, ready_seconds=time.monotonic() - started)
+
+
+def check_files(repository: Path, below: str = "") -> None:
+    """Raise ManifestError for a file that is not as it was sealed, of those `below` if it is given.
+
+    A promotion or rollback may exchange the repository meanwhile: then it is read again.
+    """
+    while True:
+        inode = _inode(repository)
+        try:
+            manifest.read(repository, REPOSITORY, _fix(repository), beside=(README,), below=below)
+            return
+        except (ManifestError, FileNotFoundError):
+            if _inode(repository) == inode:
+                raise
+
+
+def _inode(path: Path) -> int:
+    """Return the number that stays a directory's own when it is renamed; 0 for none."""
+    return path.stat().st_ino if path.exists() else 0
 
 
 def stop(server: Server) -> bool:
@@ -236,12 +257,14 @@ def _wait_until_ready(server: Server) -> None:
     status = server.process.poll()
     if status is not None:
         server.reader.join(_EXIT_SECONDS)  # for the last lines of its log
+    log, run = _tail(server.log), server.repository.parent
+    compare = [errors.command("export", run, "--compare-only")] if _COMPARE in log and (run / "bundle").is_dir() else []
     raise ServerError(
         "Triton did not become ready",
         expected=f"ready within {_READY_WITHIN} s",
         found=f"exit status {status}" if status is not None else "still not ready",
-        where=f"{server.repository}; the end of {server.log}:\n    " + _tail(server.log),
-        fix=f"{_fix(server.repository)}, then the same command again",
+        where=f"{server.repository}; the end of {server.log}:\n    {log}",
+        fix=f"{' && '.join([*compare, _fix(server.repository)])}, then the same command again",
     )
 
 

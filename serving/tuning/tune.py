@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from serving.load import perf_analyzer
-from serving.repository import embedded
+from serving.repository import embedded, engines
 from serving.tuning import search
 from serving.tuning.search import Configuration, MeasuredConfiguration, OpenTrial, Slo, Trials, TuningSetup
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle
+from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import TEXT_MODEL, TUNING
 from slipway.errors import ParityError
 
@@ -80,14 +80,14 @@ class TuningRecord:
 def tune(arguments: argparse.Namespace) -> int:
     ends = time.monotonic() + 60 * arguments.minutes - _CONFIRMING
     source = bundle.load(arguments.run / "bundle")
-    artifacts = _engines(arguments.run, source, arguments.engines)
+    golden = bundle.load_golden(source)
+    artifacts = _engines(arguments.run, source, golden, arguments.engines)
     slo = Slo(arguments.p99_ms, arguments.rate)
     cores = embedded.cores()
     ways = search.configurations(list(artifacts), cores)
     print(f"tune        {len(ways)} configurations on {cores} cores, at most {arguments.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         inputs = Path(scratch) / "texts.json"
-        golden = bundle.load_golden(source)
         perf_analyzer.write_texts(golden.texts[: arguments.texts], source.task, inputs)
         setup = TuningSetup(arguments.run, source, golden, artifacts, inputs, slo, arguments.window_ms)
         trials = search.measure_configurations(setup, ways, ends)
@@ -98,14 +98,14 @@ def tune(arguments: argparse.Namespace) -> int:
     return 0 if chosen else 1
 
 
-def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact]:
+def _engines(run: Path, source: Bundle, golden: Golden, wanted: list[str]) -> dict[str, Artifact]:
     """Return the variants to try, fastest first: those wanted, or one of each precision."""
-    passed = {converted.variant.name: converted for converted in artifact.all_passed(run, source.sha256)}
-    usable = [name for name in embedded.FASTEST_FIRST if name in passed]
+    by_speed = engines.by_speed(artifact.all_passed(run, source.sha256), source, golden)
+    usable = {converted.variant.name: converted for converted in by_speed}
     if not usable or not set(wanted) <= set(usable):
         raise ParityError(
             "there is no such engine to tune",
-            expected=", ".join(wanted) or f"one of {', '.join(embedded.FASTEST_FIRST)}",
+            expected=", ".join(wanted) or "one that was compared where it is served",
             found=f"passing artifacts that {TEXT_MODEL} can run here: {', '.join(usable) or 'none'}",
             where=str(run / "artifacts"),
             fix=f"{errors.command('export', run)}, or other --engines",
@@ -113,8 +113,8 @@ def _engines(run: Path, source: Bundle, wanted: list[str]) -> dict[str, Artifact
     first: dict[str, str] = {}
     for name in usable:
         if not wanted or name in wanted:
-            first.setdefault(name if wanted else passed[name].variant.precision, name)
-    return {name: passed[name] for name in first.values()}
+            first.setdefault(name if wanted else usable[name].variant.precision, name)
+    return {name: usable[name] for name in first.values()}
 
 
 def _candidate(way: Configuration, trials: Trials | None, slo: Slo) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from benchmarks.gpu.device import Device
 from export.graph import canonical
 from export.graph.bert import Array, Bert, Dense, Layer, Norm
 from export.parity import gate
+from export.parity.gate import Reference
 from export.precision import fp16
 from export.runtime import tensorrt as tensorrt_runtime
 from export.runtime import tensorrt_profiles, tftrt
@@ -29,7 +30,7 @@ from slipway.contract.variants import VARIANTS
 from slipway.errors import ToolError
 
 HIDDEN, TOKENS, BATCH = 256, 64, 32  # tokens: the model's positions; the largest batch: the gate's
-ROWS = 400  # compared by the gate, which asks for 368
+ROWS = 400  # compared by the gate, which asks for 299
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -111,15 +112,16 @@ def golden(artifacts: Path) -> Bundle:
     ids = models.random_rows(bert(), np.random.default_rng(0).integers(1, TOKENS + 1, ROWS))
     (artifacts.parent / "bundle").mkdir()
     with open_onnx(artifacts / "onnx_fp32.onnx", threads=1) as session:
-        return models.reference(session.infer, ids, TOKENS, artifacts.parent / "bundle")[0]
+        return models.reference(session.infer, ids, TOKENS, artifacts.parent / "bundle").bundle
 
 
 def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple[bool, str]:
     """The gate's verdict on the model in `directory`, labelled as this variant, and what it found;
     `facts`: of its manifest.
     """
-    candidate = Artifact(directory, VARIANTS[variant], "not sealed", facts)
-    record = gate.check(candidate, golden, bundle.load_golden(golden))
+    candidate = Artifact(directory, VARIANTS[variant], "not sealed", {"files": {}, **facts})
+    reference = Reference(golden, bundle.load_golden(golden), bundle.load_probes(golden))
+    record = gate.check(candidate, reference)
     return record.passed, "; ".join(failure.what for failure in record.failures)
 
 

@@ -26,8 +26,8 @@ from benchmarks.gpu.models import AS_THEY_COME, CAPTURED, PACKED, PADDED
 from export.graph import canonical
 from export.graph.bert import Bert
 from export.session import open_onnx
-from slipway.contract import comparison
 from slipway.contract.ragged import Feed, Logits
+from slipway.contract.variants import VARIANTS
 from tests.gpu.conftest import TOKENS, bert, feed
 
 pytestmark = pytest.mark.gpu
@@ -124,7 +124,7 @@ def test_an_engine_with_a_damaged_weight_fails_the_gate(device: Device, tmp_path
     assert not damaged.passed
     assert whole.compared_on == device.provider
     assert whole.precision is not None
-    assert whole.precision.weights.get("fp16", 0.0) >= comparison.PRECISION_SHARE
+    assert whole.precision.weights.get("fp16", 0.0) >= VARIANTS["onnx_fp16"].limits.precision_share
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])

@@ -15,10 +15,9 @@ from export.graph.bert import Dense
 from export.runtime import tensorrt as tensorrt_runtime
 from export.runtime import tensorrt_profiles
 from export.runtime.tensorrt_profiles import Profile
-from slipway.contract import comparison
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.comparison import Precision
+from slipway.contract.parity.comparison import Precision
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ConversionError
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, bert, feed, judged, reference
@@ -101,12 +100,12 @@ def proof(engine: Path) -> Precision:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_built_in(precision: str, engines: dict[str, Path]) -> None:
     result = proof(engines[precision])
-    assert result.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, result
+    assert result.weights.get(precision, 0.0) >= VARIANTS["onnx_fp16"].limits.precision_share, result
 
 
 def test_an_fp32_engine_labelled_fp16_fails_the_proof(engines: dict[str, Path]) -> None:
     result = proof(engines["fp32"])
-    assert result.weights.get("fp16", 0.0) < comparison.PRECISION_SHARE, result
+    assert result.weights.get("fp16", 0.0) < VARIANTS["onnx_fp16"].limits.precision_share, result
 
 
 @pytest.mark.parametrize("field", ["tensorrt", "gpu", "compute_capability", "system", "driver"])

@@ -13,9 +13,10 @@ import pytest
 from benchmarks.gpu import models
 from export.runtime import tftrt
 from export.runtime.tensorrt_profiles import Profile
-from slipway.contract import comparison
 from slipway.contract.bundle import Bundle
+from slipway.contract.parity import judgement
 from slipway.contract.ragged import INPUTS, Ragged, infer_rows
+from slipway.contract.variants import VARIANTS
 from tests.gpu.conftest import BATCH, PRECISIONS, TOKENS, feed, judged
 
 WORDS, HIDDEN, LABELS = 100, 64, 3
@@ -66,7 +67,7 @@ def golden(source: Path) -> Bundle:
     with tftrt.open_saved_model(source) as session:
         ranked = np.sort(infer_rows(session.infer, ids, BATCH), axis=1)
         clear = np.flatnonzero(ranked[:, -1] - ranked[:, -2] > TOLERANCE["fp16"])
-        return models.reference(session.infer, ids.take(clear), TOKENS, source.parent)[0]
+        return models.reference(session.infer, ids.take(clear), TOKENS, source.parent).bundle
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -91,13 +92,13 @@ def test_the_gate_refuses_a_model_that_has_no_engine(source: Path, golden: Bundl
 def test_most_multiplications_run_in_segments_whose_engines_were_built(precision: str, converted: dict[str, Path]) -> None:
     result = tftrt.coverage(converted[precision])
     assert result.segments_without_engine == 0, result
-    assert result.coverage >= comparison.LEAST_COVERAGE, result
+    assert result.coverage >= judgement.LEAST_COVERAGE, result
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_proof_says_the_precision_it_was_converted_in(precision: str, converted: dict[str, Path]) -> None:
     result = tftrt.coverage(converted[precision])
-    assert result.weights.get(precision, 0.0) >= comparison.PRECISION_SHARE, result
+    assert result.weights.get(precision, 0.0) >= VARIANTS["onnx_fp16"].limits.precision_share, result
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -17,7 +17,7 @@ from benchmarks.gpu.device import Deadline, Device
 from benchmarks.gpu.profile import GraphProfile
 from benchmarks.gpu.tables import ModelRecord
 from slipway import errors
-from slipway.contract import comparison
+from slipway.contract.parity import comparison, judgement
 from slipway.contract.records import from_json
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -182,4 +182,4 @@ def test_of_random_weights_some_flips_by_rounding_are_within_the_limits() -> Non
     labels, lengths = np.zeros(models.ROWS, int), np.full(models.ROWS, 30)
     measured = comparison.compare(reference, logits, labels, lengths, ["a", "b"])
     assert measured.flips == 5
-    assert comparison.judge(measured, variants.PACKED.limits) == []
+    assert judgement.judge(measured, variants.PACKED.limits) == []

@@ -81,6 +81,7 @@ def run(tiny: models.GpuModel, tmp_path: Path) -> Path:
     source = tmp_path / "run" / "bundle"
     source.mkdir()
     bundle.write_golden(source, tiny.golden)
+    bundle.write_probes(source, tiny.probes)
     (source / "labels.txt").write_text("a\nb\nc\nd\n")
     manifest.seal(source, bundle.MANIFEST, {"schema": bundle.SCHEMA, "max_seq_len": 64})
     return tmp_path / "run"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,8 @@ from slipway.errors import ManifestError
 
 SERVED = {"text_classifier": "ort_int8", "models": {"bert_onnx_fp32": "", "bert_ort_int8": ""}}
 PASSED: Any = {name: SimpleNamespace(variant=VARIANTS[name]) for name in ("onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16")}
-RUN = CheckedRun(Path("run"), cast(Any, None), cast(Any, None), SERVED, PASSED)
+BY_SPEED = ("ort_int8", "ort_fp32", "onnx_fp32")
+RUN = CheckedRun(Path("run"), cast(Any, None), cast(Any, None), SERVED, PASSED, BY_SPEED, {})
 
 
 def test_text_classifier_comes_first_then_every_other_variant_then_ids_then_baselines() -> None:
@@ -26,6 +28,11 @@ def test_text_classifier_comes_first_then_every_other_variant_then_ids_then_base
         "usual_tf2onnx",
         "usual_savedmodel",
     ]
+
+
+def test_other_variants_come_in_the_order_of_their_speed() -> None:
+    every = subjects.all_subjects(replace(RUN, engines=("onnx_fp32", "ort_int8", "ort_fp32")), cuda=False)
+    assert [subject.name for subject in every[1:3]] == ["text_onnx_fp32", "text_ort_fp32"]
 
 
 def test_a_gpu_adds_what_was_made_for_it() -> None:
@@ -49,3 +56,9 @@ def test_a_variant_that_passed_and_answers_no_text_here_is_named_with_the_reason
     every = subjects.all_subjects(RUN, cuda=False)
     assert subjects.variants_left_out(RUN, every, "no NVIDIA GPU") == {"text_onnx_fp16": "no NVIDIA GPU"}
     assert subjects.variants_left_out(RUN, subjects.all_subjects(RUN, cuda=True), "") == {}
+
+
+def test_a_variant_that_did_not_pass_is_named_with_the_reason() -> None:
+    checked = replace(RUN, left_out={"tensorrt_fp16": "not decided: 4 lost of 445"})
+    named = subjects.variants_left_out(checked, subjects.all_subjects(checked, cuda=True), "")
+    assert named == {"text_tensorrt_fp16": "not decided: 4 lost of 445"}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving.report.records import RunRecords, read_run
-from slipway.contract import manifest
+from slipway.contract import artifact, manifest
 from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
 from slipway.errors import ManifestError
 from tests.support.serving import benchmark_records
 
 
-def read(run: Path, **changes: Any) -> RunRecords:
-    """The run's records, after a server was verified and measured with this result."""
+def read(run: Path, served: Sequence[dict[str, Any]] = (), **changes: Any) -> RunRecords:
+    """The run's records, after a server was verified with these checks, and measured."""
     current = {"repository_sha256": manifest.sha256(run / "model_repository" / REPOSITORY)}
-    manifest.write_json(run / SERVED, {"passed": True, "ready_seconds": 1.0, "checks": [], **current})
+    manifest.write_json(run / SERVED, {"passed": True, "ready_seconds": 1.0, "checks": list(served), **current})
     manifest.write_json(run / BENCHMARK, benchmark_records.benchmark(**current | changes))
     return read_run(run)
 
@@ -34,6 +36,46 @@ def test_a_benchmark_of_an_earlier_state_is_refused(run_copy: Path, change: dict
 
 def test_a_record_that_is_missing_is_named_with_its_command(run_copy: Path) -> None:
     with pytest.raises(ManifestError, match=rf"(?s){SERVED}.*slipway verify {run_copy}"):
+        read_run(run_copy)
+
+
+def edit(path: Path, **values: Any) -> None:
+    """Change these values of a record; None takes them out."""
+    record = json.loads(path.read_text("utf-8")) | values
+    manifest.write_json(path, {name: value for name, value in record.items() if value is not None})
+
+
+def test_a_variant_that_did_not_pass_is_read_with_its_measurements_and_the_reason(run_copy: Path) -> None:
+    edit(run_copy / "artifacts/ort_int8" / artifact.PARITY, flips=500)
+    records = read(run_copy)
+    assert "flip rate" in records.left_out["ort_int8"]
+    assert {result.variant: result.flips for result in records.parity}["ort_int8"] == 500
+
+
+def test_what_was_left_out_does_not_fail_a_run_whose_other_variants_passed(run_copy: Path) -> None:
+    edit(run_copy / "artifacts/ort_int8" / artifact.PARITY, flips=500, passed=False)
+    records = read(run_copy, served=[benchmark_records.live("ort_fp32", [])])
+    assert records.passed
+
+
+def test_a_verdict_on_another_bundle_is_not_shown(run_copy: Path) -> None:
+    edit(run_copy / "artifacts" / artifact.EXPORTED, variants=["onnx_fp32", "ort_fp32"])
+    edit(run_copy / "artifacts/ort_int8" / artifact.PARITY, bundle_sha256="another")
+    records = read(run_copy)
+    assert "ort_int8" in records.left_out
+    assert "ort_int8" not in [result.variant for result in records.parity]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "command"),
+    [(f"artifacts/ort_fp32/{artifact.PARITY}", "unseen", "export"), (SERVED, "passed", "verify")],
+)
+def test_a_record_of_an_earlier_version_is_refused_with_the_command_that_writes_it_anew(
+    run_copy: Path, name: str, key: str, command: str
+) -> None:
+    read(run_copy)
+    edit(run_copy / name, **{key: None})
+    with pytest.raises(ManifestError, match=rf"(?s)earlier state.*slipway {command} {run_copy}"):
         read_run(run_copy)
 
 

@@ -49,12 +49,23 @@ def html() -> str:
     return render_report(benchmark_records.run())
 
 
-@pytest.fixture(scope="module", params=[(1200, False), (500, True)], ids=["wide", "phone, dark"])
-def opened(request: pytest.FixtureRequest, html: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+@pytest.fixture(scope="module")
+def with_left_out() -> str:
+    """The page of a run with a variant of each kind that was left out."""
+    undecided = benchmark_records.parity("ort_int8", [7, 30], passed=False, verdict="undecided")
+    parity = [benchmark_records.parity("ort_fp32", []), undecided]
+    left_out = {"ort_int8": "not decided: about 1,400 rows would decide", "onnx_fp16": "no parity.json"}
+    checks = [benchmark_records.live("ort_fp32", [])]
+    served = {"passed": True, "ready_seconds": 1.0, "checks": checks}
+    return render_report(benchmark_records.run(parity=parity, left_out=left_out, served=served))
+
+
+@pytest.fixture(scope="module", params=[(1200, False), (390, True)], ids=["wide", "phone, dark"])
+def opened(request: pytest.FixtureRequest, with_left_out: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     if shutil.which("chromium") is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_page(path, html)
+    write_page(path, with_left_out)
     with browser.opened(path, tmp_path_factory.mktemp("profile"), *request.param) as page:
         yield page
 
@@ -102,8 +113,77 @@ def test_both_verdicts_stand_before_the_first_section(html: str) -> None:
 
 
 def test_a_variant_that_failed_makes_the_verdict_bad() -> None:
-    failed = [benchmark_records.parity("ort_int8", [7, 30], passed=False)]
+    failed = [benchmark_records.parity("ort_int8", [7, 30], passed=False, verdict="worse")]
     assert '<p class="verdict bad">' in render_report(benchmark_records.run(parity=failed)).split("<section")[0]
+
+
+def test_a_variant_that_was_left_out_is_named_at_the_head_and_makes_nothing_bad(with_left_out: str) -> None:
+    head = with_left_out.split("<section")[0]
+    assert '<p class="verdict wait">' in head
+    assert "ort_int8 (not decided), onnx_fp16 (not compared)" in text_in(head)
+
+
+def test_each_variant_has_one_of_three_verdicts_in_its_row() -> None:
+    verdicts = {"ort_fp32": "passed", "ort_int8": "worse", "onnx_fp16": "undecided"}
+    parity = [benchmark_records.parity(variant, [], verdict=verdict) for variant, verdict in verdicts.items()]
+    page = render_report(benchmark_records.run(parity=parity, left_out={"ort_int8": "worse", "onnx_fp16": "too few rows"}))
+    rows = {row[0]: row[-1] for row in table(section(page, "same").split("<h3>")[0])[1:]}
+    assert rows == {"ort_fp32": "passed", "ort_int8": "worse", "onnx_fp16": "not decided"}
+
+
+def test_what_was_left_out_says_why_and_how_many_rows_would_decide(with_left_out: str) -> None:
+    text = text_in(section(with_left_out, "same"))
+    assert "ort_int8 was left out: not decided: about 1,400 rows would decide." in text
+    assert "onnx_fp16 was left out: no parity.json." in text
+
+
+def test_probabilities_neighbours_and_probe_rows_are_shown_of_each_variant(html: str) -> None:
+    rows = [row for row in table(section(html, "same")) if row[0] == "ort_int8"]
+    calibration = ["0.0123 → 0.0134", "0.1201 → 0.1212"]
+    assert rows[1][1:] == ["1.012", "0.40 %", "3.10 %", *calibration, "3 of 64 one word 200 times", "0.9876 2,225 rows"]
+
+
+def test_a_variant_whose_engine_failed_has_no_figures_of_its_probabilities() -> None:
+    nothing = dict.fromkeys(("probabilities", "neighbours", "probes", "precision"))
+    failed = benchmark_records.parity("ort_int8", [], passed=False, verdict="worse", **nothing)
+    rows = [row for row in table(section(render_report(benchmark_records.run(parity=[failed])), "same")) if row[0] == "ort_int8"]
+    assert rows[1][1:] == ["no figures", "–", "–"]
+
+
+def test_labels_that_too_few_rows_judge_are_named_with_what_would_go_unseen() -> None:
+    unseen = [
+        {"label": "Business", "rows": 4, "answered": 0, "loss": 0.75},
+        {"label": "Sports", "rows": 0, "answered": 0, "loss": 1.0},
+    ]
+    page = render_report(benchmark_records.run(parity=[benchmark_records.parity("ort_fp32", [], unseen=unseen)]))
+    text = text_in(section(page, "same"))
+    assert "Business (4 rows, up to 75% of its right answers could be lost unseen, and the SavedModel never answers it)" in text
+    assert "Sports (no row has it)" in text
+
+
+def test_rows_without_a_label_are_told_and_their_flips_have_none() -> None:
+    flip = {"row": 7, "label": -1, "reference": 0, "found": 1}
+    page = render_report(
+        benchmark_records.run(parity=[benchmark_records.parity("ort_int8", [7], labelled=350, flipped_rows=[flip])])
+    )
+    text = text_in(section(page, "same"))
+    assert "of which 350 have a label" in text
+    assert "held-out text number 7 SavedModel says World → ort_int8 Sports" in text
+
+
+def test_a_served_model_shows_its_outputs_and_probe_rows(html: str) -> None:
+    row = next(row for row in table(section(html, "same")) if row[0] == "text_classifier (ort_int8)")
+    assert row[5:] == ["38", "label, logits, probability, tokens, truncated", "passed"]
+
+
+def test_a_served_model_with_wrong_answers_says_which() -> None:
+    failure = {"what": "flip rate", "would_pass": 0.03, "limit": 0.02, "shown": True, "rows": 0}
+    sentences = ["golden row 3: 12 tokens, expected 13", *(f"row {number}" for number in range(9))]
+    wrong = benchmark_records.live("ort_int8", [], passed=False, verdict="worse", failures=[failure], wrong_answers=sentences)
+    served = {"passed": False, "ready_seconds": 1.0, "checks": [wrong]}
+    text = text_in(section(render_report(benchmark_records.run(served=served)), "same"))
+    assert "text_classifier (ort_int8) over http: shown to be worse: flip rate is 0.03, limit 0.02; golden row 3: 12" in text
+    assert "row 3; and 5 more wrong answers." in text
 
 
 def test_flips_are_texts_that_can_be_read(html: str) -> None:

@@ -26,7 +26,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving.server import control, supervisor, triton
 from serving.server.triton import Server
-from slipway.contract.records import HOST, Ports
+from slipway.contract import manifest
+from slipway.contract.records import HOST, REPOSITORY, Ports
 from slipway.errors import ServerError
 from tests.support import clock
 from tests.support.command import CHECKOUT
@@ -297,14 +298,72 @@ def test_a_killed_server_is_back_within_15_s(own: Serving) -> None:
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
-def test_a_model_that_cannot_be_loaded_anew_ends_it_with_a_message_that_names_the_file(own: Serving) -> None:
+def test_a_model_whose_files_were_changed_is_not_loaded_anew_and_the_others_are_served_on(own: Serving) -> None:
     model = own.run / "model_repository" / "one" / "1" / "model.py"
-    model.write_text("import nothing_of_this_name")
+    model.write_text(tiny_repository.SLEEPER + "# changed")
     next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
+    own.seconds_until(lambda: "the server goes on without the model" in own.output.read_text(), within=10)
+    time.sleep(3)  # looked at again and again
+    assert own.output.read_text().count("is gone") == 1
+    assert f"was changed after it was written: {model}" in own.output.read_text()
+    assert (own.sleep("one", 0), own.sleep("two", 0)) == (404, 200)
+    assert stop(own) == 0, own.output.read_text()
+
+
+def test_a_change_of_another_models_files_does_not_keep_a_model_from_coming_back(own: Serving) -> None:
+    (own.run / "model_repository" / "two" / "1" / "model.py").write_text("changed")
+    next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
+    own.seconds_until(lambda: "one is served again" in own.output.read_text(), within=10)
+    assert own.sleep("one", 0) == 200
+
+
+def test_a_killed_server_is_not_started_again_on_changed_files(own: Serving) -> None:
+    model = own.run / "model_repository" / "one" / "1" / "model.py"
+    model.write_text(tiny_repository.SLEEPER + "# changed")
+    own.triton().kill()
     assert own.process.wait(20) == 6
-    assert "could not load it anew" in own.output.read_text()
     assert f"where     {model}" in own.output.read_text()
+
+
+BROKEN_LATER = """
+from pathlib import Path
+if Path(__file__).parents[3].joinpath("broken").exists():
+    raise RuntimeError("broken by now")
+"""
+
+
+def test_a_model_that_cannot_be_loaded_anew_ends_it_with_the_models_own_message(tmp_path: Path) -> None:
+    run = tiny_repository.sleepers(tmp_path / "run")
+    (run / "model_repository" / "one" / "1" / "model.py").write_text(tiny_repository.SLEEPER + BROKEN_LATER)
+    manifest.seal(run / "model_repository", REPOSITORY, {})
+    own = serve(run, tmp_path / "said")
+    (run / "broken").touch()
+    next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
+    assert own.process.wait(60) == 8
+    assert "could not load it anew" in own.output.read_text()
+    assert "failed to load 'one' version 1: Internal: RuntimeError: broken by now" in own.output.read_text()
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
+
+
+def test_a_repository_that_is_exchanged_while_it_is_read_is_not_taken_for_a_changed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a promotion does: in the middle of the look, every file is another one."""
+    repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
+    after = tiny_repository.sleepers(tmp_path / "after", ("one", "two")) / "model_repository"
+    looks: list[str] = []
+
+    def hashes(directory: Path, leave_out: tuple[str, ...] = (), below: str = "") -> dict[str, str]:
+        if not looks:
+            repository.rename(tmp_path / "before")
+            after.rename(repository)
+        looks.append(below)
+        return sealed_hashes(directory, leave_out, below)
+
+    sealed_hashes = manifest.hashes
+    monkeypatch.setattr(manifest, "hashes", hashes)
+    triton.check_files(repository)
+    assert len(looks) == 2
 
 
 def test_a_killed_supervisor_leaves_no_server_behind(own: Serving) -> None:
