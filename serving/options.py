@@ -8,11 +8,13 @@ from pathlib import Path
 from slipway import options
 from slipway.contract.variants import VARIANTS
 
+MOST_CHANGED = 0.2  # of the answers, in a promotion that accepts no more
+
 
 def build_options(parser: argparse.ArgumentParser) -> None:
     options.run(parser)
     parser.add_argument("--target", choices=("embedded", "ngc"), default="embedded", help="which Triton is to serve it")
-    parser.add_argument("--engine", choices=list(VARIANTS), help="variant behind text_classifier; default: the fastest that passed")
+    parser.add_argument("--engine", choices=list(VARIANTS), help="variant behind text_classifier; default: the fastest as measured")
     parser.add_argument(
         "--instances",
         type=options.count(1024),
@@ -96,3 +98,13 @@ def promote_options(parser: argparse.ArgumentParser) -> None:
         "--p99-limit", type=float, default=1.25, help="times the served version's p99; refused when beyond it for certain"
     )
     parser.add_argument("--pairs", type=int, default=300, help="questions to both versions of each model, to compare p99 on")
+    parser.add_argument(
+        "--accept-loss", type=options.share, default=0.0, help="accuracy that the version may lose, as 0.02; default: none"
+    )
+    parser.add_argument(
+        "--accept-changes",
+        type=options.share,
+        default=MOST_CHANGED,
+        help="share of the answers that it may change; default: %(default)s",
+    )
+    parser.add_argument("--reason", default="", help="why it may, for the audit; needed for more than the defaults")

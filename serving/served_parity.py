@@ -8,9 +8,10 @@ against these logits and against the bundle's own tokenizer. An output that nobo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,11 @@ _OF_IDS = frozenset(("logits",))
 _ROUNDING = 1e-5  # of a probability: the server computes it in FP32
 _PROBE_ROWS = 256  # at most, of a model by ids; the gate ran them all on the same file
 _SHOWN = 5  # wrong answers
+_REQUESTS = 8  # in flight
 _UNHURRIED = Options(deadline=3600)  # all golden rows are one call
+
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,14 @@ class _Asked:
     source: Bundle
 
     def ids(self, ids: Ragged) -> _Answers:
-        """Ask for every row's ids, in batches padded as a client would pad them."""
-        parts = []
-        for start in range(0, len(ids), MAX_BATCH):
-            feed = ids.take(np.arange(start, min(start + MAX_BATCH, len(ids)))).padded()
+        """Ask for every row's ids, in requests padded as a client would pad them."""
+
+        def ask(rows: Numbers) -> Logits:
+            feed = ids.take(rows).padded()
             types = feed["input_type_ids"] if self.source.task == "text_pair" else None
-            parts.append(unpadded(self.connection.logits(self.served_as, feed["input_word_ids"], types), feed))
-        logits = np.concatenate(parts)
+            return unpadded(self.connection.logits(self.served_as, feed["input_word_ids"], types), feed)
+
+        logits = np.concatenate(_in_flight(ask, len(ids)))
         return _Answers(logits, np.ones(len(logits), bool), [])
 
     def texts(self, kind: str, texts: list[Any], ids: Ragged) -> _Answers:
@@ -208,12 +214,30 @@ class _Asked:
 
     def _answers(self, texts: list[Any]) -> list[Tagging]:
         """Return each text's answer; a classifier's has one place."""
-        if self.source.task == "tagging":
-            return self.connection.tag(texts, model=self.served_as)
-        return [
-            Tagging((answer.label,), (answer.probability,), np.array([answer.logits], np.float32), answer.truncated, answer.tokens)
-            for answer in self.connection.classify(texts, model=self.served_as)
-        ]
+
+        def ask(rows: Numbers) -> list[Tagging]:
+            some = [texts[row] for row in rows]
+            if self.source.task == "tagging":
+                return self.connection.tag(some, model=self.served_as)
+            answers = self.connection.classify(some, model=self.served_as)
+            return [
+                Tagging((text.label,), (text.probability,), np.array([text.logits], np.float32), text.truncated, text.tokens)
+                for text in answers
+            ]
+
+        return [answer for answers in _in_flight(ask, len(texts)) for answer in answers]
+
+
+def _in_flight(ask: Callable[[Numbers], _Part], rows: int) -> list[_Part]:
+    """Ask for the numbers of all rows, in order and in parts: the requests.
+
+    Their sizes are drawn at random from 1 to MAX_BATCH, small ones more often, and _REQUESTS are
+    in flight, so that some share the server's batches.
+    """
+    sizes = (2 ** np.random.default_rng(0).uniform(0, np.log2(MAX_BATCH + 1), rows)).astype(int)
+    ends = np.cumsum(sizes)
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        return list(threads.map(ask, np.split(np.arange(rows), ends[ends < rows])))
 
 
 def _tokens(source: Bundle, kind: str, texts: list[Any], ids: Ragged) -> list[Tokens]:

@@ -1,5 +1,5 @@
 """The registry of published versions: publish, canary, rollout, rollback.
 
-Reads the repository of a run, and the proof that its very files passed parity.
-Writes model_repository/ of the checkout, and runs/published/: the audit, the lock, the canary.
+Reads the repository of a run, and what it was compiled from: bundle and artifacts that passed.
+Writes model_repository/ of the checkout, and runs/published/: audit, lock, golden rows, canary.
 """

@@ -1,15 +1,16 @@
-"""A canary: a new version beside the served one, tried on its golden rows and for its latency.
+"""A canary: a new version beside the served one, tried for its answers and for its latency.
 
-Both versions are asked the same questions in turn, p99 against p99. Times of a shared machine are
-no results, so the two are compared only with each other: a ratio, and an interval drawn from the
-pairs (bootstrap). A version is refused when even the interval's lower end is above the limit; a
-noisy machine refuses nothing.
+The first version, which is active at once, is tried for its answers alone. Of two versions both are
+asked the same questions in turn, p99 against p99. Times of a shared machine are no results, so the
+two are compared only with each other: a ratio, and an interval drawn from the pairs (bootstrap). A
+version is refused when even the interval's lower end is above the limit; a noisy machine refuses
+nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,13 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import served_parity
+from serving.registry import regression
+from serving.registry.proof import Compiled
 from serving.registry.registry import Registry
+from serving.registry.regression import Comparison, GoldenSet
 from serving.registry.rollout import RunningServer, loaded_canary
 from serving.served_parity import AskedModel, ServedCheck
+from serving.server import triton
 from slipway import errors
 from slipway.client.client import Client
 from slipway.client.transport import PROTOCOLS
-from slipway.contract.bundle import Bundle, Golden
+from slipway.contract import bundle
+from slipway.contract.bundle import Bundle, Golden, Probes
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError, PublishingError
 
@@ -60,29 +66,49 @@ class Canary:
     version: int
     source: Bundle
     golden: Golden
+    probes: Probes
     variants: dict[str, str]  # model → the variant behind it
+    sets: list[GoldenSet]  # the golden rows on which it must not be worse than the served version
 
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """One model's parity over each protocol, and its latency beside the served version's."""
+    """One model's parity over each protocol, its latency and answers beside the served version's.
+
+    `compared` is of text_classifier alone.
+    """
 
     model: str
     checks: list[ServedCheck]
     latency: LatencyComparison
+    compared: list[Comparison]
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit's entry, with counts instead of the wrong answers."""
-        parity = [
-            {
-                "protocol": check.protocol,
-                "passed": check.passed,
-                **{name: getattr(check.measured, name) for name in _AUDITED},
-                "wrong_answers": len(check.wrong_answers),
-            }
-            for check in self.checks
+        compared = [comparison.to_json() for comparison in self.compared]
+        parity = [audit_entry(check) for check in self.checks]
+        return {"model": self.model, "parity": parity, "latency": asdict(self.latency), "compared": compared}
+
+
+def audit_entry(check: ServedCheck) -> dict[str, Any]:
+    """Return what the audit holds of a check: counts instead of the wrong answers."""
+    figures = {name: getattr(check.measured, name) for name in _AUDITED}
+    wrong = len(check.wrong_answers)
+    return {"model": check.model, "protocol": check.protocol, "passed": check.passed, **figures, "wrong_answers": wrong}
+
+
+def try_alone(compiled: Compiled, source: Bundle) -> list[ServedCheck]:
+    """Check all models of a compiled repository over both protocols, on a server of their own.
+
+    Raises ServerError where it does not start.
+    """
+    golden, probes = bundle.load_golden(source), bundle.load_probes(source)
+    with triton.running(compiled.directory) as server:
+        return [
+            served_parity.check(server.address(protocol), protocol, AskedModel(model, variant, model), source, golden, probes)
+            for model, variant in compiled.origin.variants.items()
+            for protocol in PROTOCOLS
         ]
-        return {"model": self.model, "parity": parity, "latency": asdict(self.latency)}
 
 
 def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, limit: float) -> CanaryResult:
@@ -94,9 +120,30 @@ def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, li
     with loaded_canary(server, canary.registry, model, canary.version) as name:
         asked = AskedModel(model, canary.variants[model], served_as=name)
         checks = [
-            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden) for protocol in PROTOCOLS
+            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden, canary.probes)
+            for protocol in PROTOCOLS
         ]
-        return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit))
+        compared = regression.ask(server.grpc, canary.sets, model, (canary.version, name)) if model == TEXT_MODEL else []
+        return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit), compared)
+
+
+def publish_again(run: object, registry: Registry) -> str:
+    """Return the commands that convert, compile, check and publish a run again."""
+    stages = [errors.command(stage, run) for stage in ("export", "build", "verify")]
+    return " && ".join([*stages, registry.command("publish", run)])
+
+
+def refuse_other_answers(checks: Sequence[ServedCheck], registry: Registry, fix: str) -> None:
+    """Raise ParityError for the first model whose answers are not its reference's."""
+    for check in checks:
+        if not check.passed:
+            raise ParityError(
+                f"{check.model} over {check.protocol} does not give its reference's answers",
+                expected="parity within the limits of its variant, and every other output to go with it",
+                found="; ".join([*map(str, check.failures), *check.wrong_answers][:3]),
+                where=str(registry.repository),
+                fix=fix,
+            )
 
 
 def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) -> None:
@@ -105,17 +152,8 @@ def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) 
     The slowest of those beyond the limit: a busy machine can put another model a little above it,
     too, and that would be the wrong one to name.
     """
-    stages = [errors.command(stage, "RUN") for stage in ("export", "build", "verify")]
-    fix = f"version {active} stays; publish a run that holds both: {' && '.join([*stages, registry.command('publish', 'RUN')])}"
-    for check in (check for result in results for check in result.checks):
-        if not check.passed:
-            raise ParityError(
-                f"{check.model} over {check.protocol} does not give its reference's answers",
-                expected="parity within the limits of its variant, and every label and token count as expected",
-                found="; ".join([*map(str, check.failures), *check.wrong_answers][:3]),
-                where=str(registry.repository),
-                fix=fix,
-            )
+    fix = f"version {active} stays; publish a run that holds both: {publish_again('RUN', registry)}"
+    refuse_other_answers([check for result in results for check in result.checks], registry, fix)
     slow = [result for result in results if not result.latency.passed]
     if slow:
         slowest = max(slow, key=lambda result: result.latency.interval[0])

@@ -1,4 +1,4 @@
-"""The commands of the registry, and its audit: a line for each but status.
+"""The commands of the registry. Each but status leaves a line in its audit.
 
 promote and rollback drop no request of a server that runs.
 
@@ -11,98 +11,52 @@ promote and rollback drop no request of a server that runs.
 from __future__ import annotations
 
 import argparse
-import getpass
-import json
-import os
-import shlex
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from serving import served_parity
-from serving.registry.canary import Canary, CanaryResult, refuse_failed, run_canary
-from serving.registry.proof import golden_source, proven
+from serving.options import MOST_CHANGED
+from serving.registry import golden_rows
+from serving.registry.audit import AUDIT_FILE, AuditEntry, audited, last_entries
+from serving.registry.canary import (
+    Canary,
+    CanaryResult,
+    audit_entry,
+    publish_again,
+    refuse_failed,
+    refuse_other_answers,
+    run_canary,
+    try_alone,
+)
+from serving.registry.proof import Compiled, golden_source, proven
 from serving.registry.registry import (
     Published,
     Registry,
     add_version,
-    now,
+    is_published,
     promote_version,
     publishing_lock,
     read_published,
     roll_back_version,
 )
+from serving.registry.regression import Accepted, GoldenSet, refuse_worse
 from serving.registry.rollout import RunningServer, rolled_out, running_or_own_server, running_server
-from slipway import console, errors, provenance
+from slipway import console, errors
 from slipway.contract import bundle
+from slipway.contract.bundle import Bundle
 from slipway.contract.records import TEXT_MODEL
-from slipway.errors import PublishingError, SlipwayError
+from slipway.errors import PublishingError, UsageError
 
-AUDIT_FILE = "publishing.jsonl"  # in the registry's state
-AuditEntry = dict[str, Any]  # one line of it
 _ENTRIES = 5  # of the audit that status shows
-
-
-@contextmanager
-def audited(registry: Registry, action: str) -> Iterator[AuditEntry]:
-    """Append an entry about the block: its own additions, and why it failed, if it did.
-
-    The entry is written also when the block is interrupted.
-    """
-    entry: AuditEntry = {
-        "time": now(),
-        "action": action,
-        "by": _user(),
-        "command": shlex.join(sys.orig_argv),
-        "commit": provenance.commit(),
-        "result": "interrupted",
-    }
-    started = time.monotonic()
-    try:
-        yield entry
-        entry["result"] = "done"
-    except SlipwayError as error:
-        entry |= {"result": "refused", "why": error.summary, "expected": error.expected, "found": error.found, "where": error.where}
-        raise
-    finally:
-        entry["seconds"] = round(time.monotonic() - started, 1)
-        _append_entry(registry.state / AUDIT_FILE, entry)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name in this container
-        return str(os.getuid())
-
-
-def _append_entry(path: Path, entry: AuditEntry) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(entry, ensure_ascii=False) + "\n").encode())  # in one piece: others may write too
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def last_entries(registry: Registry, count: int) -> list[AuditEntry]:
-    """Return the last `count` entries, the oldest first."""
-    path = registry.state / AUDIT_FILE
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines[-count:]]
 
 
 def promote(arguments: argparse.Namespace) -> int:
     registry = Registry(arguments.repository)
+    accepted = _accepted(arguments, registry)
     with audited(registry, "promote") as entry, publishing_lock(registry):
         before = read_published(registry)
         number = _version_to_promote(before, arguments.version, registry)
-        entry |= {"version": number, "instead_of": before.active}
+        entry |= {"version": number, "instead_of": before.active, "accepted": asdict(accepted)}
         with running_or_own_server(registry) as server:
             entry["server"] = server.http
             print(f"canary      version {number} beside version {before.active} on {server.http}", flush=True)
@@ -110,10 +64,32 @@ def promote(arguments: argparse.Namespace) -> int:
             entry["canaries"] = [result.to_json() for result in results]
             _show_canaries(results)
             refuse_failed(results, before.active, registry)
+            compared = [comparison for result in results for comparison in result.compared]
+            refuse_worse(compared, accepted, before.active, registry, _promote_words(arguments, number))
             with rolled_out(server, registry, before.models, before.active, number):
                 promote_version(registry, number)
     print(f"promoted    version {number}; back to version {before.active}: {registry.command('rollback')}")
     return 0
+
+
+def _accepted(arguments: argparse.Namespace, registry: Registry) -> Accepted:
+    """Return what is accepted of a worse version. Raises UsageError where no reason is given."""
+    accepted = Accepted(arguments.accept_loss, arguments.accept_changes, arguments.reason.strip())
+    if not accepted.reason and (accepted.loss > 0 or accepted.changes > MOST_CHANGED):
+        words = ["--accept-loss", accepted.loss, "--accept-changes", accepted.changes, "--reason", "WHY"]
+        raise UsageError(
+            "a worse version is accepted for a reason",
+            expected="--reason, which the audit keeps",
+            found="none",
+            where="the command line",
+            fix=registry.command(*_promote_words(arguments, arguments.version), *words),
+        )
+    return accepted
+
+
+def _promote_words(arguments: argparse.Namespace, number: int | None) -> list[object]:
+    version = [] if number is None else ["--version", number]
+    return ["promote", *version, "--pairs", arguments.pairs, "--p99-limit", f"{arguments.p99_limit:g}"]
 
 
 def _version_to_promote(before: Published, wanted: int | None, registry: Registry) -> int:
@@ -142,7 +118,10 @@ def _run_canaries(
     version = before.versions[number]
     source = golden_source(version, registry.command("publish", version.run))
     golden = bundle.load_golden(source)
-    canary = Canary(registry, number, source, golden, version.variants)
+    sets = [GoldenSet(before.active, *golden_rows.load(registry, before.versions[before.active]))]
+    if sets[0].source.sha256 != source.sha256:
+        sets.append(GoldenSet(number, source, golden))
+    canary = Canary(registry, number, source, golden, bundle.load_probes(source), version.variants, sets)
     results = []
     for model in before.models:
         rows = f"{len(golden.texts)} golden rows over HTTP and gRPC"
@@ -160,6 +139,12 @@ def _show_canaries(results: list[CanaryResult]) -> None:
             f"{result.model}: p99 {latency.ratio:.2f} times the served version's ({low:.2f} to {high:.2f}), "
             f"another answer to {latency.other_answers} of {latency.pairs} texts"
         )
+        for compared in result.compared:
+            print(
+                f"{result.model}: on the {compared.total.rows} golden rows of version {compared.rows_of} "
+                f"{compared.total.lost} right answers lost, {compared.total.gained} gained, "
+                f"{compared.changed_share:.1%} of all answers changed"
+            )
 
 
 def publish(arguments: argparse.Namespace) -> int:
@@ -168,12 +153,27 @@ def publish(arguments: argparse.Namespace) -> int:
         entry["run"] = str(arguments.run)
         compiled = proven(arguments.run)
         entry |= asdict(compiled.origin)
+        source = bundle.load(arguments.run / "bundle")
+        if not is_published(registry):
+            _try_first(registry, compiled, source, entry)
+        golden_rows.keep(registry, source)
         entry["version"] = number = add_version(registry, compiled)
-        active = read_published(registry).active
+        published = read_published(registry)
+        golden_rows.drop_unused(registry, {version.bundle_sha256 for version in published.versions.values()})
+        active = published.active
     print(f"published   {arguments.run} as version {number} of {registry.repository}; version {active} is the active one")
     served = errors.command("serve", "--published", registry.repository)
     print(f"next        {served if number == active else registry.command('promote')}")
     return 0
+
+
+def _try_first(registry: Registry, compiled: Compiled, source: Bundle, entry: AuditEntry) -> None:
+    """Try the first version as any other, before it is active. Raises as canary.try_alone."""
+    print(f"trial       {len(compiled.models)} models over HTTP and gRPC: the first version is active at once", flush=True)
+    checks = try_alone(compiled, source)
+    entry["checks"] = [audit_entry(check) for check in checks]
+    served_parity.show(checks)
+    refuse_other_answers(checks, registry, f"nothing is published; {publish_again(compiled.origin.run, registry)}")
 
 
 def rollback(arguments: argparse.Namespace) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from serving import model_config
+from serving.repository import compiler
+from serving.repository.compiler import DIRECTORIES, BuildSettings
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.records import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORY, TEXT_MODEL, from_json
 from slipway.errors import ManifestError, ParityError
-from slipway.lint.models import CONFIG, listed, read_models
+from slipway.lint.models import CONFIG
 
 
 @dataclass(frozen=True)
@@ -46,59 +47,75 @@ class Compiled:
 
 
 def proven(run: Path) -> Compiled:
-    """Return the run's compiled repository, if all its models have passed parity.
+    """Return the run's compiled repository, if it is what its artifacts that passed make.
 
-    Raises ManifestError when files are missing or changed; ParityError when a model is not the very
-    file that passed, or was compiled with a vocabulary or labels that are not the bundle's.
+    It is built again beside it, with the settings it was built with, and the first file that
+    differs, is missing or additional is refused by name. So nothing is served that was changed
+    after the comparison, whatever its manifest says. Raises ManifestError when files are missing
+    or changed, ParityError when the repository is another or was compared on another machine.
     """
     source = bundle.load(run / "bundle")
-    directory = run / "model_repository"
+    directory = run / DIRECTORIES["embedded"]
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
-    passed = {converted.sha256: converted for converted in artifact.all_passed(run, source.sha256)}
-    compiled_from = str(record.get("bundle_sha256"))
-    if compiled_from != source.sha256:
-        raise _unproven(run, f"compiled from the bundle {source.sha256[:12]}", f"from {compiled_from[:12]}", REPOSITORY)
-    variants = {model: _proven_variant(run, model, source, passed, record["files"]) for model in read_models(directory)}
-    if TEXT_MODEL not in variants:
-        raise _unproven(run, f"a model {TEXT_MODEL}", listed(variants), REPOSITORY)
+    passed = artifact.all_passed(run, source.sha256)
+    settings = _settings(run, record)
+    with tempfile.TemporaryDirectory(prefix=".proof-", dir=run) as scratch:  # in the run, for its links
+        facts = compiler.write(Path(scratch), source, bundle.load_golden(source), passed, settings)
+        if changed := _first_difference(Path(scratch), directory):
+            name, expected, found = changed
+            left_out = [f"{variant} was left out: {why}" for variant, why in artifact.left_out(run, source.sha256).items()]
+            raise _unproven(
+                run, f"{name}, as it is built from what passed: {expected}", "; ".join([found, *left_out]), name, settings
+            )
+    variants = {TEXT_MODEL: facts[TEXT_MODEL], **{model: model.removeprefix("bert_") for model in facts["models"]}}
     origin = Origin(
         run=str(run.resolve()),
         bundle_sha256=source.sha256,
         repository_sha256=manifest.sha256(directory / REPOSITORY),
-        artifacts={model.variant.name: sha256 for sha256, model in passed.items() if model.variant.name in variants.values()},
+        artifacts={model.removeprefix("bert_"): sha256 for model, sha256 in facts["models"].items()},
         variants=variants,
         labels=list(source.labels),
     )
     return Compiled(directory, origin)
 
 
-def _proven_variant(run: Path, model: str, source: Bundle, passed: dict[str, Artifact], files: dict[str, str]) -> str:
-    """Return a model's variant if its files, path → sha256 in `files`, are the compared ones."""
-    settings = json.loads((run / "model_repository" / model / "1" / "settings.json").read_text("utf-8"))
-    sha256 = settings["artifact_sha256"]
-    converted = passed.get(sha256)
-    if converted is None:
-        raise _unproven(run, "an artifact that passed parity", f"the artifact {sha256[:12]}, which did not", model)
-    variant = converted.variant
-    compared = {
-        variant.model_file: converted.facts["files"][variant.model_file],
-        "vocab.txt": source.vocabulary_sha256,
-        "labels.txt": source.facts["files"]["labels.txt"],
-    }
-    for name, expected in compared.items():
-        path = f"{model}/1/{name}"
-        if files.get(path) != expected:
-            raise _unproven(run, f"{name} of sha256 {expected[:12]}, which was compared", str(files.get(path))[:12], path)
-    return variant.name
+def _settings(run: Path, record: dict[str, Any]) -> BuildSettings:
+    """Return what a repository says it was built with. Raises ParityError if that is nothing."""
+    try:
+        return replace(from_json(BuildSettings, record["built_with"]), target="embedded")
+    except (KeyError, TypeError) as error:
+        raise ParityError(
+            f"the compiled repository of {run} does not say how it was built",
+            expected=f"'built_with' in {REPOSITORY}, to build it again and compare",
+            found=repr(error),
+            where=str(run / DIRECTORIES["embedded"] / REPOSITORY),
+            fix=errors.command("build", run),
+        ) from error
 
 
-def _unproven(run: Path, expected: str, found: str, at: str) -> ParityError:
+def _first_difference(built: Path, compiled: Path) -> tuple[str, str, str] | None:
+    """Return the first file that differs, with what was expected and found; None: there is none.
+
+    The manifest comes last: it differs with any other file.
+    """
+    expected, present = manifest.files(built), manifest.files(compiled)
+    for name in sorted(expected.keys() | present.keys(), key=lambda name: (name == REPOSITORY, name)):
+        if name not in present or name not in expected:
+            return (name, "such a file", "none") if name in expected else (name, "no such file", "one")
+        if not present[name].samefile(expected[name]):
+            hashes = manifest.sha256(expected[name])[:12], manifest.sha256(present[name])[:12]
+            if hashes[0] != hashes[1]:
+                return name, f"sha256 {hashes[0]}", f"sha256 {hashes[1]}"
+    return None
+
+
+def _unproven(run: Path, expected: str, found: str, name: str, settings: BuildSettings) -> ParityError:
     return ParityError(
         f"the compiled repository of {run} has not been shown to give the same answers",
         expected=expected,
         found=found,
-        where=str(run / "model_repository" / at),
-        fix=errors.command("build", run),
+        where=str(run / DIRECTORIES["embedded"] / name),
+        fix=settings.command(run),
     )
 
 

@@ -4,11 +4,11 @@ model_repository/<model>/config.pbtxt      its policy names the active version, 
                          configs/<N>.pbtxt the config that version N came with
                          <N>/              the model as it was compiled
                  repository.json           the manifest: versions, which is active, which were
-runs/published/model_repository/           publishing.jsonl, lock, canary/; of `slipway serve
-                                           --published` also its log and serving.json
+runs/published/model_repository/           publishing.jsonl, lock, golden/, canary/; of `slipway
+                                           serve --published` also its log and serving.json
 
-A change is built beside the repository, and takes its place in one rename; until then the old state
-is there.
+All files of a model are read-only. A change is built beside the repository, and takes its place in
+one rename; until then the old state is there.
 """
 
 from __future__ import annotations
@@ -96,11 +96,16 @@ class Published:
         return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": entries}
 
 
+def is_published(registry: Registry) -> bool:
+    """Return whether there is any version."""
+    return (registry.repository / REPOSITORY).exists()
+
+
 def read_published(registry: Registry) -> Published:
     """Return what is published. Raise ManifestError if nothing is, or files were changed since."""
     other = errors.command("publish", "RUN", "--repository", "OTHER")
-    there = (registry.repository / REPOSITORY).exists()
-    fix = f"restore what was changed, or {other}" if there else registry.command("publish", "RUN")
+    changed = f"restore what was changed, or {other}"
+    fix = changed if is_published(registry) else registry.command("publish", "RUN")
     facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
     try:
         entries = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
@@ -152,7 +157,7 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
     """
     added = PublishedVersion(**asdict(compiled.origin), published=now())
     dropped: set[int] = set()
-    if not (registry.repository / REPOSITORY).exists():
+    if not is_published(registry):
         number = 1
         after = Published(number, (number,), {number: added}, tuple(compiled.models))
     else:
@@ -202,6 +207,7 @@ def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path
         yield building
         for model in after.models:
             versions.activate(building / model, after.active)
+            versions.make_read_only(building / model)
         run = after.versions[number].run
         linter.refuse_errors(building, f"{errors.command('build', run)} && {registry.command('publish', run)}")
         manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))

@@ -55,6 +55,15 @@ def config(model: Path, number: int) -> Any:
     return versioned
 
 
+def make_read_only(model: Path) -> None:
+    """Take the right to write from all files of a model: links of them are in its run, too.
+
+    Nothing writes them anyway; this is for hands and editors.
+    """
+    for path in manifest.files(model).values():
+        path.chmod(0o444)
+
+
 def stage(model: Path, number: int, name: str, target: Path) -> None:
     """Write a model called `name` with this version alone into the new directory `target`."""
     staged = config(model, number)

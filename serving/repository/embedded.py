@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from serving.model_config import Instances, ModelConfig, Tensor
+from serving.repository import engines, model_files
 from slipway.contract import artifact, manifest, tokenizer
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 
-PROVIDER = "CPUExecutionProvider"  # of the embedded server's Python models
+PROVIDER = engines.PROVIDER  # of the embedded server's Python models
 CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
-# Variants that may stand behind text_classifier. How much faster INT8 is: benchmarks/README.md.
-FASTEST_FIRST = ("ort_int8", "ort_fp32", "onnx_fp32")
+# |Δlogit| allowed where a version answers again what it answered in the gate, in deviations of all
+# logits. With 1 to 8 threads FP32 and INT8 gave the same bits; a wrong file is off by far more.
+_TOLERANCE, _LEAST_TOLERANCE = 1e-3, 1e-4
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
 # alone takes as long in INT8, 1.6 times as long in FP32 (docs/log/serving.md). Each holds the
@@ -80,9 +82,9 @@ def write_text_model(
     write_model(repository, config, "text_model.py", converted, source, golden, provider, share.threads_each)
 
 
-def write_ids_model(repository: Path, converted: Artifact, source: Bundle, golden: Golden) -> None:
+def write_ids_model(repository: Path, converted: Artifact, source: Bundle, golden: Golden, threads: int) -> None:
     """Write bert_<variant>. It has one process: it is for parity and for clients that tokenize."""
-    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, golden)
+    write_model(repository, ids_config(converted, source), "ids_model.py", converted, source, golden, threads=threads)
 
 
 def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
@@ -134,32 +136,47 @@ def write_model(
     provider: str = PROVIDER,
     threads: int = 0,
 ) -> None:
-    """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs."""
+    """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs.
+
+    Raises ParityError where the artifact lacks a file that its model refers to.
+    """
     version = config.write(repository)
     copy_modules(version, model)
     copy_vocabulary(version, source)
-    manifest.link(converted.model, version / "model.onnx")
+    model_files.link_model(converted, version / "model.onnx")
+    verdict = artifact.verdict(converted, source.sha256)
     settings = {
         "variant": converted.variant.name,
         "provider": provider,
         "artifact_sha256": converted.sha256,
         "threads": threads or cores(),
-        "cost": artifact.verdict(converted, source.sha256)["cost"],
-        "golden": golden_ids(golden),
+        "cost": verdict["cost"],
+        **_start_up(verdict, provider, golden),
         **text_settings(source),
     }
     manifest.write_json(version / "settings.json", settings)
 
 
-def golden_ids(golden: Golden) -> list[dict[str, list[int]]]:
-    """Return the rows that a version answers itself before it is ready, for its settings.json."""
-    rows = [golden.ids.take(np.array([row])) for row in warmup_rows(golden).values()]
-    return [{"ids": row.ids.tolist(), "types": row.types.tolist()} for row in rows]
+def _start_up(verdict: dict[str, Any], provider: str, golden: Golden) -> dict[str, Any]:
+    """Return what a version has to answer before it is ready, with the gate's own logits.
+
+    On another provider than the gate's the logits may be a little different, so they are left out.
+    """
+    if verdict["compared_on"] != provider:
+        return {"start_up": start_up_rows(golden)}
+    tolerance = max(_TOLERANCE * verdict["logit_spread"], _LEAST_TOLERANCE)
+    return {"start_up": verdict["start_up"], "tolerance": tolerance, "proven_on": engines.proven_on(verdict)}
+
+
+def start_up_rows(golden: Golden) -> list[dict[str, Any]]:
+    """Return golden rows without logits, for the settings.json of a model without a verdict."""
+    chosen = {row: golden.ids.take(np.array([row])) for row in warmup_rows(golden).values()}
+    return [{"text": golden.texts[row], "ids": rows.ids.tolist(), "types": rows.types.tolist()} for row, rows in chosen.items()]
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Link the files of `source` into `target`, without the manifest and what Python wrote."""
-    ignored = shutil.ignore_patterns("__pycache__", REPOSITORY)
+    """Link the files of `source` into `target`, without the manifest."""
+    ignored = shutil.ignore_patterns(REPOSITORY)
     shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 
 
@@ -179,6 +196,7 @@ def copy_vocabulary(version: Path, source: Bundle) -> None:
 def text_settings(source: Bundle) -> dict[str, Any]:
     return {
         "task": source.task,
+        "labels": source.labels,
         "max_seq_len": source.max_seq_len,
         "lower_case": source.lower_case,
         "vocabulary_sha256": source.vocabulary_sha256,

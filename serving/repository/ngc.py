@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.model_config import Batching, Ensemble, EnsembleStep, Instances, ModelConfig, Queue, RowLengths, Tensor, Warmup
-from serving.repository import embedded, ragged_onnx
+from serving.repository import embedded, model_files, ragged_onnx
 from serving.repository.embedded import COUNTS
 from slipway.contract import manifest
 from slipway.contract.artifact import Artifact
@@ -24,8 +24,9 @@ from slipway.contract.ragged import INPUTS, Ragged
 from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 from slipway.errors import ConversionError
 
-# TensorRT's first: tuned to the corpus' lengths. onnx_fp16 only on request: it was compared on a
-# CPU, not on the GPU that runs it.
+# A list and no measurement: the gate times engines on its own machine, and the container runs them
+# on another. TensorRT's first: tuned to the corpus' lengths. onnx_fp16 only on request: it was
+# compared on a CPU, not on the GPU that runs it.
 FASTEST_FIRST = ("tensorrt_fp16", "tensorrt_fp32", "ort_fp32", "onnx_fp32")
 ENGINES = (*FASTEST_FIRST, "onnx_fp16", "ort_int8")
 TOKENIZER, ANSWER = "tokenizer", "answer"
@@ -43,7 +44,7 @@ def write(repository: Path, converted: Artifact, source: Bundle, golden: Golden,
     engine = engine_config(converted, source, golden, priorities)
     version = engine.write(repository)
     if converted.variant.runtime == "tensorrt":
-        manifest.link(converted.model, version / converted.variant.model_file)
+        model_files.link_model(converted, version / converted.variant.model_file)
     else:
         _write_flat(converted, source, golden, version / converted.variant.model_file)
     _write_tokenizer(repository, source, golden, engine, priorities)
@@ -137,10 +138,11 @@ def _write_answer(repository: Path, source: Bundle, engine: ModelConfig, priorit
     version = config.write(repository)
     embedded.copy_modules(version, "answer_model.py")
     (version / "labels.txt").write_bytes((source.directory / "labels.txt").read_bytes())
-    manifest.write_json(version / "settings.json", {"task": source.task})
+    manifest.write_json(version / "settings.json", {"task": source.task, "labels": source.labels})
 
 
 def _write_flat(converted: Artifact, source: Bundle, golden: Golden, target: Path) -> None:
+    model_files.link_external(converted, target.parent)
     ragged_onnx.write(converted.model, target, pairs=source.task == "text_pair")
     rows = golden.ids.take(np.arange(min(_CHECKED_ROWS, len(golden.ids))))
     difference = ragged_onnx.difference(converted.model, target, rows)

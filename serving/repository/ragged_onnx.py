@@ -26,9 +26,10 @@ def write(source: Path, target: Path, *, pairs: bool) -> None:
     """Convert the model at `source`, of int32 [batch, sequence] inputs.
 
     The new inputs are IDS int32 [tokens] and LENGTHS, for pairs also TYPES int32 [tokens]. The mask
-    is made from the ids: [PAD] is 0. The outputs stay.
+    is made from the ids: [PAD] is 0. The outputs stay, and so do the files that its weights lie in:
+    they have to lie beside `target` too.
     """
-    model = onnx.load(source)
+    model = onnx.load(source, load_external_data=False)
     graph = model.graph
     inputs = [value.name for value in graph.input]
     for node in _all_nodes(graph):

@@ -40,7 +40,7 @@ class AsyncClient:
     order of the questions, of which one call takes any number: they travel in requests of up to 32.
 
     `deadline` is the seconds of a whole call, instead of the options'. Every call raises
-    ServerError       when the deadline passes;
+    ServerError       when the deadline passes, or an answer has not a row for each text;
     RequestRefused    (a ServerError) when the server will not answer, such as for an empty text;
     Unavailable       (a ServerError) when it is not there, after the options' retries.
     The error names the id under which the server's log has all requests of the call.
@@ -107,7 +107,10 @@ class AsyncClient:
     async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
         call = secrets.token_hex(8)
         asks = [partial(self._connection.infer, model, request, call) for request in requests]
-        return await self._ask(asks, deadline, call)
+        answers = await self._ask(asks, deadline, call)
+        for request, outputs in zip(requests, answers, strict=True):
+            tensors.refuse_other_rows(request, outputs, model)
+        return answers
 
     async def _ask(self, requests: Sequence[Callable[[], Awaitable[_T]]], deadline: float | None, call: str = "") -> list[_T]:
         """Send one request after the other, all within the deadline. `call` is their id."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slipway import errors
 from slipway.contract.records import MAX_BATCH
 from slipway.errors import ServerError
 
@@ -69,6 +70,20 @@ def sentence_requests(sentences: Sequence[Sequence[str]]) -> list[Tensors]:
             row[: len(sentence)] = [utf8(word) for word in sentence]
         requests.append({"words": words})
     return requests
+
+
+def refuse_other_rows(inputs: Tensors, outputs: Tensors, model: str) -> None:
+    """Raise ServerError for an output of a request that has not a row for each of its own."""
+    asked = len(next(iter(inputs.values())))
+    for name, values in outputs.items():
+        if len(values) != asked:
+            raise ServerError(
+                f"{model} does not answer what it was asked",
+                expected=f"{asked} rows of {name}",
+                found=str(len(values)),
+                where=f"the answer of {model}",
+                fix=f"where it runs: {errors.command('verify', 'RUN')} asks it for every golden row",
+            )
 
 
 def classifications(outputs: Tensors) -> list[Classification]:

@@ -199,7 +199,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _arrays(bundle: Bundle, name: str, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read arrays; nothing is unpickled. Logits have to be finite: answers are compared with them."""
+    """Read arrays; nothing is unpickled. Logits have to be finite: answers are put beside them."""
     path = bundle.directory / name
     try:
         with np.load(path, allow_pickle=False) as arrays:

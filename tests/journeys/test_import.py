@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slipway.contract import bundle
@@ -109,7 +110,73 @@ def test_too_few_rows_are_refused_before_anything_runs(foreign_models: Path, tmp
     (tmp_path / "rows.csv").write_text("text,label\nba fe,0\nbo fu,1\n")
     done = adopt(foreign_models / "unknown", tmp_path / "run", golden=tmp_path / "rows.csv")
     assert done.returncode == 3
-    assert "368 rows" in done.stderr
+    assert "299 different rows" in done.stderr
+
+
+def test_rows_that_are_one_row_many_times_are_too_few(foreign_models: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "ba fe,0\nbo fu,1\nka,1\nta,2\n" * 100)
+    done = adopt(foreign_models / "unknown", tmp_path / "run", golden=tmp_path / "rows.csv")
+    assert done.returncode == 3
+    assert "4 different ones in 400 rows" in done.stderr
+
+
+def test_a_model_that_was_saved_with_its_dropout_is_refused_for_that(foreign_models: Path, tmp_path: Path) -> None:
+    done = adopt(foreign_models / "random", tmp_path / "run")
+    assert done.returncode == 7
+    assert "dropout or another random operation" in done.stderr
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_taggers_sentences_need_tags(foreign_models: Path, tmp_path: Path) -> None:
+    done = adopt(foreign_models / "tagger", tmp_path / "run", unlabelled=tmp_path / "texts.txt")
+    assert done.returncode == 2
+    assert "a tagger takes no texts without labels" in done.stderr
+
+
+def test_word_pieces_that_the_model_has_no_row_for_are_found_also_where_its_table_is_not_known(
+    foreign_models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_text((foreign_models / "unknown/vocab.txt").read_text() + "more\nwords\n")
+    done = adopt(foreign_models / "unknown", tmp_path / "run", vocab=tmp_path / "vocab.txt")
+    assert done.returncode == 7
+    assert "cannot answer every word piece" in done.stderr
+    assert "not in [0, 126)" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def half_labelled(foreign_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the unknown model, imported with labels for 250 of its 400 rows, and with texts
+    without labels: the other 150, and 50 that have one.
+    """
+    here = tmp_path_factory.mktemp("half")
+    lines = (foreign_models / "unknown/rows.csv").read_text().splitlines()[1:]
+    (here / "rows.csv").write_text("\n".join(["text,label", *lines[:250]]) + "\n")
+    (here / "texts.txt").write_text("\n".join(line.partition(",")[0] for line in lines[200:]) + "\n")
+    done = adopt(foreign_models / "unknown", here / "run", golden=here / "rows.csv", unlabelled=here / "texts.txt")
+    assert done.returncode == 0, done.stderr
+    return here / "run"
+
+
+def test_texts_without_labels_are_golden_rows_that_are_not_asked(half_labelled: Path) -> None:
+    source = bundle.load(half_labelled / "bundle")
+    golden = bundle.load_golden(source)
+    assert (golden.asked.sum(), len(golden.ids)) == (250, 400)
+    assert source.facts["metrics"]["test_rows"] == 250
+    assert (source.facts["unlabelled"]["rows"], source.facts["unlabelled"]["left_out"]) == (150, 50)
+
+
+def test_the_command_that_makes_a_bundle_again_names_its_texts_without_labels(half_labelled: Path) -> None:
+    again = bundle.made_by(half_labelled, half_labelled / "bundle" / bundle.MANIFEST)
+    assert f"--unlabelled {half_labelled.parent / 'texts.txt'}" in again
+
+
+def test_the_reference_answers_every_word_piece_at_hand_over(half_labelled: Path) -> None:
+    source = bundle.load(half_labelled / "bundle")
+    probes = bundle.load_probes(source)
+    pieces = source.vocabulary.read_text("utf-8").splitlines()
+    assert {*range(1, len(pieces))} <= {*probes.ids.ids.tolist()}
+    assert probes.logits.shape == (len(probes.ids), 3)
+    assert np.isfinite(probes.logits).all()
 
 
 def test_labels_that_do_not_fit_the_logits_are_refused(foreign_models: Path, tmp_path: Path) -> None:

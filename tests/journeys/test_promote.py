@@ -5,12 +5,14 @@ one, switched to, rolled back.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +27,20 @@ from serving.registry.rollout import running_server
 from slipway.client import client
 from slipway.client.transport import Options
 from slipway.contract import bundle, manifest
-from slipway.contract.records import HOST, REPOSITORY, TEXT_MODEL
+from slipway.contract.records import HOST, README, REPOSITORY, TEXT_MODEL
 from slipway.lint import linter
 from tests.serving.server.test_supervisor import free_port
 from tests.support import clock
 from tests.support.command import CHECKOUT, Once, slipway, slipway_output
+from tests.support.serving import word_runs
 
 _LOOPS, _SWITCHES = 6, 6
 
 
 @pytest.fixture(scope="module")
-def one_engine(finished_run: Path, once: Once) -> Path:
-    """The finished run as if only onnx_fp32 had been exported: two models instead of four."""
-
-    def make(run: Path) -> None:
-        shutil.copytree(finished_run, run)
-        for variant in ("ort_fp32", "ort_int8", "onnx_fp16"):
-            shutil.rmtree(run / "artifacts" / variant)
-        slipway_output("build", run)
-
-    return once("one_engine", make)
+def one_engine(once: Once) -> Path:
+    """A run with one variant, and so with two models."""
+    return once("one_engine", word_runs.build)
 
 
 @dataclass(frozen=True)
@@ -111,16 +107,20 @@ def _wait(holds: Callable[[], bool], within: float) -> None:
         time.sleep(0.05)
 
 
-def changed(source: Path, target: Path, change: Callable[[Path], None]) -> Path:
-    """A run whose text_classifier was changed after it was compiled, and sealed as if it had been
-    compiled so.
+def publish_changed(site: Site, run: Path, change: Callable[[Path], None]) -> None:
+    """Publish a version whose text_classifier is changed where it lies then, and sealed as if it
+    had been published so.
     """
-    run = Path(shutil.copytree(source, target))
-    repository = run / "model_repository"
+    assert site.run("publish", run).returncode == 0
+    repository = site.registry.repository
+    version = repository / TEXT_MODEL / str(read_published(site.registry).newest)
+    for path in version.iterdir():  # no more links to the run's
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    change(version)
     facts = json.loads((repository / REPOSITORY).read_text())
-    change(repository / TEXT_MODEL / "1")
-    manifest.seal(repository, REPOSITORY, {name: value for name, value in facts.items() if name != "files"})
-    return run
+    manifest.seal(repository, REPOSITORY, {name: value for name, value in facts.items() if name != "files"}, beside=(README,))
 
 
 @dataclass
@@ -200,7 +200,14 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
 def _cut_short(version: Path) -> None:
     """It reads the beginning of a text alone."""
     settings = json.loads((version / "settings.json").read_text())
-    manifest.write_json(version / "settings.json", {**settings, "max_seq_len": 6})
+    manifest.write_json(version / "settings.json", {**settings, "max_seq_len": 4})
+
+
+def _too_sure(version: Path) -> None:
+    """Its labels and logits are right, its probabilities are not."""
+    code = (version / "outputs.py").read_text()
+    assert "np.exp(logits" in code
+    (version / "outputs.py").write_text(code.replace("np.exp(logits", "np.exp(3 * logits"))
 
 
 def _slow(version: Path) -> None:
@@ -231,7 +238,8 @@ def _override(version: Path, method: str, argument: str, first: str) -> None:
 
 
 REFUSED = {  # what is wrong with the version → limit of its p99, exit code, what is said, what the audit says
-    _cut_short: (100, 1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "6 tokens; expected World"),
+    _cut_short: (100, 10, "of text_classifier cannot be served", "has other ids than in the gate"),
+    _too_sure: (100, 1, "text_classifier (onnx_fp32) over http does not give its reference's answers", "probability"),
     _slow: (1.25, 10, "text_classifier is slower than version 1", "times, at least"),
     _not_at_all: (100, 10, "of text_classifier cannot be served", "never"),
     _only_a_canary: (100, 10, "of text_classifier cannot be served", "not in its place"),
@@ -240,11 +248,11 @@ REFUSED = {  # what is wrong with the version → limit of its p99, exit code, w
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
-    shared_site: Site, one_engine: Path, tmp_path: Path, change: Callable[[Path], None]
+    shared_site: Site, one_engine: Path, change: Callable[[Path], None]
 ) -> None:
     site = shared_site
     limit, code, said, found = REFUSED[change]
-    assert site.run("publish", changed(one_engine, tmp_path / "run", change)).returncode == 0
+    publish_changed(site, one_engine, change)
     before = manifest.sha256(site.registry.repository / REPOSITORY)
     done = site.run("promote", "--pairs", 50, "--p99-limit", limit)
     assert done.returncode == code, done.stdout + done.stderr
@@ -259,7 +267,7 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     with tritonclient.http.InferenceServerClient(site.http) as server:
         assert server.is_server_ready()
     with client.Client(f"http://{site.http}", Options(retries=0)) as connection:
-        assert connection.classify(["The coach won"])
+        assert connection.classify(["aa bd"])
 
 
 def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(site: Site, one_engine: Path) -> None:
@@ -301,3 +309,25 @@ def test_a_run_that_was_trained_again_since_is_not_promoted(one_engine: Path, tm
     done = site.run("promote")
     assert done.returncode == 6
     assert "the version's run has been trained again" in done.stderr
+
+
+@pytest.mark.parametrize("task", bundle.TASKS)
+def test_a_model_that_answers_worse_is_promoted_only_for_a_reason(once: Once, tmp_path: Path, task: str) -> None:
+    """It is as its own SavedModel, and so it passes every comparison with that one."""
+    site = Site(Registry(tmp_path / "model_repository"), 0, psutil.Process(), tmp_path)
+    for name, wrong in (("good", 0), ("worse", 12)):
+        run = once(f"{name}_{task}", partial(word_runs.build, task=task, wrong=wrong, seed=wrong))
+        assert site.run("publish", run).returncode == 0
+    done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "the new version answers worse than version 1" in done.stderr
+    assert read_published(site.registry).active == 1
+    accepting = shlex.split(done.stderr.partition("all the same: ")[2])[1:]
+    assert slipway(*accepting[:-4], *accepting[-2:]).returncode == 2  # without the reason
+    assert slipway(*accepting).returncode == 0
+    assert read_published(site.registry).active == 2
+    last = site.audit()[-1]
+    assert (last["accepted"]["reason"], last["result"]) == ("WHY", "done")
+    compared = [rows for canary in last["canaries"] for rows in canary["compared"]]
+    assert [rows["rows_of"] for rows in compared] == [1, 2]
+    assert all(rows["total"]["lost"] > rows["total"]["gained"] for rows in compared)

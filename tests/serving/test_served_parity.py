@@ -4,6 +4,7 @@ one with a fault planted in every output of its models.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -276,6 +277,24 @@ def test_a_model_by_ids_answers_a_spread_of_probe_rows_with_the_longest(texts: R
     chosen = served_parity._spread(ids, "single_text")
     assert len(chosen) == 256
     assert {3, 42} <= set(ids.lengths[chosen].tolist())
+
+
+def test_requests_of_many_sizes_are_in_flight_together(texts: Run, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    two_in_flight = threading.Barrier(2)
+    answer = MadeUpServer.classify
+
+    def classify(self: MadeUpServer, some: Sequence[Any], model: str) -> list[Classification]:
+        sizes.append(len(some))
+        if len(sizes) <= 2:
+            two_in_flight.wait(timeout=20)
+        return answer(self, some, model)
+
+    monkeypatch.setattr(MadeUpServer, "classify", classify)
+    serve(texts)
+    assert texts.check().passed
+    assert {1, 2, 3} < set(sizes) <= set(range(1, 33))
+    assert max(sizes) > 16
 
 
 def test_rows_without_a_label_count_for_flips_and_not_for_accuracy(texts: Run, serve: Serve) -> None:

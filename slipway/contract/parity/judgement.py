@@ -33,6 +33,7 @@ REPEAT = "max |Δlogit| ÷ deviation of the reference's logits, of the same rows
 _REPEAT = 1e-5
 _MEASURED = ("by_batch", "repeat", "invariance", "neighbours", "probes", "precision")
 _CHANCE = 0.001  # of a right model being refused for the answers in batches of some size
+_TEXTS_A_BATCH = 16  # on average, in the gate's batches of random sizes
 _COST_FACTOR = 100  # between the cost model's and the measured time of the golden rows
 
 
@@ -210,12 +211,16 @@ def _probabilities(measured: Comparison, limits: Limits) -> list[Failure]:
 
 
 def _cost_factor(measured: Measured) -> float:
-    """Return how far the cost model is from the time the golden rows took, as a factor ≥ 1."""
+    """Return how far the cost model is from the time the golden rows took, as a factor ≥ 1.
+
+    Below a second, what surrounds the engine takes longer than the engine.
+    """
     cost = measured.cost or {}
-    predicted = cost.get("fixed", 0.0) * measured.texts / 16 + cost.get("per_token", 0.0) * measured.tokens
-    if not predicted > 0 or not measured.engine_seconds > 0:
+    if not {"fixed", "per_token"} <= cost.keys():
         return float("inf")
-    return max(predicted / measured.engine_seconds, measured.engine_seconds / predicted)
+    predicted = max(cost["fixed"] * measured.texts / _TEXTS_A_BATCH + cost["per_token"] * measured.tokens, 1.0)
+    taken = max(measured.engine_seconds, 1.0)
+    return max(predicted / taken, taken / predicted)
 
 
 def _beyond(checks: list[tuple[str, float, float]]) -> list[Failure]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.registry.commands import audited, last_entries
+from serving.registry.audit import audited, last_entries
 from serving.registry.registry import Registry
 from slipway.errors import PublishingError
 

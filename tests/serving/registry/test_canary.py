@@ -13,7 +13,7 @@ REGISTRY = Registry(Path("model_repository"))
 
 def slower(model: str, least: float) -> CanaryResult:
     p99, interval = (1.0, 9.0), (least, 9.0)
-    return CanaryResult(model, [], LatencyComparison(50, p99, p99, 9.0, interval, 1.25, least <= 1.25, other_answers=0))
+    return CanaryResult(model, [], LatencyComparison(50, p99, p99, 9.0, interval, 1.25, least <= 1.25, other_answers=0), [])
 
 
 def test_of_several_too_slow_models_the_slowest_is_named() -> None:

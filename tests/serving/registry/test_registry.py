@@ -16,7 +16,7 @@ import pytest
 
 from serving import model_config
 from serving.model_config import Tensor
-from serving.registry.commands import last_entries
+from serving.registry.audit import last_entries
 from serving.registry.proof import Compiled, Origin
 from serving.registry.registry import Registry, add_version, promote_version, publishing_lock, read_published, roll_back_version
 from slipway.contract import manifest
@@ -53,6 +53,14 @@ def test_the_first_version_is_active_and_the_next_waits(registry: Registry, comp
     assert [policy(registry, model) for model in ("one", "two")] == [[1], [1]]
     assert (registry.repository / README).read_text() == "what Triton is pointed at\n"
     assert not linter.check(registry.repository).findings
+
+
+def test_no_file_of_a_model_may_be_written(registry: Registry, compiled: Compiled) -> None:
+    for _ in range(2):
+        add_version(registry, compiled)
+    promote_version(registry, 2)
+    files = {path for model in ("one", "two") for path in manifest.files(registry.repository / model).values()}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
 
 
 def test_promoted_and_rolled_back_the_policy_names_what_is_active(registry: Registry, compiled: Compiled) -> None:

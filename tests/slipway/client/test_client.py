@@ -5,6 +5,7 @@ or says no.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import subprocess
@@ -329,6 +330,14 @@ def test_headers_are_not_shown() -> None:
 def test_an_answer_that_is_not_tritons_is_refused() -> None:
     with http_answers((200, b"<html>")) as (where, _), client.Client(f"http://{where}") as server, pytest.raises(RequestRefused):
         server.classify(["text"])
+
+
+def test_an_answer_to_fewer_texts_than_were_asked_is_refused() -> None:
+    label = {"name": "label", "datatype": "BYTES", "shape": [1, 1], "data": ["yes"]}
+    answer = json.dumps({"model_name": "text_classifier", "model_version": "1", "outputs": [label]}).encode()
+    refused = pytest.raises(ServerError, match=r"expected  2 rows of label\n  found     1")
+    with http_answers((200, answer)) as (where, _), client.Client(f"http://{where}") as server, refused:
+        server.classify(["one", "two"])
 
 
 def test_the_servers_refusal_carries_the_requests_id(connection: Client) -> None:

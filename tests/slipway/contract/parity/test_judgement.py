@@ -186,9 +186,9 @@ def whole_record(**changes: Any) -> Measured:
         invariance=comparison.invariance(REFERENCE, {"padded": REFERENCE}, SPREAD),
         neighbours=comparison.neighbours("a text", REFERENCE, REFERENCE),
         probes=comparison.compare_probes(REFERENCE, REFERENCE),
-        cost={"fixed": 0.0, "per_token": 1e-6},
+        cost={"fixed": 0.0, "per_token": 1e-3},
         precision=in_fp16(1.0),
-        engine_seconds=0.3,
+        engine_seconds=300.0,
         engine_error="",
     )
     return replace(whole, **changes)
@@ -224,6 +224,16 @@ def test_a_record_without_a_measurement_fails_by_its_name(name: str) -> None:
 @pytest.mark.parametrize("cost", [{"fixed": 0.0, "per_token": 1e9}, {"fixed": 0.0, "per_token": 1e-15}, {}, None])
 def test_a_cost_that_the_time_of_the_golden_rows_contradicts_is_not_believed(cost: dict[str, float] | None) -> None:
     assert whats(whole_record(cost=cost)) == ["time that the cost model gives the golden rows ÷ measured"]
+
+
+def test_a_tiny_models_time_is_its_surroundings_and_proves_nothing_about_its_cost() -> None:
+    assert whats(whole_record(cost={"fixed": 0.0, "per_token": 1e-9}, engine_seconds=0.2)) == []
+
+
+def test_a_record_of_answers_that_are_all_nan_can_be_read_again() -> None:
+    compared = comparison.compare(REFERENCE, np.full_like(REFERENCE, np.nan), LABELS, LENGTHS, NAMES)
+    record = whole_record(**vars(compared))
+    assert from_json(Measured, json.loads(json.dumps(record.to_json()))) == record
 
 
 def test_rows_that_answer_otherwise_the_second_time_fail() -> None:

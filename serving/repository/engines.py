@@ -1,0 +1,78 @@
+"""The engines that the embedded server can run: on this machine, and in the order of their speed.
+
+The gate measured both: it timed the engine, and recorded the machine that gave the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from slipway import errors, provenance
+from slipway.contract import artifact
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle, Golden
+from slipway.errors import ParityError
+
+PROVIDER = "CPUExecutionProvider"  # of ONNX Runtime: the embedded server's
+# An engine that is less exact than another is chosen where it is so many times as fast.
+_WORTH_IT = 1.02
+_SHARING = 8  # texts that share the fixed cost of a run, as under load
+
+
+def usable(passed: Sequence[Artifact]) -> list[Artifact]:
+    """Return those that can run on PROVIDER, in the given order."""
+    return [converted for converted in passed if PROVIDER in converted.variant.providers]
+
+
+def by_speed(passed: Sequence[Artifact], source: Bundle, golden: Golden) -> list[Artifact]:
+    """Return the usable ones that were compared on PROVIDER, the best choice first.
+
+    That is the fastest; FP32 comes before another precision that is not _WORTH_IT.
+    """
+    tokens = float(golden.ids.lengths.mean())
+    order = {
+        converted.variant.name: seconds_a_text(verdict["cost"], tokens)
+        * (1 if converted.variant.precision == "fp32" else _WORTH_IT)
+        for converted in usable(passed)
+        if (verdict := artifact.verdict(converted, source.sha256))["compared_on"] == PROVIDER
+    }
+    compared = [converted for converted in passed if converted.variant.name in order]
+    return sorted(compared, key=lambda converted: order[converted.variant.name])
+
+
+def seconds_a_text(cost: dict[str, float], tokens: float) -> float:
+    """Return the seconds for a text of so many tokens, by the `cost` that the gate measured."""
+    return cost["fixed"] / _SHARING + cost["per_token"] * tokens
+
+
+def proven_on(verdict: dict[str, Any]) -> dict[str, Any]:
+    """Return what gave an artifact's answers in the gate: ONNX Runtime, and the CPU's class."""
+    return _place(verdict["versions"], verdict["machine"])
+
+
+def refuse_other_machine(converted: Artifact, source: Bundle) -> None:
+    """Raise ParityError if the artifact was compared on PROVIDER, but not on such a machine.
+
+    Other kernels round otherwise, and other versions of ONNX Runtime fuse otherwise.
+    """
+    verdict = artifact.verdict(converted, source.sha256)
+    here = _place(provenance.versions("onnxruntime"), provenance.machine())
+    if verdict["compared_on"] == PROVIDER and proven_on(verdict) != here:
+        raise ParityError(
+            f"the answers of {converted.variant.name} were compared on another machine than this",
+            expected=_described(proven_on(verdict)),
+            found=_described(here),
+            where=str(converted.directory / artifact.PARITY),
+            fix=errors.command("export", converted.directory.parents[1], "--compare-only"),
+        )
+
+
+def _place(versions: dict[str, str], machine: dict[str, Any]) -> dict[str, Any]:
+    # onnxruntime-gpu is the same library under another name
+    runtimes = [version for name, version in versions.items() if name.startswith("onnxruntime")]
+    return {"onnxruntime": runtimes[0] if runtimes else "", "cpu_flags": list(machine["cpu_flags"])}
+
+
+def _described(place: dict[str, Any]) -> str:
+    return f"onnxruntime {place['onnxruntime'] or 'none'} on a CPU with {' '.join(place['cpu_flags']) or 'none of the flags'}"

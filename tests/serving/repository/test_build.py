@@ -1,0 +1,114 @@
+"""What passed is compiled, what did not is left out; and the same artifacts give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.repository import compiler
+from serving.repository.compiler import BuildSettings
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.records import TEXT_MODEL
+from slipway.errors import ParityError
+from tests.support.command import Once, slipway, slipway_output
+from tests.support.serving import word_runs
+
+pytestmark = pytest.mark.slow  # models are compared
+SETTINGS = BuildSettings("embedded", "", cores=2, instances=1, threads=2, priorities=0)
+
+
+@pytest.fixture(scope="module")
+def two_variants(once: Once) -> Path:
+    """A run whose two variants passed. Read only."""
+    return once("two_variants", lambda run: word_runs.make(run, variants=("onnx_fp32", "ort_fp32")))
+
+
+@pytest.fixture
+def run(two_variants: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(two_variants, tmp_path / "run"))
+
+
+def written(run: Path, target: Path, settings: BuildSettings = SETTINGS) -> dict[str, str]:
+    """Path → sha256 of what is compiled."""
+    source = bundle.load(run / "bundle")
+    target.mkdir()
+    compiler.write(target, source, bundle.load_golden(source), artifact.all_passed(run, source.sha256), settings)
+    return manifest.hashes(target)
+
+
+def change_verdict(run: Path, variant: str, **changes: Any) -> dict[str, Any]:
+    path = run / "artifacts" / variant / "parity.json"
+    record: dict[str, Any] = json.loads(path.read_text())
+    manifest.write_json(path, {**record, **changes})
+    return record
+
+
+def settings_of(repository: Path, model: str = TEXT_MODEL) -> dict[str, Any]:
+    return dict(json.loads((repository / model / "1" / "settings.json").read_text()))
+
+
+def test_the_same_artifacts_and_settings_give_the_same_bytes(two_variants: Path, tmp_path: Path) -> None:
+    first, second = (written(two_variants, tmp_path / name) for name in ("first", "second"))
+    assert first == second
+
+
+def test_what_did_not_pass_is_left_out_and_said(run: Path) -> None:
+    (run / "artifacts" / "ort_fp32" / "parity.json").unlink()
+    shown = slipway_output("build", run)
+    assert "left out    ort_fp32: no parity.json" in shown
+    models = {path.name for path in (run / "model_repository").iterdir() if path.is_dir()}
+    assert models == {TEXT_MODEL, "bert_onnx_fp32"}
+
+
+@pytest.mark.parametrize(("times", "chosen"), [(0.5, "ort_fp32"), (2.0, "onnx_fp32")])
+def test_the_faster_engine_as_measured_is_chosen(run: Path, tmp_path: Path, times: float, chosen: str) -> None:
+    cost = change_verdict(run, "onnx_fp32")["cost"]
+    change_verdict(run, "ort_fp32", cost={name: seconds * times for name, seconds in cost.items()})
+    written(run, tmp_path / "compiled")
+    assert settings_of(tmp_path / "compiled")["variant"] == chosen
+
+
+def test_the_engine_that_is_asked_for_is_taken_however_slow(run: Path, tmp_path: Path) -> None:
+    cost = change_verdict(run, "onnx_fp32")["cost"]
+    for times, engine in ((0.5, "onnx_fp32"), (2.0, "ort_fp32")):
+        change_verdict(run, "ort_fp32", cost={name: seconds * times for name, seconds in cost.items()})
+        written(run, tmp_path / engine, replace(SETTINGS, engine=engine))
+        assert settings_of(tmp_path / engine)["variant"] == engine
+
+
+def test_where_none_was_compared_on_the_cpu_one_can_be_asked_for(run: Path, tmp_path: Path) -> None:
+    for variant in ("onnx_fp32", "ort_fp32"):
+        change_verdict(run, variant, compared_on="CUDAExecutionProvider")
+    with pytest.raises(ParityError) as refusal:
+        written(run, tmp_path / "compiled")
+    assert " --engine onnx_fp32 " in f"{refusal.value.fix} "
+    written(run, tmp_path / "asked for", replace(SETTINGS, engine="onnx_fp32"))
+    settings = settings_of(tmp_path / "asked for")
+    assert "proven_on" not in settings
+    assert not any("logits" in row for row in settings["start_up"])
+
+
+@pytest.mark.parametrize("model", [TEXT_MODEL, "bert_onnx_fp32"])
+def test_a_version_has_what_its_artifact_answered_in_the_gate(two_variants: Path, tmp_path: Path, model: str) -> None:
+    written(two_variants, tmp_path / "compiled", replace(SETTINGS, engine="onnx_fp32"))
+    settings = settings_of(tmp_path / "compiled", model)
+    verdict = json.loads((two_variants / "artifacts" / "onnx_fp32" / "parity.json").read_text())
+    assert settings["start_up"] == verdict["start_up"]
+    assert all(row["logits"] for row in settings["start_up"])
+    assert settings["tolerance"] == pytest.approx(1e-3 * verdict["logit_spread"])
+    assert settings["proven_on"]["onnxruntime"] == verdict["versions"]["onnxruntime"]
+    assert settings["proven_on"]["cpu_flags"] == verdict["machine"]["cpu_flags"]
+
+
+def test_what_was_compared_elsewhere_is_refused_until_it_is_compared_here(run: Path) -> None:
+    change_verdict(run, "ort_fp32", versions={"onnxruntime": "1.4.0"})
+    done = slipway("build", run)
+    assert done.returncode == 1
+    assert f"export {run} --compare-only" in done.stderr
+    slipway_output("export", run, "--compare-only")
+    slipway_output("build", run)
