@@ -1,4 +1,4 @@
-"""Keep a run's results as a record, and write the tables of both READMEs from the records.
+"""Keep a run's results as a record, and write the tables of READMEs and docs from the records.
 
 The first two take a run's figures into records/demo.json, or its benchmark into
 records/served.json, before the tables are written:
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import client_speed, harness
-from benchmarks.export import fused_latency, large_model, variant_speed
+from benchmarks.export import false_alarms, fused_latency, large_model, variant_speed
+from benchmarks.faults import measure
 from benchmarks.gpu import tables as gpu
 from benchmarks.harness import RECORDS, Machine, Table
 from benchmarks.peers import table as peers
@@ -32,7 +33,7 @@ from slipway.contract.records import from_json
 from slipway.errors import ManifestError
 
 _CHECKOUT = Path(__file__).parents[1]
-PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md")
+PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md", _CHECKOUT / "docs" / "parity.md")
 _END = "<!-- end -->"
 _BASELINE = "usual_savedmodel"  # the one in the README's table; demo.json has the others too
 
@@ -266,6 +267,8 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "training_speed.json": _table(speed.JobSpeeds, speed.table),
     "scaling.json": _table(speed.JobSpeeds, speed.scaling_table),
     "peers.json": _table(peers.PeersRecord, peers.table),
+    "faults.json": _table(measure.Faults, measure.table),
+    "false_alarms.json": _table(false_alarms.FalseAlarms, false_alarms.table),
     "client_speed.json": _table(client_speed.ClientSpeed, client_speed.table),
     "gpu_engines.json": gpu.engines,
     "gpu_serving.json": gpu.serving,

@@ -35,9 +35,10 @@ from benchmarks.peers.rounds import LoadPlan, Starts
 from benchmarks.peers.subjects import MeasuredServer
 from benchmarks.peers.table import AnswerCheck, PeersRecord, table
 from slipway import errors, provenance
-from slipway.contract import bundle, comparison
+from slipway.contract import bundle
 from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.comparison import Comparison
+from slipway.contract.parity import comparison
+from slipway.contract.parity.comparison import Comparison
 from slipway.contract.variants import VARIANTS, Limits
 from slipway.errors import ParityError, ServerError
 

@@ -23,7 +23,9 @@ Infer = Callable[[Feed], Logits]
 # Least and most; between them a 64th of the rows, so that large models are not kept waiting.
 _INVARIANCE_ROWS = (16, 64)
 _REPEATED_ROWS = 16
+_WIDTHS = 128  # at most, that a row is padded to
 _BESIDE = 15  # rows that share a batch with one neighbour
+_MOST_BESIDE, _MOST_SHARE = 120, 25  # at most so many rows, or one in so many: no limit allows as many flips
 _CLEAN = 2  # batches without a flip, after which rows of larger margins are not tried
 _TRIED_ON, _TRIED = 7, 16  # rows on which, and neighbours of which, the worst is searched
 
@@ -39,12 +41,33 @@ def invariance(infer: Infer, golden: Golden, longest: int, spread: float) -> Inv
     """Run rows of every length alone, among unequal neighbours, and padded to `longest` tokens."""
     rows = golden.ids.take(spread_rows(golden.ids))
     every = np.arange(len(rows))
-    alone = np.concatenate([_run(infer, rows.take(row)) for row in every[:, None]])
+    each = [_run(infer, rows.take(row)) for row in every[:, None]]
+    alone = np.concatenate(each)
     mixed = np.random.default_rng(0).permutation(every)
     batched = np.concatenate([_run(infer, rows.take(part)) for part in np.array_split(mixed, 4)])
     order = mixed if len(batched) == len(rows) else rows.tokens_of(mixed)
-    padded = np.concatenate([_run(infer, rows.take(row), longest) for row in every[:, None]])
+    padded = np.concatenate(_padded(infer, rows, each, longest))
     return comparison.invariance(alone, {"in a batch": batched[np.argsort(order)], "padded": padded}, spread)
+
+
+def _padded(infer: Infer, rows: Ragged, alone: list[Logits], longest: int) -> list[Logits]:
+    """Return the answers of rows, sorted by length, padded to `longest`.
+
+    A fault may be of one width. So a short row that is sure of its answer is padded to every width,
+    and its answer is the one that differs most from `alone`.
+    """
+    padded = [_run(infer, rows.take(np.array([row])), longest) for row in range(len(rows))]
+    surest = max(range(len(rows) // 4 + 1), key=lambda row: _margins(alone[row]).min())
+    widths = np.unique(np.linspace(rows.lengths[surest], longest, _WIDTHS).astype(int))
+    answers = [_run(infer, rows.take(np.array([surest])), width) for width in widths]
+    padded[surest] = max((padded[surest], *answers), key=lambda answer: comparison.largest(answer, alone[surest]))
+    return padded
+
+
+def _margins(logits: Logits) -> Logits:
+    """Return by how much each answer [rows] is ahead of the next."""
+    ordered = np.sort(logits, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def neighbours(infer: Infer, golden: Golden, probes: Probes, logits: Logits) -> Neighbours:
@@ -52,9 +75,11 @@ def neighbours(infer: Infer, golden: Golden, probes: Probes, logits: Logits) -> 
 
     `logits` [rows, labels], tagger [tokens, labels], are this engine's for the golden rows. What is
     compared with are the same rows in the same batches, beside one of themselves. Ends where
-    margins are so large that nothing flips any more.
+    margins are so large that nothing flips any more, or where more than the limits allow could have
+    flipped.
     """
     fragile = _by_margin(golden, logits)
+    fragile = fragile[: max(_MOST_BESIDE, len(fragile) // _MOST_SHARE)]
     tried = golden.ids.take(fragile[:_TRIED_ON])
     candidates = _candidates(golden, probes)
     own = _beside_itself(infer, tried)
@@ -100,9 +125,8 @@ def _beside_itself(infer: Infer, rows: Ragged) -> Logits:
 def _by_margin(golden: Golden, logits: Logits) -> Numbers:
     """Return the numbers of the rows, those first whose answer is nearest to another."""
     compared = golden.compared
-    ordered = np.sort(logits[compared], axis=1)
     margins = np.full(len(golden.ids), np.inf)
-    np.minimum.at(margins, golden.text_of[compared], ordered[:, -1] - ordered[:, -2])
+    np.minimum.at(margins, golden.text_of[compared], _margins(logits[compared]))
     return np.argsort(margins, kind="stable")
 
 

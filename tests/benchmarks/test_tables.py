@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
+from benchmarks.faults import measure
 from serving.benchmark.record import BenchmarkRecord
 from tests.support.serving import benchmark_records
 
@@ -31,6 +32,17 @@ def test_a_record_says_where_it_comes_from(name: str) -> None:
     assert record["machine"]["cpu"]
     assert record["versions"]
     assert record["commit"]
+
+
+def test_every_planted_fault_is_caught_and_named() -> None:
+    record = json.loads((tables.RECORDS / "faults.json").read_text("utf-8"))
+    assert [fault["name"] for fault in record["faults"] if not fault["named"]] == []
+
+
+def test_every_fault_of_the_catalogue_was_planted() -> None:
+    record = json.loads((tables.RECORDS / "faults.json").read_text("utf-8"))
+    planted = {fault["name"] for fault in record["faults"]}
+    assert [fault.name for fault in measure.OFFLINE if fault.name not in planted] == []
 
 
 def test_the_demos_record_is_of_real_news() -> None:

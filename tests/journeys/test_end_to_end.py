@@ -44,7 +44,8 @@ def test_the_loss_fell(finished_run: Path) -> None:
 
 def test_the_golden_rows_carry_texts_ids_labels_and_reference_logits(finished_run: Path) -> None:
     golden = bundle.load_golden(bundle.load(finished_run / "bundle"))
-    assert len(golden.texts) == len(golden.ids) == len(golden.labels) == len(golden.logits) == 2400
+    assert len(golden.texts) == len(golden.ids) == len(golden.labels) == len(golden.logits)
+    assert 2300 < len(golden.texts) < 2400  # repeated ones count once
     assert (golden.logits.argmax(axis=1) == golden.labels).mean() > 0.9
 
 
@@ -55,7 +56,8 @@ def test_the_encoder_was_recognised_and_written_anew(finished_run: Path) -> None
 @pytest.mark.parametrize("variant", ["onnx_fp32", "ort_fp32", "ort_int8", "onnx_fp16"])
 def test_every_conversion_was_compared_on_all_golden_rows_and_passed(finished_run: Path, variant: str) -> None:
     parity = record(finished_run / "artifacts" / variant / "parity.json")
-    assert (parity["passed"], parity["rows"], parity["failures"]) == (True, 2400, [])
+    rows = len(bundle.load_golden(bundle.load(finished_run / "bundle")).texts)
+    assert (parity["passed"], parity["rows"], parity["failures"]) == (True, rows, [])
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="with a GPU the variants may be there")
@@ -93,8 +95,8 @@ def measured_run(finished_run: Path, regions_before: set[Path], tmp_path_factory
 def test_the_live_server_answers_as_the_saved_model_over_both_protocols(measured_run: Path) -> None:
     served = record(measured_run / "served.json")
     asked = {(check["model"], check["protocol"], check["passed"]) for check in served["checks"]}
-    assert ("text_classifier (ort_int8)", "http", True) in asked
-    assert ("text_classifier (ort_int8)", "grpc", True) in asked
+    chosen = record(measured_run / "model_repository/repository.json")["text_classifier"]
+    assert {(f"text_classifier ({chosen})", protocol, True) for protocol in ("http", "grpc")} <= asked
     assert served["passed"]
 
 
@@ -178,7 +180,7 @@ def test_the_report_draws_what_was_measured_in_a_browser(measured_run: Path, tmp
 
 def test_a_run_beside_itself_has_no_difference(measured_run: Path) -> None:
     page = (measured_run / "compare.html").read_text("utf-8")
-    assert "No difference in accuracy can be shown: of 2,400 texts only B has 0 right, only A 0" in page
+    assert re.search("No difference in accuracy can be shown: of 2,3.. texts only B has 0 right, only A 0", page)
     assert "Both were made and measured in the same way" in page
 
 

@@ -200,14 +200,15 @@ def _least_loss(group: Group, confidence: float) -> float:
 def _probabilities(measured: Comparison, limits: Limits) -> list[Failure]:
     if measured.probabilities is None:
         return [] if measured.non_finite_rows else [Failure("probabilities were not measured", 1, 0)]
-    found = measured.probabilities
-    return _beyond(
-        [
-            ("|slope − 1| of the logits on the reference's", abs(found.slope - 1), limits.slope),
-            ("mean |Δp| of the rows", found.difference_mean, limits.probability_mean),
-            ("99th percentile of |Δp|", found.difference_p99, limits.probability_p99),
-        ]
+    these = measured.probabilities
+    checks = (
+        ("mean |Δp| of the rows", these.difference_mean, limits.probability_mean, these.difference_mean_least),
+        ("99th percentile of |Δp|", these.difference_p99, limits.probability_p99, these.difference_p99_least),
     )
+    return [
+        *_beyond([("|slope − 1| of the logits on the reference's", abs(these.slope - 1), limits.slope)]),
+        *(Failure(what, value, limit, not least <= limit) for what, value, limit, least in checks if not value <= limit),
+    ]
 
 
 def _cost_factor(measured: Measured) -> float:

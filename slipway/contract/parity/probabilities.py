@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Logits = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
+_TAIL = 0.05  # of a one-sided bound
 _BINS = 15  # of the expected calibration error
 
 
@@ -30,7 +32,9 @@ class Probabilities:
 
     slope: float  # of the logits on the reference's, both centred by row: least squares
     difference_mean: float  # of the rows' largest |Δp|
+    difference_mean_least: float  # one-sided 95 % lower bound: so much it is in any case
     difference_p99: float
+    difference_p99_least: float
     before: Calibration
     after: Calibration
 
@@ -61,11 +65,16 @@ def probabilities(reference: Logits, answers: Logits, labels: Numbers) -> Probab
     before, after = reference.astype(np.float64), answers.astype(np.float64)
     expected, present = centred(before), centred(after)
     scale = float((expected * expected).sum())
-    difference = np.abs(softmax(after) - softmax(before)).max(axis=1)
+    difference = np.sort(np.abs(softmax(after) - softmax(before)).max(axis=1))
+    rows, deviation = len(difference), float(difference.std())
+    # The least k that is at least the number of rows below the percentile in 5 % of all samples.
+    place = max(int(stats.binom.ppf(_TAIL, rows, 0.99)) - 1, 0)
     return Probabilities(
         slope=float((expected * present).sum() / scale) if scale else 1.0,
         difference_mean=float(difference.mean()),
+        difference_mean_least=max(float(difference.mean()) + float(stats.norm.ppf(_TAIL)) * deviation / rows**0.5, 0.0),
         difference_p99=float(np.quantile(difference, 0.99)),
+        difference_p99_least=float(difference[place]),
         before=calibration(before, labels),
         after=calibration(after, labels),
     )

@@ -76,10 +76,11 @@ def rows(tokenizer: Tokenizer, vocabulary: Path, max_seq_len: int, task: str) ->
     `task` is one of bundle.TASKS. A text of which the tokenizer leaves nothing is left out, as no
     server answers it.
     """
-    texts = _texts(task)
+    names = _names(vocabulary)
+    texts = _texts(task, names)
     tokens = tokenizer.of_words(texts) if task == "tagging" else tokenizer([_given(text) for text in texts])
     read = [place for place, row in enumerate(tokens) if _is_read(row, task)]
-    pieces = _pieces(vocabulary, max_seq_len)
+    pieces = _pieces(names, max_seq_len)
     types = [np.zeros(len(row), np.int32) if number % 2 else _second_half(row) for number, row in enumerate(pieces)]
     ids = Ragged.of(
         [*(tokens[place].ids for place in read), *pieces],
@@ -88,12 +89,23 @@ def rows(tokenizer: Tokenizer, vocabulary: Path, max_seq_len: int, task: str) ->
     return ProbeRows([texts[place] for place in read], [tokens[place].truncated for place in read], ids)
 
 
-def _texts(task: str) -> list[Any]:
+def _names(vocabulary: Path) -> list[str]:
+    lines = vocabulary.read_bytes().split(b"\n")
+    return [line.rstrip(b"\r").decode("utf-8", "replace") for line in (lines[:-1] if lines[-1] == b"" else lines)]
+
+
+def _texts(task: str, names: list[str]) -> list[Any]:
+    """Return the texts; among them words of the vocabulary itself in other capitals, which are
+    read as something else where `lower_case` is not as it was.
+    """
+    words = [name for name in names if name.isalpha()]
+    own = " ".join(words[:: max(1, len(words) // 8)][:8])
+    texts = [text for text in (*TEXTS, own.lower(), own.upper(), own.title()) if text]
     if task == "text_pair":
-        return [[text, TEXTS[-place]] for place, text in enumerate(TEXTS)]
+        return [[text, texts[-place]] for place, text in enumerate(texts)]
     if task == "tagging":  # words are what white space leaves; a tagger's are given one by one
-        return [text.split() for text in TEXTS]
-    return list(TEXTS)
+        return [text.split() for text in texts]
+    return texts
 
 
 def _given(text: Any) -> Any:
@@ -105,13 +117,11 @@ def _is_read(row: Tokens, task: str) -> bool:
     return row.types.count(0) > 2 and (task != "text_pair" or row.types.count(1) > 1)
 
 
-def _pieces(vocabulary: Path, max_seq_len: int) -> list[Ids]:
+def _pieces(names: list[str], max_seq_len: int) -> list[Ids]:
     """Return rows of ids that hold every word piece but [PAD], in an order that mixes rare and
     frequent ones: most rows are short, some have every position.
     """
-    lines = vocabulary.read_bytes().split(b"\n")
-    names = [line.rstrip(b"\r") for line in (lines[:-1] if lines[-1] == b"" else lines)]
-    first, last = names.index(b"[CLS]"), names.index(b"[SEP]")
+    first, last = names.index("[CLS]"), names.index("[SEP]")
     order = np.random.default_rng(0).permutation(np.arange(1, len(names)))
     width = min(_WIDTH, max_seq_len)
     starts = np.arange(0, len(order), width - 2)

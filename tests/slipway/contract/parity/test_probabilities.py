@@ -48,3 +48,13 @@ def test_rows_without_a_label_do_not_count_for_the_calibration() -> None:
 
 def test_without_a_row_nothing_is_measured() -> None:
     assert probabilities.probabilities(LOGITS[:0], LOGITS[:0], LABELS[:0]) is None
+
+
+def test_the_lower_bounds_of_a_sample_lie_below_the_values_of_all_rows_in_95_of_100_samples() -> None:
+    noisy = LOGITS + RANDOM.normal(0, 0.5, LOGITS.shape).astype(np.float32)
+    whole = probabilities.probabilities(LOGITS, noisy, LABELS)
+    samples = [RANDOM.integers(0, len(LOGITS), 300) for _ in range(300)]
+    drawn = [probabilities.probabilities(LOGITS[rows], noisy[rows], LABELS[rows]) for rows in samples]
+    assert whole
+    assert np.mean([part.difference_mean_least <= whole.difference_mean for part in drawn if part]) > 0.9
+    assert np.mean([part.difference_p99_least <= whole.difference_p99 for part in drawn if part]) > 0.9

@@ -58,5 +58,12 @@ def test_some_texts_are_cut_and_most_are_not(vocabulary: Path) -> None:
     assert 0 < sum(rows(vocabulary).truncated) < len(probes.TEXTS) / 2
 
 
+def test_a_tokenizer_that_no_longer_lowers_reads_the_vocabularys_own_words_otherwise(vocabulary: Path) -> None:
+    vocabulary.write_text("\n".join([*PIECES, "alpha", "beta", "gamma"]) + "\n", "utf-8")
+    cased = Tokenizer(vocabulary, lower_case=False, max_seq_len=LONGEST)
+    made = rows(vocabulary)
+    assert [row.ids for row in cased(made.texts)] != [made.ids[row].tolist() for row in range(len(made.texts))]
+
+
 def test_the_same_vocabulary_gives_the_same_rows(vocabulary: Path) -> None:
     assert np.array_equal(rows(vocabulary).ids.ids, rows(vocabulary).ids.ids)
