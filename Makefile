@@ -44,7 +44,7 @@ MORE_GOLDEN = $(if $(UNLABELLED),--unlabelled "$(UNLABELLED)")
 TRAIN = $(SLIPWAY) train "$(RUN)" --golden-rows $(GOLDEN_ROWS) $(MORE_GOLDEN) $(DATA) $(if $(RESUME),--resume)
 BENCHMARK = $(SLIPWAY) bench "$(RUN)" --setting $(BENCH) --p99-ms $(P99) $(if $(PRICE),--price-per-hour $(PRICE)) $(BENCH_ARGS)
 # 11: some variants passed. They are built and served; what did not is left out, and was shown.
-EXPORT = $(SLIPWAY) export "$(RUN)" || [ $$? -eq 11 ]
+EXPORT = $(SLIPWAY) export "$(RUN)" || { status=$$?; [ $$status -eq 11 ] || exit $$status; }
 BUILD = $(SLIPWAY) build "$(RUN)" $(REPOSITORY_ARGS)
 
 .PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-fast test-gpu check lock clean

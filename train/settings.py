@@ -60,7 +60,7 @@ def options_of(
     declare(parser)
     words = ["--corpus", where] if where else []
     for action in parser._actions:
-        value = getattr(arguments, action.dest)
+        value = getattr(arguments, action.dest, action.default)  # of analysis, fewer are declared
         if action.option_strings and action.dest != "corpus" and value != action.default:
             values = [] if value is True else value if isinstance(value, list) else [value]
             words += [action.option_strings[0], *map(str, values)]

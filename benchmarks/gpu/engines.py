@@ -136,7 +136,7 @@ def _measure(model: GpuModel, device: Device, arguments: argparse.Namespace, dea
 
 def _texts(model: GpuModel, texts: int) -> Ragged:
     """Return a run's golden texts, or else random ids of AG News' lengths."""
-    if model.golden.texts[0] == models.RANDOM:
+    if model.golden.texts[0] is models.RANDOM:
         return models.random_rows(model.bert, models.ag_news_lengths(texts), seed=1)
     return model.golden.ids.take(np.arange(min(texts, len(model.golden.ids))))
 

@@ -32,11 +32,12 @@ class Probabilities:
 
     slope: float  # of the logits on the reference's, both centred by row: least squares
     difference_mean: float  # of the rows' largest |Δp|
-    difference_mean_least: float  # one-sided 95 % lower bound: so much it is in any case
     difference_p99: float
-    difference_p99_least: float
     before: Calibration
     after: Calibration
+    # One-sided 95 % lower bounds: so much it is in any case. 0: nothing is shown.
+    difference_mean_least: float = 0.0
+    difference_p99_least: float = 0.0
 
 
 def centred(logits: Logits) -> Logits:

@@ -111,7 +111,7 @@ def _passing(model: models.GpuModel, variant: Any) -> Any:
     """A comparison that passed, its record beside the model file as the gate leaves it."""
     built, verdict = models_compared(replace(model, files={"ort_fp16": model.files[variant.name]}), variants.FUSED)
     path = built.directory / "parity.json"
-    record = json.loads(path.read_text("utf-8")) | {"variant": variant.name, "cost": {"fixed": 0.001, "per_token": 0.1}}
+    record = json.loads(path.read_text("utf-8")) | {"variant": variant.name, "cost": {"fixed": 0.001, "per_token": 1e-4}}
     manifest.write_json(path, record)
     return replace(built, variant=variant), verdict
 
