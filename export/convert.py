@@ -28,7 +28,7 @@ from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
 from slipway.contract.parity import judgement
 from slipway.contract.variants import VARIANTS, Variant
-from slipway.errors import ManifestError, ParityError, SlipwayError
+from slipway.errors import ConversionError, ManifestError, ParityError, SlipwayError
 
 _PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with pip install nvidia-ml-py, on a machine with an NVIDIA GPU"
 
@@ -129,11 +129,17 @@ def export_variant(variant: Variant, reference: Reference, artifacts: Path) -> P
         for attempt in ("converting", "repairing") if variant.name in REPAIRABLE else ("converting",):
             say(attempt)
             started = time.monotonic()
-            with (
-                stage(f"{variant.name}: {attempt}", artifacts, again),
-                manifest.atomic_directory(artifacts / variant.name) as building,
-            ):
-                how = _write(Conversion(variant, source, golden, artifacts, building, changed))
+            try:
+                with (
+                    stage(f"{variant.name}: {attempt}", artifacts, again),
+                    manifest.atomic_directory(artifacts / variant.name) as building,
+                ):
+                    how = _write(Conversion(variant, source, golden, artifacts, building, changed))
+            except ConversionError as error:
+                if attempt == "converting":
+                    raise
+                print(f"{variant.name:<14}cannot be repaired: {error.summary}", flush=True)
+                break  # the first attempt lies there, with its verdict
             converted = time.monotonic()
             with stage(f"{variant.name}: comparing", artifacts, again):
                 record = gate.check(artifact.load(artifacts / variant.name), reference, say)

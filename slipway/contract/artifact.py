@@ -7,6 +7,7 @@ artifacts/<variant>/model.onnx      the model file (or directory) of the variant
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,26 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
             raise _refusal(artifact, f"a verdict for {name} {expected[:12]}", f"one for {str(record.get(name))[:12]}")
     if failures:
         raise _refusal(artifact, "parity within the limits", judgement.reason(failures))
+    if worse := _worse_origin(artifact):
+        raise _refusal(artifact, "an origin that is not worse", f"made from {worse}, which is shown to be worse")
     return record
+
+
+def _worse_origin(artifact: Artifact) -> str:
+    """Return the variant among an artifact's origins that is shown to be worse, or "".
+
+    Wider limits would let its fault through: INT8 is made from FP32, and forgives more.
+    """
+    name = artifact.variant.made_from
+    while name in VARIANTS:
+        path = artifact.directory.parent / name / PARITY
+        if path.is_file():
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+                measured = from_json(Measured, json.loads(path.read_text("utf-8")))
+                if judgement.verdict(judgement.judge_artifact(measured, VARIANTS[name])) == judgement.WORSE:
+                    return name
+        name = VARIANTS[name].made_from
+    return ""
 
 
 def _refusal(artifact: Artifact, expected: str, found: str) -> ParityError:

@@ -86,6 +86,13 @@ def test_a_flipped_weight_bit_is_caught_by_the_manifest(int8: Artifact) -> None:
         artifact.load(int8.directory)
 
 
+def test_what_was_made_from_a_worse_variant_is_left_out_whatever_its_own_limits_forgive(run_copy: Path, bundle_sha256: str) -> None:
+    edit(run_copy / "artifacts/ort_fp32/parity.json", flips=1200)
+    out = artifact.left_out(run_copy, bundle_sha256)
+    assert "made from ort_fp32, which is shown to be worse" in out["ort_int8"]
+    assert "onnx_fp32" not in out
+
+
 def test_an_artifact_without_a_verdict_is_left_out_of_the_repository_and_said(run_copy: Path) -> None:
     (run_copy / "artifacts/ort_fp32/parity.json").unlink()
     done = slipway("build", run_copy)
