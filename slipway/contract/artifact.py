@@ -74,6 +74,8 @@ def verdict(artifact: Artifact, bundle_sha256: str) -> dict[str, Any]:
             raise _refusal(artifact, f"a verdict for {name} {expected[:12]}", f"one for {str(record.get(name))[:12]}")
     if failures:
         raise _refusal(artifact, "parity within the limits", judgement.reason(failures))
+    if not record.get("start_up"):
+        raise _refusal(artifact, "the answers that a served version is compared with at every load", "none")
     if worse := _worse_origin(artifact):
         raise _refusal(artifact, "an origin that is not worse", f"made from {worse}, which is shown to be worse")
     return record

@@ -290,7 +290,7 @@ def compare_probes(reference: Logits, answers: Logits) -> ProbeComparison:
         non_finite_rows=int((~finite).sum()),
         difference_max=float(np.abs(error).max(initial=0.0)),
         difference_mean=float(np.sqrt((error * error).mean())) if error.size else 0.0,
-        correlation=float((before * after).sum() / power) if power else 1.0,
+        correlation=float((before * after).sum() / power) if power else float(not before.any() and not after.any()),
     )
 
 

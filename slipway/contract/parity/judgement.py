@@ -110,6 +110,7 @@ def judge_artifact(measured: Measured, variant: Variant) -> list[Failure]:
     if probes is None or beside is None or precision is None or batches is None or measured.repeat is None:
         return failures
     failures += judge_probes(probes, limits) + _batches(batches, measured.rows, limits)
+    failures += _beyond([("measurements without a row", [probes.rows, beside.rows].count(0), 0)])
     checks: list[tuple[str, float, float]] = [
         (REPEAT, measured.repeat / measured.logit_spread, _REPEAT),
         ("flip rate beside the worst neighbour, at least", rate_least(beside.flips, measured.rows), limits.flip_rate),

@@ -93,6 +93,12 @@ def test_what_was_made_from_a_worse_variant_is_left_out_whatever_its_own_limits_
     assert "onnx_fp32" not in out
 
 
+def test_a_verdict_without_answers_to_start_with_is_refused(int8: Artifact, bundle_sha256: str) -> None:
+    edit(int8.directory / "parity.json", start_up=[])
+    with pytest.raises(ParityError, match="at every load"):
+        artifact.verdict(int8, bundle_sha256)
+
+
 def test_an_artifact_without_a_verdict_is_left_out_of_the_repository_and_said(run_copy: Path) -> None:
     (run_copy / "artifacts/ort_fp32/parity.json").unlink()
     done = slipway("build", run_copy)

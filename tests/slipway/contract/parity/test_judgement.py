@@ -272,6 +272,16 @@ def test_probe_rows_that_answer_otherwise_fail() -> None:
     assert "1 − correlation of the logits of probe rows" in whats(whole_record(probes=probes))
 
 
+def test_the_same_answer_to_every_probe_row_is_not_correlated() -> None:
+    probes = comparison.compare_probes(REFERENCE, np.ones_like(REFERENCE))
+    assert probes.correlation == 0
+
+
+def test_probes_of_no_row_prove_nothing() -> None:
+    empty = replace(comparison.compare_probes(REFERENCE, REFERENCE), rows=0)
+    assert whats(whole_record(probes=empty)) == ["measurements without a row"]
+
+
 def test_a_single_probe_row_that_is_not_finite_fails() -> None:
     answers = REFERENCE.copy()
     answers[7, 1] = np.inf
