@@ -39,7 +39,7 @@ def typed_over(run: Path, **changes: object) -> None:
     ("changes", "code", "says"),
     [
         ({}, 8, "are not the gate's: the largest |Δlogit|"),
-        ({"start_up": []}, 1, "does not give its reference's answers"),
+        ({"start_up": [{"text": None, "ids": [2, 3], "types": [0, 0]}]}, 1, "does not give its reference's answers"),
     ],
 )
 def test_a_first_version_with_other_answers_is_not_published(
