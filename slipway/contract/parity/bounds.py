@@ -33,7 +33,7 @@ def loss_bound(lost: float, gained: float, rows: float) -> float:
 
     The score bound for paired proportions (Tango 1998), and never less than the exact bound on the
     net loss, because the score is too bold where next to nothing changed. Over all means of lost
-    and gained rows it holds in 93.8 % of the cases or more; Bonferroni's, of two exact bounds,
+    and gained rows it holds in 94.7 % of the cases or more; Bonferroni's, of two exact bounds,
     asks for up to three times as many rows (docs/log/export.md).
     """
     if lost >= rows:
