@@ -34,6 +34,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> None:
         nvmlDeviceGetPowerUsage=no_power,
     )
     monkeypatch.setitem(sys.modules, "pynvml", fake)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # a machine may hide its GPUs from all tests
 
 
 def test_a_gpu_is_watched_until_the_block_ends(nvml: None) -> None:
