@@ -22,7 +22,6 @@ from typing import TypeVar
 
 from export.disk_space import stage
 from export.parity import rebuild
-from export.parity.gate import Reference
 from export.parity.rebuild import NotRebuilt, Rebuild
 from slipway import console, errors
 from slipway.contract import artifact, bundle
@@ -112,7 +111,7 @@ def _check_verdict(candidate: Artifact, bundle_sha256: str, exported: bool, left
 
 def _rebuild(run: Path, source: Bundle, checked: Checked) -> None:
     """Do again what the run's records say, and keep what comes out otherwise."""
-    reference = checked.hold(BUNDLE, lambda: Reference(source, bundle.load_golden(source), bundle.load_probes(source)))
+    reference = checked.hold(BUNDLE, partial(bundle.load_reference, source))
     if reference is None:
         return
     again = errors.command("check", run, "--rebuild")

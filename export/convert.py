@@ -20,12 +20,12 @@ import numpy as np
 from export import safety
 from export.disk_space import stage
 from export.parity import gate, table
-from export.parity.gate import ParityRecord, Reference
+from export.parity.gate import ParityRecord
 from export.runtime.conversion import Conversion
 from export.runtimes import REPAIRABLE, RUNTIMES
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.bundle import Bundle
+from slipway.contract.bundle import Bundle, Reference
 from slipway.contract.parity import judgement
 from slipway.contract.variants import VARIANTS, Variant
 from slipway.errors import ConversionError, ManifestError, ParityError, SlipwayError
@@ -37,7 +37,7 @@ def export(arguments: argparse.Namespace) -> int:
     run, compare_only = arguments.run, arguments.compare_only
     artifacts = run / "artifacts"
     source = bundle.load(run / "bundle")
-    reference = Reference(source, bundle.load_golden(source), bundle.load_probes(source))
+    reference = bundle.load_reference(source)
     _check_classes(reference)
     names = arguments.variant or (_present(run) if compare_only else list(VARIANTS))
     skipped = {name: why for name, why in artifact.skipped(run).items() if name not in names}

@@ -82,18 +82,16 @@ def _greet(server: Server) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     run: Path = arguments.run
-    source = bundle.load(run / "bundle")
-    golden, probes = bundle.load_golden(source), bundle.load_probes(source)
+    reference = bundle.load_reference(bundle.load(run / "bundle"))
     repository = run / "model_repository"
     facts = manifest.read(repository, REPOSITORY, errors.command("build", run))
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
-        print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {len(golden.texts)} golden and for probe rows", flush=True)
+        rows = f"{len(reference.golden.texts)} golden and for probe rows"
+        print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {rows}", flush=True)
         checks = [
-            served_parity.check(server.address(protocol), protocol, model, source, golden, probes)
-            for protocol in PROTOCOLS
-            for model in models
+            served_parity.check(server.address(protocol), protocol, model, reference) for protocol in PROTOCOLS for model in models
         ]
     passed = all(check.passed for check in checks)
     record = {

@@ -21,7 +21,7 @@ from slipway.client.client import Client
 from slipway.client.tensors import Tagging
 from slipway.client.transport import Options
 from slipway.contract import bundle
-from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.bundle import Bundle, Reference
 from slipway.contract.parity import comparison, judgement
 from slipway.contract.parity.comparison import Comparison, ProbeComparison
 from slipway.contract.parity.judgement import Failure
@@ -90,11 +90,12 @@ class _Answers:
     wrong: list[str]  # what other outputs said that they should not
 
 
-def check(address: str, protocol: str, model: AskedModel, source: Bundle, golden: Golden, probes: Probes) -> ServedCheck:
+def check(address: str, protocol: str, model: AskedModel, reference: Reference) -> ServedCheck:
     """Ask for all golden rows and for probe rows, and compare every output of the answers.
 
     Raises ServerError; ManifestError for a bundle whose ids are not what its tokenizer gives.
     """
+    source, golden, probes = reference.bundle, reference.golden, reference.probes
     by_text, limits = model.name == TEXT_MODEL, VARIANTS[model.variant].limits
     rows = np.arange(len(probes.texts)) if by_text else _spread(probes.ids, source.task)
     with Client(f"{protocol}://{address}", _UNHURRIED) as connection:
@@ -105,12 +106,9 @@ def check(address: str, protocol: str, model: AskedModel, source: Bundle, golden
         answers = asked.texts("golden", golden.texts, golden.ids) if by_text else asked.ids(golden.ids)
         seconds = time.monotonic() - started
         probed = asked.texts("probe", probes.texts, probes.ids.take(rows)) if by_text else asked.ids(probes.ids.take(rows))
-    compared = golden.compared
-    measured = comparison.compare(
-        golden.logits[compared], answers.logits[compared], golden.labels[compared], golden.lengths[compared], source.labels
-    )
-    reference = probes.logits[probes.ids.tokens_of(rows) if source.task == "tagging" else rows]
-    of_probes = comparison.compare_probes(reference[probed.answered], probed.logits[probed.answered])
+    measured = comparison.compare_golden(golden, answers.logits, source.labels)
+    expected = probes.logits[probes.ids.tokens_of(rows) if source.task == "tagging" else rows]
+    of_probes = comparison.compare_probes(expected[probed.answered], probed.logits[probed.answered])
     return ServedCheck(
         model=f"{TEXT_MODEL} ({model.variant})" if by_text else model.name,
         variant=model.variant,

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 from benchmarks.faults.catalogue import Fault, sealed_anew
 from export.parity import gate
-from export.parity.gate import ParityRecord, Reference
+from export.parity.gate import ParityRecord
 from slipway.contract import artifact, bundle
 from slipway.contract.parity import judgement
 
@@ -31,9 +31,7 @@ _LONG = 40  # tokens
 
 def judged(run: Path, variant: str) -> ParityRecord:
     """Return the gate's verdict on a variant of a run."""
-    source = bundle.load(run / "bundle")
-    reference = Reference(source, bundle.load_golden(source), bundle.load_probes(source))
-    return gate.check(artifact.load(run / "artifacts" / variant), reference)
+    return gate.check(artifact.load(run / "artifacts" / variant), bundle.load_reference(bundle.load(run / "bundle")))
 
 
 def shown(run: Path, variant: str) -> list[str]:

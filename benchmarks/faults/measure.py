@@ -28,7 +28,6 @@ from benchmarks.faults import catalogue, graphs, rebuilt, records, repositories,
 from benchmarks.faults.catalogue import Catch, Fault
 from benchmarks.harness import Signed, Table, Target
 from export.parity import gate
-from export.parity.gate import Reference
 from slipway import errors, provenance
 from slipway.contract import artifact, bundle
 from slipway.contract.records import from_json
@@ -119,13 +118,12 @@ def reduced(run: Path, target: Path, most: int) -> tuple[int, int]:
     golden = bundle.load_golden(bundle.load(target / "bundle"))
     if len(golden.ids) > most:
         rows.keep(target, golden, np.linspace(0, len(golden.ids) - 1, most).astype(int))
-    source = bundle.load(target / "bundle")
-    reference = Reference(source, bundle.load_golden(source), bundle.load_probes(source))
+    reference = bundle.load_reference(bundle.load(target / "bundle"))
     for name in VARIANTS:
         if (target / "artifacts" / name).is_dir():
             candidate = artifact.load(target / "artifacts" / name)
             gate.check(candidate, reference)
-            artifact.verdict(candidate, source.sha256)
+            artifact.verdict(candidate, reference.bundle.sha256)
     return len(reference.golden.ids), len(golden.ids)
 
 

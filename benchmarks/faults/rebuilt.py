@@ -22,7 +22,6 @@ from benchmarks.faults import catalogue, graphs, rows, weights
 from benchmarks.faults.catalogue import Fault
 from benchmarks.faults.graphs import FP32, INT8, append, node
 from export.parity import rebuild
-from export.parity.gate import Reference
 from export.parity.rebuild import Rebuild
 from slipway.contract import artifact, bundle
 from slipway.contract.ragged import Ragged
@@ -45,19 +44,17 @@ def _scratch(bundle_sha256: str) -> tempfile.TemporaryDirectory[str]:
 
 def _converted(run: Path, variant: str) -> list[str]:
     """Convert a variant again, and compare. Its verdict has to hold, or something else sees it."""
-    source = bundle.load(run / "bundle")
+    reference = bundle.load_reference(bundle.load(run / "bundle"))
     candidate = artifact.load(run / "artifacts" / variant)
-    artifact.verdict(candidate, source.sha256)
-    reference = Reference(source, bundle.load_golden(source), bundle.load_probes(source))
-    scratch = Path(_scratch(source.sha256).name)
+    artifact.verdict(candidate, reference.bundle.sha256)
+    scratch = Path(_scratch(reference.bundle.sha256).name)
     shutil.rmtree(scratch / "compared", ignore_errors=True)
     return [catalogue.in_a_line(problem) for problem in Rebuild(run, reference, scratch).differences(candidate, _silent)]
 
 
 def _referred(run: Path) -> list[str]:
     """Compute the reference's logits again."""
-    source = bundle.load(run / "bundle")
-    reference = Reference(source, bundle.load_golden(source), bundle.load_probes(source))
+    reference = bundle.load_reference(bundle.load(run / "bundle"))
     return [catalogue.in_a_line(problem) for problem in rebuild.reference_logits(reference, _silent)]
 
 

@@ -37,7 +37,7 @@ from slipway import errors
 from slipway.client.client import Client
 from slipway.client.transport import PROTOCOLS
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.bundle import Reference
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError, ServerError
 
@@ -55,9 +55,7 @@ class _Service:
     server: Server
     faulty: Path
     variant: str
-    source: Bundle
-    golden: Golden
-    probes: Probes
+    reference: Reference
 
     def said_against(self, model: str) -> list[str]:
         """Return what replay says over both protocols, with HTTP's numbers; none: passed."""
@@ -67,7 +65,7 @@ class _Service:
     def _said_over(self, protocol: str, model: str) -> list[str]:
         asked, address = AskedModel(TEXT_MODEL, self.variant, model), self.server.address(protocol)
         try:
-            checked = served_parity.check(address, protocol, asked, self.source, self.golden, self.probes)
+            checked = served_parity.check(address, protocol, asked, self.reference)
         except ServerError as error:
             return [catalogue.in_a_line(error)]
         return [*(str(failure) for failure in checked.failures), *checked.wrong_answers[:_SHOWN]]
@@ -96,12 +94,12 @@ def _service(run: Path, scratch: Path) -> Iterator[_Service]:
     repository, faulty = scratch / _SOUND, scratch / "faulty"
     variant = write_model(run, repository, _SOUND)
     faulty.mkdir()
-    source = bundle.load(run / "bundle")
-    golden, probes = bundle.load_golden(source), bundle.load_probes(source)
+    whole = bundle.load_reference(bundle.load(run / "bundle"))
+    golden = whole.golden
     rows = np.linspace(0, len(golden.texts) - 1, min(_ROWS, len(golden.texts))).astype(int)
     server = triton.start(repository, triton.free_ports(), scratch / "triton.log", control.new_key(), faulty)
     try:
-        service = _Service(server, faulty, variant, source, golden.take(rows), probes)
+        service = _Service(server, faulty, variant, replace(whole, golden=golden.take(rows)))
         if said := service.said_against(_SOUND):
             raise ParityError(
                 f"{variant} of {run} is refused without a fault",
@@ -146,7 +144,7 @@ def _loaded_anew(service: _Service, run: Path) -> list[str]:
     with _in_reach(service, run / "served" / TEXT_MODEL) as model:
         control.load(service.server.grpc, service.server.key, model, _WITHIN)
         with Client(service.server.http) as client:
-            client.classify(service.golden.texts[:1], model=model)
+            client.classify(service.reference.golden.texts[:1], model=model)
         _overwrite(run / _REPOSITORY / VERSION, service.faulty / VERSION)
         return _refused(control.reload, service) or service.said_against(model)
 

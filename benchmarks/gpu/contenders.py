@@ -118,11 +118,9 @@ def _agreeing(candidates: Mapping[str, Callable[[], Contender]], model: GpuModel
 
 
 def compared(contender: Contender, model: GpuModel) -> EngineVerdict:
-    golden, asked = model.golden, model.golden.asked
+    golden = model.golden
     logits = infer_rows(lambda feed: answers(contender.prepare(feed)), golden.ids, _BATCH)
-    measured = comparison.compare(
-        golden.logits[asked], logits[asked], golden.labels[asked], golden.lengths[asked], model.reference.labels
-    )
+    measured = comparison.compare_golden(golden, logits, model.reference.labels)
     failures = judgement.judge(measured, FUSED.limits)
     return EngineVerdict(
         variant=contender.name,

@@ -28,12 +28,11 @@ from benchmarks.models import make
 from export.graph import canonical, fused
 from export.graph.bert import Bert
 from export.parity import gate
-from export.parity.gate import Reference
 from export.precision import fp16
 from export.session import open_onnx
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.bundle import Bundle, Golden, Probes, Reference
 from slipway.contract.parity import bounds
 from slipway.contract.parity.comparison import Invariance, Precision
 from slipway.contract.parity.judgement import Failure

@@ -129,7 +129,7 @@ def _checked(client: ProcessPoolExecutor, server: MeasuredServer, source: Bundle
     bodies = [server.protocol.body(text) for text in golden.texts]
     answers = client.submit(closed_loop.answers, server.url, bodies, _CHECKING).result()
     logits = np.array([server.protocol.logits(answer) for answer in answers], np.float32)
-    measured = comparison.compare(golden.logits, logits, golden.labels, golden.lengths, source.labels)
+    measured = comparison.compare_golden(golden, logits, source.labels)
     if failures := beyond(measured, VARIANTS[server.variant].limits):
         raise ParityError(
             f"{server.name} gives other answers, so its speed says nothing",

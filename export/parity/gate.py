@@ -16,7 +16,7 @@ from export.session import Session
 from slipway import provenance
 from slipway.contract import artifact, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.bundle import Golden, Probes, Reference
 from slipway.contract.parity import comparison, judgement
 from slipway.contract.parity.comparison import Measured, ProbeComparison
 from slipway.contract.parity.judgement import Failure
@@ -31,15 +31,6 @@ _LEAST_REPEATS, _MOST_REPEATS = 2, 5
 _ENOUGH = 0.3  # seconds spent on a shape, after which the least repeats do: large models are timed well by few
 _LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
 _START_UP_ROWS, _START_UP_TEXTS = 3, 5  # of golden rows, and of probe texts: each takes a load's time
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What an artifact is compared with: the bundle, its golden rows and its probe rows."""
-
-    bundle: Bundle
-    golden: Golden
-    probes: Probes
 
 
 @dataclass(frozen=True)
@@ -141,14 +132,7 @@ def _measure(candidate: Artifact, session: Session, reference: Reference, say: C
     """Run all golden rows through the engine; return logits like golden.logits and measurements."""
     golden = reference.golden
     logits, seconds, problem = _answers(session, golden, say)
-    compared = golden.compared
-    answers = comparison.compare(
-        golden.logits[compared],
-        logits[compared],
-        golden.labels[compared],
-        golden.lengths[compared],
-        reference.bundle.labels,
-    )
+    answers = comparison.compare_golden(golden, logits, reference.bundle.labels)
     # Non-finite rows are counted over tokens without a label too: a tagger's [CLS] may be NaN
     # today, its words tomorrow.
     counted = vars(answers) | {"non_finite_rows": int((~np.isfinite(logits).all(axis=1)).sum())}

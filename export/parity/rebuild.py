@@ -19,13 +19,12 @@ import numpy as np
 from export import safety
 from export.graph import structure
 from export.parity import gate
-from export.parity.gate import Reference
 from export.runtime.conversion import REPAIRED_FOR, Conversion
 from export.runtimes import RUNTIMES
 from slipway import errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
-from slipway.contract.bundle import Golden, Probes
+from slipway.contract.bundle import Golden, Probes, Reference
 from slipway.contract.parity import comparison, probabilities
 from slipway.contract.ragged import infer_rows
 from slipway.errors import ConversionError, ManifestError, ParityError, SlipwayError

@@ -110,10 +110,8 @@ def _flipped(session: Session, golden: Golden) -> bool:
 
 def _worse(session: Session, golden: Golden, variant: Variant) -> bool:
     """Judge all answers as the gate does: too few rows are not what a repair can help."""
-    compared, names = golden.compared, [str(label) for label in range(golden.logits.shape[1])]
-    logits = infer_rows(session.infer, golden.ids, _BATCH)
-    of_rows = golden.labels[compared], golden.lengths[compared]
-    measured = comparison.compare(golden.logits[compared], logits[compared], *of_rows, names)
+    names = [str(label) for label in range(golden.logits.shape[1])]
+    measured = comparison.compare_golden(golden, infer_rows(session.infer, golden.ids, _BATCH), names)
     return judgement.verdict(judgement.judge(measured, variant.limits)) == judgement.WORSE
 
 

@@ -30,8 +30,7 @@ from serving.server import triton
 from slipway import errors
 from slipway.client.client import Client
 from slipway.client.transport import PROTOCOLS
-from slipway.contract import bundle
-from slipway.contract.bundle import Bundle, Golden, Probes
+from slipway.contract.bundle import Golden, Reference
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError, PublishingError
 
@@ -64,9 +63,7 @@ class Canary:
 
     registry: Registry
     version: int
-    source: Bundle
-    golden: Golden
-    probes: Probes
+    reference: Reference
     variants: dict[str, str]  # model → the variant behind it
     sets: list[GoldenSet]  # the golden rows on which it must not be worse than the served version
 
@@ -97,15 +94,14 @@ def audit_entry(check: ServedCheck) -> dict[str, Any]:
     return {"model": check.model, "protocol": check.protocol, "passed": check.passed, **figures, "wrong_answers": wrong}
 
 
-def try_alone(compiled: Compiled, source: Bundle) -> list[ServedCheck]:
+def try_alone(compiled: Compiled, reference: Reference) -> list[ServedCheck]:
     """Check all models of a compiled repository over both protocols, on a server of their own.
 
     Raises ServerError where it does not start.
     """
-    golden, probes = bundle.load_golden(source), bundle.load_probes(source)
     with triton.running(compiled.directory) as server:
         return [
-            served_parity.check(server.address(protocol), protocol, AskedModel(model, variant, model), source, golden, probes)
+            served_parity.check(server.address(protocol), protocol, AskedModel(model, variant, model), reference)
             for model, variant in compiled.origin.variants.items()
             for protocol in PROTOCOLS
         ]
@@ -119,10 +115,7 @@ def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, li
     """
     with loaded_canary(server, canary.registry, model, canary.version) as name:
         asked = AskedModel(model, canary.variants[model], served_as=name)
-        checks = [
-            served_parity.check(server.address(protocol), protocol, asked, canary.source, canary.golden, canary.probes)
-            for protocol in PROTOCOLS
-        ]
+        checks = [served_parity.check(server.address(protocol), protocol, asked, canary.reference) for protocol in PROTOCOLS]
         compared = regression.ask(server.grpc, canary.sets, model, (canary.version, name)) if model == TEXT_MODEL else []
         return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit), compared)
 
@@ -173,12 +166,12 @@ def _latency(server: RunningServer, canary: Canary, asked: AskedModel, pairs: in
         old_ways, new_ways = (
             [_ask(connected, asked.name, name, canary) for connected in clients] for name in (asked.name, asked.served_as)
         )
-        old, new, other_answers = measure_pairs(old_ways, new_ways, len(canary.golden.texts), pairs)
+        old, new, other_answers = measure_pairs(old_ways, new_ways, len(canary.reference.golden.texts), pairs)
     return compare_latency(old, new, other_answers, limit)
 
 
 def _ask(connected: Client, model: str, served_as: str, canary: Canary) -> Ask:
-    golden, task = canary.golden, canary.source.task
+    golden, task = canary.reference.golden, canary.reference.bundle.task
     if model != TEXT_MODEL:
         return partial(_logits_of_ids, connected, served_as, golden, task == "text_pair")
     ask_text: Callable[..., Any] = connected.tag if task == "tagging" else connected.classify

@@ -117,14 +117,14 @@ def _run_canaries(
 ) -> list[CanaryResult]:
     version = before.versions[number]
     source = golden_source(version, registry.command("publish", version.run))
-    golden = bundle.load_golden(source)
+    reference = bundle.load_reference(source)
     sets = [GoldenSet(before.active, *golden_rows.load(registry, before.versions[before.active]))]
     if sets[0].source.sha256 != source.sha256:
-        sets.append(GoldenSet(number, source, golden))
-    canary = Canary(registry, number, source, golden, bundle.load_probes(source), version.variants, sets)
+        sets.append(GoldenSet(number, source, reference.golden))
+    canary = Canary(registry, number, reference, version.variants, sets)
     results = []
     for model in before.models:
-        rows = f"{len(golden.texts)} golden rows over HTTP and gRPC"
+        rows = f"{len(reference.golden.texts)} golden rows over HTTP and gRPC"
         print(f"            {model}: {rows}, then p99 on {arguments.pairs} pairs", flush=True)
         results.append(run_canary(server, canary, model, arguments.pairs, arguments.p99_limit))
     return results
@@ -170,7 +170,7 @@ def publish(arguments: argparse.Namespace) -> int:
 def _try_first(registry: Registry, compiled: Compiled, source: Bundle, entry: AuditEntry) -> None:
     """Try the first version as any other, before it is active. Raises as canary.try_alone."""
     print(f"trial       {len(compiled.models)} models over HTTP and gRPC: the first version is active at once", flush=True)
-    checks = try_alone(compiled, source)
+    checks = try_alone(compiled, bundle.load_reference(source))
     entry["checks"] = [audit_entry(check) for check in checks]
     served_parity.show(checks)
     refuse_other_answers(checks, registry, f"nothing is published; {publish_again(compiled.origin.run, registry)}")

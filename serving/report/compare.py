@@ -163,7 +163,7 @@ def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
     labels = first.labels[compared]
     if first.texts != second.texts or not np.array_equal(labels, second.labels[second.compared]):
         return None
-    return comparison.compare(first.logits[compared], second.logits[compared], labels, first.lengths[compared], a.labels)
+    return comparison.compare_golden(first, second.logits, a.labels)
 
 
 def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:

@@ -136,6 +136,15 @@ class Bundle:
         return str(self.facts["files"]["vocab.txt"])
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What answers are compared with: the bundle, its golden rows and its probe rows."""
+
+    bundle: Bundle
+    golden: Golden
+    probes: Probes
+
+
 def write_golden(directory: Path, golden: Golden) -> None:
     """Write golden.jsonl and golden.npz into `directory`."""
     ids = golden.ids
@@ -191,6 +200,11 @@ def load_probes(bundle: Bundle) -> Probes:
     arrays = _arrays(bundle, "probes.npz", ("ids", "types", "offsets", "logits"))
     ids = Ragged(arrays["ids"], arrays["types"], arrays["offsets"])
     return Probes([line["text"] for line in lines], [line["truncated"] for line in lines], ids, arrays["logits"])
+
+
+def load_reference(bundle: Bundle) -> Reference:
+    """Return the bundle with its golden and its probe rows. Raises ManifestError as these do."""
+    return Reference(bundle, load_golden(bundle), load_probes(bundle))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

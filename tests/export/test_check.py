@@ -14,10 +14,10 @@ from onnx import numpy_helper
 
 from export.graph import canonical, structure
 from export.parity import rebuild
-from export.parity.gate import Reference
 from export.parity.rebuild import NotRebuilt, Rebuild
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Reference
 from slipway.contract.variants import VARIANTS
 from slipway.errors import SlipwayError
 from tests.export.graph.test_graphs import tiny_bert
@@ -26,7 +26,7 @@ from tests.support.command import slipway
 
 def reference_of(run: Path) -> Reference:
     source = bundle.load(run / "bundle")
-    return Reference(source, bundle.load_golden(source), bundle.load_probes(source))
+    return bundle.load_reference(source)
 
 
 def type_over(directory: Path, **fields: Any) -> None:

@@ -16,7 +16,6 @@ from benchmarks.gpu.device import Device
 from export.graph import canonical
 from export.graph.bert import Array, Bert, Dense, Layer, Norm
 from export.parity import gate
-from export.parity.gate import Reference
 from export.precision import fp16
 from export.runtime import tensorrt as tensorrt_runtime
 from export.runtime import tensorrt_profiles, tftrt
@@ -120,7 +119,7 @@ def judged(directory: Path, variant: str, golden: Bundle, **facts: Any) -> tuple
     `facts`: of its manifest.
     """
     candidate = Artifact(directory, VARIANTS[variant], "not sealed", {"files": {}, **facts})
-    reference = Reference(golden, bundle.load_golden(golden), bundle.load_probes(golden))
+    reference = bundle.load_reference(golden)
     record = gate.check(candidate, reference)
     return record.passed, "; ".join(failure.what for failure in record.failures)
 

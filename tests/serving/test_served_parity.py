@@ -21,7 +21,7 @@ from serving.server.triton import Server
 from slipway.client.tensors import Classification, Tagging
 from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
-from slipway.contract.bundle import NOT_ASKED, Bundle, Golden, Probes
+from slipway.contract.bundle import NOT_ASKED, Bundle, Golden, Probes, Reference
 from slipway.contract.labelling import encode
 from slipway.contract.parity import judgement, probes
 from slipway.contract.parity.probabilities import softmax
@@ -72,7 +72,7 @@ class Run:
     probes: Probes
 
     def check(self, asked: AskedModel = TEXT) -> ServedCheck:
-        return served_parity.check("nowhere", "http", asked, self.source, self.golden, self.probes)
+        return served_parity.check("nowhere", "http", asked, Reference(self.source, self.golden, self.probes))
 
 
 def tokenizer(source: Bundle) -> Tokenizer:
@@ -365,10 +365,10 @@ def server(faulty_run: Path) -> Iterator[Server]:
 def replayed(request: pytest.FixtureRequest, server: Server, faulty_run: Path) -> dict[str, ServedCheck]:
     """Model → its check over the protocol."""
     source = bundle.load(faulty_run / "bundle")
-    rows = bundle.load_golden(source), bundle.load_probes(source)
+    reference = bundle.load_reference(source)
     models = [AskedModel(name, "onnx_fp32", name) for name in (TEXT_MODEL, "bert_onnx_fp32")]
     address = server.address(request.param)
-    return {asked.name: served_parity.check(address, request.param, asked, source, *rows) for asked in models}
+    return {asked.name: served_parity.check(address, request.param, asked, reference) for asked in models}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from slipway.contract.bundle import Golden
 from slipway.contract.parity import probabilities
 from slipway.contract.parity.bounds import loss_bound, loss_least, rate_bound
 from slipway.contract.parity.probabilities import Logits, Numbers, Probabilities
@@ -219,6 +220,12 @@ def compare(reference: Logits, answers: Logits, labels: Numbers, lengths: Number
         ],
         probabilities=probabilities.probabilities(reference[finite], answers[finite], labels[finite]),
     )
+
+
+def compare_golden(golden: Golden, answers: Logits, names: list[str]) -> Comparison:
+    """Measure `answers`, shaped as golden.logits, on what is compared of the golden rows."""
+    compared = golden.compared
+    return compare(golden.logits[compared], answers[compared], golden.labels[compared], golden.lengths[compared], names)
 
 
 def paired_loss_bound(flips: int, rows: int, lost: int, gained: int, labelled: int) -> float:
