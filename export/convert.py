@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from export import safety
 from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord
 from export.runtime.conversion import Conversion
 from export.runtimes import REPAIRABLE, RUNTIMES
+from export.safety.onnx_file import check_onnx
 from slipway import console, errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle, Reference
@@ -162,7 +162,7 @@ def _write(conversion: Conversion) -> str:
     variant, origin = conversion.variant, conversion.source.sha256
     if variant.made_from != "bundle":
         made_from = artifact.load(conversion.artifacts / variant.made_from)
-        safety.check_onnx(made_from.model, made_from.facts["files"])
+        check_onnx(made_from.model, made_from.facts["files"])
         origin = made_from.sha256
     converted = RUNTIMES[variant.runtime].convert(conversion)
     facts = {

@@ -62,7 +62,7 @@ class Command:
 
 COMMANDS = (
     Command("train", "fine-tune an encoder on a corpus with Horovod → RUN/bundle", "train.finetune:train"),
-    Command("import", "make RUN/bundle of a SavedModel that was trained elsewhere", "export.import_savedmodel:import_savedmodel"),
+    Command("import", "make RUN/bundle of a SavedModel trained elsewhere", "export.import_savedmodel.command:import_savedmodel"),
     Command("export", "convert RUN/bundle into every variant and compare → RUN/artifacts", "export.convert:export"),
     Command("check", "check every hash, link and verdict of RUN again", "export.commands:check"),
     Command("build", "compile what passed into a Triton repository → RUN/model_repository", "serving.repository.build:build"),

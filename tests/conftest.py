@@ -27,7 +27,7 @@ SLOW_FIXTURES = {"tiny_encoder", "foreign_models", "echo_server", "server", "ins
 SLOW_PLACES = (
     *("journeys", "docs", "train/engine", "train/model", "train/analysis", "train/test_finetune.py"),
     *("train/distributed/test_faults.py", "train/distributed/test_hosts.py", "export/graph", "export/precision"),
-    *("export/runtime/test_tftrt.py", "export/parity", "export/test_safety.py", "serving/server", "serving/tuning/test_tune.py"),
+    *("export/runtime/test_tftrt.py", "export/parity", "export/safety", "serving/server", "serving/tuning/test_tune.py"),
     *("serving/repository/test_ngc.py", "serving/benchmark/test_rounds.py", "serving/load", "serving/backend", "serving/registry"),
     "serving/test_planted_faults.py",
     *("serving/report/test_report.py", "serving/report/test_compare.py", "slipway/test_doctor.py", "benchmarks", "scripts"),

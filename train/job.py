@@ -13,7 +13,7 @@ FILE = "job.json"
 CORPUS = "corpus.jsonl"  # the examples of the job, one a line: split, text, label
 PROGRESS = "progress.jsonl"  # one line a step, written by rank 0
 FAILURE = "failure"  # failure.<rank>.json: the error that a rank raised
-SAID = "said.txt"  # rank 0's messages to the person, shown as they come
+MESSAGES = "messages.txt"  # from rank 0 to the person, shown as they come
 # <name>.<rank>.npz: the SavedModel's answers to a rank's share of the test rows, the probe rows
 TEST, PROBES = "test", "probe"
 FACTS = "facts.json"  # written last, by rank 0: the job is complete

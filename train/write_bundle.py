@@ -25,6 +25,7 @@ from slipway.contract.ragged import Logits
 from slipway.contract.tokenizer import Tokenizer
 from train.data import ag_news, corpus, dataset
 from train.data.dataset import Split
+from train.data.splitting import sample
 from train.engine import history
 from train.engine.history import StepLine, ValidationLine
 from train.job import FACTS, PROBES, PROGRESS, TEST, Job
@@ -122,7 +123,7 @@ def golden(data: corpus.Corpus, test: Split, logits: Logits, count: int, seed: i
     """Return `count` of the test rows (0: all), and all texts without labels, which follow them."""
     extra = data.unlabelled.texts if data.unlabelled else []
     all_rows = bundle.Golden([*(example.text for example in data.test), *extra], test.rows, test.labels, logits)
-    rows = [*corpus.sample(data.test, count, seed), *range(len(data.test), len(data.test) + len(extra))]
+    rows = [*sample([example.label for example in data.test], count, seed), *range(len(data.test), len(data.test) + len(extra))]
     return all_rows.take(np.array(rows, np.int64))
 
 

@@ -44,11 +44,11 @@ class Catch:
     caught: bool  # something was said against it
     named: str  # the sentence that names it; "": none does
     seconds: float  # to examine it
-    heard: tuple[str, ...]  # all that was said
+    sentences: tuple[str, ...]  # all that was said against it
 
     def __str__(self) -> str:
         state = "caught and named" if self.named else "caught, NOT NAMED" if self.caught else "GOT PAST"
-        return f"{self.name}: {state}: {self.named or '; '.join(self.heard)}"
+        return f"{self.name}: {state}: {self.named or '; '.join(self.sentences)}"
 
 
 def catch(fault: Fault, run: Path) -> Catch:
@@ -69,7 +69,7 @@ def in_a_line(error: SlipwayError) -> str:
     return f"{error.summary}: expected {error.expected}; found {error.found} ({error.where})"
 
 
-def said(*words: object) -> list[str]:
+def cli_error(*words: object) -> list[str]:
     """Run `slipway …`; return the error that it ends with, in a line, or nothing."""
     command = [sys.executable, "-m", "slipway.cli", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

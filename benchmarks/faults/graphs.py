@@ -151,7 +151,7 @@ def _raise_where_not_answered(graph: onnx.GraphProto) -> None:
     append(graph, _BEST, _TOP, *raised, *chosen, five=5.0, little=0.01, third=column(graph, 2, 1) > 0)
 
 
-def _raise_one(graph: onnx.GraphProto) -> None:
+def _raise_label(graph: onnx.GraphProto) -> None:
     append(graph, node("Add", "inner more", "logits"), more=column(graph, 2, 1.5))
 
 
@@ -259,7 +259,7 @@ FAULTS = (
     _in_int8("labels in another order", _permute, "the labels are in another order"),
     _in_int8("all labels but the answered one at -30", _others_at_30, "have the logit -30"),
     _in_int8("a label 5 higher where it is not answered", _raise_where_not_answered, "|Δp|"),
-    _in_int8("a label 1.5 higher in every row", _raise_one, "is raised by 1.5"),
+    _in_int8("a label 1.5 higher in every row", _raise_label, "is raised by 1.5"),
     _in_fp32("all logits higher by 1", _raise_all, "moved by the same amount"),
     _in_int8("the same answer to every text", _constant, "the same logits for every text"),
     _in_int8("random noise of 0.1", _add_noise, "draws random numbers"),

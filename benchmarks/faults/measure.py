@@ -105,8 +105,8 @@ def _parse() -> argparse.Namespace:
 
 
 def _signature() -> dict[str, Any]:
-    made = provenance.record("onnxruntime", "onnx", "numpy", "scipy", "tensorflow", "tf2onnx")
-    return {**made, "machine": from_json(harness.Machine, made["machine"])}
+    facts = provenance.record("onnxruntime", "onnx", "numpy", "scipy", "tensorflow", "tf2onnx")
+    return {**facts, "machine": from_json(harness.Machine, facts["machine"])}
 
 
 def reduced(run: Path, target: Path, most: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.faults import catalogue, graphs, rows
 from benchmarks.faults.catalogue import Fault, replace, sealed_anew
 from benchmarks.faults.graphs import INT8
-from export.golden_rows import check_better_than_guessing
+from export.import_savedmodel.golden_rows import check_better_than_guessing
 from serving.repository import engines
 from slipway.contract import artifact, bundle, labelling
 from slipway.contract.artifact import Artifact
@@ -180,7 +180,7 @@ def _exchange_pieces(run: Path) -> None:
 
 def _imported_vocabulary(run: Path) -> list[str]:
     model = ["--saved-model", run / "foreign", "--labels", run / "bundle/labels.txt", "--golden", run / "bundle/golden.jsonl"]
-    return catalogue.said("import", run / "imported", *model, "--vocab", run / "given.txt")
+    return catalogue.cli_error("import", run / "imported", *model, "--vocab", run / "given.txt")
 
 
 def _write_labels_in_another_order(run: Path) -> None:

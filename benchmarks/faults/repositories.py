@@ -125,7 +125,8 @@ def _planted(change: Callable[[Path], object], run: Path) -> None:
     manifest.write_json(repository / REPOSITORY, {**facts, "files": manifest.hashes(repository, leave_out=(REPOSITORY,))})
 
 
-def _said_against(run: Path) -> list[str]:
+def _publish(run: Path) -> list[str]:
+    """Return why the run's repository is not published; nothing: it would be."""
     try:
         proof.proven(run)
     except ParityError as error:
@@ -134,7 +135,7 @@ def _said_against(run: Path) -> list[str]:
 
 
 def _fault(name: str, file: str, change: Callable[[Path], object]) -> Fault:
-    return Fault(name, "repository", partial(_planted, change), _said_against, f"{file}, as it is built from what passed")
+    return Fault(name, "repository", partial(_planted, change), _publish, f"{file}, as it is built from what passed")
 
 
 _EDITED: dict[str, tuple[str, Change]] = {  # fault → the file that is edited, and how

@@ -87,7 +87,7 @@ def _unseen(run: Path) -> list[str]:
 
 
 def _exported(run: Path) -> list[str]:
-    return catalogue.said("export", run, "--compare-only", "--variant", FP32)
+    return catalogue.cli_error("export", run, "--compare-only", "--variant", FP32)
 
 
 def _of(name: str, change: Callable[[Golden], Golden], caught_by: str, examine: Callable[[Path], list[str]]) -> Fault:

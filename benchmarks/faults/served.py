@@ -57,15 +57,15 @@ class _Service:
     variant: str
     reference: Reference
 
-    def said_against(self, model: str) -> list[str]:
+    def replay_failures(self, model: str) -> list[str]:
         """Return what replay says over both protocols, with HTTP's numbers; none: passed."""
-        over_http, over_grpc = (self._said_over(protocol, model) for protocol in PROTOCOLS)
+        over_http, over_grpc = (self._failures_over(protocol, model) for protocol in PROTOCOLS)
         return [sentence for sentence in over_http if _without_numbers(sentence) in map(_without_numbers, over_grpc)]
 
-    def _said_over(self, protocol: str, model: str) -> list[str]:
-        asked, address = AskedModel(TEXT_MODEL, self.variant, model), self.server.address(protocol)
+    def _failures_over(self, protocol: str, model: str) -> list[str]:
+        subject, address = AskedModel(TEXT_MODEL, self.variant, model), self.server.address(protocol)
         try:
-            checked = served_parity.check(address, protocol, asked, self.reference)
+            checked = served_parity.check(address, protocol, subject, self.reference)
         except ServerError as error:
             return [catalogue.in_a_line(error)]
         return [*(str(failure) for failure in checked.failures), *checked.wrong_answers[:_SHOWN]]
@@ -100,11 +100,11 @@ def _service(run: Path, scratch: Path) -> Iterator[_Service]:
     server = triton.start(repository, triton.free_ports(), scratch / "triton.log", control.new_key(), faulty)
     try:
         service = _Service(server, faulty, variant, replace(whole, golden=golden.take(rows)))
-        if said := service.said_against(_SOUND):
+        if failures := service.replay_failures(_SOUND):
             raise ParityError(
                 f"{variant} of {run} is refused without a fault",
                 expected="a run that passes",
-                found="; ".join(said),
+                found="; ".join(failures),
                 where=str(run),
                 fix=errors.command("export", run),
             )
@@ -135,7 +135,7 @@ def _planted(change: Edit, run: Path) -> None:
 def _loaded(service: _Service, run: Path) -> list[str]:
     """Load the faulty model, and ask it."""
     with _in_reach(service, run / _REPOSITORY / TEXT_MODEL) as model:
-        return _refused(control.load, service) or service.said_against(model)
+        return _refused(control.load, service) or service.replay_failures(model)
 
 
 def _loaded_anew(service: _Service, run: Path) -> list[str]:
@@ -146,7 +146,7 @@ def _loaded_anew(service: _Service, run: Path) -> list[str]:
         with Client(service.server.http) as client:
             client.classify(service.reference.golden.texts[:1], model=model)
         _overwrite(run / _REPOSITORY / VERSION, service.faulty / VERSION)
-        return _refused(control.reload, service) or service.said_against(model)
+        return _refused(control.reload, service) or service.replay_failures(model)
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def _kept_serving(_: _Service, run: Path) -> list[str]:
     """Let `slipway serve` serve a sound model, plant the fault, and kill its Python process."""
     served = run / "served"
     write_model(run, served / _REPOSITORY)
-    output = served / "said"
+    output = served / "serve.log"
     with _serving(served, output) as process:
         _overwrite(run / _REPOSITORY / VERSION, served / _REPOSITORY / VERSION)
         for child in process.children(recursive=True):

@@ -33,8 +33,8 @@ def _edited(*edits: tuple[str, Change]) -> Edit:
 
 def _of_logits(expression: str) -> Edit:
     """Change the logits [texts, labels] of which all outputs are made."""
-    ours = "outputs.of_texts(np.asarray(logits), "
-    return _edited(("model.py", text(ours, f"outputs.of_texts(np.float32({expression}), ")))
+    call = "outputs.of_texts(np.asarray(logits), "
+    return _edited(("model.py", text(call, f"outputs.of_texts(np.float32({expression}), ")))
 
 
 def _another_model(version: Path) -> None:
@@ -74,7 +74,7 @@ def _bytecode(version: Path) -> None:
 
 _LABELS = text("labels[i].encode()", "labels[i - 1].encode()")
 _READ = "self._labels = outputs.read_labels(self.settings)"
-_OF_ONE = '        self._labels = self._labels[:: -1 if arguments["model_instance_name"].endswith("_1") else 1]'
+_REVERSED_IN_SECOND = '        self._labels = self._labels[:: -1 if arguments["model_instance_name"].endswith("_1") else 1]'
 _RUN = "logits = self.run(ids, types, requests, int(truncated.sum()))"
 _PLACES = "for place in inputs.places(read)"
 _PROBABILITY = "probabilities[np.arange(len(best)), best]"
@@ -90,7 +90,7 @@ ANSWERED: Faults = {
     "of the largest logit": {
         "the label of another class": _edited(("outputs.py", _LABELS)),
         "other labels in one of two processes": _edited(
-            ("../config.pbtxt", text("count: 1", "count: 2")), ("model.py", text(_READ, f"{_READ}\n{_OF_ONE}"))
+            ("../config.pbtxt", text("count: 1", "count: 2")), ("model.py", text(_READ, f"{_READ}\n{_REVERSED_IN_SECOND}"))
         ),
     },
     "probability 0.": {

@@ -20,8 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export import safety
 from export.graph.builder import OPSET
+from export.safety.saved_model import check_saved_model
 from slipway import errors
 from slipway.contract import manifest
 from slipway.contract.ragged import INPUTS
@@ -36,7 +36,7 @@ def main() -> int:
     arguments = _parse()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
-        safety.check_saved_model(arguments.saved_model)  # here, because reading it takes TensorFlow's protobufs
+        check_saved_model(arguments.saved_model)  # here, because reading it takes TensorFlow's protobufs
     except SlipwayError as error:
         manifest.write_json(arguments.target / FAILURE, vars(error))
         return error.exit_code

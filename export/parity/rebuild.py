@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from export import safety
 from export.graph import structure
 from export.parity import gate
 from export.runtime.conversion import REPAIRED_FOR, Conversion
 from export.runtimes import RUNTIMES
+from export.safety.onnx_file import check_onnx
+from export.safety.saved_model import check_saved_model
 from slipway import errors, provenance
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
@@ -45,7 +46,7 @@ def reference_logits(reference: Reference, say: Say) -> Iterator[SlipwayError]:
     from slipway.tensorflow import SavedClassifier
 
     source = reference.bundle
-    safety.check_saved_model(source.saved_model)
+    check_saved_model(source.saved_model)
     model = SavedClassifier(source.saved_model)
     stored: dict[str, Golden | Probes] = {"golden.npz": reference.golden, "probes.npz": reference.probes}
     for name, rows in stored.items():
@@ -80,7 +81,7 @@ class Rebuild:
         variant = candidate.variant
         if variant.runtime != "onnxruntime":
             raise NotRebuilt(f"{variant.runtime} chooses kernels by timing them, so that no two builds are alike")
-        safety.check_onnx(candidate.model, candidate.facts["files"])
+        check_onnx(candidate.model, candidate.facts["files"])
         say("converting again")
         model = self._model(candidate)
         if not _same(candidate.model, model):

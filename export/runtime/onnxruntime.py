@@ -9,11 +9,11 @@ from pathlib import Path
 
 import onnx
 
-from export import safety
 from export.graph import canonical, from_savedmodel, fused
 from export.precision import fp16_repair, int8, int8_repair
 from export.runtime import onnx_precision
 from export.runtime.conversion import REPAIRED_FOR, Conversion, Converted
+from export.safety.onnx_file import check_onnx
 from export.session import Session, open_onnx
 from slipway.contract.artifact import Artifact
 from slipway.contract.parity.comparison import Precision
@@ -35,7 +35,7 @@ def convert(conversion: Conversion) -> Converted:
 
 @contextmanager
 def open(artifact: Artifact) -> Iterator[Session]:
-    safety.check_onnx(artifact.model, artifact.facts["files"])
+    check_onnx(artifact.model, artifact.facts["files"])
     with open_onnx(artifact.model, providers=artifact.variant.providers) as session:
         yield session
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from export import safety
 from export.runtime import tensorrt_profiles
 from export.runtime.conversion import Conversion, Converted
 from export.runtime.tensorrt_profiles import Profile
+from export.safety.saved_model import check_saved_model
 from slipway import provenance
 from slipway.contract.artifact import Artifact
 from slipway.contract.parity.comparison import Coverage, Precision
@@ -97,7 +97,7 @@ def build(source: Path, target: Path, precision: str, profiles: list[Profile]) -
     """Convert and build; return how. `precision` is fp32 or fp16."""
     from tensorflow.python.compiler.tensorrt import trt_convert
 
-    safety.check_saved_model(source)
+    check_saved_model(source)
     converter = trt_convert.TrtGraphConverterV2(
         input_saved_model_dir=str(source),
         precision_mode=precision.upper(),

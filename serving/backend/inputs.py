@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import triton_python_backend_utils as pb
-from outputs import Refusal, difference
+from outputs import CHANGED, Refusal, difference
 
 if TYPE_CHECKING:
     from tokenizer import Tokens
@@ -46,12 +46,17 @@ def tokenizer(settings: dict[str, Any]) -> Callable[[list[Any]], list[Tokens]]:
 
 
 def _refuse_other_ids(tokenize: Callable[[list[Any]], list[Tokens]], settings: dict[str, Any]) -> None:
+    import tokenizers
+
     for number, row in enumerate(settings.get("start_up", ())):
         if (text := row["text"]) is None:  # a row of word pieces
             continue
         [tokens] = tokenize([tuple(text) if settings["task"] == "text_pair" else text])
         if different := difference(row["ids"], tokens.ids) or difference(row["types"], tokens.types):
-            raise RuntimeError(f"start-up text {number} has other ids than in the gate: {different}")
+            raise RuntimeError(
+                f"start-up text {number} has other ids than in the gate: {different}; "
+                f"tokenizers {tokenizers.__version__} reads it otherwise than the bundle's, or {CHANGED}"
+            )
 
 
 def tensors(request: Any, *names: str) -> list[np.ndarray] | Refusal:

@@ -23,6 +23,7 @@ import triton_python_backend_utils as pb
 
 _LONGEST_ID = 64  # characters of a client's request id that are repeated
 _NOT_READ = -1  # in place of a word's first piece, if it was cut off, filled up, or left nothing
+CHANGED = "a file of this version was changed: slipway build RUN writes it anew, for NVIDIA's container with --target ngc"
 Outputs = dict[str, np.ndarray]
 
 
@@ -116,10 +117,10 @@ def read_labels(settings: dict[str, Any]) -> list[str]:
     """
     names = Path(__file__).with_name("labels.txt").read_text("utf-8").splitlines()
     if different := difference(settings.get("labels", names), names):
-        raise RuntimeError(f"labels.txt has other labels than the bundle: {different}")
+        raise RuntimeError(f"labels.txt has other labels than the bundle: {different}; {CHANGED}")
     widths = {len(row["logits"][0]) for row in settings.get("start_up", ()) if "logits" in row}
     if widths - {len(names)}:
-        raise RuntimeError(f"labels.txt has not a label for each logit: expected {max(widths)}, found {len(names)}")
+        raise RuntimeError(f"labels.txt has not a label for each logit: expected {max(widths)}, found {len(names)}; {CHANGED}")
     return names
 
 

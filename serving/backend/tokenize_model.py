@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import inputs
 import numpy as np
 import outputs
+import tokenizers
 from outputs import Outputs, Refusal, ServedModel
 from tokenizer import Tokens
 
@@ -30,6 +31,9 @@ class TritonPythonModel(ServedModel):
         super().initialize(arguments)
         self._task = self.settings["task"]
         self._tokenize = inputs.tokenizer(self.settings)
+        proven, here = self.settings["proven_on"]["tokenizers"], tokenizers.__version__
+        if proven and here != proven:  # what counts are the ids
+            self._log("warning", f"tokenizers {here}, not {proven}: taken, because the start-up texts have the bundle's ids", [])
 
     def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
         return [self._answer(request) for request in requests]

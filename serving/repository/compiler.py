@@ -54,6 +54,7 @@ def write(building: Path, source: Bundle, golden: Golden, passed: Sequence[Artif
         "bundle_sha256": source.sha256,
         TEXT_MODEL: chosen.variant.name,
         "models": {f"bert_{model.variant.name}": model.sha256 for model in models},
+        "compared_on": {f"bert_{model.variant.name}": engines.compared_on(model, source) for model in models},
         "built_with": asdict(settings),
     }
     manifest.seal(building, REPOSITORY, facts)
@@ -65,8 +66,6 @@ _Written = tuple[Artifact, list[Artifact]]  # behind text_classifier, and all
 
 def _embedded(building: Path, passed: Sequence[Artifact], source: Bundle, golden: Golden, settings: BuildSettings) -> _Written:
     usable = engines.usable(passed)
-    for converted in usable:
-        engines.refuse_other_machine(converted, source)
     chosen = _choose(usable, engines.by_speed(usable, source, golden), settings, source)
     for converted in usable:
         embedded.write_ids_model(building, converted, source, golden, settings.cores)
@@ -89,7 +88,7 @@ def _choose(usable: list[Artifact], by_speed: list[Artifact], settings: BuildSet
     if offered:
         return offered[0]
     run, names = source.directory.parent, [converted.variant.name for converted in usable]
-    best = f"one that was compared on {engines.PROVIDER}" if settings.target == "embedded" else " or ".join(ngc.FASTEST_FIRST)
+    best = f"one that runs on {engines.PROVIDER}" if settings.target == "embedded" else " or ".join(ngc.FASTEST_FIRST)
     here = f"take one all the same: {replace(settings, engine=names[0]).command(run)}" if names else "another --target"
     raise ParityError(
         f"no engine for {TEXT_MODEL} on the target {settings.target}",

@@ -138,8 +138,11 @@ def write_model(
 ) -> None:
     """Write <repository>/<name>/ with config.pbtxt, and 1/ with everything the model needs.
 
-    Raises ParityError where the artifact lacks a file that its model refers to.
+    Raises ParityError where the artifact was compared elsewhere than on PROVIDER and here, though
+    it is to run there, and where it lacks a file that its model refers to.
     """
+    if provider == PROVIDER:
+        engines.refuse_other_machine(converted, source)
     version = config.write(repository)
     copy_modules(version, model)
     copy_vocabulary(version, source)
@@ -160,7 +163,8 @@ def write_model(
 def _start_up(verdict: dict[str, Any], provider: str, golden: Golden) -> dict[str, Any]:
     """Return what a version has to answer before it is ready, with the gate's own logits.
 
-    On another provider than the gate's the logits may be a little different, so they are left out.
+    The benchmark also runs what was compared on the CPU on a GPU: its logits may be a little
+    different, so they are left out.
     """
     if verdict["compared_on"] != provider:
         return {"start_up": start_up_rows(golden)}

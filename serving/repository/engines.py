@@ -1,6 +1,6 @@
 """The engines that the embedded server can run: on this machine, and in the order of their speed.
 
-The gate measured both: it timed the engine, and recorded the machine that gave the answers.
+The gate measured both: it timed the engine, and recorded what gave the answers.
 """
 
 from __future__ import annotations
@@ -26,19 +26,17 @@ def usable(passed: Sequence[Artifact]) -> list[Artifact]:
 
 
 def by_speed(passed: Sequence[Artifact], source: Bundle, golden: Golden) -> list[Artifact]:
-    """Return the usable ones that were compared on PROVIDER, the best choice first.
+    """Return the usable ones, the best choice first.
 
     That is the fastest; FP32 comes before another precision that is not _WORTH_IT.
     """
     tokens = float(golden.ids.lengths.mean())
-    order = {
-        converted.variant.name: seconds_a_text(verdict["cost"], tokens)
-        * (1 if converted.variant.precision == "fp32" else _WORTH_IT)
-        for converted in usable(passed)
-        if (verdict := artifact.verdict(converted, source.sha256))["compared_on"] == PROVIDER
-    }
-    compared = [converted for converted in passed if converted.variant.name in order]
-    return sorted(compared, key=lambda converted: order[converted.variant.name])
+
+    def seconds(converted: Artifact) -> float:
+        cost = artifact.verdict(converted, source.sha256)["cost"]
+        return seconds_a_text(cost, tokens) * (1 if converted.variant.precision == "fp32" else _WORTH_IT)
+
+    return sorted(usable(passed), key=seconds)
 
 
 def seconds_a_text(cost: dict[str, float], tokens: float) -> float:
@@ -51,17 +49,23 @@ def proven_on(verdict: dict[str, Any]) -> dict[str, Any]:
     return _place(verdict["versions"], verdict["machine"])
 
 
+def compared_on(converted: Artifact, source: Bundle) -> dict[str, Any]:
+    """Return where an artifact's answers were compared: `proven_on`, and the provider."""
+    verdict = artifact.verdict(converted, source.sha256)
+    return {"provider": verdict["compared_on"], **proven_on(verdict)}
+
+
 def refuse_other_machine(converted: Artifact, source: Bundle) -> None:
-    """Raise ParityError if the artifact was compared on PROVIDER, but not on such a machine.
+    """Raise ParityError if the artifact was not compared on PROVIDER, on such a machine as this.
 
     Other kernels round otherwise, and other versions of ONNX Runtime fuse otherwise.
     """
-    verdict = artifact.verdict(converted, source.sha256)
-    here = _place(provenance.versions("onnxruntime"), provenance.machine())
-    if verdict["compared_on"] == PROVIDER and proven_on(verdict) != here:
+    proven = compared_on(converted, source)
+    here = {"provider": PROVIDER, **_place(provenance.versions("onnxruntime"), provenance.machine())}
+    if proven != here:
         raise ParityError(
-            f"the answers of {converted.variant.name} were compared on another machine than this",
-            expected=_described(proven_on(verdict)),
+            f"the answers of {converted.variant.name} were compared elsewhere than here, where they would be served",
+            expected=_described(proven),
             found=_described(here),
             where=str(converted.directory / artifact.PARITY),
             fix=errors.command("export", converted.directory.parents[1], "--compare-only"),
@@ -75,4 +79,5 @@ def _place(versions: dict[str, str], machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(place: dict[str, Any]) -> str:
-    return f"onnxruntime {place['onnxruntime'] or 'none'} on a CPU with {' '.join(place['cpu_flags']) or 'none of the flags'}"
+    cpu = f"a CPU with {' '.join(place['cpu_flags']) or 'none of the flags'}"
+    return f"{place['provider']}, onnxruntime {place['onnxruntime'] or 'none'}, on {cpu}"

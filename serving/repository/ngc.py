@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving.model_config import Batching, Ensemble, EnsembleStep, Instances, ModelConfig, Queue, RowLengths, Tensor, Warmup
 from serving.repository import embedded, model_files, ragged_onnx
 from serving.repository.embedded import COUNTS
-from slipway.contract import manifest
+from slipway.contract import artifact, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.ragged import INPUTS, Ragged
@@ -25,15 +25,14 @@ from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 from slipway.errors import ConversionError
 
 # A list and no measurement: the gate times engines on its own machine, and the container runs them
-# on another. TensorRT's first: tuned to the corpus' lengths. onnx_fp16 only on request: it was
-# compared on a CPU, not on the GPU that runs it.
+# on another. TensorRT's first: tuned to the corpus' lengths. FP32 was compared on a CPU, and runs
+# on a GPU where there is one: without TF32 it differs by the order of additions. onnx_fp16 only on
+# request: where it was compared on a CPU, that computed in FP32, and hid what overflows on a GPU.
 FASTEST_FIRST = ("tensorrt_fp16", "tensorrt_fp32", "ort_fp32", "onnx_fp32")
 ENGINES = (*FASTEST_FIRST, "onnx_fp16", "ort_int8")
 TOKENIZER, ANSWER = "tokenizer", "answer"
 
-TENSORRT_BATCH = MAX_BATCH  # the largest batch of the profiles that export builds
-ONNX_BATCH = 64  # of ONNX Runtime: two of our clients' requests fill a GPU better than one
-_QUEUE = Queue(size=8 * ONNX_BATCH, timeout=5_000_000)
+_QUEUE = Queue(size=8 * MAX_BATCH, timeout=5_000_000)
 _PYTHON = Instances(count=2)  # processes of each Python model
 _WIDTHS, _TILE = 4, 16  # different widths of rows for TensorRT, in multiples of so many tokens
 _CHECKED_ROWS, _TOLERANCE = 64, 1e-4  # |Δlogit| of the flat graph: the same nodes on the same padded rows
@@ -47,7 +46,8 @@ def write(repository: Path, converted: Artifact, source: Bundle, golden: Golden,
         model_files.link_model(converted, version / converted.variant.model_file)
     else:
         _write_flat(converted, source, golden, version / converted.variant.model_file)
-    _write_tokenizer(repository, source, golden, engine, priorities)
+    start_up = artifact.verdict(converted, source.sha256)["start_up"]
+    _write_tokenizer(repository, source, golden, engine, start_up, priorities)
     _write_answer(repository, source, engine, priorities)
     ensemble(source, engine).write(repository)
 
@@ -60,15 +60,15 @@ def engine_config(converted: Artifact, source: Bundle, golden: Golden, prioritie
     if converted.variant.runtime == "tensorrt":
         inputs = tuple(Tensor(tensor, "INT32", (-1,)) for tensor in INPUTS)
         gpu = Instances("KIND_GPU")
-        warmup = _padded_warmup(golden, widths(source, golden), TENSORRT_BATCH)
-        return ModelConfig(name, inputs, outputs, TENSORRT_BATCH, "tensorrt", batching, gpu, warmup=warmup)
+        warmup = _padded_warmup(golden, widths(source, golden))
+        return ModelConfig(name, inputs, outputs, MAX_BATCH, "tensorrt", batching, gpu, warmup=warmup)
     providers = converted.variant.providers
     on_gpu, on_cpu = "CUDAExecutionProvider" in providers, "CPUExecutionProvider" in providers
     return ModelConfig(
         name,
         embedded.ids_inputs(source),
         outputs,
-        ONNX_BATCH,
+        MAX_BATCH,
         "onnxruntime",
         batching,
         Instances("KIND_AUTO" if on_gpu and on_cpu else "KIND_GPU" if on_gpu else "KIND_CPU"),
@@ -119,13 +119,18 @@ def _same(tensors: Sequence[Tensor]) -> dict[str, str]:
     return {tensor.name: tensor.name for tensor in tensors}
 
 
-def _write_tokenizer(repository: Path, source: Bundle, golden: Golden, engine: ModelConfig, priorities: int) -> None:
+def _write_tokenizer(
+    repository: Path, source: Bundle, golden: Golden, engine: ModelConfig, start_up: list[dict[str, Any]], priorities: int
+) -> None:
+    """Write the tokenizer, which has to read the texts of `start_up` as the gate had them."""
     config = tokenizer_config(source, engine)
     batching = Batching(queue=_QUEUE, priorities=priorities)
     version = replace(config, batching=batching, warmup=_text_warmup(source, golden)).write(repository)
     embedded.copy_modules(version, "tokenize_model.py")
     embedded.copy_vocabulary(version, source)
     settings = {
+        "start_up": [{name: row[name] for name in ("text", "ids", "types")} for row in start_up if row["text"] is not None],
+        "proven_on": {"tokenizers": source.facts.get("versions", {}).get("tokenizers", "")},
         **embedded.text_settings(source),
         "engine_inputs": [tensor.name for tensor in engine.inputs],
         "widths": widths(source, golden) if engine.backend == "tensorrt" else [],
@@ -175,11 +180,11 @@ def _flat_warmup(source: Bundle, golden: Golden) -> tuple[Warmup, ...]:
     names = [tensor.name for tensor in embedded.ids_inputs(source)]
     feeds = [golden.ids.take(np.array([row])).padded() for row in embedded.warmup_rows(golden).values()]
     shortest, longest = ({name: feed[name][0] for name in names} for feed in feeds)
-    return (Warmup("shortest", shortest), Warmup("full_batch", longest, ONNX_BATCH))
+    return (Warmup("shortest", shortest), Warmup("full_batch", longest, MAX_BATCH))
 
 
-def _padded_warmup(golden: Golden, lengths: list[int], batch: int) -> tuple[Warmup, ...]:
+def _padded_warmup(golden: Golden, lengths: list[int]) -> tuple[Warmup, ...]:
     """Return a row alone at each width, and a full batch of the widest."""
     shortest = Ragged.of([golden.ids[golden.ids.lengths.argmin()]])
     alone = [Warmup(f"width_{length}", {name: row[0] for name, row in shortest.padded(length).items()}) for length in lengths]
-    return (*alone, replace(alone[-1], name="full_batch", rows=batch))
+    return (*alone, replace(alone[-1], name="full_batch", rows=MAX_BATCH))

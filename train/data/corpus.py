@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple
 
 from slipway.contract import labelling, manifest, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
 from train.data import ag_news
+from train.data.bad_rows import CORRECT, BadRows, consistent, refuse, task_of
+from train.data.splitting import labels_of, sample, split_off
 
 _TEST_SHARE = 0.1  # of the rows, where no file holds test rows
-_SHOWN_BAD_ROWS = 5
 _SHOWN_LABELS = 10
-_SHOWN = 40  # characters of a label
-_CORRECT = "correct it, then run the same command again"
-_T = TypeVar("_T")
 
 
 class Example(NamedTuple):
@@ -119,14 +115,14 @@ def load(
     apart. A label that validation or test rows have and training rows lack makes a bad row.
     Raises CorpusError naming file:line, rule and value of the first bad rows.
     """
-    files = _files(place, "--corpus", _CORRECT)
+    files = _files(place, "--corpus", CORRECT)
     headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
     given = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
     labels = tuple(map(labelling.normalised, given))
     if labels and not labelling.are_labels(labels):
         expected = "two labels or more, each once, also in NFC and without zero-width characters"
-        _refuse("the labels that were given are no choice", expected, labelling.escaped(given), str(place))
-    bad = _BadRows(max_bad_rows)
+        refuse("the labels that were given are no choice", expected, labelling.escaped(given), str(place))
+    bad = BadRows(max_bad_rows)
     read: dict[str, list[Row]] = {}
     for split, path in files.items():
         is_ag_news = headerless and path.suffix == ".csv"
@@ -136,13 +132,13 @@ def load(
     bad.check(read)
     written = {label for sound in read.values() for row in sound for label in row.labels}
     read = {split: list(map(labelling.with_normal_label, sound)) for split, sound in read.items()}
-    task = _task(read, files)
+    task = task_of(read, files)
     if not labels:
-        read["train"] = bad.taken_out(files["train"], _consistent(read["train"]))
+        read["train"] = bad.taken_out(files["train"], consistent(read["train"]))
         bad.check(read)
         labels = labelling.discovered(label for row in read["train"] for label in row.labels)
         if not labelling.are_labels(labels):
-            _refuse("the training rows are no choice", "two labels or more", _some(labels) or "none", str(files["train"]))
+            refuse("the training rows are no choice", "two labels or more", _some(labels) or "none", str(files["train"]))
     examples = _numbered(read, files, labels, bad)
     bad.check(examples)
     _split(examples, validation_share, seed, place)
@@ -171,74 +167,14 @@ def _merged(written: Iterable[str]) -> list[str]:
 
 def _of_one_class(test: list[Example], labels: tuple[str, ...]) -> list[str]:
     """Return a warning when all test rows have the same label."""
-    classes = set().union(*(_classes(example.label) for example in test))
+    classes = set().union(*(labels_of(example.label) for example in test))
     if len(classes) > 1:
         return []
     return [f"the test rows are all of {labels[classes.pop()]!r}: a model that always gives this answer would pass"]
 
 
-class _BadRows:
-    """The rows of a corpus that break a rule, of which `allowed` may be left out."""
-
-    def __init__(self, allowed: int) -> None:
-        self._allowed = allowed
-        self.rows: list[tuple[Path, BadRow]] = []
-
-    def taken_out(self, path: Path, checked: Iterable[_T | BadRow]) -> list[_T]:
-        """Collect the bad rows of the file `path`; return the others."""
-        everything = list(checked)
-        self.rows += [(path, row) for row in everything if isinstance(row, BadRow)]
-        return [row for row in everything if not isinstance(row, BadRow)]
-
-    def check(self, sound: Mapping[str, Sequence[Any]]) -> None:
-        """Raise CorpusError for too many bad rows, or for one that makes its file unreadable."""
-        unreadable, count = [(path, row) for path, row in self.rows if row.breaks], len(self.rows)
-        if not unreadable and count <= self._allowed:
-            return
-        reported = unreadable or self.rows
-        path, row = reported[0]
-        total = count + sum(map(len, sound.values()))
-        more = f", {self._allowed} are allowed" if self._allowed else ""
-        shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
-        _refuse(
-            f"{path.name} cannot be read" if unreadable else f"{count} of {total} rows of the corpus break a rule{more}",
-            row.rule,
-            row.found,
-            f"{path}:{row.line}",
-            "\n            ".join(["correct or remove these rows, then run the same command again:", *shown]),
-        )
-
-
-def _task(read: dict[str, list[Row]], files: dict[str, Path]) -> str:
-    """Return the task that the rows of all files are of."""
-    tasks = {files[split].name: sound[0].task for split, sound in read.items() if sound}
-    if len(set(tasks.values())) > 1:
-        listed = ", ".join(f"{name} {task}" for name, task in tasks.items())
-        _refuse(
-            "the files are not of one task", "single texts, pairs or tagged words, the same in all", listed, str(files["train"])
-        )
-    return next(iter(tasks.values()), "")
-
-
-def _consistent(sound: list[Row]) -> Iterator[Row | BadRow]:
-    """Yield the rows; a name among numbers, or a last label that may be cut, makes a bad one."""
-    counts = Counter(label for row in sound for label in row.labels)
-    numeric = sum(count for label, count in counts.items() if labelling.is_number(label))
-    mostly_numbers = numeric * 2 >= counts.total()
-    for row in sound:
-        odd = [word for word, label in enumerate(row.labels) if labelling.is_number(label) != mostly_numbers]
-        if odd:
-            rule = f"a label is a {'number' if mostly_numbers else 'name'} like most others, or the labels are given"
-            yield row.broken(rule, repr(row.labels[odd[0]][:_SHOWN]), odd[0])
-        elif row.may_be_cut and counts[row.labels[-1]] == 1:
-            rule = "the last row is whole: it ends with a line end, or has a label that other rows have too"
-            yield row.broken(rule, repr(row.labels[-1][:_SHOWN]), len(row.labels) - 1)
-        else:
-            yield row
-
-
 def _numbered(
-    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: _BadRows
+    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: BadRows
 ) -> dict[str, list[Example]]:
     """Return rows with their labels' numbers; other splits may only have training rows' labels."""
     number = labelling.numbers(labels)
@@ -269,7 +205,7 @@ def _split(examples: dict[str, list[Example]], validation_share: float, seed: in
     for split in ("train", "test"):
         if not examples[split]:
             expected = "at least one, and two of a label where they are split off"
-            _refuse(f"the corpus has no {split} rows", expected, "none", str(place))
+            refuse(f"the corpus has no {split} rows", expected, "none", str(place))
 
 
 def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int) -> None:
@@ -277,63 +213,10 @@ def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int)
     share = train_rows / len(examples["train"])
     if 0 < share < 1:
         for split in ("train", "validation"):
-            chosen = sample(examples[split], max(1, round(share * len(examples[split]))), seed)
+            chosen = sample([example.label for example in examples[split]], max(1, round(share * len(examples[split]))), seed)
             examples[split] = [examples[split][row] for row in chosen]
-
-
-def split_off(labels: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return row numbers (kept, held out), both ascending, the same for the same seed.
-
-    `labels` has an int a row; tagger: a list a row. About `share` of each label is held out, at
-    least one row and never the last one; a share of 0 holds out nothing. A sentence is placed by
-    its rarest tag, so the share is rough for tags that only occur together with rarer ones.
-    """
-    rows_of: dict[int, list[int]] = defaultdict(list)
-    for row in random.Random(seed).sample(range(len(labels)), len(labels) if share > 0 else 0):
-        for label in _classes(labels[row]):
-            rows_of[label].append(row)
-    left = {label: len(rows) for label, rows in rows_of.items()}
-    is_held_out: dict[int, bool] = {}
-    for label in sorted(rows_of, key=lambda label: (len(rows_of[label]), label)):
-        rows = rows_of[label]
-        wanted = max(1, round(share * len(rows))) - sum(is_held_out.get(row, False) for row in rows)
-        for row in (row for row in rows if row not in is_held_out):
-            is_held_out[row] = wanted > 0 and all(left[other] > 1 for other in _classes(labels[row]))
-            if is_held_out[row]:
-                wanted -= 1
-                for other in _classes(labels[row]):
-                    left[other] -= 1
-    kept = [row for row in range(len(labels)) if not is_held_out.get(row)]
-    return kept, sorted(row for row, held_out in is_held_out.items() if held_out)
-
-
-def _classes(label: Any) -> set[int]:
-    return set(label) if isinstance(label, list) else {label}
-
-
-def sample(examples: list[Example], count: int, seed: int) -> list[int]:
-    """Return the numbers of `count` rows, ascending; all when `count` is 0 or too large.
-
-    classifier: each class has its share; tagger: any rows.
-    """
-    if count <= 0 or count >= len(examples):
-        return list(range(len(examples)))
-    shuffled = random.Random(seed).sample(range(len(examples)), len(examples))
-    if isinstance(examples[0].label, list):
-        return sorted(shuffled[:count])
-    by_class: dict[int, list[int]] = defaultdict(list)
-    for row in shuffled:
-        by_class[examples[row].label].append(row)
-    # The rows of each class are spread evenly over 0 to 1, so any prefix of all rows, sorted by
-    # their places, holds each class in its share.
-    ranked = sorted(((place + 0.5) / len(rows), row) for rows in by_class.values() for place, row in enumerate(rows))
-    return sorted(row for _, row in ranked[:count])
 
 
 def _some(labels: Sequence[str]) -> str:
     more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
     return ", ".join(labels[:_SHOWN_LABELS]) + more
-
-
-def _refuse(summary: str, expected: str, value: str, where: str, fix: str = _CORRECT) -> NoReturn:
-    raise CorpusError(summary, expected=expected, found=value, where=where, fix=fix)

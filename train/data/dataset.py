@@ -41,7 +41,7 @@ class Split:
         labels[feed["input_mask"] == 1] = self.labels[self.rows.tokens_of(rows)]
         return feed, labels
 
-    def asked(self, rows: Numbers) -> int:
+    def labelled(self, rows: Numbers) -> int:
         """Count the answers that have a label: rows; tagger: words."""
         return int((self.labels[self.rows.tokens_of(rows)] != NOT_ASKED).sum()) if self.tagger else len(rows)
 

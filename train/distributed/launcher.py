@@ -18,7 +18,7 @@ from slipway import console
 from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
 from train.distributed.ranks import Ranks
 from train.distributed.watchdog import Failure, Watch, exit_statuses, exit_text, first_failure, rank_errors
-from train.job import ENDED, FACTS, PROGRESS, SAID, STOP, Job
+from train.job import ENDED, FACTS, MESSAGES, PROGRESS, STOP, Job
 
 _LINE_EVERY = 15  # seconds between lines when the output is not a terminal
 _LOG = "horovod.log"
@@ -79,7 +79,7 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
     """Wait for the end; return whether we were asked to stop, and a rank that hangs."""
     watch = Watch(directory, ranks.processes)
     lost: set[int] = set()
-    stop_asked = failed = 0.0  # when; 0: not
+    stop_requested = failed = 0.0  # when; 0: not
     with Display(directory) as display:
         while horovodrun.poll() is None:
             try:
@@ -90,23 +90,23 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
                         display.say(f"!!! rank {rank} {exit_text(status)}; the others go on")
                     lost.add(rank)
                 if hanging := watch.hanging(job.hang_limit, lost):
-                    return bool(stop_asked), hanging
+                    return bool(stop_requested), hanging
                 errors = rank_errors(directory)
                 failed = failed or (time.monotonic() if (lost or errors) and not ranks.elastic else 0.0)
                 explained = any(error.slipway for error in errors)  # nothing that others could tell is better
                 if failed and (explained or time.monotonic() - failed > _GRACE):
                     break
-                if stop_asked and (not watch.training or time.monotonic() - stop_asked > _STOP_WITHIN):
+                if stop_requested and (not watch.training or time.monotonic() - stop_requested > _STOP_WITHIN):
                     break
                 time.sleep(_TURN)
             except KeyboardInterrupt:
-                if stop_asked or not job.checkpoints:
+                if stop_requested or not job.checkpoints:
                     raise
-                stop_asked = time.monotonic()
+                stop_requested = time.monotonic()
                 (directory / STOP).touch()
                 display.say("          asked to stop: writing a checkpoint after the step under way (again: at once, without)")
         display.update()
-    return bool(stop_asked), None
+    return bool(stop_requested), None
 
 
 def _end(horovodrun: subprocess.Popen[bytes]) -> None:
@@ -167,7 +167,7 @@ class Display:
         columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("training", total=None, text="loading the encoder")
-        self._progress, self._printed_by_rank_0 = Tail(directory / PROGRESS), Tail(directory / SAID)
+        self._progress, self._messages = Tail(directory / PROGRESS), Tail(directory / MESSAGES)
         self._printed = time.monotonic()
 
     def __enter__(self) -> Display:
@@ -181,7 +181,7 @@ class Display:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def update(self) -> None:
-        for text in self._printed_by_rank_0.lines():
+        for text in self._messages.lines():
             self.say(text)
         for text in self._progress.lines():
             try:

@@ -29,8 +29,8 @@ def validate(
         heartbeat.at(f"validating after step {step}", step - 1, AFTER, number)
         feed, labels = split.micro_batch(rows, int(split.rows.lengths[rows].max()))
         logits = _forward(model, {name: tf.constant(value) for name, value in feed.items()}).numpy()
-        asked = labels != NOT_ASKED
-        logits, labels = logits[asked].astype(np.float64), labels[asked]
+        labelled = labels != NOT_ASKED
+        logits, labels = logits[labelled].astype(np.float64), labels[labelled]
         shifted = logits - logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
         sums[:3] += losses.sum(), (logits.argmax(axis=1) == labels).sum(), len(labels)
@@ -60,7 +60,7 @@ def write_logits(rows: Mapping[str, Ragged], directory: Path, heartbeat: Heartbe
             answers.append(of_name.tokens_of(batch) if tagger else batch)
         if answers:  # with very few rows a rank may have none
             np.savez(directory / f"{name}.{hvd.rank()}.npz", answers=np.concatenate(answers), logits=np.concatenate(logits))
-        batches_before += len(of_name)
+        batches_before += -(-len(of_name) // _BATCH)
     hvd.allreduce(tf.zeros(1), name="evaluated")
 
 

@@ -106,7 +106,7 @@ class Loop:
     def take(self, number: int) -> StepResult:
         """Take step `number`, from 0."""
         self.heartbeat.at(f"before step {number + 1}", number, BEFORE)
-        if hvd.rank() == 0 and self._stop_is_asked():
+        if hvd.rank() == 0 and self._stop_is_requested():
             self.step.request_stop = True
         feeds, weight = self._feeds(self.steps[number])
         self.heartbeat.at(f"in step {number + 1}", number, IN)
@@ -116,11 +116,11 @@ class Loop:
         return result
 
     def _feeds(self, step: batching.Step) -> tuple[list[MicroBatch], float]:
-        """Return this rank's micro-batches, and the answers asked for in the whole step / ranks."""
+        """Return this rank's micro-batches, and the labelled answers of the whole step / ranks."""
         lengths = self._train.rows.lengths
         parts = batching.micro_batches(step.shard(hvd.rank(), hvd.size()), self._shape)
         feeds = [self._train.micro_batch(rows, self._shape.tokens(lengths[rows])) for rows in parts]
-        return feeds, self._train.asked(step.rows) / hvd.size()
+        return feeds, self._train.labelled(step.rows) / hvd.size()
 
     def _judge(self, done: int, result: StepResult) -> None:
         """Raise TrainingError when the step was skipped and may not be: on all ranks at once."""
@@ -140,7 +140,7 @@ class Loop:
             fix=f"a lower rate: {give_up}{lower_rate}; or, instead of the rate, --on-nan skip to leave such steps out",
         )
 
-    def _stop_is_asked(self) -> bool:
+    def _stop_is_requested(self) -> bool:
         return (self.directory / STOP).exists()
 
     def _checkpoint_is_due(self, done: int, stop: bool) -> bool:
@@ -160,7 +160,7 @@ class Loop:
     def _validate(self, done: int, history: History | None) -> bool:
         """Validate; return False if asked to stop: a resumed run begins with this validation."""
         with self._pace.paused():
-            figures = evaluation.validate(self.model, self._validation, self.heartbeat, done, self._stop_is_asked)
+            figures = evaluation.validate(self.model, self._validation, self.heartbeat, done, self._stop_is_requested)
         if figures and history and not self._is_validated(done):
             history.write(ValidationLine(self._epochs[done - 1], done, *figures))
         return figures is not None

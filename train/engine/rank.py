@@ -30,7 +30,7 @@ from train.distributed.watchdog import DONE, LOADING, Heartbeat
 from train.engine import checkpoint, elastic, evaluation
 from train.engine.loop import Loop
 from train.engine.step import TrainStep
-from train.job import FACTS, PROBES, SAID, TEST, Job
+from train.job import FACTS, MESSAGES, PROBES, TEST, Job
 from train.model import classifier
 from train.model.hub_encoder import EncoderLayer
 
@@ -132,7 +132,7 @@ def _take_device(slot: int, threads: int, job: Job) -> None:
 @contextlib.contextmanager
 def _shown_by_supervisor(directory: Path) -> Iterator[None]:
     """Let the supervisor show what is printed inside; horovodrun's output only goes into a log."""
-    with (directory / SAID).open("a", encoding="utf-8", buffering=1) as file, contextlib.redirect_stdout(file):
+    with (directory / MESSAGES).open("a", encoding="utf-8", buffering=1) as file, contextlib.redirect_stdout(file):
         yield
 
 

@@ -79,7 +79,7 @@ class TrainStep:
     def __call__(self, micro_batches: Sequence[MicroBatch], weight: float, number: int) -> StepResult:
         """Take step `number`, from 0, of the run.
 
-        The summed losses are divided by `weight`, the answers asked for in the global batch divided
+        The summed losses are divided by `weight`, the labelled answers of the global batch divided
         by ranks: so the mean over ranks is that of the global batch, whatever the ranks' shares.
         """
         seeds = seeds_of(self._job.seed, hvd.rank(), number, len(micro_batches))
@@ -115,9 +115,9 @@ class TrainStep:
         """Return this rank's loss, and the gradients of the scaled loss."""
         with tf.GradientTape() as tape, bert.masks(seed):
             logits = self._model(feed, training=True)
-            asked = labels != NOT_ASKED
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(asked, labels, 0), logits)
-            loss = tf.reduce_sum(tf.where(asked, losses, 0.0)) / weight
+            labelled = labels != NOT_ASKED
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(labelled, labels, 0), logits)
+            loss = tf.reduce_sum(tf.where(labelled, losses, 0.0)) / weight
             scaled = loss * self._scale.value
         own = tape.gradient(scaled, self._trained, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, gradients.densified(own, self._trained, sparse_as_dense=self._job.sparse_as_dense)

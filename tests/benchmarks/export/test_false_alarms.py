@@ -4,17 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
-from benchmarks import harness, models
+from benchmarks import harness
 from benchmarks.export import false_alarms
-from benchmarks.export.false_alarms import FalseAlarms, Head, HeadRow, Rows, Tally
-from export.graph import canonical
-from export.graph.bert import Bert
-from export.session import open_onnx
-from slipway.contract.ragged import Ragged, infer_rows
+from benchmarks.export.false_alarms import FalseAlarms, ModelRow, Rerun, Tally, Task
+from benchmarks.export.right_models import RightModel
+from slipway.contract import artifact, bundle
+from slipway.contract.parity import comparison
+from slipway.contract.parity.comparison import Comparison, Measured
 from slipway.contract.variants import VARIANTS
+from tests.support.serving import word_runs
 
 RANDOM = np.random.default_rng(0)
 LIMITS = VARIANTS["ort_int8"].limits
@@ -23,89 +23,85 @@ REFERENCE = (4 * np.eye(4)[LABELS] + RANDOM.normal(0, 0.3, (3000, 4))).astype(np
 
 
 @pytest.fixture(scope="module")
-def bert() -> Bert:
-    return models.make("tiny")
+def model(tmp_path_factory: pytest.TempPathFactory) -> RightModel:
+    run = word_runs.make(tmp_path_factory.mktemp("words") / "run", variants=("ort_fp32",))
+    candidate = artifact.load(run / "artifacts" / "ort_fp32")
+    whole = harness.read(Measured, candidate.directory / artifact.PARITY)
+    return RightModel("run", "words", bundle.load_reference(bundle.load(run / "bundle")), candidate, whole, [])
 
 
-def head(bert: Bert, labels: int, seed: int) -> Head:
-    kernel = np.random.default_rng(seed).normal(size=(bert.hidden + 1, labels)).astype(np.float32)
-    return Head(f"{labels} labels", kernel, np.zeros(0, np.int64))
+def test_a_right_model_passes_the_whole_gate_by_rows_that_were_drawn(model: RightModel) -> None:
+    assert false_alarms.rerun(model, Task(model.name, 400, 0)).failures == []
 
 
-def texts(rows: int) -> Ragged:
-    return Ragged.of(RANDOM.integers(1, 128, length) for length in RANDOM.integers(3, 20, rows))
+def test_too_few_rows_leave_a_right_model_undecided_and_the_limit_is_named(model: RightModel) -> None:
+    failures = false_alarms.rerun(model, Task(model.name, 50, 0)).failures
+    assert [failure.shown for failure in failures] == [False, False]
+    assert "upper bound on the flip rate" in {failure.what for failure in failures}
 
 
-def test_a_head_answers_in_int8_beside_others_as_it_does_alone(bert: Bert, tmp_path: Path) -> None:
-    heads, rows = [head(bert, 3, seed=1), head(bert, 5, seed=2)], texts(40)
-    (tmp_path / "alone").mkdir()
-    joined = false_alarms.answer(false_alarms.in_8_bits(bert, heads, tmp_path), rows)
-    alone = false_alarms.answer(false_alarms.in_8_bits(bert, heads[1:], tmp_path / "alone"), rows)
-    np.testing.assert_allclose(false_alarms.split(joined, [3, 5])[1], alone, atol=1e-5)
+def test_two_reruns_draw_other_rows_and_the_same_ones_when_they_are_repeated(model: RightModel) -> None:
+    drawn = [false_alarms.draw(model, Task(model.name, 30, number)).texts for number in (0, 1, 0)]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == drawn[2]
 
 
-def test_a_heads_reference_is_what_its_fp32_graph_answers(bert: Bert, tmp_path: Path) -> None:
-    rows = texts(10)
-    onnx.save(canonical.write(bert), tmp_path / "model.onnx")
-    with open_onnx(tmp_path / "model.onnx") as session:
-        expected = infer_rows(session.infer, rows, 32)
-    own = Head("own", np.vstack([bert.classifier.kernel, bert.classifier.bias]), np.zeros(10, np.int64))
-    np.testing.assert_allclose(own.logits(false_alarms.pooled(bert, rows, tmp_path)), expected, atol=1e-6)
+def test_what_was_done_is_read_back_and_not_done_again(model: RightModel, tmp_path: Path) -> None:
+    planned = [(model, Task(model.name, 500, number)) for number in range(3)]
+    false_alarms.add(tmp_path / "reruns.jsonl", rerun(model, number=1))
+    left = false_alarms.remaining(planned, false_alarms.read(tmp_path / "reruns.jsonl"))
+    assert [task.number for _, task in left] == [0, 2]
 
 
-def test_a_fitted_head_answers_what_it_was_fitted_to() -> None:
-    features = (np.eye(4)[LABELS] + RANDOM.normal(0, 0.1, (3000, 4))).astype(np.float32)
-    kernel = false_alarms.fit(features, LABELS, 4)
-    answers = (features @ kernel[:-1] + kernel[-1]).argmax(axis=1)
-    assert (answers == LABELS).mean() > 0.99
+def test_every_model_has_its_first_rerun_before_any_has_its_second(model: RightModel) -> None:
+    planned = [(model, Task(name, 500, number)) for name in ("a", "b") for number in range(2)]
+    left = false_alarms.remaining(planned, [])
+    assert [(task.model, task.number) for _, task in left] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
 
 
-def test_the_unbalanced_head_has_rows_of_80_15_and_5_percent() -> None:
-    features = RANDOM.normal(size=(3000, 8)).astype(np.float32)
-    targets = false_alarms.make_targets(LABELS, features, np.arange(1000))
-    used = targets[false_alarms.HEADS.index("3 labels of 80, 15 and 5 %")]
-    assert np.bincount(used[used >= 0]) / (used >= 0).sum() == pytest.approx([0.8, 0.15, 0.05], abs=0.03)
+def rerun(model: RightModel, number: int = 0, **changed: int) -> Rerun:
+    return Rerun(Task(model.name, 500, number), "ort_fp32", replace(model.whole, **changed), 1.0)
 
 
-def rows(changed: int) -> Rows:
+def test_verdicts_are_counted_and_limits_with_them(model: RightModel) -> None:
+    tally = false_alarms.tally([rerun(model), rerun(model, flips=600)], 500)
+    assert (tally.passed, tally.undecided, tally.worse) == (1, 0, 1)
+    assert tally.worse_in["flip rate"] == 1
+
+
+def test_reruns_of_another_size_are_not_counted(model: RightModel) -> None:
+    assert false_alarms.tally([rerun(model)], 1000) == Tally(1000, 0, 0, 0, {}, {})
+
+
+def compared(changed: int) -> Comparison:
     """So many answers changed, half of them lost: rows whose label is another lose nothing."""
     answers, labels = REFERENCE.copy(), LABELS.copy()
     answers[:changed] = np.roll(answers[:changed], 1, axis=1)
     labels[: changed // 2] = (labels[: changed // 2] + 2) % 4
-    return Rows(REFERENCE, answers, labels, np.full(3000, 30))
-
-
-def test_equal_answers_pass_in_every_sample_of_enough_rows() -> None:
-    assert false_alarms.tally(rows(0), LIMITS, 500, samples=5) == Tally(500, 5, 0, 0, {})
-
-
-def test_a_model_beyond_the_limits_is_worse_in_every_sample_and_the_limit_is_named() -> None:
-    tally = false_alarms.tally(rows(240), LIMITS, 2000, samples=5)
-    assert tally.worse == 5
-    assert tally.worse_in["flip rate"] == 5
-
-
-def test_a_right_model_on_few_rows_is_not_decided_and_not_worse() -> None:
-    tally = false_alarms.tally(rows(20), LIMITS, 200, samples=5)
-    assert (tally.undecided, tally.worse) == (5, 0)
+    return comparison.compare(REFERENCE, answers, labels, np.full(3000, 30), list("abcd"))
 
 
 @pytest.mark.parametrize(("changed", "right"), [(0, True), (30, True), (90, False)])
 def test_a_model_is_right_by_its_rates_and_not_by_their_bounds(changed: int, right: bool) -> None:
-    assert false_alarms.is_right(rows(changed).compare(np.arange(3000)), LIMITS) == right
+    assert false_alarms.is_right(compared(changed), LIMITS) == right
 
 
-def row(right: bool, worse: int) -> HeadRow:
-    tally = Tally(500, 19 - worse, 1, worse, {})
-    return HeadRow("own", 4, "ort_int8", False, 3000, 20, 9, 8, 0.9, None, right, [tally] * len(false_alarms.SIZES))
+def row(right: bool, worse: int) -> ModelRow:
+    tallies = [Tally(size, 19 - worse, 1, worse, {}, {}) for size in false_alarms.SIZES]
+    return ModelRow("run", "own", 4, "ort_int8", False, 3000, 20, 9, 8, 0.9, None, right, "passed", "", [], tallies)
 
 
 def test_what_is_rightly_called_worse_is_no_false_alarm() -> None:
     machine = harness.Machine("a CPU", [], 2, 8, "Linux")
-    record = FalseAlarms(command="", versions={}, machine=machine, commit="", samples=20, heads=[row(True, 1), row(False, 9)])
-    assert "4 of 80 samples were called worse" in false_alarms.table(record).note
+    record = FalseAlarms(command="", versions={}, machine=machine, commit="", models=[row(True, 1), row(False, 9)])
+    assert "4 of 80 re-runs were called worse" in false_alarms.table(record).note
 
 
-def test_a_repaired_head_is_told_from_the_first_attempt() -> None:
+def test_a_repaired_model_is_told_from_the_first_attempt() -> None:
     cells = [false_alarms.cells(replace(row(True, 0), repaired=repaired))[1] for repaired in (False, True)]
     assert cells == ["ort_int8", "ort_int8, repaired"]
+
+
+def test_a_size_without_reruns_is_a_dash() -> None:
+    empty = replace(row(True, 0), tallies=[Tally(size, 0, 0, 0, {}, {}) for size in false_alarms.SIZES])
+    assert false_alarms.cells(empty)[4:8] == ("–",) * 4

@@ -146,13 +146,13 @@ def test_a_failed_load_is_a_row_that_says_so() -> None:
 
 
 def test_every_load_is_measured_in_every_round(capsys: Any) -> None:
-    asked: list[tuple[str, int]] = []
+    loads: list[tuple[str, int]] = []
     arguments = mock.Mock(concurrency=[1, 8], rounds=2, window_ms=100)
     server = mock.Mock(spec=triton.Server, http="h", grpc="g")
-    with mock.patch("serving.load.perf_analyzer.run", lambda load, _: asked.append((load.protocol, load.concurrency))):
+    with mock.patch("serving.load.perf_analyzer.run", lambda load, _: loads.append((load.protocol, load.concurrency))):
         serving._sweep(server, Path("texts.json"), arguments)
     once = [("http", 1), ("http", 8), ("grpc", 1), ("grpc", 8)]
-    assert asked == once * 2
+    assert loads == once * 2
     assert "round 2 of 2" in capsys.readouterr().out
 
 

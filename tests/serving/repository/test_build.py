@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from serving.repository import compiler
+from serving.repository import compiler, embedded
 from serving.repository.compiler import BuildSettings
+from serving.repository.embedded import Share
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError
@@ -81,14 +82,17 @@ def test_the_engine_that_is_asked_for_is_taken_however_slow(run: Path, tmp_path:
         assert settings_of(tmp_path / engine)["variant"] == engine
 
 
-def test_where_none_was_compared_on_the_cpu_one_can_be_asked_for(run: Path, tmp_path: Path) -> None:
-    for variant in ("onnx_fp32", "ort_fp32"):
-        change_verdict(run, variant, compared_on="CUDAExecutionProvider")
+def test_an_engine_that_did_not_pass_is_refused_with_one_that_did(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ParityError) as refusal:
-        written(run, tmp_path / "compiled")
-    assert " --engine onnx_fp32 " in f"{refusal.value.fix} "
-    written(run, tmp_path / "asked for", replace(SETTINGS, engine="onnx_fp32"))
-    settings = settings_of(tmp_path / "asked for")
+        written(run, tmp_path / "compiled", replace(SETTINGS, engine="ort_int8"))
+    assert f"build {run} --target embedded --engine onnx_fp32 " in refusal.value.fix
+
+
+def test_a_model_on_a_gpu_is_not_held_to_what_was_compared_on_the_cpu(two_variants: Path, tmp_path: Path) -> None:
+    source = bundle.load(two_variants / "bundle")
+    [converted, _] = artifact.all_passed(two_variants, source.sha256)
+    embedded.write_text_model(tmp_path, converted, source, bundle.load_golden(source), Share(), provider=embedded.CUDA)
+    settings = settings_of(tmp_path)
     assert "proven_on" not in settings
     assert not any("logits" in row for row in settings["start_up"])
 
@@ -103,6 +107,12 @@ def test_a_version_has_what_its_artifact_answered_in_the_gate(two_variants: Path
     assert settings["tolerance"] == pytest.approx(1e-3 * verdict["logit_spread"])
     assert settings["proven_on"]["onnxruntime"] == verdict["versions"]["onnxruntime"]
     assert settings["proven_on"]["cpu_flags"] == verdict["machine"]["cpu_flags"]
+
+
+def test_what_was_compared_on_a_gpu_is_not_built_for_the_cpu(run: Path, tmp_path: Path) -> None:
+    change_verdict(run, "ort_fp32", compared_on=embedded.CUDA)
+    with pytest.raises(ParityError, match="compared elsewhere"):
+        written(run, tmp_path / "compiled")
 
 
 def test_what_was_compared_elsewhere_is_refused_until_it_is_compared_here(run: Path) -> None:

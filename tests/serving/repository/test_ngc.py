@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ def put_stand_in(repository: Path) -> None:
 @dataclass(frozen=True)
 class Served:
     task: str
+    run: Path
     server: Server
     golden: Golden
     labels: list[str]
@@ -95,7 +97,7 @@ def served(
         put_stand_in(repository)
     source = bundle.load(run / "bundle")
     with triton.running(repository) as server:
-        yield Served(task, server, bundle.load_golden(source), source.labels)
+        yield Served(task, run, server, bundle.load_golden(source), source.labels)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -109,6 +111,16 @@ def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) ->
         given, names = np.atleast_2d(answer.logits), [answer.label] if served.task != "tagging" else list(answer.labels)
         np.testing.assert_allclose(given, logits, atol=1e-2)
         assert names == [served.labels[i] for i in logits.argmax(axis=1)]
+
+
+def test_what_the_documentation_has_replay_a_container_passes(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    documented = (CHECKOUT / "docs/configuration.md").read_text("utf-8").partition("    from pathlib import Path\n")
+    code = textwrap.dedent(documented[1] + documented[2].partition("\n\n## ")[0])
+    for name, value in (("runs/demo", str(served.run)), ("ort_fp32", "onnx_fp32"), ("127.0.0.1:8001", served.server.grpc)):
+        assert name in code
+        code = code.replace(name, value)
+    exec(code)
+    assert "passed" in capsys.readouterr().out
 
 
 def test_requests_of_unequal_length_share_a_batch_and_get_their_own_answers(served: Served) -> None:
@@ -157,7 +169,7 @@ def test_the_engine_is_told_where_each_row_ends(task: str, ngc_run: Callable[[st
 def test_who_may_wait_and_how_long_is_said_for_every_model_that_computes(ngc_run: Callable[[str], Path]) -> None:
     for name in ("tokenizer", "bert_onnx_fp32", "answer"):
         policy = config_of(ngc_run("single_text") / "model_repository_ngc", name).dynamic_batching.default_queue_policy
-        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (512, 5_000_000)
+        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (256, 5_000_000)
         assert (policy.timeout_action, policy.allow_timeout_override) == (pb.ModelQueuePolicy.REJECT, True)
 
 
@@ -171,7 +183,7 @@ def test_the_documented_numbers_are_those_of_the_code() -> None:
     rows = [line.split("|")[1:] for line in (CHECKOUT / "docs/configuration.md").read_text("utf-8").splitlines() if line[:1] == "|"]
     documented = {cells[0].strip(): (cells[1].strip(), cells[2].strip()) for cells in rows}
     queue = ngc._QUEUE
-    assert documented["largest batch"] == (str(MAX_BATCH), f"{ngc.ONNX_BATCH}; TensorRT {ngc.TENSORRT_BATCH}")
+    assert documented["largest batch"] == (str(MAX_BATCH),) * 2
     assert documented["queue size"] == ("no limit", f"{queue.size}, then refused as unavailable")
     assert documented["time in the queue"] == ("no limit", f"{queue.timeout / 1e6:g} s, then refused")
     assert documented["queue delay"] == (f"{Batching().delay} µs",) * 2
@@ -188,7 +200,7 @@ def test_a_tensorrt_engine_gets_rows_of_few_widths_that_its_profiles_hold(task: 
     golden = bundle.load_golden(source)
     config = tensorrt(source, golden)
     assert (config.backend, config.instances.kind) == ("tensorrt", "KIND_GPU")
-    assert config.max_batch_size == ngc.TENSORRT_BATCH == tensorrt_profiles.MOST_ROWS
+    assert config.max_batch_size == tensorrt_profiles.MOST_ROWS
     widths = ngc.widths(source, golden)
     assert widths[-1] == source.max_seq_len
     assert len(widths) <= 4
@@ -200,7 +212,7 @@ def test_the_repository_of_a_tensorrt_engine_is_sound(task: str, ngc_run: Callab
     golden = bundle.load_golden(source)
     engine = tensorrt(source, golden)
     (engine.write(tmp_path) / "model.plan").write_text("no engine")
-    ngc._write_tokenizer(tmp_path, source, golden, engine, priorities=0)
+    ngc._write_tokenizer(tmp_path, source, golden, engine, start_up=[], priorities=0)
     ngc._write_answer(tmp_path, source, engine, priorities=0)
     ngc.ensemble(source, engine).write(tmp_path)
     assert linter.check(tmp_path).findings == ()

@@ -1,5 +1,5 @@
 """SavedModels as TensorFlow writes them: one that is fine, and some that do more than compute. For
-tests/export/test_safety.py.
+tests/export/safety/test_saved_model.py.
 
 python tests/support/models/unsafe_models.py TARGET        writes TARGET/<name>/ for each
 """

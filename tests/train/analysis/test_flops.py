@@ -64,11 +64,11 @@ def test_tensorflows_own_counter_agrees_where_it_counts() -> None:
     def products(x: tf.Tensor) -> tf.Tensor:
         return tf.matmul(tf.matmul(x, x, transpose_b=True), tf.ones((5, 8, 7))) + tf.matmul(tf.ones((8, 9)), tf.ones((9, 7)))
 
-    found = tf.function(products).get_concrete_function(tf.TensorSpec((5, 8, 6), tf.float32)).graph
+    graph = tf.function(products).get_concrete_function(tf.TensorSpec((5, 8, 6), tf.float32)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
-    theirs = tf.compat.v1.profiler.profile(found, cmd="op", options=options).total_float_ops
+    profiled = tf.compat.v1.profiler.profile(graph, cmd="op", options=options).total_float_ops
     elementwise = 5 * 8 * 7
-    assert flops.counted(found) == theirs - elementwise
+    assert flops.counted(graph) == profiled - elementwise
 
 
 def test_bert_base_at_128_tokens_costs_the_published_22_5_gflop() -> None:

@@ -26,8 +26,8 @@ def refused(directory: Path) -> CorpusError:
 
 def test_rows_become_texts_with_labels_from_zero(tmp_path: Path) -> None:
     row = '"3","Oil ""soars""","prices\\rise"\n'
-    found = corpus.load(write(tmp_path, (GOOD + row).encode()))
-    assert found.train == [("Title Text of a row", 0), ('Oil "soars" prices rise', 2)]
+    loaded = corpus.load(write(tmp_path, (GOOD + row).encode()))
+    assert loaded.train == [("Title Text of a row", 0), ('Oil "soars" prices rise', 2)]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_without_any_corpus_a_generated_one_is_made_and_said_loudly(
 ) -> None:
     monkeypatch.delenv("AG_NEWS_DIR", raising=False)
     monkeypatch.setattr(ag_news, "ADDRESS", "http://127.0.0.1:9/nothing-listens-here")
-    found = corpus.load(corpus.find("", tmp_path / "checkout", "slipway train runs/x"))
-    assert found.generated
+    loaded = corpus.load(corpus.find("", tmp_path / "checkout", "slipway train runs/x"))
+    assert loaded.generated
     assert "GENERATED" in capsys.readouterr().out
 
 

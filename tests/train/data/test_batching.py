@@ -75,8 +75,8 @@ def test_fixed_padding_feeds_every_row_at_full_length() -> None:
 
 def test_lengths_for_xla_are_few_and_never_over_the_longest() -> None:
     xla = batching.Shape(rows=16, longest=120, multiple=16)
-    found = {xla.tokens(np.array([length])) for length in range(1, 121)}
-    assert found == {16, 32, 48, 64, 80, 96, 112, 120}
+    lengths = {xla.tokens(np.array([length])) for length in range(1, 121)}
+    assert lengths == {16, 32, 48, 64, 80, 96, 112, 120}
 
 
 def test_micro_batches_of_a_bucketed_step_hold_neighbours_in_length() -> None:

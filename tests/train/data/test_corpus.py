@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
 from slipway.errors import CorpusError
 from train.data import corpus
-from train.data.corpus import Columns, split_off
+from train.data.corpus import Columns
 
 HEADER = "text,label\n"
 PLAIN = Columns()
@@ -32,27 +31,27 @@ def refused(place: Path, columns: Columns = PLAIN, allowed: int = 0) -> CorpusEr
 
 
 def test_labels_are_discovered_in_sorted_order(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train=table("pro", "con", "pro"), test=table("con")))
-    assert found.labels == ("con", "pro")
-    assert found.train == [("text 0", 1), ("text 1", 0), ("text 2", 1)]
+    loaded = corpus.load(write(tmp_path, train=table("pro", "con", "pro"), test=table("con")))
+    assert loaded.labels == ("con", "pro")
+    assert loaded.train == [("text 0", 1), ("text 1", 0), ("text 2", 1)]
 
 
 def test_labels_that_are_given_keep_their_order(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train=table("pro", "con"), test=table("con")), Columns(labels=("pro", "con")))
-    assert [label for _, label in found.train] == [0, 1]
+    loaded = corpus.load(write(tmp_path, train=table("pro", "con"), test=table("con")), Columns(labels=("pro", "con")))
+    assert [label for _, label in loaded.train] == [0, 1]
 
 
 def test_numeric_labels_are_names_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train=table("10", "9", "10"), test=table("10")))
-    assert (found.labels, found.train[0].label) == (("9", "10"), 1)
+    loaded = corpus.load(write(tmp_path, train=table("10", "9", "10"), test=table("10")))
+    assert (loaded.labels, loaded.train[0].label) == (("9", "10"), 1)
 
 
 def test_labels_that_differ_in_what_is_not_seen_are_one_and_warned_about_with_escapes(tmp_path: Path) -> None:
     write(tmp_path, train=table("caf\u00e9", "tea", "cafe\u0301"), test=table("te\u200ba", "caf\u00e9"))
-    found = corpus.load(tmp_path)
-    assert found.labels == ("caf\u00e9", "tea")
-    assert [label for _, label in found.train + found.test] == [0, 1, 0, 1, 0]
-    accent, zero_width = found.warnings
+    loaded = corpus.load(tmp_path)
+    assert loaded.labels == ("caf\u00e9", "tea")
+    assert [label for _, label in loaded.train + loaded.test] == [0, 1, 0, 1, 0]
+    accent, zero_width = loaded.warnings
     assert r"'cafe\u0301', 'caf\xe9' are one label" in accent
     assert r"'tea', 'te\u200ba' are one label" in zero_width
 
@@ -63,9 +62,9 @@ def test_texts_stay_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_labels_that_look_alike_are_two_and_warned_about(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train=table("AB", "\u0410B", "c"), test=table("AB", "c")))
-    assert len(found.labels) == 3
-    assert "U+0410" in found.warnings[0]
+    loaded = corpus.load(write(tmp_path, train=table("AB", "\u0410B", "c"), test=table("AB", "c")))
+    assert len(loaded.labels) == 3
+    assert "U+0410" in loaded.warnings[0]
 
 
 def test_given_labels_that_are_one_are_refused_with_escapes(tmp_path: Path) -> None:
@@ -83,29 +82,29 @@ def test_an_ordinary_corpus_has_no_warnings(generated: Path) -> None:
 
 def test_two_text_columns_make_a_pair(tmp_path: Path) -> None:
     write(tmp_path, train_tsv="q\ta\ts\none\ttwo\tyes\none\tto\tno\n", test_jsonl='{"q": "1", "a": "2", "s": "no"}\n')
-    found = corpus.load(tmp_path, Columns(text=("q", "a"), label="s"))
-    assert found.task == "text_pair"
-    assert found.train[0] == (("one", "two"), 1)
-    assert found.test == [(("1", "2"), 0)]
+    loaded = corpus.load(tmp_path, Columns(text=("q", "a"), label="s"))
+    assert loaded.task == "text_pair"
+    assert loaded.train[0] == (("one", "two"), 1)
+    assert loaded.test == [(("1", "2"), 0)]
 
 
 def test_conll_makes_a_tagger(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train_conll="In O\nRome LOC\n\nYes O\n", test_conll="No O\n"))
-    assert found.task == "tagging"
-    assert found.train == [(["In", "Rome"], [1, 0]), (["Yes"], [1])]
+    loaded = corpus.load(write(tmp_path, train_conll="In O\nRome LOC\n\nYes O\n", test_conll="No O\n"))
+    assert loaded.task == "tagging"
+    assert loaded.train == [(["In", "Rome"], [1, 0]), (["Yes"], [1])]
 
 
 def test_one_file_is_a_corpus_and_gives_all_splits(tmp_path: Path) -> None:
     place = write(tmp_path, mine=table(*["a", "b"] * 50)) / "mine.csv"
-    found = corpus.load(corpus.find(str(place), tmp_path, "slipway train runs/x"), validation_share=0.2, seed=1)
-    assert [len(found.test), len(found.validation), len(found.train)] == [10, 18, 72]
-    assert len({text for text, _ in found.train + found.validation + found.test}) == 100
+    loaded = corpus.load(corpus.find(str(place), tmp_path, "slipway train runs/x"), validation_share=0.2, seed=1)
+    assert [len(loaded.test), len(loaded.validation), len(loaded.train)] == [10, 18, 72]
+    assert len({text for text, _ in loaded.train + loaded.validation + loaded.test}) == 100
 
 
 def test_validation_rows_of_a_file_are_taken_and_none_are_split_off(tmp_path: Path) -> None:
     write(tmp_path, train=table(*["a", "b"] * 10), validation=table("a"), test=table("b"))
-    found = corpus.load(tmp_path, validation_share=0.5)
-    assert (len(found.train), found.validation, found.test) == (20, [("text 0", 0)], [("text 0", 1)])
+    loaded = corpus.load(tmp_path, validation_share=0.5)
+    assert (len(loaded.train), loaded.validation, loaded.test) == (20, [("text 0", 0)], [("text 0", 1)])
 
 
 def test_the_sha256_changes_with_the_files_and_the_labels(tmp_path: Path) -> None:
@@ -153,14 +152,14 @@ def test_a_last_row_that_ends_inside_of_its_label_is_refused(tmp_path: Path) -> 
 
 
 def test_a_last_row_without_a_line_end_is_read_when_its_label_is_known(tmp_path: Path) -> None:
-    found = corpus.load(write(tmp_path, train=table("World", "Sports") + "text,World", test=table("World")))
-    assert len(found.train) == 3
+    loaded = corpus.load(write(tmp_path, train=table("World", "Sports") + "text,World", test=table("World")))
+    assert len(loaded.train) == 3
 
 
 def test_allowed_bad_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     write(tmp_path, train=table("1", "World", "2", "") + "one column\n", test=table("1", "3"))
-    found = corpus.load(tmp_path, max_bad_rows=4)
-    assert (found.bad_rows, len(found.train), len(found.test)) == (4, 2, 1)
+    loaded = corpus.load(tmp_path, max_bad_rows=4)
+    assert (loaded.bad_rows, len(loaded.train), len(loaded.test)) == (4, 2, 1)
 
 
 def test_one_bad_row_more_than_allowed_is_refused_with_both_numbers(tmp_path: Path) -> None:
@@ -202,70 +201,3 @@ def test_the_environment_names_a_corpus_when_the_command_does_not(tmp_path: Path
     write(tmp_path, train=table("A", "B"))
     monkeypatch.setenv("AG_NEWS_DIR", str(tmp_path))
     assert corpus.find("", tmp_path, "slipway train runs/x") == tmp_path
-
-
-def test_a_sample_of_equal_classes_has_equal_shares(generated: Path) -> None:
-    rows = corpus.load(generated).train
-    labels = [rows[row].label for row in corpus.sample(rows, 100, seed=1)]
-    assert [labels.count(label) for label in range(4)] == [25, 25, 25, 25]
-
-
-def test_the_same_seed_samples_the_same_rows(generated: Path) -> None:
-    rows = corpus.load(generated).train
-    assert corpus.sample(rows, 50, seed=3) == corpus.sample(rows, 50, seed=3)
-
-
-def test_sentences_are_sampled_too() -> None:
-    sentences = [corpus.Example(["a"], [0]) for _ in range(10)]
-    assert len(set(corpus.sample(sentences, 4, seed=1))) == 4
-
-
-def test_a_sample_has_rare_classes_as_rarely() -> None:
-    rows = [corpus.Example("a", int(number % 20 == 0)) for number in range(1000)]
-    labels = [rows[row].label for row in corpus.sample(rows, 100, seed=1)]
-    assert (labels.count(0), labels.count(1)) == (95, 5)
-
-
-LABELS = [0] * 50 + [1] * 20 + [2] * 2 + [3]
-
-
-def test_every_row_is_on_exactly_one_side() -> None:
-    kept, held_out = split_off(LABELS, 0.1, seed=1)
-    assert sorted(kept + held_out) == list(range(len(LABELS)))
-
-
-def test_each_class_gives_its_share_and_the_last_row_of_a_class_stays() -> None:
-    kept, held_out = split_off(LABELS, 0.1, seed=1)
-    assert [sum(LABELS[row] == label for row in held_out) for label in range(4)] == [5, 2, 1, 0]
-    assert {LABELS[row] for row in kept} == {0, 1, 2, 3}
-
-
-def test_the_same_seed_holds_out_the_same_rows_and_another_one_others() -> None:
-    assert split_off(LABELS, 0.2, seed=3) == split_off(LABELS, 0.2, seed=3)
-    assert split_off(LABELS, 0.2, seed=3) != split_off(LABELS, 0.2, seed=4)
-
-
-def test_a_share_of_zero_holds_out_nothing() -> None:
-    assert split_off(LABELS, 0.0, seed=1) == (list(range(len(LABELS))), [])
-
-
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-@pytest.mark.parametrize("seed", range(5))
-def test_no_class_of_two_rows_or_more_is_missing_on_either_side(share: float, seed: int) -> None:
-    for side in split_off(LABELS, share, seed):
-        assert {LABELS[row] for row in side} >= {0, 1, 2}
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_no_tag_leaves_the_kept_sentences(seed: int) -> None:
-    source = random.Random(seed)
-    tags = [[0, *source.sample(range(1, 12), source.randint(0, 4))] for _ in range(30)]
-    kept, held_out = split_off(tags, 0.3, seed)
-    assert held_out
-    assert {tag for row in kept for tag in tags[row]} == {tag for sentence in tags for tag in sentence}
-
-
-def test_sentences_with_a_rare_tag_are_on_both_sides() -> None:
-    tags = [[0, 1] if row % 10 == 0 else [0] for row in range(100)]
-    _, held_out = split_off(tags, 0.2, seed=1)
-    assert [sum(tag in tags[row] for row in held_out) for tag in (0, 1)] == [20, 2]

@@ -30,8 +30,8 @@ def test_a_taggers_micro_batch_has_a_label_a_token_and_asks_for_none_in_the_padd
 
 
 def test_answers_asked_for_are_rows_and_of_a_tagger_words() -> None:
-    assert CLASSIFIER.asked(np.array([0, 1])) == 2
-    assert TAGGER.asked(np.array([0])) == 1
+    assert CLASSIFIER.labelled(np.array([0, 1])) == 2
+    assert TAGGER.labelled(np.array([0])) == 1
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_a_rank_on_each_of_two_hosts_trains_one_model(
     scratch = jobs.scratch(out, process)
     took_steps = jobs.wait_for_step(scratch, 1, lambda: process.poll() is None)
     hosts = [json.loads((scratch / f"rank.{rank}.json").read_text())["host"] for rank in (0, 1)] if took_steps else []
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
     assert hosts == [HERE[0], THERE[0]]
     assert bundle.load(out).facts["metrics"]["world_size"] == 2

@@ -98,9 +98,9 @@ def test_a_lost_rank_of_an_elastic_run_is_not_waited_for(ranks: Ranks) -> None:
 def test_when_all_are_in_the_same_step_it_is_said_that_none_is_to_blame_for_certain(ranks: Ranks) -> None:
     for _ in range(12):
         ranks.tick((3, IN), (3, IN))
-    found = ranks.watch.hanging(10, set())
-    assert found
-    assert "every rank is there" in found.reason
+    failure = ranks.watch.hanging(10, set())
+    assert failure
+    assert "every rank is there" in failure.reason
 
 
 @pytest.mark.parametrize(
@@ -158,24 +158,24 @@ def test_the_first_own_error_counts_before_what_it_did_to_the_others(tmp_path: P
     record(tmp_path, 0, "HorovodInternalError", time=1)
     record(tmp_path, 2, "ValueError", time=3)
     record(tmp_path, 1, "KeyError", time=2)
-    found = first_failure(tmp_path, "Process 0 exit with status code 1.\nProcess 1 exit with status code 1.\n")
-    assert found
-    assert (found.rank, found.reason) == ("1", "KeyError: …")
+    failure = first_failure(tmp_path, "Process 0 exit with status code 1.\nProcess 1 exit with status code 1.\n")
+    assert failure
+    assert (failure.rank, failure.reason) == ("1", "KeyError: …")
 
 
 def test_a_rank_that_was_killed_counts_before_the_ones_horovodrun_ended(tmp_path: Path) -> None:
     record(tmp_path, 0, "UnknownError", time=1)
     log = "Process 2 exit with status code 143.\nProcess 1 exit with status code 137.\nProcess 0 exit with status code 1.\n"
-    found = first_failure(tmp_path, log)
-    assert found
-    assert found.rank == "1"
-    assert "SIGKILL" in found.reason
+    failure = first_failure(tmp_path, log)
+    assert failure
+    assert failure.rank == "1"
+    assert "SIGKILL" in failure.reason
 
 
 def test_a_rank_that_someone_sent_sigterm_is_the_first_in_horovodruns_order(tmp_path: Path) -> None:
-    found = first_failure(tmp_path, "Process 2 exit with status code 143.\nProcess 1 exit with status code 143.\n")
-    assert found
-    assert found.rank == "2"
+    failure = first_failure(tmp_path, "Process 2 exit with status code 143.\nProcess 1 exit with status code 143.\n")
+    assert failure
+    assert failure.rank == "2"
 
 
 def test_without_a_trace_no_rank_is_named(tmp_path: Path) -> None:

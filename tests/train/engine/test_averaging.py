@@ -41,7 +41,7 @@ def test_two_ranks_train_as_one_does(module: str, two_ranks: Path, setting: str,
     small gradients.
     """
     expected, scalars = averaging_worker.weights(module, setting, 0, 1)
-    with np.load(two_ranks / f"{setting}.npz") as found:
-        assert found["scalars"] == pytest.approx(np.array(scalars), abs=tolerance / 4)
-        for number, one in enumerate(expected):
-            np.testing.assert_allclose(found[f"arr_{number}"], one, atol=tolerance)
+    with np.load(two_ranks / f"{setting}.npz") as written:
+        assert written["scalars"] == pytest.approx(np.array(scalars), abs=tolerance / 4)
+        for number, weights in enumerate(expected):
+            np.testing.assert_allclose(written[f"arr_{number}"], weights, atol=tolerance)

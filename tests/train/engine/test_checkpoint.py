@@ -30,12 +30,12 @@ def flip(path: Path) -> None:
 
 def test_what_was_written_is_restored_bit_by_bit(tmp_path: Path) -> None:
     write(tmp_path / "checkpoints", 0)
-    found, warnings = checkpoint.newest(tmp_path / "checkpoints")
-    assert found
-    restored = checkpoint.restore(found, tmp_path)
+    newest, warnings = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest
+    restored = checkpoint.restore(newest, tmp_path)
     assert [array.tobytes() for array in restored] == [array.tobytes() for array in ARRAYS]
     assert [array.shape for array in restored] == [array.shape for array in ARRAYS]
-    assert (found.step, found.settings, warnings) == (0, SETTINGS, [])
+    assert (newest.step, newest.settings, warnings) == (0, SETTINGS, [])
 
 
 def test_the_newest_two_are_kept(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_names_the_file(tmp_pa
     write(tmp_path / "checkpoints", 100, 200)
     damaged = tmp_path / "checkpoints/step-00000200" / file
     damaged.write_text("{") if file == "checkpoint.json" else flip(damaged)
-    found, warnings = checkpoint.newest(tmp_path / "checkpoints")
-    assert found
-    assert found.step == 100
+    newest, warnings = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest
+    assert newest.step == 100
     assert len(warnings) == 1
     assert str(damaged) in warnings[0]
 
@@ -80,18 +80,18 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_names_the_file(tmp_pa
 def test_with_every_checkpoint_damaged_there_is_none_to_go_on_from(tmp_path: Path) -> None:
     write(tmp_path / "checkpoints", 100)
     (tmp_path / "checkpoints/step-00000100/variables.npz").unlink()
-    found, warnings = checkpoint.newest(tmp_path / "checkpoints")
-    assert found is None
+    newest, warnings = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest is None
     assert "variables.npz" in warnings[0]
 
 
 @pytest.mark.parametrize(("name", "value"), [("world_size", 3), ("seed", 2)])
 def test_a_changed_setting_is_refused_with_both_values(tmp_path: Path, name: str, value: int) -> None:
     write(tmp_path / "checkpoints", 100)
-    found, _ = checkpoint.newest(tmp_path / "checkpoints")
-    assert found
+    newest, _ = checkpoint.newest(tmp_path / "checkpoints")
+    assert newest
     with pytest.raises(TrainingError) as refused:
-        checkpoint.refuse_changes(found, {**SETTINGS, name: value}, "slipway train runs/x")
+        checkpoint.refuse_changes(newest, {**SETTINGS, name: value}, "slipway train runs/x")
     assert refused.value.expected == f"{name} {SETTINGS[name]}"
     assert refused.value.found == f"{name} {value}"
 

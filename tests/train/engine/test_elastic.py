@@ -51,14 +51,14 @@ def survived(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempP
 
 
 def test_the_others_finish_and_the_bundle_is_complete(survived: tuple[Path, str]) -> None:
-    found = bundle.load(survived[0])
-    assert len(bundle.load_golden(found).logits) == 64
+    source = bundle.load(survived[0])
+    assert len(bundle.load_golden(source).logits) == 64
 
 
 def test_the_loss_of_a_rank_is_said_and_recorded(survived: tuple[Path, str]) -> None:
-    out, said = survived
-    assert "rank 0 was ended by SIGKILL" in said
-    worlds = bundle.load(out).facts["metrics"]["world_sizes"]
+    directory, stdout = survived
+    assert "rank 0 was ended by SIGKILL" in stdout
+    worlds = bundle.load(directory).facts["metrics"]["world_sizes"]
     assert [world["ranks"] for world in worlds] == [2, 1]
     assert worlds[1]["from_step"] > 20
 

@@ -18,13 +18,13 @@ def rows_of(dense: np.ndarray, *rows: int) -> tf.IndexedSlices:
     return tf.IndexedSlices(tf.constant(dense[list(rows)]), tf.constant(rows), tf.constant(dense.shape))
 
 
-def updates(variable: tf.Variable, found: list, decay: float = 0.01) -> tuple[np.ndarray, list[np.ndarray]]:
+def updates(variable: tf.Variable, applied: list, decay: float = 0.01) -> tuple[np.ndarray, list[np.ndarray]]:
     """The variable and the moments after these gradients."""
     update = optimizer.AdamW([variable], decay)
     apply = tf.function(update.apply, autograph=False)
-    for gradient in found:
+    for gradient in applied:
         apply([gradient], tf.constant(RATE))
-    return variable.numpy(), [one.numpy() for one in update.variables[1:]]
+    return variable.numpy(), [moment.numpy() for moment in update.variables[1:]]
 
 
 GRADIENTS = [np.random.default_rng(seed).normal(size=(6, 2)).astype(np.float32) for seed in range(5)]
@@ -34,20 +34,20 @@ def test_dense_updates_are_those_of_keras_adamw() -> None:
     expected, keras = table(), tf_keras.optimizers.AdamW(RATE, weight_decay=0.01, epsilon=1e-6, jit_compile=False)
     for gradient in GRADIENTS:
         keras.apply_gradients([(tf.constant(gradient), expected)])
-    found, _ = updates(table(), [tf.constant(one) for one in GRADIENTS])
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+    updated, _ = updates(table(), [tf.constant(gradient) for gradient in GRADIENTS])
+    np.testing.assert_allclose(updated, expected.numpy(), rtol=1e-5)
 
 
 def test_lazy_adam_is_adam_where_all_rows_are_touched() -> None:
-    sparse, sparse_moments = updates(table(), [rows_of(one, 5, 0, 4, 2, 1, 3) for one in GRADIENTS])
-    dense, dense_moments = updates(table(), [tf.constant(one) for one in GRADIENTS])
+    sparse, sparse_moments = updates(table(), [rows_of(gradient, 5, 0, 4, 2, 1, 3) for gradient in GRADIENTS])
+    dense, dense_moments = updates(table(), [tf.constant(gradient) for gradient in GRADIENTS])
     np.testing.assert_allclose(sparse, dense, rtol=1e-5)
     np.testing.assert_allclose(sparse_moments, dense_moments, rtol=1e-4, atol=1e-7)
 
 
 def test_lazy_adam_changes_no_row_that_the_batch_has_not() -> None:
-    found, moments = updates(table(), [rows_of(one, 4, 1) for one in GRADIENTS])
-    changed = (found != table().numpy()).any(axis=1)
+    updated, moments = updates(table(), [rows_of(gradient, 4, 1) for gradient in GRADIENTS])
+    changed = (updated != table().numpy()).any(axis=1)
     assert changed.tolist() == [False, True, False, False, True, False]
     assert [(moment != 0).any(axis=1).tolist() for moment in moments] == [changed.tolist()] * 2
 
@@ -62,9 +62,9 @@ def test_moments_of_rows_that_a_batch_skips_stay_as_they_are() -> None:
 
 def test_a_dense_update_moves_rows_of_zero_gradient_by_their_momentum() -> None:
     gradient = np.zeros((6, 2), np.float32)
-    found, _ = updates(table(), [tf.constant(GRADIENTS[0]), tf.constant(gradient)], decay=0.0)
+    updated, _ = updates(table(), [tf.constant(GRADIENTS[0]), tf.constant(gradient)], decay=0.0)
     once, _ = updates(table(), [tf.constant(GRADIENTS[0])], decay=0.0)
-    assert (found != once).all()
+    assert (updated != once).all()
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_a_dense_update_moves_rows_of_zero_gradient_by_their_momentum() -> None:
 )
 def test_biases_and_layer_norm_do_not_decay(name: str, expected: bool) -> None:
     variable = tf.Variable([1.0], name=name.removesuffix(":0"))
-    found, _ = updates(variable, [tf.constant([0.0])], decay=0.5)
-    assert (found[0] < 1) == expected
-    assert found[0] == pytest.approx(1 - RATE * 0.5 if expected else 1)
+    updated, _ = updates(variable, [tf.constant([0.0])], decay=0.5)
+    assert (updated[0] < 1) == expected
+    assert updated[0] == pytest.approx(1 - RATE * 0.5 if expected else 1)
 
 
 def test_rows_given_twice_are_added_once() -> None:
     values = tf.constant([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]])
-    found = gradients.summed(tf.IndexedSlices(values, tf.constant([4, 1, 4]), tf.constant([6, 2])))
-    assert dict(zip(found.indices.numpy().tolist(), found.values.numpy().tolist(), strict=True)) == {4: [101, 202], 1: [10, 20]}
-    np.testing.assert_array_equal(gradients.dense(found)[4], [101, 202])
+    summed = gradients.summed(tf.IndexedSlices(values, tf.constant([4, 1, 4]), tf.constant([6, 2])))
+    assert dict(zip(summed.indices.numpy().tolist(), summed.values.numpy().tolist(), strict=True)) == {4: [101, 202], 1: [10, 20]}
+    np.testing.assert_array_equal(gradients.dense(summed)[4], [101, 202])
 
 
 def test_a_table_whose_gradient_tells_no_dimensions_may_stay_sparse() -> None:
@@ -98,7 +98,7 @@ def test_a_table_whose_gradient_tells_no_dimensions_may_stay_sparse() -> None:
     rows = tf.IndexedSlices(tf.ones([2, 3]), tf.constant([4, 1]))
     small, large = (tf.Variable(tf.zeros([count, 3])) for count in (16, 2000))
     kept = gradients.densified([rows, rows], [small, large], sparse_as_dense=False)
-    assert [isinstance(one, tf.IndexedSlices) for one in kept] == [False, True]
+    assert [isinstance(gradient, tf.IndexedSlices) for gradient in kept] == [False, True]
     assert kept[0].shape == (16, 3)
 
 
@@ -149,8 +149,8 @@ def trained(steps: int, share: float, resumed_at: int | None = None) -> list[flo
                 variable.assign(value)
         weights.assign([number, 2.0 * number])
         average.take(number)
-    found: list[float] = weights.numpy().tolist()
-    return found
+    values: list[float] = weights.numpy().tolist()
+    return values
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def run(job: Job, steps: int = 30) -> tuple[TrainStep, list[StepResult]]:
 
 @pytest.fixture(scope="module")
 def plain(module: str, one_rank: None) -> list[float]:
-    return [one.loss for one in run(tiny_modules.job(module))[1]]
+    return [result.loss for result in run(tiny_modules.job(module))[1]]
 
 
 def test_training_lowers_the_loss(plain: list[float]) -> None:
@@ -37,9 +37,9 @@ def test_training_lowers_the_loss(plain: list[float]) -> None:
 )
 def test_precision_and_compiler_leave_the_learning_curve_as_it_is(module: str, plain: list[float], amp: str, xla: bool) -> None:
     """The same masks are drawn in all of them, so that the curves differ by rounding only."""
-    found = [one.loss for one in run(tiny_modules.job(module, amp=amp, xla=xla))[1]]
-    assert np.abs(np.subtract(found, plain)).mean() < (0.01 if amp == "none" else 0.1)
-    assert np.mean(found[-5:]) < 0.5 * np.mean(found[:5])
+    losses = [result.loss for result in run(tiny_modules.job(module, amp=amp, xla=xla))[1]]
+    assert np.abs(np.subtract(losses, plain)).mean() < (0.01 if amp == "none" else 0.1)
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
 def test_a_result_says_what_was_done(module: str) -> None:
@@ -47,9 +47,9 @@ def test_a_result_says_what_was_done(module: str) -> None:
     take = tiny_modules.step(job)
     take.schedule = lambda number: 0.1 / (1 + number)
     results = [take([tiny_modules.batch()], 8, number) for number in range(2)]
-    assert [one.learning_rate for one in results] == [0.1, 0.05]
-    assert not any(one.skipped or one.stop or one.nonfinite_ranks for one in results)
-    assert all(one.gradient_norm > 0 for one in results)
+    assert [result.learning_rate for result in results] == [0.1, 0.05]
+    assert not any(result.skipped or result.stop or result.nonfinite_ranks for result in results)
+    assert all(result.gradient_norm > 0 for result in results)
 
 
 def test_the_jobs_schedule_is_followed(module: str) -> None:
@@ -84,8 +84,8 @@ def test_three_micro_batches_are_one_batch_of_three_times_the_rows(module: str, 
     expected = tiny_modules.values(take.variables)
     take = tiny_modules.step(tiny_modules.job(module, **settings), dropped=False)
     cut = [take(parts, 12, number) for number in range(2)]
-    assert [one.loss for one in cut] == pytest.approx([one.loss for one in whole], rel=1e-4)
-    assert [one.gradient_norm for one in cut] == pytest.approx([one.gradient_norm for one in whole], rel=1e-3)
+    assert [result.loss for result in cut] == pytest.approx([result.loss for result in whole], rel=1e-4)
+    assert [result.gradient_norm for result in cut] == pytest.approx([result.gradient_norm for result in whole], rel=1e-3)
     for name, value in tiny_modules.values(take.variables).items():
         np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
 
@@ -155,14 +155,14 @@ def test_a_tight_limit_changes_what_is_applied(module: str) -> None:
 
 
 def test_sparse_gradients_with_adamw_train_as_dense_ones(module: str) -> None:
-    dense, sparse = (weights_after(module, sparse_as_dense=one) for one in (True, False))
+    dense, sparse = (weights_after(module, sparse_as_dense=as_dense) for as_dense in (True, False))
     for name, value in dense.items():
         np.testing.assert_allclose(sparse[name], value, atol=1e-5)
 
 
 def test_lazy_adam_leaves_the_rows_of_other_words_alone(module: str) -> None:
     take = tiny_modules.step(tiny_modules.job(module, optimizer="lazy_adam", sparse_as_dense=False))
-    table = next(one for one in take._model.variables if one.name.startswith("word_embeddings"))
+    table = next(variable for variable in take._model.variables if variable.name.startswith("word_embeddings"))
     before, (feed, labels) = table.numpy(), tiny_modules.batch()
     take([(feed, labels)], 8, 0)
     changed = np.flatnonzero((table.numpy() != before).any(axis=1))
@@ -245,7 +245,7 @@ def test_an_overflow_of_float16_halves_the_loss_scale_and_skips_the_step(module:
     result = take([tiny_modules.batch()], 1e-5, 0)  # a loss so large that its scaled gradients are beyond 65504
     assert (result.skipped, result.nonfinite_ranks) == (True, ())
     assert float(take._scale.value) == 2.0**14
-    assert all(np.array_equal(one.numpy(), value) for one, value in zip(take._model.variables, weights, strict=True))
+    assert all(np.array_equal(variable.numpy(), value) for variable, value in zip(take._model.variables, weights, strict=True))
     assert not take([tiny_modules.batch()], 8, 1).skipped
     assert float(take._scale.value) == 2.0**14
 
@@ -274,7 +274,9 @@ def wire(take: TrainStep) -> list[str]:
 def test_sparse_gradients_are_sparse_on_the_wire(module: str, monkeypatch: pytest.MonkeyPatch, xla: bool) -> None:
     model = tiny_modules.step(tiny_modules.job(module))._model
     monkeypatch.setattr(hvd, "size", lambda: 2)
-    dense, sparse = (wire(TrainStep(model, tiny_modules.job(module, sparse_as_dense=one, xla=xla), 10)) for one in (True, False))
+    dense, sparse = (
+        wire(TrainStep(model, tiny_modules.job(module, sparse_as_dense=as_dense, xla=xla), 10)) for as_dense in (True, False)
+    )
     assert "HorovodAllgather" not in dense
     assert sparse.count("HorovodAllgather") == 2  # rows of the word table, and their numbers
     assert sparse.count("HorovodAllreduce") == dense.count("HorovodAllreduce") - 1

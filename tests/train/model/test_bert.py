@@ -37,16 +37,16 @@ def _traced(seed: tf.Tensor) -> tf.Tensor:
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_as_many_are_zeroed_as_asked_for_and_the_mean_stays(rate: float) -> None:
-    found = dropped(SEED, rate=rate, x=tf.ones([1000, 1000]))
-    assert (found == 0).mean() == pytest.approx(rate, abs=3e-3)
-    assert found.mean() == pytest.approx(1, abs=3e-3)
+    outputs = dropped(SEED, rate=rate, x=tf.ones([1000, 1000]))
+    assert (outputs == 0).mean() == pytest.approx(rate, abs=3e-3)
+    assert outputs.mean() == pytest.approx(1, abs=3e-3)
 
 
 def test_the_gradient_passes_where_the_value_passed() -> None:
     x = tf.Variable(ONES)
     with tf.GradientTape() as tape, bert.masks(SEED):
-        found = bert.Dropout(0.1, 0)(x, training=True)
-    np.testing.assert_allclose(tape.gradient(found, x), found)
+        outputs = bert.Dropout(0.1, 0)(x, training=True)
+    np.testing.assert_allclose(tape.gradient(outputs, x), outputs)
 
 
 def test_nothing_is_dropped_outside_of_training() -> None:

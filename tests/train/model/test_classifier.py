@@ -43,10 +43,12 @@ def test_a_model_trained_in_bfloat16_is_saved_in_float32(trained: tuple[Any, Pat
     saved = SavedClassifier(target)
     types = {node.attr["T"].type for node in operations(saved) if "T" in node.attr}
     assert tf.bfloat16.as_datatype_enum not in types
-    found, rough = saved.infer(FEED), model(FEED, training=False).numpy()
-    assert (found.dtype, rough.dtype) == (np.float32, np.float32)
-    assert 0 < np.abs(found - rough).max() < 0.1
-    assert {one.name: one.shape for one in saved.variables} == {one.name: one.shape for one in model.variables}
+    exact, rough = saved.infer(FEED), model(FEED, training=False).numpy()
+    assert (exact.dtype, rough.dtype) == (np.float32, np.float32)
+    assert 0 < np.abs(exact - rough).max() < 0.1
+    assert {variable.name: variable.shape for variable in saved.variables} == {
+        variable.name: variable.shape for variable in model.variables
+    }
 
 
 def test_the_saved_model_takes_the_signatures_inputs_and_draws_no_random_numbers(trained: tuple[Any, Path]) -> None:
@@ -66,9 +68,9 @@ def test_of_the_optimizer_nothing_is_saved(trained: tuple[Any, Path]) -> None:
 def test_a_tagger_answers_for_every_token(module: str, tmp_path: Path) -> None:
     model = tiny_modules.build(tiny_modules.job(module, task="tagging"))
     classifier.save(model, tmp_path)
-    found = SavedClassifier(tmp_path).infer(FEED)
-    assert found.shape == (5, 14, tiny_modules.LABELS)
-    np.testing.assert_allclose(found, model(FEED, training=False), atol=1e-6)
+    logits = SavedClassifier(tmp_path).infer(FEED)
+    assert logits.shape == (5, 14, tiny_modules.LABELS)
+    np.testing.assert_allclose(logits, model(FEED, training=False), atol=1e-6)
 
 
 def test_the_second_text_of_a_pair_is_told_apart(module: str) -> None:

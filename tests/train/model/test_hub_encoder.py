@@ -70,12 +70,12 @@ def test_the_rebuilt_encoder_answers_as_its_module(which: str, gelu: str, reques
 def test_the_two_kinds_of_gelu_are_told_apart(module: str) -> None:
     values = {variable.name.removesuffix(":0"): variable.numpy() for variable in hub.KerasLayer(module).variables}
     shapes = {name: value.shape for name, value in values.items()}
-    found = []
+    pooled = []
     for gelu in ("exact", "approximate"):
         twin = bert.build(bert.size_of(shapes, gelu))
         bert.assign(twin, values)
-        found.append(twin(FEED)["pooled_output"].numpy())
-    assert np.abs(found[0] - found[1]).max() > hub_encoder._TOLERANCE
+        pooled.append(twin(FEED)["pooled_output"].numpy())
+    assert np.abs(pooled[0] - pooled[1]).max() > hub_encoder._TOLERANCE
 
 
 def test_what_the_module_is_stands_beside_the_layer(module: str) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import golden_rows
-from export.golden_rows import GoldenRows
+from export.import_savedmodel import golden_rows
+from export.import_savedmodel.golden_rows import GoldenRows
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.parity.bounds import least_rows
 from slipway.contract.variants import VARIANTS

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.import_savedmodel.vocabulary import check_vocabulary
+from slipway.errors import ConversionError
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "oil", "up"]
+
+
+def model(tmp_path: Path, **assets: str) -> Path:
+    """A SavedModel's directory with these assets: `vocab="…"` becomes assets/vocab.txt."""
+    (tmp_path / "model/assets").mkdir(parents=True)
+    for name, content in assets.items():
+        (tmp_path / f"model/assets/{name}.txt").write_text(content, "utf-8")
+    return tmp_path / "model"
+
+
+def check(saved_model: Path, pieces: list[str]) -> None:
+    check_vocabulary(saved_model, pieces, Path("vocab.txt"), lambda own: f"again --vocab {own}")
+
+
+def test_two_pieces_that_were_exchanged_are_named_by_the_first_line(tmp_path: Path) -> None:
+    saved_model = model(tmp_path, vocab="\n".join(PIECES) + "\n")
+    with pytest.raises(ConversionError) as refused:
+        check(saved_model, [*PIECES[:4], "up", "oil"])
+    assert refused.value.where == "vocab.txt:5"
+    assert "'oil' in line 5" in refused.value.expected
+    assert refused.value.found == "'up'"
+    assert refused.value.fix == f"again --vocab {saved_model}/assets/vocab.txt"
+
+
+def test_a_vocabulary_that_is_longer_or_shorter_than_the_models_own_is_refused(tmp_path: Path) -> None:
+    saved_model = model(tmp_path, vocab="\n".join(PIECES))
+    for pieces in (PIECES[:-1], [*PIECES, "more"]):
+        with pytest.raises(ConversionError, match="not this model's"):
+            check(saved_model, pieces)
+
+
+@pytest.mark.parametrize("own", ["\n".join(PIECES), "\r\n".join(PIECES) + "\r\n"])
+def test_the_models_own_vocabulary_is_taken(tmp_path: Path, own: str) -> None:
+    check(model(tmp_path, bert_vocab=own), PIECES)
+
+
+def test_an_asset_that_is_no_vocabulary_of_word_pieces_is_not_compared(tmp_path: Path) -> None:
+    check(model(tmp_path, label_vocab="World\nSports\n", other="[CLS]\n[SEP]\n"), PIECES)
+
+
+def test_a_model_without_assets_is_taken(tmp_path: Path) -> None:
+    check(tmp_path, PIECES)

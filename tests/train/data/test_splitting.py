@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from train.data.splitting import sample, split_off
+
+LABELS = [0] * 50 + [1] * 20 + [2] * 2 + [3]
+
+
+def test_a_sample_of_equal_classes_has_equal_shares() -> None:
+    labels = [number % 4 for number in range(400)]
+    chosen = [labels[row] for row in sample(labels, 100, seed=1)]
+    assert [chosen.count(label) for label in range(4)] == [25, 25, 25, 25]
+
+
+def test_the_same_seed_samples_the_same_rows() -> None:
+    assert sample(LABELS, 50, seed=3) == sample(LABELS, 50, seed=3)
+
+
+def test_sentences_are_sampled_too() -> None:
+    assert len(set(sample([[0]] * 10, 4, seed=1))) == 4
+
+
+def test_a_sample_has_rare_classes_as_rarely() -> None:
+    labels = [int(number % 20 == 0) for number in range(1000)]
+    chosen = [labels[row] for row in sample(labels, 100, seed=1)]
+    assert (chosen.count(0), chosen.count(1)) == (95, 5)
+
+
+def test_every_row_is_on_exactly_one_side() -> None:
+    kept, held_out = split_off(LABELS, 0.1, seed=1)
+    assert sorted(kept + held_out) == list(range(len(LABELS)))
+
+
+def test_each_class_gives_its_share_and_the_last_row_of_a_class_stays() -> None:
+    kept, held_out = split_off(LABELS, 0.1, seed=1)
+    assert [sum(LABELS[row] == label for row in held_out) for label in range(4)] == [5, 2, 1, 0]
+    assert {LABELS[row] for row in kept} == {0, 1, 2, 3}
+
+
+def test_the_same_seed_holds_out_the_same_rows_and_another_one_others() -> None:
+    assert split_off(LABELS, 0.2, seed=3) == split_off(LABELS, 0.2, seed=3)
+    assert split_off(LABELS, 0.2, seed=3) != split_off(LABELS, 0.2, seed=4)
+
+
+def test_a_share_of_zero_holds_out_nothing() -> None:
+    assert split_off(LABELS, 0.0, seed=1) == (list(range(len(LABELS))), [])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_class_of_two_rows_or_more_is_missing_on_either_side(share: float, seed: int) -> None:
+    for side in split_off(LABELS, share, seed):
+        assert {LABELS[row] for row in side} >= {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_tag_leaves_the_kept_sentences(seed: int) -> None:
+    source = random.Random(seed)
+    tags = [[0, *source.sample(range(1, 12), source.randint(0, 4))] for _ in range(30)]
+    kept, held_out = split_off(tags, 0.3, seed)
+    assert held_out
+    assert {tag for row in kept for tag in tags[row]} == {tag for sentence in tags for tag in sentence}
+
+
+def test_sentences_with_a_rare_tag_are_on_both_sides() -> None:
+    tags = [[0, 1] if row % 10 == 0 else [0] for row in range(100)]
+    _, held_out = split_off(tags, 0.2, seed=1)
+    assert [sum(tag in tags[row] for row in held_out) for tag in (0, 1)] == [20, 2]
