@@ -2,8 +2,8 @@
 
 Reads bundle/, writes artifacts/<variant>/ and artifacts/export.json. Exits 0 when every variant
 passed, 11 when some did: the others are left out; when none did, 1, or 12 where none is shown to
-be worse and there are only too few rows. With --compare-only it converts nothing and judges what
-lies there anew.
+be worse and there are only too few rows; 9 where a variant that --variant names cannot be made
+here. With --compare-only it converts nothing and judges what lies there anew.
 
     slipway export runs/demo [--variant ort_int8] [--compare-only]
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,14 @@ import numpy as np
 from export.disk_space import stage
 from export.parity import gate, table
 from export.parity.gate import ParityRecord
-from export.runtime.conversion import Conversion
-from export.runtimes import REPAIRABLE, RUNTIMES
-from export.safety.onnx_file import check_onnx
-from slipway import console, errors, provenance
+from export.runtimes import RUNTIMES
+from export.variant import export_variant
+from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle, Reference
 from slipway.contract.parity import judgement
-from slipway.contract.variants import VARIANTS, Variant
-from slipway.errors import ConversionError, ManifestError, ParityError, SlipwayError
+from slipway.contract.variants import VARIANTS
+from slipway.errors import ManifestError, ParityError, SlipwayError, ToolError
 
 _PROVIDE_TENSORRT = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with pip install nvidia-ml-py, on a machine with an NVIDIA GPU"
 
@@ -61,7 +59,8 @@ def export(arguments: argparse.Namespace) -> int:
         if not compare_only:  # which makes nothing
             manifest.write_json(artifacts / artifact.SKIPPED, skipped)
         _write_exported(run, source, complete=not failed)
-    return _status(records, failed)
+    absent = [name for name in arguments.variant or () if name in skipped]
+    return _status(records, failed) or (ToolError.exit_code if absent else 0)
 
 
 def _check_classes(reference: Reference) -> None:
@@ -98,11 +97,12 @@ def _write_exported(run: Path, source: Bundle, complete: bool) -> None:
     """
     path = run / "artifacts" / artifact.EXPORTED
     before = path.stat() if path.is_file() else None
-    passed, left_out = _verdicts(run / "artifacts", source)
+    examined = artifact.examine(run, source.sha256)
+    passed = [variant.variant.name for variant in examined.passed]
     if not passed:
         path.unlink(missing_ok=True)
     elif complete or before:
-        manifest.write_json(path, {"bundle_sha256": source.sha256, "variants": passed, "left_out": left_out})
+        manifest.write_json(path, {"bundle_sha256": source.sha256, "variants": passed, "left_out": examined.reasons})
         if before and not complete:
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
@@ -119,76 +119,3 @@ def _present(run: Path) -> list[str]:
             fix=errors.command("export", run),
         )
     return names
-
-
-def export_variant(variant: Variant, reference: Reference, artifacts: Path) -> ParityRecord:
-    """Convert and compare; a second time when the gate refuses a variant that can be repaired."""
-    changed, again = None, errors.command("export", artifacts.parent)
-    source, golden = reference.bundle, reference.golden
-    with console.activity(variant.name) as say:
-        for attempt in ("converting", "repairing") if variant.name in REPAIRABLE else ("converting",):
-            say(attempt)
-            started = time.monotonic()
-            try:
-                with (
-                    stage(f"{variant.name}: {attempt}", artifacts, again),
-                    manifest.atomic_directory(artifacts / variant.name) as building,
-                ):
-                    how = _write(Conversion(variant, source, golden, artifacts, building, changed))
-            except ConversionError as error:
-                if attempt == "converting":
-                    raise
-                print(f"{variant.name:<14}cannot be repaired: {error.summary}", flush=True)
-                break  # the first attempt lies there, with its verdict
-            converted = time.monotonic()
-            with stage(f"{variant.name}: comparing", artifacts, again):
-                record = gate.check(artifact.load(artifacts / variant.name), reference, say)
-            took = f"compared on {record.measured.texts} texts ({time.monotonic() - converted:.0f} s)"
-            print(f"{variant.name:<14}{how} ({converted - started:.0f} s); {took}", flush=True)
-            if not _repairable(record):
-                break
-            flips = [flip.row for flip in record.measured.flipped_rows]
-            changed = np.unique(golden.text_of[golden.compared][np.array(flips, np.int64)])
-    return record
-
-
-def _repairable(record: ParityRecord) -> bool:
-    """Return whether a conversion closer to FP32 could help: not where only rows are missing."""
-    return record.verdict == judgement.WORSE or (record.verdict == judgement.UNDECIDED and record.measured.flips > 0)
-
-
-def _write(conversion: Conversion) -> str:
-    """Write the model file and its manifest; return how it was made. Raises ConversionError."""
-    variant, origin = conversion.variant, conversion.source.sha256
-    if variant.made_from != "bundle":
-        made_from = artifact.load(conversion.artifacts / variant.made_from)
-        check_onnx(made_from.model, made_from.facts["files"])
-        origin = made_from.sha256
-    converted = RUNTIMES[variant.runtime].convert(conversion)
-    facts = {
-        "schema": 1,
-        "variant": variant.name,
-        "made_from": {"what": variant.made_from, "sha256": origin},
-        "bundle_sha256": conversion.source.sha256,
-        "how": converted.how,
-        **converted.facts,
-        **provenance.record("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
-    }
-    manifest.seal(conversion.building, artifact.MANIFEST, facts)
-    return converted.how
-
-
-def _verdicts(artifacts: Path, source: Bundle) -> tuple[list[str], dict[str, str]]:
-    """Return the variants that passed for this bundle, and why others that lie there did not; also
-    those of earlier exports.
-    """
-    passed, left_out = [], {}
-    for name in [name for name in VARIANTS if (artifacts / name / artifact.MANIFEST).is_file()]:
-        try:
-            artifact.verdict(artifact.load(artifacts / name), source.sha256)
-            passed.append(name)
-        except ParityError as error:
-            left_out[name] = error.found
-        except ManifestError as error:
-            left_out[name] = error.summary
-    return passed, left_out

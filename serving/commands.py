@@ -1,4 +1,5 @@
-"""`slipway serve` and `slipway verify`: the embedded Triton on a run's repository.
+"""`slipway serve` and `slipway verify`: the embedded Triton on a run's repository, if what it was
+compiled from still passes.
 
 serve runs it on loopback until Ctrl-C and restarts what is killed. Its key lies in RUN/serving.json
 meanwhile; the log is RUN/triton.log, JSON Lines. verify asks every model for all golden rows and
@@ -19,8 +20,9 @@ from pathlib import Path
 from serving import served_parity
 from serving.registry import rollout
 from serving.registry.registry import Registry, read_published
+from serving.repository.compiler import DIRECTORIES
 from serving.served_parity import AskedModel
-from serving.server import control, supervisor, triton
+from serving.server import control, passing, supervisor, triton
 from serving.server.triton import Server
 from slipway import errors, options, provenance
 from slipway.client.transport import PROTOCOLS
@@ -44,11 +46,23 @@ def serve(arguments: argparse.Namespace) -> int:
             fix=f"{errors.command('serve', arguments.run or 'RUN')}, or {published}",
         )
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    registry = Registry(arguments.published) if arguments.published else None
-    state = registry.state if registry else arguments.run
-    repository, log = registry.repository if registry else arguments.run / "model_repository", state / "triton.log"
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
-    key = control.new_key()
+    if arguments.published:
+        registry = Registry(arguments.published)
+        read_published(registry)
+        registry.state.mkdir(parents=True, exist_ok=True)
+        return keep_serving(registry.repository, registry.state, ports, registry)
+    passing.check(arguments.run)
+    return keep_serving(arguments.run / DIRECTORIES["embedded"], arguments.run, ports)
+
+
+def keep_serving(repository: Path, state: Path, ports: Ports, registry: Registry | None = None) -> int:
+    """Serve a repository until Ctrl-C; return 0 if every request in flight was answered, else 1.
+
+    Its files are held against its manifest, and nothing says that its answers are right: that is
+    for whoever calls. Log and key lie in `state`. Raises ServerError, and ManifestError.
+    """
+    log, key = state / "triton.log", control.new_key()
 
     def start() -> Server:
         if registry:
@@ -57,9 +71,6 @@ def serve(arguments: argparse.Namespace) -> int:
         _greet(server)
         return server
 
-    if registry:
-        read_published(registry)
-        registry.state.mkdir(parents=True, exist_ok=True)
     triton.check_ports(ports)
     where = {"http": f"{HOST}:{ports.http}", "grpc": f"{HOST}:{ports.grpc}"}
     with control.record(state, {**where, "header": control.HEADER, "key": key}):
@@ -82,20 +93,18 @@ def _greet(server: Server) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     run: Path = arguments.run
-    reference = bundle.load_reference(bundle.load(run / "bundle"))
-    repository = run / "model_repository"
-    facts = manifest.read(repository, REPOSITORY, errors.command("build", run))
+    checked = passing.check(run)
+    reference, facts, repository = bundle.load_reference(checked.source), checked.record, run / DIRECTORIES["embedded"]
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
-        rows = f"{len(reference.golden.texts)} golden and for probe rows"
+        rows = f"{len(reference.golden.texts)} golden rows and for probe rows"
         print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {rows}", flush=True)
         checks = [
             served_parity.check(server.address(protocol), protocol, model, reference) for protocol in PROTOCOLS for model in models
         ]
-    passed = all(check.passed for check in checks)
     record = {
-        "passed": passed,
+        "passed": all(check.passed for check in checks),
         "repository_sha256": manifest.sha256(repository / REPOSITORY),
         "ready_seconds": server.ready_seconds,
         "checks": [check.to_json() for check in checks],
@@ -103,4 +112,4 @@ def verify(arguments: argparse.Namespace) -> int:
     }
     manifest.write_json(run / SERVED, record)
     served_parity.show(checks)
-    return 0 if passed else 1
+    return served_parity.exit_status(checks)

@@ -8,7 +8,7 @@ against these logits and against the bundle's own tokenizer. An output that nobo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from slipway.contract.ragged import Logits, Numbers, Ragged, unpadded
 from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 from slipway.contract.tokenizer import Tokenizer, Tokens
 from slipway.contract.variants import VARIANTS
-from slipway.errors import ManifestError, ServerError
+from slipway.errors import ManifestError, ParityError, ServerError
 
 _OF_TEXTS = frozenset(("label", "probability", "logits", "truncated", "tokens"))
 _OF_IDS = frozenset(("logits",))
@@ -121,6 +121,14 @@ def check(address: str, protocol: str, model: AskedModel, reference: Reference) 
         texts_per_second=len(golden.texts) / seconds,
         measured=measured,
     )
+
+
+def exit_status(checks: Sequence[ServedCheck]) -> int:
+    """Return 0 if all passed; 1 if one is worse; NOT_DECIDED if there are too few rows to say."""
+    verdicts = {check.verdict for check in checks}
+    if judgement.WORSE in verdicts:
+        return ParityError.exit_code
+    return errors.NOT_DECIDED if judgement.UNDECIDED in verdicts else 0
 
 
 def show(checks: list[ServedCheck]) -> None:

@@ -28,7 +28,7 @@ FLOORS = {
     "slipway": "errors tools | console statistics provenance | contract | options tensorflow | client lint | doctor cli",
     "train": "job options | data model | distributed | engine | settings write_bundle | finetune analysis",
     "export": "safety disk_space session options | graph | precision | runtime | runtimes | parity | "
-    "convert commands import_savedmodel",
+    "variant | convert commands import_savedmodel",
     "serving": "model_config options | repository | server | load | benchmark served_parity | tuning registry report | commands",
 }
 MOST_FILES, LONGEST_FUNCTION = 10, 60

@@ -130,7 +130,7 @@ def golden(data: corpus.Corpus, test: Split, logits: Logits, count: int, seed: i
 def _probes(scratch: Path, vocabulary: Path, tokenize: Tokenizer, job: Job) -> bundle.Probes:
     rows = probes.rows(tokenize, vocabulary, job.max_seq_len, job.task)
     answers = len(rows.ids.ids) if job.task == "tagging" else len(rows.ids)
-    return bundle.Probes(rows.texts, rows.truncated, rows.ids, gathered_logits(scratch, PROBES, answers, job.again()))
+    return bundle.Probes(rows.texts, rows.ids, gathered_logits(scratch, PROBES, answers, job.again()))
 
 
 def _figures(lines: list[history.Line]) -> dict[str, Any]:

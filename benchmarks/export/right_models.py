@@ -21,11 +21,11 @@ from scipy import optimize, special
 from scipy.cluster import vq
 
 from benchmarks import harness
-from export import convert
 from export.graph import canonical
 from export.graph.bert import Array, Bert, Dense
 from export.runtime.conversion import REPAIRED_FOR
 from export.session import open_onnx
+from export.variant import export_variant
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import NOT_ASKED, Bundle, Golden, Probes, Reference
@@ -231,7 +231,7 @@ def _exported(run: str, head: Head, bert: Bert, reference: Reference, artifacts:
     for name in CONVERTED:
         verdict = artifacts / f"{name}.json"  # re-runs write theirs where this one was
         if not verdict.is_file():
-            manifest.write_json(verdict, convert.export_variant(VARIANTS[name], reference, artifacts).to_json())
+            manifest.write_json(verdict, export_variant(VARIANTS[name], reference, artifacts).to_json())
         yield _model(run, head.name, reference, artifacts / name, verdict)
 
 

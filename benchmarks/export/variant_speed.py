@@ -69,7 +69,7 @@ class VariantSpeed(Signed):
 def main() -> int:
     arguments = _parse()
     source = bundle.load(arguments.run / "bundle")
-    passed = artifact.all_passed(arguments.run, source.sha256)
+    passed = artifact.verdicts(arguments.run, source.sha256).passed
     artifacts = {built.variant.name: built for built in passed if built.variant.runtime == "onnxruntime"}
     golden = bundle.load_golden(source).ids
     texts = golden.take(np.arange(min(arguments.texts, len(golden))))

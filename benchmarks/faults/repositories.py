@@ -45,7 +45,7 @@ def compiled(run: Path, target: Path) -> Path:
     """Return `target`, now a copy of `run` with a repository of what passed."""
     catalogue.copy(run, target)
     source = bundle.load(target / "bundle")
-    passed, settings = artifact.all_passed(target, source.sha256), BuildSettings("embedded", "", embedded.cores(), 1, 1, 0)
+    passed, settings = artifact.verdicts(target, source.sha256).passed, BuildSettings("embedded", "", embedded.cores(), 1, 1, 0)
     with manifest.atomic_directory(target / _REPOSITORY) as building:
         compiler.write(building, source, bundle.load_golden(source), passed, settings)
     return target

@@ -119,7 +119,7 @@ def write_model(run: Path, repository: Path, name: str = TEXT_MODEL) -> str:
     Return its variant.
     """
     source = bundle.load(run / "bundle")
-    usable = engines.usable(artifact.all_passed(run, source.sha256))
+    usable = engines.usable(artifact.verdicts(run, source.sha256).passed)
     chosen = next((converted for converted in usable if converted.variant.precision == "fp32"), usable[0])
     embedded.write_text_model(repository, chosen, source, bundle.load_golden(source), Share(instances=1), name=name)
     manifest.seal(repository, REPOSITORY, {})
@@ -177,7 +177,7 @@ def _overwrite(changed: Path, version: Path) -> None:
 
 
 def _kept_serving(_: _Service, run: Path) -> list[str]:
-    """Let `slipway serve` serve a sound model, plant the fault, and kill its Python process."""
+    """Keep a sound model served, plant the fault, and kill its Python process."""
     served = run / "served"
     write_model(run, served / _REPOSITORY)
     output = served / "serve.log"
@@ -189,9 +189,20 @@ def _kept_serving(_: _Service, run: Path) -> list[str]:
         return [line for line in _lines_until("Python process", output, process) if "without the model" in line]
 
 
+# `slipway serve` less its look at the verdicts: the repository is of one model, and was not built.
+_KEEP_SERVING = f"""
+import pathlib, sys
+from serving import commands
+from slipway.contract.records import Ports
+sys.stdout.reconfigure(line_buffering=True)
+run = pathlib.Path(sys.argv[1])
+sys.exit(commands.keep_serving(run / {_REPOSITORY!r}, run, Ports(*map(int, sys.argv[2:]))))
+"""
+
+
 @contextmanager
 def _serving(run: Path, output: Path) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "slipway.cli", "serve", str(run), "--port", str(triton.free_ports().http)]
+    command = [sys.executable, "-c", _KEEP_SERVING, str(run), *map(str, vars(triton.free_ports()).values())]
     with output.open("wb") as file:
         process = psutil.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     try:

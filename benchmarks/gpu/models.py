@@ -153,7 +153,7 @@ def reference(infer: Callable[[Feed], Logits], ids: Ragged, longest: int, direct
     logits = infer_rows(infer, ids, _BATCH)
     golden = Golden([RANDOM] * len(ids), ids, logits.argmax(axis=1), logits)
     some = golden.take(np.arange(min(_PROBE_ROWS, len(ids))))
-    probes = Probes([], [], some.ids, some.logits)
+    probes = Probes([], some.ids, some.logits)
     bundle.write_golden(directory, golden)
     bundle.write_probes(directory, probes)
     (directory / "labels.txt").write_text("".join(f"label {i}\n" for i in range(logits.shape[1])), "utf-8")

@@ -114,7 +114,7 @@ def running(run: Path, source: Bundle) -> Iterator[tuple[list[MeasuredServer], d
 
 
 def _engine(run: Path, source: Bundle) -> Artifact:
-    passed = {built.variant.name: built for built in artifact.all_passed(run, source.sha256)}
+    passed = {built.variant.name: built for built in artifact.verdicts(run, source.sha256).passed}
     if ENGINE not in passed:
         raise ParityError(
             "there is no engine to compare with",

@@ -91,4 +91,4 @@ def answer_golden(reference: Reference, rows: GoldenRows, tokenizer: Tokenizer, 
 
 def answer_probes(reference: Reference, rows: ProbeRows) -> Probes:
     """Add the reference's logits to the probe rows. Raises ConversionError."""
-    return Probes(rows.texts, rows.truncated, rows.ids, reference.logits(rows.ids, "probe rows"))
+    return Probes(rows.texts, rows.ids, reference.logits(rows.ids, "probe rows"))

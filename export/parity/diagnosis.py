@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
 from slipway.contract.parity.comparison import Invariance, Mask
-from slipway.contract.parity.probabilities import Logits, Numbers
+from slipway.contract.parity.probabilities import Logits, Numbers, centred
 from slipway.contract.ragged import INPUTS, Feed, unpadded
 
 _CLEAR = 0.9  # share of the changed answers that a sentence has to explain
@@ -22,13 +22,12 @@ _ROWS = 500  # looked at where all would take long
 _SAME = 1e-4  # of the logits' deviation: what an order of additions may change
 
 
-def random(difference: float, spread: float) -> list[str]:
-    """Speak when the same rows, run twice, differ by max |Δlogit| `difference`.
+def random(difference: float, limit: float) -> list[str]:
+    """Speak when the same rows, run twice, differ by more than the `limit` (max |Δlogit|).
 
-    `spread`: standard deviation of the reference's logits. Nothing else about such answers can be
-    relied on, neither their order nor what they depend on.
+    Nothing else about such answers can be relied on, neither their order nor what they depend on.
     """
-    if difference <= _SAME * spread:
+    if difference <= limit:
         return []
     return [
         f"the same rows give other answers each time, by up to {difference:.2g} (max |Δlogit|):"
@@ -73,21 +72,21 @@ def _moved(reference: Logits, answers: Logits, names: list[str]) -> Iterator[str
 
     Both sides are centred by row, since what a whole row is moved by changes no probability.
     """
-    expected, answered = _centred(reference), _centred(answers)
-    raw, centred = _squares(answers, reference), _squares(answered, expected)
-    if centred <= _SAME**2 * np.square(expected).sum():
-        if centred < (1 - _CLEAR) * raw:
+    expected, answered = centred(reference), centred(answers)
+    raw, apart = _squares(answers, reference), _squares(answered, expected)
+    if apart <= _SAME**2 * np.square(expected).sum():
+        if apart < (1 - _CLEAR) * raw:
             yield "all logits of a row are moved by the same amount, which changes no probability"
         return
-    fits = {sentence: _squares(answered, _centred(fit)) for sentence, fit in _fits(reference, answers, names)}
+    fits = {sentence: _squares(answered, centred(fit)) for sentence, fit in _fits(reference, answers, names)}
     best = min(fits, key=lambda sentence: fits[sentence])
-    if fits[best] <= (1 - _CLEAR) * centred:
+    if fits[best] <= (1 - _CLEAR) * apart:
         yield best
 
 
 def _fits(reference: Logits, answers: Logits, names: list[str]) -> Iterator[tuple[str, Logits]]:
     """Yield each way to make answers of the reference: its name, and the logits it gives."""
-    expected, answered = _centred(reference), _centred(answers)
+    expected, answered = centred(reference), centred(answers)
     slope = float((expected * answered).sum() / (np.square(expected).sum() or 1.0))
     # Of two labels, the opposite of each logit is the logits in another order.
     if slope > 0 or reference.shape[1] > 2:
@@ -110,11 +109,6 @@ def _fits(reference: Logits, answers: Logits, names: list[str]) -> Iterator[tupl
 
 def _amount(logits: float) -> str:
     return f"{'raised' if logits > 0 else 'lowered'} by {abs(logits):.2f}"
-
-
-def _centred(logits: Logits) -> Logits:
-    centred: Logits = logits - logits.mean(axis=1, keepdims=True)
-    return centred
 
 
 def _squares(left: Logits, right: Logits) -> float:

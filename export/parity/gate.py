@@ -15,32 +15,22 @@ from export.runtimes import RUNTIMES
 from export.session import Session
 from slipway import provenance
 from slipway.contract import artifact, manifest
-from slipway.contract.artifact import Artifact
+from slipway.contract.artifact import Artifact, StartUp
 from slipway.contract.bundle import Golden, Probes, Reference
 from slipway.contract.parity import comparison, judgement
 from slipway.contract.parity.comparison import Measured, ProbeComparison
 from slipway.contract.parity.judgement import Failure
 from slipway.contract.parity.probabilities import Logits
 from slipway.contract.ragged import Feed, Ragged, infer_rows, random_batches, unpadded
+from slipway.contract.records import MAX_BATCH
 from slipway.errors import SlipwayError
 
-_MOST_BATCH = 32
 # Timed for the cost model: (rows, tokens as a share of the longest sequence).
 _COST_SHAPES = ((1, 1 / 8), (1, 1 / 2), (4, 1 / 8), (4, 1 / 2), (8, 1))
 _LEAST_REPEATS, _MOST_REPEATS = 2, 5
 _ENOUGH = 0.3  # seconds spent on a shape, after which the least repeats do: large models are timed well by few
 _LEAST_PER_TOKEN = 1e-9  # seconds; a cost model that calls tokens free would never cut
 _START_UP_ROWS, _START_UP_TEXTS = 3, 5  # of golden rows, and of probe texts: each takes a load's time
-
-
-@dataclass(frozen=True)
-class StartUp:
-    """A row that a served version answers before it is ready, with this artifact's own logits."""
-
-    text: Any  # as golden texts are; None: a row of word pieces
-    ids: list[int]
-    types: list[int]
-    logits: list[list[float]]  # [1, labels]; tagger: [tokens, labels]
 
 
 @dataclass(frozen=True)
@@ -161,7 +151,7 @@ def _more(
     probed = _probes(session, reference.probes)
     say("repetition, invariance, neighbours, cost, precision")
     compared, sizes = golden.compared, np.zeros(len(golden.ids), np.int64)
-    for batch in random_batches(golden.ids.lengths, _MOST_BATCH):
+    for batch in random_batches(golden.ids.lengths, MAX_BATCH):
         sizes[batch] = len(batch)
     return {
         "by_batch": comparison.by_batch(golden.logits[compared], logits[compared], sizes[golden.text_of][compared]),
@@ -176,7 +166,7 @@ def _more(
 
 def _probes(session: Session, probes: Probes) -> ProbeComparison:
     """Run the probe rows in batches of every size up to the largest."""
-    sizes = random_batches(probes.ids.lengths, _MOST_BATCH)
+    sizes = random_batches(probes.ids.lengths, MAX_BATCH)
     return comparison.compare_probes(probes.logits, infer_rows(session.infer, probes.ids, sizes))
 
 
@@ -195,7 +185,7 @@ def _answers(session: Session, golden: Golden, say: Callable[[str], None]) -> tu
 
     started = time.monotonic()
     try:
-        logits = infer_rows(session.infer, golden.ids, random_batches(golden.ids.lengths, _MOST_BATCH), done)
+        logits = infer_rows(session.infer, golden.ids, random_batches(golden.ids.lengths, MAX_BATCH), done)
         fits = logits.shape == golden.logits.shape
         problem = "" if fits else f"logits of shape {logits.shape}, expected {golden.logits.shape}"
     except Exception as error:  # each runtime has its own
@@ -246,7 +236,7 @@ def _fastest(infer: Callable[[Feed], object], rows: int, tokens: int) -> float:
 
 def _diagnosis(session: Session, logits: Logits, measured: Measured, candidate: Artifact, reference: Reference) -> list[str]:
     golden, limits, compared = reference.golden, candidate.variant.limits, reference.golden.compared
-    if random := diagnosis.random(measured.repeat or 0.0, measured.logit_spread):
+    if random := diagnosis.random(measured.repeat or 0.0, judgement.MOST_REPEAT * measured.logit_spread):
         return random
     answers = golden.logits[compared], logits[compared], golden.lengths[compared]
     sentences = diagnosis.explain(*answers, reference.bundle.labels, limits.flip_rate)

@@ -14,7 +14,7 @@ import numpy as np
 
 from slipway.contract.bundle import Golden, Probes
 from slipway.contract.parity import comparison
-from slipway.contract.parity.comparison import Invariance, Neighbours
+from slipway.contract.parity.comparison import Invariance, Neighbours, margins
 from slipway.contract.parity.probabilities import Logits, Numbers
 from slipway.contract.ragged import Feed, Ragged, unpadded
 
@@ -22,12 +22,13 @@ Infer = Callable[[Feed], Logits]
 
 # Least and most; between them a 64th of the rows, so that large models are not kept waiting.
 _INVARIANCE_ROWS = (16, 64)
-_REPEATED_ROWS = 16
+_REPEATED_ROWS = 8
+_PADDED = 2  # one row in so many of them is padded to the longest
 _WIDTHS = 128  # at most, that a row is padded to
 _BESIDE = 15  # rows that share a batch with one neighbour
 _MOST_BESIDE, _MOST_SHARE = 120, 25  # at most so many rows, or one in so many: no limit allows as many flips
 _CLEAN = 2  # batches without a flip, after which rows of larger margins are not tried
-_TRIED_ON, _TRIED = 7, 16  # rows on which, and neighbours of which, the worst is searched
+_TRIED_ON, _TRIED = 4, 16  # rows on which, and neighbours of which, the worst is searched
 
 
 def repeated(infer: Infer, golden: Golden) -> float:
@@ -38,16 +39,20 @@ def repeated(infer: Infer, golden: Golden) -> float:
 
 
 def invariance(infer: Infer, golden: Golden, longest: int, spread: float) -> Invariance:
-    """Run rows of every length alone, among unequal neighbours, and padded to `longest` tokens."""
-    rows = golden.ids.take(spread_rows(golden.ids))
+    """Run rows of every length alone, among unequal neighbours, and padded to `longest` tokens.
+
+    What is compared are the answers that golden rows ask for: not those of a tagger's other tokens.
+    """
+    some = golden.take(spread_rows(golden.ids))
+    rows, compared = some.ids, some.compared
     every = np.arange(len(rows))
     each = [_run(infer, rows.take(row)) for row in every[:, None]]
     alone = np.concatenate(each)
     mixed = np.random.default_rng(0).permutation(every)
     batched = np.concatenate([_run(infer, rows.take(part)) for part in np.array_split(mixed, 4)])
     order = mixed if len(batched) == len(rows) else rows.tokens_of(mixed)
-    padded = np.concatenate(_padded(infer, rows, each, longest))
-    return comparison.invariance(alone, {"in a batch": batched[np.argsort(order)], "padded": padded}, spread)
+    ways = {"in a batch": batched[np.argsort(order)], "padded": np.concatenate(_padded(infer, rows, each, longest))}
+    return comparison.invariance(alone[compared], {name: logits[compared] for name, logits in ways.items()}, spread)
 
 
 def _padded(infer: Infer, rows: Ragged, alone: list[Logits], longest: int) -> list[Logits]:
@@ -56,18 +61,14 @@ def _padded(infer: Infer, rows: Ragged, alone: list[Logits], longest: int) -> li
     A fault may be of one width. So a short row that is sure of its answer is padded to every width,
     and its answer is the one that differs most from `alone`.
     """
-    padded = [_run(infer, rows.take(np.array([row])), longest) for row in range(len(rows))]
-    surest = max(range(len(rows) // 4 + 1), key=lambda row: _margins(alone[row]).min())
+    padded = list(alone)
+    for row in range(0, len(rows), _PADDED):
+        padded[row] = _run(infer, rows.take(np.array([row])), longest)
+    surest = max(range(len(rows) // 4 + 1), key=lambda row: margins(alone[row]).min())
     widths = np.unique(np.linspace(rows.lengths[surest], longest, _WIDTHS).astype(int))
     answers = [_run(infer, rows.take(np.array([surest])), width) for width in widths]
     padded[surest] = max((padded[surest], *answers), key=lambda answer: comparison.largest(answer, alone[surest]))
     return padded
-
-
-def _margins(logits: Logits) -> Logits:
-    """Return by how much each answer [rows] is ahead of the next."""
-    ordered = np.sort(logits, axis=1)
-    return np.asarray(ordered[:, -1] - ordered[:, -2])
 
 
 def neighbours(infer: Infer, golden: Golden, probes: Probes, logits: Logits) -> Neighbours:
@@ -78,7 +79,7 @@ def neighbours(infer: Infer, golden: Golden, probes: Probes, logits: Logits) -> 
     margins are so large that nothing flips any more, or where more than the limits allow could have
     flipped.
     """
-    fragile = _by_margin(golden, logits)
+    fragile = comparison.by_margin(golden, logits)
     fragile = fragile[: max(_MOST_BESIDE, len(fragile) // _MOST_SHARE)]
     tried = golden.ids.take(fragile[:_TRIED_ON])
     candidates = _candidates(golden, probes)
@@ -87,11 +88,11 @@ def neighbours(infer: Infer, golden: Golden, probes: Probes, logits: Logits) -> 
     worst = max(effects, key=lambda name: effects[name])
     rows, clean, alone, beside = 0, 0, [], []
     while rows < len(fragile) and clean < _CLEAN:
-        part = golden.ids.take(fragile[rows : rows + _BESIDE])
-        alone.append(_beside_itself(infer, part))
-        beside.append(_beside(infer, part, candidates[worst]))
+        part = golden.take(fragile[rows : rows + _BESIDE])
+        alone.append(_beside_itself(infer, part.ids)[part.compared])
+        beside.append(_beside(infer, part.ids, candidates[worst])[part.compared])
         flipped = (alone[-1].argmax(axis=1) != beside[-1].argmax(axis=1)).any()
-        rows, clean = rows + len(part), 0 if flipped else clean + 1
+        rows, clean = rows + len(part.ids), 0 if flipped else clean + 1
     return comparison.neighbours(worst, np.concatenate(alone), np.concatenate(beside))
 
 
@@ -120,14 +121,6 @@ def _beside(infer: Infer, rows: Ragged, neighbour: Ragged) -> Logits:
 
 def _beside_itself(infer: Infer, rows: Ragged) -> Logits:
     return _beside(infer, rows, rows.take(np.array([0])))
-
-
-def _by_margin(golden: Golden, logits: Logits) -> Numbers:
-    """Return the numbers of the rows, those first whose answer is nearest to another."""
-    compared = golden.compared
-    margins = np.full(len(golden.ids), np.inf)
-    np.minimum.at(margins, golden.text_of[compared], _margins(logits[compared]))
-    return np.argsort(margins, kind="stable")
 
 
 def _candidates(golden: Golden, probes: Probes) -> dict[str, Ragged]:

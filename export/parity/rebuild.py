@@ -8,9 +8,10 @@ comparison. Reads bundle/ and artifacts/; writes into a temporary directory.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Golden, Probes, Reference
 from slipway.contract.parity import comparison, probabilities
+from slipway.contract.parity.comparison import Measured
 from slipway.contract.ragged import infer_rows
 from slipway.errors import ConversionError, ManifestError, ParityError, SlipwayError
 
 _BATCH = 32
 _SAME = 1e-4  # of the logits' deviation: what another order of additions may change
-_COUNTS = ("rows", "labelled", "non_finite_rows", "flips", "lost", "gained")
+_TIMED = {"engine_seconds", "cost"}  # of Measured: other each time
+_NAMED = {"neighbour"}  # which of equals disturbs most is chance
+_SHOWN = 6  # differences, in a message
+_LIKE, _LEAST = 0.05, 1e-4  # measurements may differ by this share, or by so little, for other threads
 Say = Callable[[str], None]
 
 
@@ -92,7 +97,7 @@ class Rebuild:
                 where=str(candidate.model),
                 fix=f"convert it again: {errors.command('export', self.run, '--variant', variant.name)}",
             )
-        yield from self._other_counts(candidate, say)
+        yield from self._measured_otherwise(candidate, say)
 
     def _model(self, candidate: Artifact) -> Path:
         """Return the artifact's model file, made again. What it is made from comes first."""
@@ -113,8 +118,8 @@ class Rebuild:
             RUNTIMES[variant.runtime].convert(conversion)
         return conversion.target
 
-    def _other_counts(self, candidate: Artifact, say: Say) -> Iterator[ParityError]:
-        """Put a copy of the artifact through the gate; yield the counts that its record has not."""
+    def _measured_otherwise(self, candidate: Artifact, say: Say) -> Iterator[ParityError]:
+        """Put a copy of the artifact through the gate; yield what its record has otherwise."""
         path, name = candidate.directory / artifact.PARITY, candidate.variant.name
         try:
             recorded: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -124,18 +129,48 @@ class Rebuild:
         for file in candidate.facts["files"].keys() | {artifact.MANIFEST}:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             manifest.link(candidate.directory / file, copy / file)
-        measured = gate.check(artifact.load(copy), self.reference, say).measured
-        counted = {count: getattr(measured, count) for count in _COUNTS}
-        different = {count: value for count, value in counted.items() if recorded.get(count) != value}
+        gate.check(artifact.load(copy), self.reference, say)
+        again_record = json.loads((copy / artifact.PARITY).read_text("utf-8"))
+        different = list(other_measurements(recorded, again_record))
         if different:
             again = errors.command("export", self.run, "--compare-only", "--variant", name)
             yield ParityError(
                 f"{name} does not answer as its record says",
-                expected=", ".join(f"{count} {recorded.get(count)}" for count in different) + _elsewhere(recorded),
-                found=", ".join(f"{count} {value}" for count, value in different.items()),
+                expected=", ".join(f"{name} {before}" for name, before, _ in different[:_SHOWN]) + _elsewhere(recorded),
+                found=", ".join(f"{name} {now}" for name, _, now in different[:_SHOWN]),
                 where=str(path),
                 fix=f"compare it again: {again}",
             )
+
+
+def other_measurements(recorded: dict[str, Any], measured: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name and both values of what two parity records measured otherwise."""
+    for name in [field.name for field in fields(Measured) if field.name not in _TIMED]:
+        yield from _other_values(name, recorded.get(name), measured[name])
+    before, now = recorded.get("start_up") or [], measured["start_up"]
+    if [row.get("ids") for row in before] != [row["ids"] for row in now]:
+        yield "start_up", f"of {len(before)} rows", f"of {len(now)} others"
+        return
+    allowed = artifact.start_up_tolerance(measured)
+    for number, (old, new) in enumerate(zip(before, now, strict=True)):
+        left, right = np.array(old.get("logits"), float), np.array(new["logits"], float)
+        if left.shape != right.shape or not np.abs(left - right).max() <= allowed:
+            yield f"logits of start-up row {number}", old.get("logits"), new["logits"]
+
+
+def _other_values(name: str, recorded: Any, measured: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs: counts exactly, measurements by more than other threads explain."""
+    if isinstance(measured, dict) and isinstance(recorded, dict):
+        for key in sorted((recorded.keys() | measured.keys()) - _NAMED):
+            yield from _other_values(f"{name}.{key}", recorded.get(key), measured.get(key))
+    elif isinstance(measured, list) and isinstance(recorded, list) and len(measured) == len(recorded):
+        for number, (old, new) in enumerate(zip(recorded, measured, strict=True)):
+            yield from _other_values(f"{name}[{number}]", old, new)
+    elif isinstance(measured, float) and isinstance(recorded, int | float):
+        if not math.isclose(recorded, measured, rel_tol=_LIKE, abs_tol=_LEAST):
+            yield name, recorded, measured
+    elif recorded != measured:
+        yield name, recorded, measured
 
 
 def _same(left: Path, right: Path) -> bool:

@@ -47,7 +47,7 @@ def _explain(screen: Console, record: ParityRecord) -> None:
     """Print what did not pass, why, and what to do about it."""
     name, color = record.artifact.variant.name, "red" if record.verdict == judgement.WORSE else "yellow"
     for failure in record.failures:
-        screen.print(f"[{color}]{name}[/]: {failure} (a limit of {failure.would_pass:.4g} would have passed)")
+        screen.print(f"[{color}]{name}[/]: {failure}")
     for sentence in record.diagnosis:
         screen.print(f"[{color}]{name}[/]: looks like this: {sentence}")
     if record.verdict == judgement.UNDECIDED:

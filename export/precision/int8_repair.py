@@ -19,7 +19,7 @@ from export.precision import int8
 from export.session import open_onnx
 from slipway import errors
 from slipway.contract.bundle import Golden
-from slipway.contract.parity import probabilities
+from slipway.contract.parity import comparison, probabilities
 from slipway.contract.ragged import infer_rows
 from slipway.errors import ConversionError
 
@@ -73,10 +73,7 @@ def multiplied(model: onnx.ModelProto) -> dict[str, int]:
 
 def closest(golden: Golden, rows: int) -> Golden:
     """Return the rows in which the reference's best two labels are nearest to each other."""
-    ordered = np.sort(golden.logits[golden.compared], axis=1)
-    margins = np.full(len(golden.ids), np.inf)
-    np.minimum.at(margins, golden.text_of[golden.compared], ordered[:, -1] - ordered[:, -2])
-    return golden.take(np.argsort(margins, kind="stable")[:rows])
+    return golden.take(comparison.by_margin(golden, golden.logits)[:rows])
 
 
 def _gains(model: onnx.ModelProto, golden: Golden, scratch: Path) -> Iterator[tuple[str, float]]:

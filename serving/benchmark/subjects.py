@@ -22,12 +22,13 @@ from serving.benchmark.record import MeasuredModel
 from serving.model_config import Instances
 from serving.repository import embedded, engines
 from serving.repository.embedded import Share
+from serving.server import passing
 from slipway import errors, provenance
-from slipway.contract import artifact, bundle, manifest
+from slipway.contract import bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
-from slipway.errors import ConversionError, ManifestError, ParityError
+from slipway.errors import ConversionError, ManifestError
 from slipway.lint import models
 
 # "usual" stands in records that were written: the names stay
@@ -56,22 +57,11 @@ def check_run(run: Path) -> CheckedRun:
     """Return the run. Raises ManifestError for what is missing, ParityError where nothing passed,
     or something is served that did not.
     """
-    source = bundle.load(run / "bundle")
-    golden = bundle.load_golden(source)
-    served = manifest.read(run / "model_repository", REPOSITORY, errors.command("build", run))
-    passed = {variant.variant.name: variant for variant in artifact.all_passed(run, source.sha256)}
-    hashes = {variant.sha256 for variant in passed.values()}
-    if unproven := [name for name, sha256 in served["models"].items() if sha256 not in hashes]:
-        raise ParityError(
-            f"the compiled repository of {run} has not been shown to give the same answers",
-            expected=f"models of the artifacts that passed: {', '.join(passed)}",
-            found=", ".join(unproven),
-            where=str(run / "model_repository" / REPOSITORY),
-            fix=errors.command("build", run),
-        )
-    by_speed = engines.by_speed(list(passed.values()), source, golden)
-    names = tuple(variant.variant.name for variant in by_speed)
-    return CheckedRun(run, source, golden, served, passed, names, artifact.left_out(run, source.sha256))
+    checked = passing.check(run)
+    source, golden = checked.source, bundle.load_golden(checked.source)
+    passed = {converted.variant.name: converted for converted in checked.passed}
+    names = tuple(converted.variant.name for converted in engines.by_speed(checked.passed, source, golden))
+    return CheckedRun(run, source, golden, checked.record, passed, names, checked.left_out)
 
 
 def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:

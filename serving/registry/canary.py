@@ -31,6 +31,7 @@ from slipway import errors
 from slipway.client.client import Client
 from slipway.client.transport import PROTOCOLS
 from slipway.contract.bundle import Golden, Reference
+from slipway.contract.parity import judgement
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import ParityError, PublishingError
 
@@ -41,6 +42,12 @@ _AUDITED = ("rows", "flips", "accuracy", "accuracy_loss_bound")  # of a check's 
 
 Ask = Callable[[int], NDArray[np.float32]]  # number of a golden row → its logits
 Seconds = NDArray[np.float64]  # [pairs]
+
+
+class UndecidedError(ParityError):
+    """The golden rows are too few to show whether a served model answers as its reference."""
+
+    exit_code = errors.NOT_DECIDED
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class CanaryResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit's entry, with counts instead of the wrong answers."""
-        compared = [comparison.to_json() for comparison in self.compared]
+        compared = [comparison.to_json(len(self.compared)) for comparison in self.compared]
         parity = [audit_entry(check) for check in self.checks]
         return {"model": self.model, "parity": parity, "latency": asdict(self.latency), "compared": compared}
 
@@ -127,8 +134,18 @@ def publish_again(run: object, registry: Registry) -> str:
 
 
 def refuse_other_answers(checks: Sequence[ServedCheck], registry: Registry, fix: str) -> None:
-    """Raise ParityError for the first model whose answers are not its reference's."""
-    for check in checks:
+    """Raise ParityError for the first model whose answers are not its reference's, or else
+    UndecidedError for the first of which the golden rows are too few to say.
+    """
+    for check in sorted(checks, key=lambda check: check.verdict != judgement.WORSE):
+        if check.verdict == judgement.UNDECIDED:
+            raise UndecidedError(
+                f"too few golden rows to decide on {check.model} over {check.protocol}",
+                expected="golden rows that show its parity within the limits of its variant",
+                found="; ".join(map(str, check.failures)),
+                where=str(registry.repository),
+                fix=f"import or train with more golden rows (--unlabelled FILE adds texts without labels); then {fix}",
+            )
         if not check.passed:
             raise ParityError(
                 f"{check.model} over {check.protocol} does not give its reference's answers",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serving import model_config
 from serving.repository import compiler
 from serving.repository.compiler import DIRECTORIES, BuildSettings
+from serving.server import passing
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
-from slipway.contract.records import REPOSITORY, TEXT_MODEL, from_json
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ManifestError, ParityError
 from slipway.lint.models import CONFIG
 
@@ -57,13 +58,13 @@ def proven(run: Path) -> Compiled:
     source = bundle.load(run / "bundle")
     directory = run / DIRECTORIES["embedded"]
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
-    passed = artifact.all_passed(run, source.sha256)
-    settings = _settings(run, record)
+    verdicts = artifact.verdicts(run, source.sha256)
+    settings = passing.built_with(run, record)
     with tempfile.TemporaryDirectory(prefix=".proof-", dir=run) as scratch:  # in the run, for its links
-        facts = compiler.write(Path(scratch), source, bundle.load_golden(source), passed, settings)
+        facts = compiler.write(Path(scratch), source, bundle.load_golden(source), verdicts.passed, settings)
         if changed := _first_difference(Path(scratch), directory):
             name, expected, found = changed
-            left_out = [f"{variant} was left out: {why}" for variant, why in artifact.left_out(run, source.sha256).items()]
+            left_out = [f"{variant} was left out: {why}" for variant, why in verdicts.left_out.items()]
             raise _unproven(
                 run, f"{name}, as it is built from what passed: {expected}", "; ".join([found, *left_out]), name, settings
             )
@@ -77,20 +78,6 @@ def proven(run: Path) -> Compiled:
         labels=list(source.labels),
     )
     return Compiled(directory, origin)
-
-
-def _settings(run: Path, record: dict[str, Any]) -> BuildSettings:
-    """Return what a repository says it was built with. Raises ParityError if that is nothing."""
-    try:
-        return replace(from_json(BuildSettings, record["built_with"]), target="embedded")
-    except (KeyError, TypeError) as error:
-        raise ParityError(
-            f"the compiled repository of {run} does not say how it was built",
-            expected=f"'built_with' in {REPOSITORY}, to build it again and compare",
-            found=repr(error),
-            where=str(run / DIRECTORIES["embedded"] / REPOSITORY),
-            fix=errors.command("build", run),
-        ) from error
 
 
 def _first_difference(built: Path, compiled: Path) -> tuple[str, str, str] | None:

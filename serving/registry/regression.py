@@ -60,22 +60,21 @@ class Comparison:
     def changed_share(self) -> float:
         return self.changed / max(self.answers, 1)
 
-    def worst(self) -> tuple[float, Change]:
+    def worst(self, sets: int) -> tuple[float, Change]:
         """Return the largest lower bound on a loss of accuracy, and what it was lost in.
 
-        All rows have the whole 95 % and the classes share them (Bonferroni): among many classes
-        some lose a few answers by chance.
+        Of the 5 % chance to refuse an equal version each of the promotion's `sets` of golden rows
+        has its part. All rows have half of that, and the classes share the other half (Bonferroni):
+        among many classes some lose a few answers by chance.
         """
-        shared = 1 - (1 - bounds.CONFIDENCE) / max(len(self.by_class), 1)
-        confidences = [(self.total, bounds.CONFIDENCE), *((change, shared) for change in self.by_class)]
-        least = [
-            (bounds.loss_least(change.lost, change.gained, change.rows, confidence), change) for change, confidence in confidences
-        ]
+        chance = (1 - bounds.CONFIDENCE) / sets / 2
+        chances = [(self.total, chance), *((change, chance / len(self.by_class)) for change in self.by_class)]
+        least = [(bounds.loss_least(change.lost, change.gained, change.rows, 1 - part), change) for change, part in chances]
         return max(least, key=lambda pair: pair[0])
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the audit's entry."""
-        return {**asdict(self), "least_loss": self.worst()[0]}
+    def to_json(self, sets: int) -> dict[str, Any]:
+        """Return the audit's entry, of one of the promotion's `sets`."""
+        return {**asdict(self), "least_loss": self.worst(sets)[0]}
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,9 @@ def refuse_worse(
 
     `promote` are the words of the command; the fix is the same one that accepts what was found.
     """
-    worst, most = max(comparisons, key=lambda rows: rows.worst()[0]), max(comparisons, key=lambda rows: rows.changed_share)
-    least, change = worst.worst()
+    sets = len(comparisons)
+    worst, most = max(comparisons, key=lambda rows: rows.worst(sets)[0]), max(comparisons, key=lambda rows: rows.changed_share)
+    least, change = worst.worst(sets)
     others = most.changed_share
     if least <= accepted.loss and others <= accepted.changes:
         return

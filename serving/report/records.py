@@ -210,7 +210,7 @@ def read_run(run: Path) -> RunRecords:
     _refuse_missing(repository, errors.command("build", run))
     of_repository = {"repository_sha256": manifest.sha256(repository)}
     of_benchmark = {"schema": BENCHMARK_SCHEMA, **of_repository}
-    left_out = artifact.left_out(run, source.sha256)
+    left_out = artifact.examine(run, source.sha256).reasons
     return RunRecords(
         run=str(run),
         bundle=from_json(BundleRecord, source.facts),

@@ -24,12 +24,12 @@ from slipway.lint import linter
 def build(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     source = bundle.load(arguments.run / "bundle")
-    passed = artifact.all_passed(arguments.run, source.sha256)
-    for name, why in artifact.left_out(arguments.run, source.sha256).items():
+    verdicts = artifact.verdicts(arguments.run, source.sha256)
+    for name, why in verdicts.left_out.items():
         print(f"left out    {name}: {why}")
     target = arguments.run / DIRECTORIES[settings.target]
     with manifest.atomic_directory(target) as building:
-        facts = compiler.write(building, source, bundle.load_golden(source), passed, settings)
+        facts = compiler.write(building, source, bundle.load_golden(source), verdicts.passed, settings)
         linter.refuse_errors(building, "a fault of this project: please report it, with the command")
     print(f"repository  {target}: {TEXT_MODEL} (on {facts[TEXT_MODEL]}), " + ", ".join(facts["models"]))
     return 0

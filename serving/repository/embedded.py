@@ -24,9 +24,6 @@ from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 
 PROVIDER = engines.PROVIDER  # of the embedded server's Python models
 CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
-# |Δlogit| allowed where a version answers again what it answered in the gate, in deviations of all
-# logits. With 1 to 8 threads FP32 and INT8 gave the same bits; a wrong file is off by far more.
-_TOLERANCE, _LEAST_TOLERANCE = 1e-3, 1e-4
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
 # alone takes as long in INT8, 1.6 times as long in FP32 (docs/log/serving.md). Each holds the
@@ -168,7 +165,7 @@ def _start_up(verdict: dict[str, Any], provider: str, golden: Golden) -> dict[st
     """
     if verdict["compared_on"] != provider:
         return {"start_up": start_up_rows(golden)}
-    tolerance = max(_TOLERANCE * verdict["logit_spread"], _LEAST_TOLERANCE)
+    tolerance = artifact.start_up_tolerance(verdict)
     return {"start_up": verdict["start_up"], "tolerance": tolerance, "proven_on": engines.proven_on(verdict)}
 
 

@@ -100,7 +100,7 @@ def tune(arguments: argparse.Namespace) -> int:
 
 def _engines(run: Path, source: Bundle, golden: Golden, wanted: list[str]) -> dict[str, Artifact]:
     """Return the variants to try, fastest first: those wanted, or one of each precision."""
-    by_speed = engines.by_speed(artifact.all_passed(run, source.sha256), source, golden)
+    by_speed = engines.by_speed(artifact.verdicts(run, source.sha256).passed, source, golden)
     usable = {converted.variant.name: converted for converted in by_speed}
     if not usable or not set(wanted) <= set(usable):
         raise ParityError(

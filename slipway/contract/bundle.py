@@ -5,7 +5,7 @@ bundle/saved_model/   FP32, one signature: ragged.INPUTS int32 [batch, sequence]
        vocab.txt  labels.txt
        golden.jsonl   held-out rows: text (pair: both texts, tagger: the words) and label
        golden.npz     their ids (ragged), labels, and the logits of the SavedModel on disk
-       probes.jsonl   texts that golden rows do not resemble, and whether they are cut
+       probes.jsonl   texts that golden rows do not resemble
        probes.npz     their ids, rows of all word pieces, and the logits of the SavedModel
        bundle.json    the manifest
 
@@ -94,7 +94,6 @@ class Probes:
     """Rows that golden texts do not touch, with their reference logits (parity/probes.py)."""
 
     texts: list[Any]  # as golden texts are; theirs are the first rows of `ids`
-    truncated: list[bool]  # of the texts
     ids: Ragged
     logits: Logits  # [rows, labels]; tagger: [tokens, labels]; from the FP32 SavedModel
 
@@ -180,8 +179,8 @@ def load(directory: Path) -> Bundle:
 def write_probes(directory: Path, probes: Probes) -> None:
     """Write probes.jsonl and probes.npz into `directory`."""
     with (directory / "probes.jsonl").open("w", encoding="utf-8") as file:
-        for text, truncated in zip(probes.texts, probes.truncated, strict=True):
-            file.write(json.dumps({"text": text, "truncated": truncated}, ensure_ascii=True) + "\n")
+        for text in probes.texts:
+            file.write(json.dumps({"text": text}, ensure_ascii=True) + "\n")
     ids = probes.ids
     np.savez_compressed(directory / "probes.npz", ids=ids.ids, types=ids.types, offsets=ids.offsets, logits=probes.logits)
 
@@ -199,7 +198,7 @@ def load_probes(bundle: Bundle) -> Probes:
     lines = _lines(bundle.directory / "probes.jsonl")
     arrays = _arrays(bundle, "probes.npz", ("ids", "types", "offsets", "logits"))
     ids = Ragged(arrays["ids"], arrays["types"], arrays["offsets"])
-    return Probes([line["text"] for line in lines], [line["truncated"] for line in lines], ids, arrays["logits"])
+    return Probes([line["text"] for line in lines], ids, arrays["logits"])
 
 
 def load_reference(bundle: Bundle) -> Reference:

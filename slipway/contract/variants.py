@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """The changes allowed on the golden rows. Rates are shares; bounds are one-sided 95 %."""
 
@@ -48,12 +48,52 @@ class Variant:
 # Bounds of 1 point take 299 golden rows when nothing changes. What was measured has limits of its
 # own. FP32 differs from FP32 by the order of additions: about 1e-5 on logits of a few units; it
 # flips exact ties alone.
-_FP32 = Limits(0.0005, 0.01, 0.01, 0.002, 1e-2, 1e-3, 1e-3, 1e-4, 1e-3, 1e-2, 1e-4, 0.0)
+_FP32 = Limits(
+    flip_rate=0.0005,
+    flip_rate_bound=0.01,
+    accuracy_loss_bound=0.01,
+    group_loss=0.002,
+    logit_difference=1e-2,
+    invariance=1e-3,
+    slope=1e-3,
+    probability_mean=1e-4,
+    probability_p99=1e-3,
+    probe_difference=1e-2,
+    probe_decorrelation=1e-4,
+    usual_flips=0.0,
+)
 # Half precision keeps 11 bits: flips only where two classes are almost equal.
-_FP16 = Limits(0.005, 0.01, 0.01, 0.005, None, 0.02, 0.01, 2e-3, 0.02, 0.1, 1e-3, 0.0005)
+_FP16 = Limits(
+    flip_rate=0.005,
+    flip_rate_bound=0.01,
+    accuracy_loss_bound=0.01,
+    group_loss=0.005,
+    logit_difference=None,
+    invariance=0.02,
+    slope=0.01,
+    probability_mean=2e-3,
+    probability_p99=0.02,
+    probe_difference=0.1,
+    probe_decorrelation=1e-3,
+    usual_flips=0.0005,
+)
 # 8-bit weights and activations may cost 1 point of accuracy, proven. Neighbours in a batch share
 # one scale.
-_INT8 = Limits(0.02, 0.03, 0.01, 0.015, None, 0.5, 0.1, 0.03, 0.2, 2.0, 0.1, 0.007, 0.75)
+_INT8 = Limits(
+    flip_rate=0.02,
+    flip_rate_bound=0.03,
+    accuracy_loss_bound=0.01,
+    group_loss=0.015,
+    logit_difference=None,
+    invariance=0.5,
+    slope=0.1,
+    probability_mean=0.03,
+    probability_p99=0.2,
+    probe_difference=2.0,
+    probe_decorrelation=0.1,
+    usual_flips=0.007,
+    precision_share=0.75,
+)
 
 _CPU = ("CPUExecutionProvider",)
 _CUDA = ("CUDAExecutionProvider",)

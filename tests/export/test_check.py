@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,7 @@ from tests.support.command import slipway
 
 
 def reference_of(run: Path) -> Reference:
-    source = bundle.load(run / "bundle")
-    return bundle.load_reference(source)
+    return bundle.load_reference(bundle.load(run / "bundle"))
 
 
 def type_over(directory: Path, **fields: Any) -> None:
@@ -79,6 +80,34 @@ def test_the_reference_logits_are_computed_again(finished_run: Path) -> None:
     assert f"train {finished_run}" in problem.fix
 
 
+@pytest.fixture
+def recorded(finished_run: Path) -> dict[str, Any]:
+    return dict(json.loads((finished_run / "artifacts/ort_int8/parity.json").read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda record: record["probabilities"].update(difference_mean=0.0), "probabilities.difference_mean"),
+        (lambda record: record["probes"].update(correlation=1.0), "probes.correlation"),
+        (lambda record: record["by_class"][1].update(lost=record["by_class"][1]["lost"] + 1), "by_class[1].lost"),
+        (lambda record: record["start_up"][2]["logits"][0].__setitem__(0, 9.0), "logits of start-up row 2"),
+        (lambda record: record["start_up"].pop(), "start_up"),
+    ],
+)
+def test_a_record_that_was_typed_over_is_not_what_is_measured_again(
+    recorded: dict[str, Any], change: Callable[[dict[str, Any]], object], name: str
+) -> None:
+    changed = copy.deepcopy(recorded)
+    change(changed)
+    assert [field for field, _, _ in rebuild.other_measurements(changed, recorded)] == [name]
+
+
+def test_times_and_the_last_digits_are_not_compared(recorded: dict[str, Any]) -> None:
+    again = recorded | {"engine_seconds": 1e3, "logit_difference_max": recorded["logit_difference_max"] * 1.001}
+    assert list(rebuild.other_measurements(recorded, again)) == []
+
+
 @pytest.mark.parametrize("variant", ["tensorrt_fp16", "tftrt_fp32"])
 def test_a_variant_whose_kernels_are_timed_is_called_not_rebuilt(variant: str, tmp_path: Path) -> None:
     candidate = Artifact(tmp_path / variant, VARIANTS[variant], "", {})
@@ -94,18 +123,18 @@ def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
     def name(tensor: str) -> str:
         return tensor if tensor in fixed else f"other.{tensor}"
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for number, node in enumerate(copy.graph.node):
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    for number, node in enumerate(other.graph.node):
         node.name = str(number)
         node.input[:] = map(name, node.input)
         node.output[:] = map(name, node.output)
-    initializers = list(reversed(copy.graph.initializer))
-    del copy.graph.initializer[:]
+    initializers = list(reversed(other.graph.initializer))
+    del other.graph.initializer[:]
     for tensor in initializers:
         tensor.name = name(tensor.name)
-        copy.graph.initializer.append(tensor)
-    return copy
+        other.graph.initializer.append(tensor)
+    return other
 
 
 def test_a_graph_is_the_same_under_other_names_and_in_another_order() -> None:

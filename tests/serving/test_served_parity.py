@@ -95,7 +95,7 @@ def run_of(directory: Path, task: str, rows: int = 400) -> Run:
     logits = answers(encoded.rows, task)
     labels = np.where(encoded.labels == NOT_ASKED, NOT_ASKED, logits.argmax(axis=1))
     made = probes.rows(tokenizer(source), source.vocabulary, LONGEST, task)
-    probed = Probes(made.texts, made.truncated, made.ids, answers(made.ids, task))
+    probed = Probes(made.texts, made.ids, answers(made.ids, task))
     return Run(source, Golden(texts[task], encoded.rows, labels, logits), probed)
 
 

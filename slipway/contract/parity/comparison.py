@@ -276,7 +276,7 @@ def invariance(alone: Logits, others: dict[str, Logits], spread: float) -> Invar
 
 def by_batch(reference: Logits, answers: Logits, sizes: Numbers) -> list[BatchSize]:
     """Count changed answers, logits [rows, labels], by the `sizes` [rows] of the rows' batches."""
-    flipped = ~np.isfinite(answers).all(axis=1) | (reference.argmax(axis=1) != answers.argmax(axis=1))
+    flipped = _flipped(answers, reference)
     return [BatchSize(int(size), int((sizes == size).sum()), int(flipped[sizes == size].sum())) for size in np.unique(sizes)]
 
 
@@ -310,5 +310,28 @@ def largest(left: Logits, right: Logits) -> float:
     return float(np.where(finite[0] == finite[1], sizes, np.finfo(np.float32).max).max(initial=0.0))
 
 
+def margins(logits: Logits) -> Logits:
+    """Return by how much each answer [rows] is ahead of the next."""
+    ordered = np.sort(logits, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
+def by_margin(golden: Golden, logits: Logits) -> Numbers:
+    """Return the numbers of the rows, those first whose answer is nearest to another.
+
+    `logits`: as golden.logits.
+    """
+    compared = golden.compared
+    least = np.full(len(golden.ids), np.inf)
+    np.minimum.at(least, golden.text_of[compared], margins(logits[compared]))
+    return np.argsort(least, kind="stable")
+
+
+def _flipped(logits: Logits, others: Logits) -> Mask:
+    """Return where answers differ; one that is not finite answers nothing."""
+    finite = np.isfinite(logits).all(axis=1) & np.isfinite(others).all(axis=1)
+    return np.asarray(~finite | (logits.argmax(axis=1) != others.argmax(axis=1)))
+
+
 def _flips(logits: Logits, others: Logits) -> int:
-    return int((logits.argmax(axis=1) != others.argmax(axis=1)).sum())
+    return int(_flipped(logits, others).sum())

@@ -66,7 +66,6 @@ class ProbeRows:
     """Probe texts and, as ids, them and the rows of word pieces."""
 
     texts: list[Any]  # str; pair: [str, str]; tagger: the words, list[str]
-    truncated: list[bool]
     ids: Ragged  # of the texts, and then of the rows of word pieces
 
 
@@ -86,7 +85,7 @@ def rows(tokenizer: Tokenizer, vocabulary: Path, max_seq_len: int, task: str) ->
         [*(tokens[place].ids for place in read), *pieces],
         [*(tokens[place].types for place in read), *types],
     )
-    return ProbeRows([texts[place] for place in read], [tokens[place].truncated for place in read], ids)
+    return ProbeRows([texts[place] for place in read], ids)
 
 
 def _names(vocabulary: Path) -> list[str]:

@@ -38,7 +38,7 @@ def written(run: Path, target: Path, settings: BuildSettings = SETTINGS) -> dict
     """Path → sha256 of what is compiled."""
     source = bundle.load(run / "bundle")
     target.mkdir()
-    compiler.write(target, source, bundle.load_golden(source), artifact.all_passed(run, source.sha256), settings)
+    compiler.write(target, source, bundle.load_golden(source), artifact.verdicts(run, source.sha256).passed, settings)
     return manifest.hashes(target)
 
 
@@ -90,7 +90,7 @@ def test_an_engine_that_did_not_pass_is_refused_with_one_that_did(run: Path, tmp
 
 def test_a_model_on_a_gpu_is_not_held_to_what_was_compared_on_the_cpu(two_variants: Path, tmp_path: Path) -> None:
     source = bundle.load(two_variants / "bundle")
-    [converted, _] = artifact.all_passed(two_variants, source.sha256)
+    [converted, _] = artifact.verdicts(two_variants, source.sha256).passed
     embedded.write_text_model(tmp_path, converted, source, bundle.load_golden(source), Share(), provider=embedded.CUDA)
     settings = settings_of(tmp_path)
     assert "proven_on" not in settings

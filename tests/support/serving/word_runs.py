@@ -116,7 +116,7 @@ def _write_bundle(directory: Path, task: str, model: onnx.ModelProto, texts: lis
     tokenizer = Tokenizer(directory / "vocab.txt", lower_case=True, max_seq_len=_LONGEST)
     bundle.write_golden(directory, _golden(task, tokenizer, _reference(model), texts))
     probe = probes.rows(tokenizer, directory / "vocab.txt", _LONGEST, task)
-    bundle.write_probes(directory, Probes(probe.texts, probe.truncated, probe.ids, _reference(model)(probe.ids)))
+    bundle.write_probes(directory, Probes(probe.texts, probe.ids, _reference(model)(probe.ids)))
     facts = {"schema": bundle.SCHEMA, "task": task, "max_seq_len": _LONGEST, "lower_case": True}
     manifest.seal(directory, bundle.MANIFEST, facts)
     return bundle.load(directory)

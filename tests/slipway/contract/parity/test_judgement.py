@@ -378,3 +378,8 @@ def test_the_loss_bound_holds_in_95_of_100_experiments() -> None:
     counts = np.random.default_rng(1).multinomial(rows, [lost_rate, gained_rate, 1 - lost_rate - gained_rate], 500)
     held = [bounds.loss_bound(lost, gained, rows) >= lost_rate - gained_rate for lost, gained, _ in counts]
     assert np.mean(held) >= 0.95
+
+
+def test_what_the_cpu_can_serve_is_compared_on_the_cpu_also_where_there_is_a_gpu() -> None:
+    first = {name: variant.providers[0] for name, variant in VARIANTS.items() if "CPUExecutionProvider" in variant.providers}
+    assert set(first.values()) == {"CPUExecutionProvider"}  # ONNX Runtime asks providers in this order

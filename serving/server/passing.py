@@ -1,0 +1,71 @@
+"""Whether a run's compiled repository is of artifacts that still pass, before anything serves it.
+
+Its manifest says that the files are those that were compiled. A verdict can become worse later: by
+`slipway export RUN --compare-only` with other golden rows or limits, or by a conversion anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from serving.repository.compiler import DIRECTORIES, BuildSettings
+from slipway import errors
+from slipway.contract import artifact, bundle, manifest
+from slipway.contract.artifact import Artifact
+from slipway.contract.bundle import Bundle
+from slipway.contract.records import REPOSITORY, TEXT_MODEL, from_json
+from slipway.errors import ParityError
+
+
+@dataclass(frozen=True)
+class PassingRun:
+    """A run, its repository's manifest, and the artifacts that pass today."""
+
+    source: Bundle
+    record: dict[str, Any]
+    passed: list[Artifact]
+    left_out: dict[str, str]  # variant → why, in a line
+
+
+def check(run: Path) -> PassingRun:
+    """Return the run, if each served model is of an artifact that passes, and of this bundle.
+
+    Its files are held against the manifest, which is quicker than to compile them again, as
+    publishing does. Raises ManifestError for missing or changed files, ParityError for a verdict
+    that is another by now.
+    """
+    directory = run / DIRECTORIES["embedded"]
+    record = manifest.read(directory, REPOSITORY, errors.command("build", run))
+    source = bundle.load(run / "bundle")
+    verdicts = artifact.verdicts(run, source.sha256)
+    by_name = {f"bert_{converted.variant.name}": converted.sha256 for converted in verdicts.passed}
+    settings = built_with(run, record)
+    names = [f"bert_{record.get(TEXT_MODEL)}", *record.get("models", {})]
+    failed = [name.removeprefix("bert_") for name in names if name not in by_name or by_name[name] != record["models"].get(name)]
+    if failed or record.get("bundle_sha256") != source.sha256:
+        found = [f"{name}: {verdicts.left_out.get(name, 'converted again since')}" for name in dict.fromkeys(failed)]
+        wanted = settings.engine if f"bert_{settings.engine}" in by_name else ""
+        raise ParityError(
+            f"the compiled repository of {run} has not been shown to give the same answers",
+            expected=f"models of the artifacts that passed: {', '.join(by_name)}",
+            found="; ".join(found) or "a repository of another bundle",
+            where=str(directory / REPOSITORY),
+            fix=replace(settings, engine=wanted).command(run),
+        )
+    return PassingRun(source, record, verdicts.passed, verdicts.left_out)
+
+
+def built_with(run: Path, record: dict[str, Any]) -> BuildSettings:
+    """Return what a repository says it was built with. Raises ParityError if that is nothing."""
+    try:
+        return replace(from_json(BuildSettings, record["built_with"]), target="embedded")
+    except (KeyError, TypeError) as error:
+        raise ParityError(
+            f"the compiled repository of {run} does not say how it was built",
+            expected=f"'built_with' in {REPOSITORY}, to build it again and compare",
+            found=repr(error),
+            where=str(run / DIRECTORIES["embedded"] / REPOSITORY),
+            fix=errors.command("build", run),
+        ) from error
