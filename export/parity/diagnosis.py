@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
+from slipway.contract.parity import comparison
 from slipway.contract.parity.comparison import Invariance, Mask
 from slipway.contract.parity.probabilities import Logits, Numbers, centred
 from slipway.contract.ragged import INPUTS, Feed, unpadded
@@ -49,7 +50,8 @@ def explain(reference: Logits, answers: Logits, lengths: Numbers, names: list[st
     if cause := next(chain(_constant(answers), _moved(reference, answers, names)), ""):
         return [*sentences, cause]
     if (reference.argmax(axis=1) != answers.argmax(axis=1)).mean() > limit:
-        sentences += [*_permuted_labels(reference, answers, names), *_shuffled_rows(reference, answers)]
+        causes = [*_permuted_labels(reference, answers, names), *_shuffled_rows(reference, answers)]
+        sentences += causes or _near_ties(reference, answers)
     return sentences
 
 
@@ -137,6 +139,18 @@ def _shuffled_rows(reference: Logits, answers: Logits) -> Iterator[str]:
     near = min(np.median(by_chance), np.median(here))
     if np.median(distance) < (1 - _CLEAR) * near and (nearest != some).mean() > 0.5:
         yield "the rows are in another order: nearly every expected answer is there, at another place"
+
+
+def _near_ties(reference: Logits, answers: Logits) -> Iterator[str]:
+    """Look for answers that changed where two labels were almost equal: there rounding decides."""
+    lead, changed = comparison.margins(reference), reference.argmax(axis=1) != answers.argmax(axis=1)
+    of_changed, of_all = float(np.median(lead[changed])), float(np.median(lead))
+    moved = float(np.quantile(np.abs(centred(answers) - centred(reference)), _CLEAR))
+    if of_changed < min(2 * moved, of_all / 4):
+        yield (
+            f"rounding, of answers that were almost ties: they led by {of_changed:.2g} at the median, all answers by"
+            f" {of_all:.2g}. A model that is surer of its answers, or a variant that rounds less, would pass"
+        )
 
 
 def _explains(reference: Logits, answers: Logits, fixed: Logits) -> bool:

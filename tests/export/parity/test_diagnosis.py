@@ -118,3 +118,19 @@ def test_answers_that_are_no_numbers_are_called_so_and_nothing_else() -> None:
     broken = confident(4)
     broken[:10] = np.nan
     assert explain(broken, confident(4)) == [f"NaN or Inf in 10 of {ROWS} rows"]
+
+
+def test_answers_that_were_almost_ties_are_called_rounding() -> None:
+    random = np.random.default_rng(0)
+    reference = random.normal(size=(400, 3)) * np.where(np.arange(400) < 200, 0.05, 4)[:, None]
+    rounded = reference + random.normal(size=reference.shape) * 0.05
+    [sentence] = diagnosis.explain(reference, rounded, np.full(400, 9), ["a", "b", "c"], limit=0.02)
+    assert "almost ties" in sentence
+
+
+def test_answers_that_change_anywhere_are_not_called_rounding() -> None:
+    random = np.random.default_rng(0)
+    reference = random.normal(size=(400, 3)) * 4
+    wrong = reference.copy()
+    wrong[::9] = random.normal(size=wrong[::9].shape) * 4
+    assert diagnosis.explain(reference, wrong, np.full(400, 9), ["a", "b", "c"], limit=0.02) == []
