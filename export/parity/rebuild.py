@@ -36,6 +36,7 @@ _BATCH = 32
 _SAME = 1e-4  # of the logits' deviation: what another order of additions may change
 _TIMED = {"engine_seconds", "cost"}  # of Measured: other each time
 _NAMED = {"neighbour"}  # which of equals disturbs most is chance
+_NEAR_ONE = {"correlation", "slope"}  # of them it is the distance from 1 that is judged
 _SHOWN = 6  # differences, in a message
 _LIKE, _LEAST = 0.05, 1e-4  # measurements may differ by this share, or by so little, for other threads
 Say = Callable[[str], None]
@@ -167,7 +168,8 @@ def _other_values(name: str, recorded: Any, measured: Any) -> Iterator[tuple[str
         for number, (old, new) in enumerate(zip(recorded, measured, strict=True)):
             yield from _other_values(f"{name}[{number}]", old, new)
     elif isinstance(measured, float) and isinstance(recorded, int | float):
-        if not math.isclose(recorded, measured, rel_tol=_LIKE, abs_tol=_LEAST):
+        centre = 1.0 if name.rpartition(".")[2] in _NEAR_ONE else 0.0
+        if not math.isclose(recorded - centre, measured - centre, rel_tol=_LIKE, abs_tol=_LEAST**2 if centre else _LEAST):
             yield name, recorded, measured
     elif recorded != measured:
         yield name, recorded, measured

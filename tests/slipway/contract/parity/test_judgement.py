@@ -289,7 +289,7 @@ def test_a_single_probe_row_that_is_not_finite_fails() -> None:
 
 
 def test_an_engine_that_failed_does_not_pass() -> None:
-    assert whats(whole_record(engine_error="out of memory")) == ["the engine failed (out of memory); failures"]
+    assert whats(whole_record(engine_error="out of memory")) == ["the engine failed: out of memory"]
 
 
 def test_a_few_lost_rows_of_a_small_group_are_chance_and_many_are_not() -> None:
