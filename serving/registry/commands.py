@@ -34,6 +34,7 @@ from serving.registry.registry import (
     Registry,
     add_version,
     is_published,
+    not_taken,
     promote_version,
     publishing_lock,
     read_published,
@@ -60,7 +61,10 @@ def promote(arguments: argparse.Namespace) -> int:
         with running_or_own_server(registry) as server:
             entry["server"] = server.http
             print(f"canary      version {number} beside version {before.active} on {server.http}", flush=True)
-            results = _run_canaries(server, registry, before, number, arguments)
+            alone = registry.command(*_promote_words(arguments, number), "--reason", "WHY")
+            sets = golden_rows.of_both(registry, before, number, accepted.reason, alone)
+            entry["golden_rows_of"] = [rows.version for rows in sets]
+            results = _run_canaries(server, registry, before, number, arguments, sets)
             entry["canaries"] = [result.to_json() for result in results]
             _show_canaries(results)
             refuse_failed(results, before.active, registry)
@@ -113,14 +117,15 @@ def _version_to_promote(before: Published, wanted: int | None, registry: Registr
 
 
 def _run_canaries(
-    server: RunningServer, registry: Registry, before: Published, number: int, arguments: argparse.Namespace
+    server: RunningServer,
+    registry: Registry,
+    before: Published,
+    number: int,
+    arguments: argparse.Namespace,
+    sets: list[GoldenSet],
 ) -> list[CanaryResult]:
     version = before.versions[number]
-    source = golden_source(version, registry.command("publish", version.run))
-    reference = bundle.load_reference(source)
-    sets = [GoldenSet(before.active, *golden_rows.load(registry, before.versions[before.active]))]
-    if sets[0].source.sha256 != source.sha256:
-        sets.append(GoldenSet(number, source, reference.golden))
+    reference = bundle.load_reference(golden_source(version, registry.command("publish", version.run)))
     canary = Canary(registry, number, reference, version.variants, sets)
     results = []
     for model in before.models:
@@ -157,10 +162,13 @@ def publish(arguments: argparse.Namespace) -> int:
         if not is_published(registry):
             _try_first(registry, compiled, source, entry)
         golden_rows.keep(registry, source)
+        entry["not_taken"] = others = not_taken(registry, compiled)
         entry["version"] = number = add_version(registry, compiled)
         published = read_published(registry)
         golden_rows.drop_unused(registry, {version.bundle_sha256 for version in published.versions.values()})
         active = published.active
+    for model in others:
+        print(f"left out    {model}: version {active} has no such model")
     print(f"published   {arguments.run} as version {number} of {registry.repository}; version {active} is the active one")
     served = errors.command("serve", "--published", registry.repository)
     print(f"next        {served if number == active else registry.command('promote')}")

@@ -12,8 +12,9 @@ import json
 import shutil
 from pathlib import Path
 
-from serving.registry.proof import Origin
-from serving.registry.registry import Registry
+from serving.registry.proof import Origin, golden_source
+from serving.registry.registry import Published, Registry
+from serving.registry.regression import GoldenSet
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
 from slipway.errors import ManifestError
@@ -40,6 +41,27 @@ def load(registry: Registry, origin: Origin) -> tuple[Bundle, Golden]:
             raise _changed(registry, origin, directory / name)
     source = Bundle(directory, origin.bundle_sha256, facts)
     return source, bundle.load_golden(source)
+
+
+def of_both(registry: Registry, before: Published, number: int, reason: str, alone: str) -> list[GoldenSet]:
+    """Return the golden rows of the active version and, if they are others, of version `number`.
+
+    An active version that was published before golden rows were kept has none once its run was
+    trained again. With a `reason`, those of version `number` then have to do; without one the fix
+    of the ManifestError names `alone`, the command that gives it.
+    """
+    active, version = before.versions[before.active], before.versions[number]
+    sets = []
+    try:
+        sets.append(GoldenSet(before.active, *load(registry, active)))
+    except ManifestError as error:
+        if not reason:
+            error.fix = f"{error.fix}. If it was trained again since, compare on version {number}'s rows alone: {alone}"
+            raise
+    source = golden_source(version, registry.command("publish", version.run))
+    if not sets or sets[0].source.sha256 != source.sha256:
+        sets.append(GoldenSet(number, source, bundle.load_golden(source)))
+    return sets
 
 
 def drop_unused(registry: Registry, used: set[str]) -> None:

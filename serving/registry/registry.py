@@ -152,8 +152,9 @@ def _holder(lock: str) -> str:
 def add_version(registry: Registry, compiled: Compiled) -> int:
     """Publish a compiled repository as the next version, and return its number.
 
-    The first version is active at once: there is none to keep. Raises PublishingError when clients
-    of the active version could not ask this one in the same words.
+    The first version is active at once: there is none to keep. A later one brings the models that
+    the registry has (`not_taken` are the others). Raises PublishingError when clients of the active
+    version could not ask this one in the same words.
     """
     added = PublishedVersion(**asdict(compiled.origin), published=now())
     dropped: set[int] = set()
@@ -175,6 +176,11 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
                 versions.drop(building / model, version)
             versions.add(compiled.directory / model, building / model, number)
     return number
+
+
+def not_taken(registry: Registry, compiled: Compiled) -> list[str]:
+    """Return the models of a compiled repository that the registry does not have: none asks."""
+    return sorted({*compiled.models} - {*read_published(registry).models}) if is_published(registry) else []
 
 
 def promote_version(registry: Registry, number: int) -> None:
@@ -217,17 +223,19 @@ def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Publ
     served = {model: _interface(versions.config(registry.repository / model, before.active)) for model in before.models}
     offered = {model: _interface(compiled.config(model)) for model in compiled.models}
     for what, old, new in (
-        ("models", sorted(served), sorted(offered)),
+        ("models", sorted(served), sorted(served.keys() & offered.keys())),
         ("labels", before.versions[before.active].labels, compiled.origin.labels),
         *((f"inputs and outputs of {model}", served[model], offered.get(model)) for model in sorted(served)),
     ):
         if old != new:
+            run = compiled.directory.parent
+            own = errors.command("publish", run, "--repository", f"{registry.repository}_2")
             raise PublishingError(
                 f"this repository has other {what} than the one that is served",
                 expected=f"{old}, as version {before.active} has",
                 found=f"{new}",
                 where=str(compiled.directory),
-                fix="clients would fail: publish it into a repository of its own, with --repository other_repository",
+                fix=f"clients would fail, so publish it into a repository of its own: {own}",
             )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from serving.registry import golden_rows
 from serving.registry.proof import Origin
-from serving.registry.registry import Registry
+from serving.registry.registry import Published, PublishedVersion, Registry
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.ragged import Ragged
@@ -66,3 +66,28 @@ def test_those_of_no_version_are_dropped(registry: Registry, source: Bundle) -> 
     assert golden_rows.load(registry, origin(source))
     golden_rows.drop_unused(registry, set())
     assert not list((registry.state / "golden").iterdir())
+
+
+def published(source: Bundle) -> Published:
+    """An active version of a bundle that is nowhere any more, and one of `source`."""
+    run = str(source.directory.parent)
+    entries = {
+        number: PublishedVersion(run, sha256, "", {}, {}, [], published="")
+        for number, sha256 in ((1, "0" * 64), (2, source.sha256))
+    }
+    return Published(1, (1,), entries, ())
+
+
+def test_a_version_of_before_they_were_kept_can_be_replaced_for_a_reason(registry: Registry, source: Bundle) -> None:
+    golden_rows.keep(registry, source)
+    with pytest.raises(ManifestError, match="promote --reason WHY"):
+        golden_rows.of_both(registry, published(source), 2, "", "promote --reason WHY")
+    [rows] = golden_rows.of_both(registry, published(source), 2, "an old registry", "")
+    assert (rows.version, rows.golden.texts) == (2, ["a text", "another"])
+
+
+def test_the_rows_of_one_bundle_are_asked_once(registry: Registry, source: Bundle) -> None:
+    golden_rows.keep(registry, source)
+    versions = published(source).versions
+    both = Published(2, (2,), {2: versions[2], 3: versions[2]}, ())
+    assert [rows.version for rows in golden_rows.of_both(registry, both, 3, "", "")] == [2]

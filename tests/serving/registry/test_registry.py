@@ -18,7 +18,15 @@ from serving import model_config
 from serving.model_config import Tensor
 from serving.registry.audit import last_entries
 from serving.registry.proof import Compiled, Origin
-from serving.registry.registry import Registry, add_version, promote_version, publishing_lock, read_published, roll_back_version
+from serving.registry.registry import (
+    Registry,
+    add_version,
+    not_taken,
+    promote_version,
+    publishing_lock,
+    read_published,
+    roll_back_version,
+)
 from slipway.contract import manifest
 from slipway.contract.records import README, REPOSITORY
 from slipway.errors import ManifestError, PublishingError
@@ -135,6 +143,16 @@ def test_a_version_that_clients_could_not_ask_as_before_is_refused(registry: Reg
     with pytest.raises(PublishingError, match=f"other {what} than"):
         add_version(registry, compiled)
     assert sorted(read_published(registry).versions) == [1]
+
+
+def test_a_model_that_the_registry_does_not_have_is_left_out_and_the_others_are_published(
+    registry: Registry, compiled: Compiled
+) -> None:
+    add_version(registry, replace(compiled, origin=replace(compiled.origin, variants={"one": "none"})))
+    assert not_taken(registry, compiled) == ["two"]
+    promote_version(registry, add_version(registry, compiled))
+    assert (read_published(registry).active, read_published(registry).models) == (2, ("one",))
+    assert not (registry.repository / "two").exists()
 
 
 def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry) -> None:
