@@ -79,7 +79,18 @@ def _ort_int8(conversion: Conversion) -> str:
 def _onnx_fp16(conversion: Conversion) -> str:
     if conversion.changed is None:
         return fp16_repair.convert(conversion.origin, conversion.target, conversion.golden)
-    return fp16_repair.repaired(conversion.origin, conversion.target, conversion.golden, conversion.variant, conversion.changed)
+    variant = conversion.variant
+    how = fp16_repair.repaired(conversion.origin, conversion.target, conversion.golden, variant, conversion.changed)
+    share = onnx_precision.proof(conversion.target).weights.get(variant.precision, 0.0)
+    if share < variant.limits.precision_share:
+        raise ConversionError(
+            "the changed answers come back only with too many nodes in FP32",
+            expected=f"{variant.limits.precision_share:.0%} of the multiplications in {variant.precision}",
+            found=f"{share:.0%}",
+            where=str(conversion.origin),
+            fix="more golden rows (--unlabelled FILE), where they are too few to decide; or do without this variant",
+        )
+    return how
 
 
 _CONVERT: dict[str, Callable[[Conversion], str]] = {
