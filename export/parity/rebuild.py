@@ -149,7 +149,7 @@ def other_measurements(recorded: dict[str, Any], measured: dict[str, Any]) -> It
     for name in [field.name for field in fields(Measured) if field.name not in _TIMED]:
         yield from _other_values(name, recorded.get(name), measured[name])
     before, now = recorded.get("start_up") or [], measured["start_up"]
-    if [row.get("ids") for row in before] != [row["ids"] for row in now]:
+    if any([row.get(key) for row in before] != [row[key] for row in now] for key in ("text", "ids", "types")):
         yield "start_up", f"of {len(before)} rows", f"of {len(now)} others"
         return
     allowed = artifact.start_up_tolerance(measured)

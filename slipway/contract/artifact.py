@@ -122,8 +122,8 @@ def _start_up_problem(record: dict[str, Any]) -> str:
         logits = [logit for row in rows for answer in row.logits for logit in answer]
     except (KeyError, TypeError) as error:
         return f"none that can be read: {error!r}"
-    if not any(row.text is not None for row in rows):
-        return "no text"
+    if not rows:
+        return "none"
     if not all(row.ids and row.logits and all(row.logits) for row in rows):
         return "a row without ids or logits"
     return "" if all(map(math.isfinite, logits)) and any(logits) else "logits that say nothing"

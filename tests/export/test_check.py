@@ -93,6 +93,7 @@ def recorded(finished_run: Path) -> dict[str, Any]:
         (lambda record: record["by_class"][1].update(lost=record["by_class"][1]["lost"] + 1), "by_class[1].lost"),
         (lambda record: record["start_up"][2]["logits"][0].__setitem__(0, 9.0), "logits of start-up row 2"),
         (lambda record: record["start_up"].pop(), "start_up"),
+        (lambda record: record["start_up"][0].update(text=None), "start_up"),
     ],
 )
 def test_a_record_that_was_typed_over_is_not_what_is_measured_again(

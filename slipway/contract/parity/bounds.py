@@ -25,6 +25,7 @@ def rate_bound(count: float, rows: float, confidence: float = CONFIDENCE) -> flo
 
 def rate_least(count: float, rows: float, confidence: float = CONFIDENCE) -> float:
     """Return the lower bound that belongs to `rate_bound`."""
+    count = min(count, rows)
     return 0.0 if count == 0 else float(stats.beta.ppf(1 - confidence, count, rows - count + 1))
 
 

@@ -157,10 +157,10 @@ def _rates(measured: Comparison, limits: Limits) -> list[Failure]:
 
 def _rows_to_decide(measured: Comparison, limits: Limits) -> int:
     """Return how many rows a right model would take: by the variant's usual rates, unless more
-    changed than those explain.
+    changed than those explain or so many rows are there.
     """
-    usual = limits.usual_flips
-    if measured.rows and rate_least(measured.flips, measured.rows) > usual:
+    more = rate_least(measured.flips, measured.rows) > limits.usual_flips
+    if measured.rows and (more or usual_rows(limits) <= measured.rows):
         rows, labelled = measured.rows, max(measured.labelled, 1)
         return rows_to_decide(limits, measured.flips / rows, measured.lost / labelled, measured.gained / labelled)
     return usual_rows(limits)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import harness
@@ -11,15 +11,11 @@ from benchmarks.export import false_alarms
 from benchmarks.export.false_alarms import FalseAlarms, ModelRow, Rerun, Tally, Task
 from benchmarks.export.right_models import RightModel
 from slipway.contract import artifact, bundle
-from slipway.contract.parity import comparison
-from slipway.contract.parity.comparison import Comparison, Measured
+from slipway.contract.parity.comparison import Measured, Precision
 from slipway.contract.variants import VARIANTS
 from tests.support.serving import word_runs
 
-RANDOM = np.random.default_rng(0)
-LIMITS = VARIANTS["ort_int8"].limits
-LABELS = RANDOM.integers(0, 4, 3000)
-REFERENCE = (4 * np.eye(4)[LABELS] + RANDOM.normal(0, 0.3, (3000, 4))).astype(np.float32)
+PRECISION = Precision("the multiplications", {}, {})
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +40,11 @@ def test_two_reruns_draw_other_rows_and_the_same_ones_when_they_are_repeated(mod
     drawn = [false_alarms.draw(model, Task(model.name, 30, number)).texts for number in (0, 1, 0)]
     assert drawn[0] != drawn[1]
     assert drawn[0] == drawn[2]
+
+
+def test_a_share_of_the_samples_is_rounded_up_and_no_share_is_no_rerun(model: RightModel) -> None:
+    tasks = false_alarms.tasks(model, {"ort_fp32": (1.0, 0.3, 0.1, 0.0)}, samples=4)
+    assert Counter(task.size for task in tasks) == {500: 4, 1000: 2, 2000: 1}
 
 
 def test_what_was_done_is_read_back_and_not_done_again(model: RightModel, tmp_path: Path) -> None:
@@ -73,35 +74,40 @@ def test_reruns_of_another_size_are_not_counted(model: RightModel) -> None:
     assert false_alarms.tally([rerun(model)], 1000) == Tally(1000, 0, 0, 0, {}, {})
 
 
-def compared(changed: int) -> Comparison:
-    """So many answers changed, half of them lost: rows whose label is another lose nothing."""
-    answers, labels = REFERENCE.copy(), LABELS.copy()
-    answers[:changed] = np.roll(answers[:changed], 1, axis=1)
-    labels[: changed // 2] = (labels[: changed // 2] + 2) % 4
-    return comparison.compare(REFERENCE, answers, labels, np.full(3000, 30), list("abcd"))
+@pytest.mark.parametrize(("flips", "beyond"), [(0, []), (8, ["flip rate 1.34%"])])
+def test_a_model_is_right_by_its_rates_and_not_by_their_bounds(model: RightModel, flips: int, beyond: list[str]) -> None:
+    whole = replace(model.whole, flips=flips, rows=597, precision=replace(PRECISION, weights={"fp16": 1.0}))
+    assert false_alarms.beyond(whole, VARIANTS["onnx_fp16"]) == beyond
 
 
-@pytest.mark.parametrize(("changed", "right"), [(0, True), (30, True), (90, False)])
-def test_a_model_is_right_by_its_rates_and_not_by_their_bounds(changed: int, right: bool) -> None:
-    assert false_alarms.is_right(compared(changed), LIMITS) == right
+def test_a_model_that_is_hardly_in_its_precision_is_not_right(model: RightModel) -> None:
+    whole = replace(model.whole, precision=replace(PRECISION, weights={"fp16": 0.5, "fp32": 0.5}))
+    assert false_alarms.beyond(whole, VARIANTS["onnx_fp16"]) == ["share not fp16 50.00%"]
 
 
-def row(right: bool, worse: int) -> ModelRow:
+def test_a_class_that_certainly_loses_is_beyond_its_limit(model: RightModel) -> None:
+    first, *others = model.whole.by_class
+    whole = replace(model.whole, by_class=[replace(first, lost=20), *others])
+    (beyond,) = false_alarms.beyond(whole, VARIANTS["ort_fp32"])
+    assert beyond.startswith(f"accuracy loss in {first.group} ")
+
+
+def row(beyond: list[str], worse: int) -> ModelRow:
     tallies = [Tally(size, 19 - worse, 1, worse, {}, {}) for size in false_alarms.SIZES]
-    return ModelRow("run", "own", 4, "ort_int8", False, 3000, 20, 9, 8, 0.9, None, right, "passed", "", [], tallies)
+    return ModelRow("run", "own", 4, "ort_int8", False, 3000, 20, 9, 8, 0.9, None, beyond, "passed", "", [], tallies)
 
 
 def test_what_is_rightly_called_worse_is_no_false_alarm() -> None:
     machine = harness.Machine("a CPU", [], 2, 8, "Linux")
-    record = FalseAlarms(command="", versions={}, machine=machine, commit="", models=[row(True, 1), row(False, 9)])
+    record = FalseAlarms(command="", versions={}, machine=machine, commit="", models=[row([], 1), row(["flip rate"], 9)])
     assert "4 of 80 re-runs were called worse" in false_alarms.table(record).note
 
 
 def test_a_repaired_model_is_told_from_the_first_attempt() -> None:
-    cells = [false_alarms.cells(replace(row(True, 0), repaired=repaired))[1] for repaired in (False, True)]
+    cells = [false_alarms.cells(replace(row([], 0), repaired=repaired))[1] for repaired in (False, True)]
     assert cells == ["ort_int8", "ort_int8, repaired"]
 
 
 def test_a_size_without_reruns_is_a_dash() -> None:
-    empty = replace(row(True, 0), tallies=[Tally(size, 0, 0, 0, {}, {}) for size in false_alarms.SIZES])
+    empty = replace(row([], 0), tallies=[Tally(size, 0, 0, 0, {}, {}) for size in false_alarms.SIZES])
     assert false_alarms.cells(empty)[4:8] == ("–",) * 4

@@ -17,7 +17,6 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks.gpu import contenders, models, variants
-from benchmarks.gpu.contenders import Contender
 from benchmarks.gpu.device import Deadline, Device
 from benchmarks.models import make
 from export.graph import canonical
@@ -170,16 +169,6 @@ def test_captured_graphs_take_part_when_their_answers_pass(tiny: models.GpuModel
     assert [contender.name for contender in agreeing] == ["ort_fp16 + CUDA graph"]
     assert [verdict.passed for verdict in verdicts] == [True, False]
     assert "answers otherwise" in skipped["ort_fp16_starts + CUDA graph"]
-
-
-def test_the_answers_of_tokens_without_a_label_are_not_compared(tiny: models.GpuModel) -> None:
-    labels = tiny.golden.labels.copy()
-    labels[:100] = bundle.NOT_ASKED
-    more = replace(tiny.golden, labels=labels)
-    rows = iter(np.array_split(tiny.golden.logits, range(64, len(labels), 64)))
-    contender = Contender("PyTorch", lambda _: mock.Mock(logits=lambda: next(rows)))
-    with mock.patch.object(contenders, "infer_rows", return_value=tiny.golden.logits):
-        assert contenders.compared(contender, replace(tiny, golden=more)).rows == len(labels) - 100
 
 
 def test_without_pytorch_both_peers_are_skipped(tiny: models.GpuModel, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

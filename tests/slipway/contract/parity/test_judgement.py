@@ -383,3 +383,15 @@ def test_the_loss_bound_holds_in_95_of_100_experiments() -> None:
 def test_what_the_cpu_can_serve_is_compared_on_the_cpu_also_where_there_is_a_gpu() -> None:
     first = {name: variant.providers[0] for name, variant in VARIANTS.items() if "CPUExecutionProvider" in variant.providers}
     assert set(first.values()) == {"CPUExecutionProvider"}  # ONNX Runtime asks providers in this order
+
+
+def test_who_has_the_usual_number_of_rows_is_told_of_more() -> None:
+    limits = VARIANTS["ort_int8"].limits
+    right = np.flatnonzero(REFERENCE[:1000].argmax(axis=1) == LABELS[:1000])[:6]
+    measured = comparison.compare(REFERENCE[:1000], flipped(right)[:1000], LABELS[:1000], LENGTHS[:1000], NAMES)
+    [failure] = judgement.judge(measured, limits)
+    assert judgement.usual_rows(limits) < 1000 < failure.rows
+
+
+def test_more_flips_than_rows_are_beyond_every_limit() -> None:
+    assert bounds.rate_least(600, 50) > 0.9
