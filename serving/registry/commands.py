@@ -61,8 +61,8 @@ def promote(arguments: argparse.Namespace) -> int:
         with running_or_own_server(registry) as server:
             entry["server"] = server.http
             print(f"canary      version {number} beside version {before.active} on {server.http}", flush=True)
-            alone = registry.command(*_promote_words(arguments, number), "--reason", "WHY")
-            sets = golden_rows.of_both(registry, before, number, accepted.reason, alone)
+            again = registry.command(*_promote_words(arguments, number))
+            sets = golden_rows.of_both(registry, before, number, accepted.reason, again)
             entry["golden_rows_of"] = [rows.version for rows in sets]
             results = _run_canaries(server, registry, before, number, arguments, sets)
             entry["canaries"] = [result.to_json() for result in results]

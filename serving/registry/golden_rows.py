@@ -43,20 +43,25 @@ def load(registry: Registry, origin: Origin) -> tuple[Bundle, Golden]:
     return source, bundle.load_golden(source)
 
 
-def of_both(registry: Registry, before: Published, number: int, reason: str, alone: str) -> list[GoldenSet]:
+def of_both(registry: Registry, before: Published, number: int, reason: str, promote: str) -> list[GoldenSet]:
     """Return the golden rows of the active version and, if they are others, of version `number`.
 
     An active version that was published before golden rows were kept has none once its run was
-    trained again. With a `reason`, those of version `number` then have to do; without one the fix
-    of the ManifestError names `alone`, the command that gives it.
+    trained again. With a `reason`, those of version `number` then have to do; without one the
+    ManifestError's fix is `promote`, the command, with one.
     """
+    alone = f"{promote} --reason WHY"
     active, version = before.versions[before.active], before.versions[number]
     sets = []
     try:
         sets.append(GoldenSet(before.active, *load(registry, active)))
     except ManifestError as error:
-        if not reason:
-            error.fix = f"{error.fix}. If it was trained again since, compare on version {number}'s rows alone: {alone}"
+        if reason and not _directory(registry, active.bundle_sha256).exists():  # what was changed stays refused
+            print(f"            no golden rows of version {before.active} were kept: version {number}'s alone are asked")
+        else:
+            error.fix = (
+                f"{error.fix} && {promote}. If it was trained again since, compare on version {number}'s rows alone: {alone}"
+            )
             raise
     source = golden_source(version, registry.command("publish", version.run))
     if not sets or sets[0].source.sha256 != source.sha256:

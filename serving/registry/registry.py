@@ -167,7 +167,8 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
         number = before.newest + 1
         kept = {*sorted(before.versions)[1 - _KEPT :], *before.history[-2:]}
         dropped = before.versions.keys() - kept
-        entries = {version: before.versions[version] for version in sorted(kept)} | {number: added}
+        taken = {model: variant for model, variant in added.variants.items() if model in before.models}
+        entries = {version: before.versions[version] for version in sorted(kept)} | {number: replace(added, variants=taken)}
         history = tuple(version for version in before.history if version in kept)
         after = replace(before, history=history, versions=entries)
     with _changed(registry, after, number) as building:

@@ -81,7 +81,7 @@ def published(source: Bundle) -> Published:
 def test_a_version_of_before_they_were_kept_can_be_replaced_for_a_reason(registry: Registry, source: Bundle) -> None:
     golden_rows.keep(registry, source)
     with pytest.raises(ManifestError, match="promote --reason WHY"):
-        golden_rows.of_both(registry, published(source), 2, "", "promote --reason WHY")
+        golden_rows.of_both(registry, published(source), 2, "", "promote")
     [rows] = golden_rows.of_both(registry, published(source), 2, "an old registry", "")
     assert (rows.version, rows.golden.texts) == (2, ["a text", "another"])
 
@@ -91,3 +91,13 @@ def test_the_rows_of_one_bundle_are_asked_once(registry: Registry, source: Bundl
     versions = published(source).versions
     both = Published(2, (2,), {2: versions[2], 3: versions[2]}, ())
     assert [rows.version for rows in golden_rows.of_both(registry, both, 3, "", "")] == [2]
+
+
+def test_no_reason_makes_up_for_rows_that_were_changed(registry: Registry, source: Bundle) -> None:
+    golden_rows.keep(registry, source)
+    kept = registry.state / "golden" / source.sha256 / "golden.jsonl"
+    kept.unlink()
+    kept.write_text("{}")
+    both = Published(2, (2,), {2: published(source).versions[2], 3: published(source).versions[2]}, ())
+    with pytest.raises(ManifestError, match=r"golden\.jsonl"):
+        golden_rows.of_both(registry, both, 3, "a reason", "promote")

@@ -152,6 +152,7 @@ def test_a_model_that_the_registry_does_not_have_is_left_out_and_the_others_are_
     assert not_taken(registry, compiled) == ["two"]
     promote_version(registry, add_version(registry, compiled))
     assert (read_published(registry).active, read_published(registry).models) == (2, ("one",))
+    assert list(read_published(registry).versions[2].variants) == ["one"]
     assert not (registry.repository / "two").exists()
 
 
