@@ -52,7 +52,7 @@ def interrupted(training_flags: list[object], tmp_path_factory: pytest.TempPathF
 
 def test_sigterm_writes_a_checkpoint_in_time_and_exits_with_its_own_code(interrupted: Interrupted) -> None:
     assert interrupted.status == 75, interrupted.stderr
-    assert interrupted.seconds < 10
+    assert interrupted.seconds < 20  # Kubernetes kills after 30; it is 3 to 6, and 12 beside six promotions
     assert len(interrupted.checkpoints) == 2
     assert "--resume" in interrupted.stderr
     assert not interrupted.out.exists()
