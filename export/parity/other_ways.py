@@ -23,7 +23,6 @@ Infer = Callable[[Feed], Logits]
 # Least and most; between them a 64th of the rows, so that large models are not kept waiting.
 _INVARIANCE_ROWS = (16, 64)
 _REPEATED_ROWS = 8
-_PADDED = 2  # one row in so many of them is padded to the longest
 _WIDTHS = 128  # at most, that a row is padded to
 _BESIDE = 15  # rows that share a batch with one neighbour
 _MOST_BESIDE, _MOST_SHARE = 120, 25  # at most so many rows, or one in so many: no limit allows as many flips
@@ -61,9 +60,7 @@ def _padded(infer: Infer, rows: Ragged, alone: list[Logits], longest: int) -> li
     A fault may be of one width. So a short row that is sure of its answer is padded to every width,
     and its answer is the one that differs most from `alone`.
     """
-    padded = list(alone)
-    for row in range(0, len(rows), _PADDED):
-        padded[row] = _run(infer, rows.take(np.array([row])), longest)
+    padded = [_run(infer, rows.take(np.array([row])), longest) for row in range(len(rows))]
     surest = max(range(len(rows) // 4 + 1), key=lambda row: margins(alone[row]).min())
     widths = np.unique(np.linspace(rows.lengths[surest], longest, _WIDTHS).astype(int))
     answers = [_run(infer, rows.take(np.array([surest])), width) for width in widths]

@@ -130,9 +130,11 @@ class Rebuild:
         for file in candidate.facts["files"].keys() | {artifact.MANIFEST}:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             manifest.link(candidate.directory / file, copy / file)
-        gate.check(artifact.load(copy), self.reference, say)
+        checked = gate.check(artifact.load(copy), self.reference, say)
         again_record = json.loads((copy / artifact.PARITY).read_text("utf-8"))
         different = list(other_measurements(recorded, again_record))
+        if recorded.get("verdict") != checked.verdict:
+            different.insert(0, ("verdict", recorded.get("verdict"), checked.verdict))
         if different:
             again = errors.command("export", self.run, "--compare-only", "--variant", name)
             yield ParityError(
@@ -148,15 +150,26 @@ def other_measurements(recorded: dict[str, Any], measured: dict[str, Any]) -> It
     """Yield the name and both values of what two parity records measured otherwise."""
     for name in [field.name for field in fields(Measured) if field.name not in _TIMED]:
         yield from _other_values(name, recorded.get(name), measured[name])
-    before, now = recorded.get("start_up") or [], measured["start_up"]
+    before, now = recorded.get("start_up"), measured["start_up"]
+    if not isinstance(before, list) or not all(isinstance(row, dict) for row in before):
+        yield "start_up", "none that can be read", f"{len(now)} rows"
+        return
     if any([row.get(key) for row in before] != [row[key] for row in now] for key in ("text", "ids", "types")):
         yield "start_up", f"of {len(before)} rows", f"of {len(now)} others"
         return
     allowed = artifact.start_up_tolerance(measured)
     for number, (old, new) in enumerate(zip(before, now, strict=True)):
-        left, right = np.array(old.get("logits"), float), np.array(new["logits"], float)
-        if left.shape != right.shape or not np.abs(left - right).max() <= allowed:
+        if not _near(old.get("logits"), new["logits"], allowed):
             yield f"logits of start-up row {number}", old.get("logits"), new["logits"]
+
+
+def _near(recorded: Any, measured: list[list[float]], allowed: float) -> bool:
+    """Return whether logits are like `measured` [rows, labels]; what is none is not."""
+    try:
+        left, right = np.array(recorded, float), np.array(measured, float)
+    except (TypeError, ValueError):
+        return False
+    return left.shape == right.shape and bool(np.abs(left - right).max() <= allowed)
 
 
 def _other_values(name: str, recorded: Any, measured: Any) -> Iterator[tuple[str, Any, Any]]:

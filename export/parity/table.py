@@ -51,7 +51,8 @@ def _explain(screen: Console, record: ParityRecord) -> None:
     for sentence in record.diagnosis:
         screen.print(f"[{color}]{name}[/]: looks like this: {sentence}")
     if record.verdict == judgement.UNDECIDED:
-        screen.print(f"[{color}]{name}[/]: too few rows to decide; texts without labels count too (--unlabelled FILE)")
+        texts = "a classifier's texts without labels (--unlabelled FILE) count for changed answers, not for lost ones"
+        screen.print(f"[{color}]{name}[/]: too few golden rows to decide; {texts}")
     if record.failures:
         screen.print(f"[{color}]{name}[/] is left out: what passed is built and served without it")
 

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from serving.registry.proof import Origin, golden_source
-from serving.registry.registry import Published, Registry
+from serving.registry.registry import Published, PublishedVersion, Registry
 from serving.registry.regression import GoldenSet
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
@@ -56,17 +56,28 @@ def of_both(registry: Registry, before: Published, number: int, reason: str, pro
     try:
         sets.append(GoldenSet(before.active, *load(registry, active)))
     except ManifestError as error:
-        if reason and not _directory(registry, active.bundle_sha256).exists():  # what was changed stays refused
+        if _directory(registry, active.bundle_sha256).exists():  # what was changed stays refused
+            raise
+        if own := _of_run(active):
+            sets.append(GoldenSet(before.active, *own))
+        elif reason:
             print(f"            no golden rows of version {before.active} were kept: version {number}'s alone are asked")
         else:
-            error.fix = (
-                f"{error.fix} && {promote}. If it was trained again since, compare on version {number}'s rows alone: {alone}"
-            )
+            error.fix = f"its run is gone or was trained again; compare on version {number}'s rows alone: {alone}"
             raise
     source = golden_source(version, registry.command("publish", version.run))
     if not sets or sets[0].source.sha256 != source.sha256:
         sets.append(GoldenSet(number, source, bundle.load_golden(source)))
     return sets
+
+
+def _of_run(version: PublishedVersion) -> tuple[Bundle, Golden] | None:
+    """Return the bundle of a version's run, if that is still the one it was published with."""
+    try:
+        source = golden_source(version, "")
+        return source, bundle.load_golden(source)
+    except (ManifestError, OSError):
+        return None
 
 
 def drop_unused(registry: Registry, used: set[str]) -> None:

@@ -39,13 +39,13 @@ def check(run: Path) -> PassingRun:
     directory = run / DIRECTORIES["embedded"]
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
     source = bundle.load(run / "bundle")
-    verdicts = artifact.verdicts(run, source.sha256)
+    verdicts = artifact.examine(run, source.sha256)  # what is not served may be damaged or gone
     by_name = {f"bert_{converted.variant.name}": converted.sha256 for converted in verdicts.passed}
     settings = built_with(run, record)
     names = [f"bert_{record.get(TEXT_MODEL)}", *record.get("models", {})]
     failed = [name.removeprefix("bert_") for name in names if name not in by_name or by_name[name] != record["models"].get(name)]
     if failed or record.get("bundle_sha256") != source.sha256:
-        found = [f"{name}: {verdicts.left_out.get(name, 'converted again since')}" for name in dict.fromkeys(failed)]
+        found = [f"{name}: {verdicts.reasons.get(name, 'converted again since')}" for name in dict.fromkeys(failed)]
         wanted = settings.engine if f"bert_{settings.engine}" in by_name else ""
         raise ParityError(
             f"the compiled repository of {run} has not been shown to give the same answers",
@@ -54,7 +54,7 @@ def check(run: Path) -> PassingRun:
             where=str(directory / REPOSITORY),
             fix=replace(settings, engine=wanted).command(run),
         )
-    return PassingRun(source, record, verdicts.passed, verdicts.left_out)
+    return PassingRun(source, record, verdicts.passed, verdicts.reasons)
 
 
 def built_with(run: Path, record: dict[str, Any]) -> BuildSettings:

@@ -120,13 +120,13 @@ def _start_up_problem(record: dict[str, Any]) -> str:
     try:
         rows = from_json(list[StartUp], record["start_up"])
         logits = [logit for row in rows for answer in row.logits for logit in answer]
-    except (KeyError, TypeError) as error:
+        if not rows:
+            return "none"
+        if not all(row.ids and row.logits and all(row.logits) for row in rows):
+            return "a row without ids or logits"
+        return "" if all(map(math.isfinite, logits)) and any(logits) else "logits that say nothing"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         return f"none that can be read: {error!r}"
-    if not rows:
-        return "none"
-    if not all(row.ids and row.logits and all(row.logits) for row in rows):
-        return "a row without ids or logits"
-    return "" if all(map(math.isfinite, logits)) and any(logits) else "logits that say nothing"
 
 
 def _worse_origin(artifact: Artifact) -> str:

@@ -19,6 +19,7 @@ from slipway.contract.parity.probabilities import Logits, Numbers, Probabilities
 
 Mask = NDArray[np.bool_]
 
+WAYS = frozenset(("in a batch", "padded"))  # to run rows that were run alone
 UNLABELLED = -1  # label of a row without one
 _BUCKETS = (32, 48, 64, 96, 128, 256, 512)  # upper ends of the length buckets, tokens
 _LISTED_FLIPS = 1000

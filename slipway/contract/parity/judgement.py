@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipway.contract.parity.bounds import (
+    CHANCE_EACH,
     CONFIDENCE,
     least_rows,
     loss_least,
@@ -13,6 +14,7 @@ from slipway.contract.parity.bounds import (
     rows_to_decide,
 )
 from slipway.contract.parity.comparison import (
+    WAYS,
     BatchSize,
     Comparison,
     Coverage,
@@ -33,10 +35,7 @@ REPEAT = "max |Δlogit| ÷ deviation of the reference's logits, of the same rows
 MOST_REPEAT = 1e-5
 _MEASURED = ("by_batch", "repeat", "invariance", "neighbours", "probes", "precision")
 _CHANCE = 0.001  # of a right model being refused for the answers in batches of some size
-# Flips, loss, classes, lengths, two ways of invariance, neighbours, and two of probabilities: of a
-# model that is at every limit all together are wrong in 5 % of the cases at most (Bonferroni).
-_CHECKS = 9
-_CERTAIN = 1 - (1 - CONFIDENCE) / _CHECKS
+_CERTAIN = 1 - CHANCE_EACH
 _TEXTS_A_BATCH = 16  # on average, in the gate's batches of random sizes
 _COST_FACTOR = 100  # between the cost model's and the measured time of the golden rows
 
@@ -121,11 +120,13 @@ def judge_artifact(measured: Measured, variant: Variant) -> list[Failure]:
         return [*failures, Failure(f"the engine failed: {measured.engine_error}", None, None)]
     failures += [Failure(f"{name} was not measured", None, None) for name in _MEASURED if getattr(measured, name) is None]
     probes, beside, precision, batches = measured.probes, measured.neighbours, measured.precision, measured.by_batch
-    if probes is None or beside is None or precision is None or batches is None or measured.repeat is None:
+    invariance = measured.invariance
+    if invariance is None or probes is None or beside is None or precision is None or batches is None or measured.repeat is None:
         return failures
     failures += judge_probes(probes, limits) + _batches(batches, measured.rows, limits)
     failures += _flip_rate("beside the worst neighbour", beside.flips, measured.rows, limits)
-    failures += _beyond([("measurements without a row", [probes.rows, beside.rows].count(0), 0)])
+    failures += _beyond([("measurements without a row", [probes.rows, beside.rows, invariance.rows].count(0), 0)])
+    failures += _beyond([("ways to run rows that were not tried", len(WAYS - invariance.ways.keys()), 0)])
     checks: list[tuple[str, float, float]] = [
         (REPEAT, measured.repeat / measured.logit_spread, MOST_REPEAT),
         ("time that the cost model gives the golden rows ÷ measured", _cost_factor(measured), _COST_FACTOR),

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from slipway.contract.parity.bounds import CHANCE_EACH
+
 Logits = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
-_TAIL = 0.05  # of a one-sided bound
 _BINS = 15  # of the expected calibration error
 
 
@@ -35,7 +36,7 @@ class Probabilities:
     difference_p99: float
     before: Calibration
     after: Calibration
-    # One-sided 95 % lower bounds: so much it is in any case. 0: nothing is shown.
+    # One-sided lower bounds (bounds.CHANCE_EACH): so much it is in any case. 0: nothing is shown.
     difference_mean_least: float = 0.0
     difference_p99_least: float = 0.0
 
@@ -68,12 +69,13 @@ def probabilities(reference: Logits, answers: Logits, labels: Numbers) -> Probab
     scale = float((expected * expected).sum())
     difference = np.sort(np.abs(softmax(after) - softmax(before)).max(axis=1))
     rows, deviation = len(difference), float(difference.std())
-    # The least k that is at least the number of rows below the percentile in 5 % of all samples.
-    place = max(int(stats.binom.ppf(_TAIL, rows, 0.99)) - 1, 0)
+    # The least k that is at least the number of rows below the percentile in CHANCE_EACH of all
+    # samples.
+    place = max(int(stats.binom.ppf(CHANCE_EACH, rows, 0.99)) - 1, 0)
     return Probabilities(
         slope=float((expected * present).sum() / scale) if scale else 1.0,
         difference_mean=float(difference.mean()),
-        difference_mean_least=max(float(difference.mean()) + float(stats.norm.ppf(_TAIL)) * deviation / rows**0.5, 0.0),
+        difference_mean_least=max(float(difference.mean()) + float(stats.norm.ppf(CHANCE_EACH)) * deviation / rows**0.5, 0.0),
         difference_p99=float(np.quantile(difference, 0.99)),
         difference_p99_least=float(difference[place]),
         before=calibration(before, labels),

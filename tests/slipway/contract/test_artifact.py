@@ -143,6 +143,8 @@ def test_verify_names_the_changed_file_and_the_broken_chain(run_copy: Path) -> N
     [
         (lambda rows: rows.clear(), "none"),
         (lambda rows: rows[0].pop("logits"), "none that can be read"),
+        (lambda rows: rows.append(None), "none that can be read"),
+        (lambda rows: rows[0].update(logits=[["a", "b"]]), "none that can be read"),
         (lambda rows: rows[0].update(logits=[]), "a row without ids or logits"),
         (lambda rows: [row.update(logits=[[0.0]]) for row in rows], "logits that say nothing"),
     ],

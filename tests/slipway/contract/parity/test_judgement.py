@@ -183,7 +183,7 @@ def whole_record(**changes: Any) -> Measured:
         tokens=int(LENGTHS.sum()),
         by_batch=comparison.by_batch(REFERENCE, REFERENCE, SIZES),
         repeat=0.0,
-        invariance=comparison.invariance(REFERENCE, {"padded": REFERENCE}, SPREAD),
+        invariance=comparison.invariance(REFERENCE, dict.fromkeys(comparison.WAYS, REFERENCE), SPREAD),
         neighbours=comparison.neighbours("a text", REFERENCE, REFERENCE),
         probes=comparison.compare_probes(REFERENCE, REFERENCE),
         cost={"fixed": 0.0, "per_token": 1e-3},
