@@ -24,8 +24,8 @@ import triton_python_backend_utils as pb
 _LONGEST_ID = 64  # characters of a client's request id that are repeated
 _NOT_READ = -1  # in place of a word's first piece, if it was cut off, filled up, or left nothing
 CHANGED = (
-    "a file of this version was changed: restore it, or write it anew: slipway build RUN, for NVIDIA's container"
-    " with --target ngc; of a published version, publish its run again"
+    "a file of this version was changed: restore it, or write it anew: slipway build RUN (for NVIDIA's container"
+    " --target ngc); of a published version, publish its run again"
 )
 Outputs = dict[str, np.ndarray]
 
