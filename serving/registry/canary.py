@@ -72,6 +72,7 @@ class Canary:
     version: int
     reference: Reference
     variants: dict[str, str]  # model → the variant behind it
+    served: list[str]  # the active version's models
     sets: list[GoldenSet]  # the golden rows on which it must not be worse than the served version
 
 
@@ -79,19 +80,21 @@ class Canary:
 class CanaryResult:
     """One model's parity over each protocol, its latency and answers beside the served version's.
 
-    `compared` is of text_classifier alone.
+    No `latency`: the served version does not have the model. `compared` is of text_classifier
+    alone.
     """
 
     model: str
     checks: list[ServedCheck]
-    latency: LatencyComparison
+    latency: LatencyComparison | None
     compared: list[Comparison]
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit's entry, with counts instead of the wrong answers."""
         compared = [comparison.to_json(len(self.compared)) for comparison in self.compared]
         parity = [audit_entry(check) for check in self.checks]
-        return {"model": self.model, "parity": parity, "latency": asdict(self.latency), "compared": compared}
+        latency = asdict(self.latency) if self.latency else None
+        return {"model": self.model, "parity": parity, "latency": latency, "compared": compared}
 
 
 def audit_entry(check: ServedCheck) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def run_canary(server: RunningServer, canary: Canary, model: str, pairs: int, li
         asked = AskedModel(model, canary.variants[model], served_as=name)
         checks = [served_parity.check(server.address(protocol), protocol, asked, canary.reference) for protocol in PROTOCOLS]
         compared = regression.ask(server.grpc, canary.sets, model, (canary.version, name)) if model == TEXT_MODEL else []
-        return CanaryResult(model, checks, _latency(server, canary, asked, pairs, limit), compared)
+        latency = _latency(server, canary, asked, pairs, limit) if model in canary.served else None
+        return CanaryResult(model, checks, latency, compared)
 
 
 def publish_again(run: object, registry: Registry) -> str:
@@ -164,12 +168,11 @@ def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) 
     """
     fix = f"version {active} stays; publish a run that holds both: {publish_again('RUN', registry)}"
     refuse_other_answers([check for result in results for check in result.checks], registry, fix)
-    slow = [result for result in results if not result.latency.passed]
+    slow = [(result.latency, result.model) for result in results if result.latency and not result.latency.passed]
     if slow:
-        slowest = max(slow, key=lambda result: result.latency.interval[0])
-        latency = slowest.latency
+        latency, slowest = max(slow, key=lambda pair: pair[0].interval[0])
         raise PublishingError(
-            f"{slowest.model} is slower than version {active}",
+            f"{slowest} is slower than version {active}",
             expected=f"p99 at most {latency.limit:g} times that of version {active}",
             found=f"{latency.ratio:.2f} times, at least {latency.interval[0]:.2f} (95 %, {latency.pairs} pairs)",
             where=str(registry.repository),

@@ -34,7 +34,6 @@ from serving.registry.registry import (
     Registry,
     add_version,
     is_published,
-    not_taken,
     promote_version,
     publishing_lock,
     read_published,
@@ -61,6 +60,7 @@ def promote(arguments: argparse.Namespace) -> int:
         with running_or_own_server(registry) as server:
             entry["server"] = server.http
             print(f"canary      version {number} beside version {before.active} on {server.http}", flush=True)
+            _show_exchange(before, number, entry)
             again = registry.command(*_promote_words(arguments, number))
             sets = golden_rows.of_both(registry, before, number, accepted.reason, again)
             entry["golden_rows_of"] = [rows.version for rows in sets]
@@ -70,7 +70,7 @@ def promote(arguments: argparse.Namespace) -> int:
             refuse_failed(results, before.active, registry)
             compared = [comparison for result in results for comparison in result.compared]
             refuse_worse(compared, accepted, before.active, registry, _promote_words(arguments, number))
-            with rolled_out(server, registry, before.models, before.active, number):
+            with rolled_out(server, registry, before, number):
                 promote_version(registry, number)
     print(f"promoted    version {number}; back to version {before.active}: {registry.command('rollback')}")
     return 0
@@ -126,11 +126,12 @@ def _run_canaries(
 ) -> list[CanaryResult]:
     version = before.versions[number]
     reference = bundle.load_reference(golden_source(version, registry.command("publish", version.run)))
-    canary = Canary(registry, number, reference, version.variants, sets)
+    canary = Canary(registry, number, reference, version.variants, before.models, sets)
     results = []
-    for model in before.models:
+    for model in version.models:
         rows = f"{len(reference.golden.texts)} golden rows over HTTP and gRPC"
-        print(f"            {model}: {rows}, then p99 on {arguments.pairs} pairs", flush=True)
+        then = f"p99 on {arguments.pairs} pairs" if model in before.models else f"no p99: version {before.active} has no such model"
+        print(f"            {model}: {rows}, then {then}", flush=True)
         results.append(run_canary(server, canary, model, arguments.pairs, arguments.p99_limit))
     return results
 
@@ -138,12 +139,12 @@ def _run_canaries(
 def _show_canaries(results: list[CanaryResult]) -> None:
     served_parity.show([check for result in results for check in result.checks])
     for result in results:
-        latency = result.latency
-        low, high = latency.interval
-        print(
-            f"{result.model}: p99 {latency.ratio:.2f} times the served version's ({low:.2f} to {high:.2f}), "
-            f"another answer to {latency.other_answers} of {latency.pairs} texts"
-        )
+        if latency := result.latency:
+            low, high = latency.interval
+            print(
+                f"{result.model}: p99 {latency.ratio:.2f} times the served version's ({low:.2f} to {high:.2f}), "
+                f"another answer to {latency.other_answers} of {latency.pairs} texts"
+            )
         for compared in result.compared:
             print(
                 f"{result.model}: on the {compared.total.rows} golden rows of version {compared.rows_of} "
@@ -162,22 +163,29 @@ def publish(arguments: argparse.Namespace) -> int:
         if not is_published(registry):
             _try_first(registry, compiled, source, entry)
         golden_rows.keep(registry, source)
-        entry["not_taken"] = others = not_taken(registry, compiled)
         entry["version"] = number = add_version(registry, compiled)
         published = read_published(registry)
         golden_rows.drop_unused(registry, {version.bundle_sha256 for version in published.versions.values()})
         active = published.active
-    for model in others:
-        print(f"left out    {model}: version {active} has no such model")
+        _show_exchange(published, number, entry)
     print(f"published   {arguments.run} as version {number} of {registry.repository}; version {active} is the active one")
     served = errors.command("serve", "--published", registry.repository)
     print(f"next        {served if number == active else registry.command('promote')}")
     return 0
 
 
+def _show_exchange(published: Published, number: int, entry: AuditEntry) -> None:
+    """Say which models come and go when version `number` becomes the active one."""
+    entry["brought"], entry["gone"] = brought, gone = published.exchange(number)
+    for model in brought:
+        print(f"comes       {model}, which version {published.active} does not have, with version {number}")
+    for model in gone:
+        print(f"goes        {model}: who asks for it by name gets an error once version {number} is the active one")
+
+
 def _try_first(registry: Registry, compiled: Compiled, source: Bundle, entry: AuditEntry) -> None:
     """Try the first version as any other, before it is active. Raises as canary.try_alone."""
-    print(f"trial       {len(compiled.models)} models over HTTP and gRPC: the first version is active at once", flush=True)
+    print(f"trial       {len(compiled.origin.models)} models over HTTP and gRPC: the first version is active at once", flush=True)
     checks = try_alone(compiled, bundle.load_reference(source))
     entry["checks"] = [audit_entry(check) for check in checks]
     served_parity.show(checks)
@@ -190,9 +198,10 @@ def rollback(arguments: argparse.Namespace) -> int:
         before = read_published(registry)
         number = _version_to_return_to(before, registry)
         entry |= {"version": number, "instead_of": before.active}
+        _show_exchange(before, number, entry)
         if server := running_server(registry):
             entry["server"] = server.http
-            stack.enter_context(rolled_out(server, registry, before.models, before.active, number))
+            stack.enter_context(rolled_out(server, registry, before, number))
         roll_back_version(registry)
     unserved = "" if server else ", and nobody serves it"
     print(f"rolled back version {before.active}; version {number} is the active one{unserved}")
@@ -240,7 +249,7 @@ def _show_server(registry: Registry, published: Published) -> None:
         return
     served = server.served_versions()
     print(f"\nserved at {server.http}, gRPC {server.grpc}:")
-    for model in published.models:
-        versions = served.get(model, [])
-        fault = f"  (expected {published.active}: a switch is on, or failed)" if versions != [str(published.active)] else ""
+    for model in sorted({*published.models, *served}):
+        versions, expected = served.get(model, []), [str(published.active)] if model in published.models else []
+        fault = f"  (expected {', '.join(expected) or 'none'}: a switch is on, or failed)" if versions != expected else ""
         print(f"  {model}  version {', '.join(versions) or 'none'}{fault}")

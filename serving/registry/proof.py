@@ -30,6 +30,10 @@ class Origin:
     variants: dict[str, str]  # model → the variant behind it
     labels: list[str]
 
+    @property
+    def models(self) -> list[str]:
+        return list(self.variants)
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -37,10 +41,6 @@ class Compiled:
 
     directory: Path
     origin: Origin
-
-    @property
-    def models(self) -> list[str]:
-        return list(self.origin.variants)
 
     def config(self, model: str) -> Any:
         """Return the model's ModelConfig."""

@@ -3,6 +3,7 @@
 model_repository/<model>/config.pbtxt      its policy names the active version, the only one served
                          configs/<N>.pbtxt the config that version N came with
                          <N>/              the model as it was compiled
+text_classifier/aside/<model>/             one that the active version does not have
                  repository.json           the manifest: versions, which is active, which were
 runs/published/model_repository/           publishing.jsonl, lock, golden/, canary/; of `slipway
                                            serve --published` also its log and serving.json
@@ -80,7 +81,11 @@ class Published:
     active: int
     history: tuple[int, ...]  # versions that were active, one after the other; the last is `active`
     versions: dict[int, PublishedVersion]
-    models: tuple[str, ...]
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are served: those of the active version."""
+        return self.versions[self.active].models
 
     @property
     def newest(self) -> int:
@@ -91,9 +96,14 @@ class Published:
         """The version that was active before, if there was one."""
         return self.history[-2] if len(self.history) > 1 else None
 
+    def exchange(self, number: int) -> tuple[list[str], list[str]]:
+        """Return the models that version `number` brings, and the served ones that it lacks."""
+        served, offered = {*self.models}, {*self.versions[number].models}
+        return sorted(offered - served), sorted(served - offered)
+
     def to_json(self) -> dict[str, Any]:
         entries = {str(number): version.to_json() for number, version in sorted(self.versions.items())}
-        return {"active": self.active, "history": list(self.history), "models": list(self.models), "versions": entries}
+        return {"active": self.active, "history": list(self.history), "versions": entries}
 
 
 def is_published(registry: Registry) -> bool:
@@ -109,7 +119,7 @@ def read_published(registry: Registry) -> Published:
     facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
     try:
         entries = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
-        return Published(int(facts["active"]), tuple(facts["history"]), entries, tuple(facts["models"]))
+        return Published(int(facts["active"]), tuple(facts["history"]), entries)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
             f"{registry.repository} was not published",
@@ -152,36 +162,31 @@ def _holder(lock: str) -> str:
 def add_version(registry: Registry, compiled: Compiled) -> int:
     """Publish a compiled repository as the next version, and return its number.
 
-    The first version is active at once: there is none to keep. A later one brings the models that
-    the registry has (`not_taken` are the others). Raises PublishingError when clients of the active
-    version could not ask this one in the same words.
+    The first version is active at once: there is none to keep. A later one may have more models or
+    fewer. Raises PublishingError when clients of a model could not ask this version's in the same
+    words.
     """
     added = PublishedVersion(**asdict(compiled.origin), published=now())
-    dropped: set[int] = set()
+    dropped: dict[int, list[str]] = {}
     if not is_published(registry):
         number = 1
-        after = Published(number, (number,), {number: added}, tuple(compiled.models))
+        after = Published(number, (number,), {number: added})
     else:
         before = read_published(registry)
         _refuse_other_interface(registry, compiled, before)
         number = before.newest + 1
         kept = {*sorted(before.versions)[1 - _KEPT :], *before.history[-2:]}
-        dropped = before.versions.keys() - kept
-        taken = {model: variant for model, variant in added.variants.items() if model in before.models}
-        entries = {version: before.versions[version] for version in sorted(kept)} | {number: replace(added, variants=taken)}
+        dropped = {version: before.versions[version].models for version in before.versions.keys() - kept}
+        entries = {version: before.versions[version] for version in sorted(kept)} | {number: added}
         history = tuple(version for version in before.history if version in kept)
         after = replace(before, history=history, versions=entries)
     with _changed(registry, after, number) as building:
-        for model in after.models:
-            for version in dropped:
-                versions.drop(building / model, version)
-            versions.add(compiled.directory / model, building / model, number)
+        for version, models in dropped.items():
+            for model in models:
+                versions.drop(versions.directory(building, model), version)
+        for model in added.models:
+            versions.add(compiled.directory / model, versions.directory(building, model), number)
     return number
-
-
-def not_taken(registry: Registry, compiled: Compiled) -> list[str]:
-    """Return the models of a compiled repository that the registry does not have: none asks."""
-    return sorted({*compiled.models} - {*read_published(registry).models}) if is_published(registry) else []
 
 
 def promote_version(registry: Registry, number: int) -> None:
@@ -201,6 +206,13 @@ def roll_back_version(registry: Registry) -> None:
         pass
 
 
+def restore(registry: Registry, before: Published) -> None:
+    """Take a promotion or a rollback back."""
+    if read_published(registry) != before:
+        with _changed(registry, before, before.active):
+            pass
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -212,6 +224,7 @@ def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path
         if registry.repository.exists():
             embedded.link_tree(registry.repository, building)
         yield building
+        versions.arrange(building, after.models)
         for model in after.models:
             versions.activate(building / model, after.active)
             versions.make_read_only(building / model)
@@ -221,19 +234,21 @@ def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path
 
 
 def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Published) -> None:
-    served = {model: _interface(versions.config(registry.repository / model, before.active)) for model in before.models}
-    offered = {model: _interface(compiled.config(model)) for model in compiled.models}
-    for what, old, new in (
-        ("models", sorted(served), sorted(served.keys() & offered.keys())),
-        ("labels", before.versions[before.active].labels, compiled.origin.labels),
-        *((f"inputs and outputs of {model}", served[model], offered.get(model)) for model in sorted(served)),
-    ):
+    active = before.versions[before.active]
+    compared = [(before.active, "labels", active.labels, compiled.origin.labels)]
+    for model in compiled.origin.models:
+        having = [number for number, version in before.versions.items() if model in version.models]
+        if having:  # all have the same interface
+            published = versions.config(versions.directory(registry.repository, model), max(having))
+            offered = _interface(compiled.config(model))
+            compared.append((max(having), f"inputs and outputs of {model}", _interface(published), offered))
+    for number, what, old, new in compared:
         if old != new:
             run = compiled.directory.parent
             own = errors.command("publish", run, "--repository", f"{registry.repository}_2")
             raise PublishingError(
-                f"this repository has other {what} than the one that is served",
-                expected=f"{old}, as version {before.active} has",
+                f"this repository has other {what} than what is published",
+                expected=f"{old}, as version {number} has",
                 found=f"{new}",
                 where=str(compiled.directory),
                 fix=f"clients would fail, so publish it into a repository of its own: {own}",

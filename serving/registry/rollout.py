@@ -1,21 +1,22 @@
 """A rollout: the registry's server gets a version beside the served one, and then switches to it.
 
 Triton sends a request that names no version to the highest it has loaded. So a version's canary has
-another name and lies in a second repository; the switch loads the version beside the old one.
+another name and lies in a second repository; the switch loads the version beside the old one. A
+model that the active version does not have is loaded once it lies where Triton looks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from google.protobuf import json_format
 
 from serving.registry import versions
-from serving.registry.registry import Registry
+from serving.registry.registry import Published, Registry, restore
 from serving.server import control, triton
 from slipway import errors
 from slipway.contract.records import HOST
@@ -93,7 +94,7 @@ def loaded_canary(server: RunningServer, registry: Registry, model: str, number:
     _withdraw(server, registry, name)
     staged = registry.state / "staged"  # not among the canaries: a half-copied directory freezes Triton's loader
     shutil.rmtree(staged, ignore_errors=True)
-    versions.stage(registry.repository / model, number, name, staged)
+    versions.stage(versions.directory(registry.repository, model), number, name, staged)
     staged.rename(registry.canaries / name)
     try:
         try:
@@ -113,29 +114,46 @@ def _withdraw(server: RunningServer, registry: Registry, name: str) -> None:
 
 
 @contextmanager
-def rolled_out(server: RunningServer, registry: Registry, models: Sequence[str], old: int, new: int) -> Iterator[None]:
-    """Serve `new` of one model after the other; `old` again if that or the block fails."""
+def rolled_out(server: RunningServer, registry: Registry, before: Published, new: int) -> Iterator[None]:
+    """Switch the server to version `new`, around a block that makes it the active one on disk.
+
+    Models that both versions have are switched before it, one after the other. Then those that are
+    new are loaded, and those that are gone are unloaded. If any of it fails, all is as it was
+    `before`, on disk too.
+    """
+    brought, gone = before.exchange(new)
     try:
-        for model in models:
-            try:
-                _serve_version(server, registry, model, new)
-            except OSError as error:
-                raise _does_not_load(model, new, str(error), registry) from error
-        served = server.served_versions()
-        for model in models:
-            if served.get(model) != [str(new)]:
-                raise _does_not_load(model, new, f"Triton serves {served.get(model, 'none')}", registry)
+        _serve_versions(server, registry, [model for model in before.models if model not in gone], new)
         yield
+        _serve_versions(server, registry, brought, new)
+        for model in gone:
+            control.unload(server.grpc, server.key, model, _LOADED_WITHIN)
     except BaseException:
-        for model in models:
+        restore(registry, before)
+        for model in brought:
+            with contextlib.suppress(OSError):  # not loaded, or no server any more
+                control.unload(server.grpc, server.key, model, _LOADED_WITHIN)
+        for model in before.models:
             with contextlib.suppress(OSError):  # no server any more; its next start reads what is on disk
-                _serve_version(server, registry, model, old)
+                _serve_version(server, registry, model, before.active)
         raise
+
+
+def _serve_versions(server: RunningServer, registry: Registry, models: list[str], number: int) -> None:
+    for model in models:
+        try:
+            _serve_version(server, registry, model, number)
+        except OSError as error:
+            raise _does_not_load(model, number, str(error), registry) from error
+    served = server.served_versions()
+    for model in models:
+        if served.get(model) != [str(number)]:
+            raise _does_not_load(model, number, f"Triton serves {served.get(model, 'none')}", registry)
 
 
 def _serve_version(server: RunningServer, registry: Registry, model: str, number: int) -> None:
     """Load a version, its config in the request: Triton may not read the one on disk again."""
-    config = versions.config(registry.repository / model, number)
+    config = versions.config(versions.directory(registry.repository, model), number)
     as_json = json_format.MessageToJson(config, preserving_proto_field_name=True)
     control.load(server.grpc, server.key, model, _LOADED_WITHIN, as_json)
 
@@ -145,6 +163,6 @@ def _does_not_load(model: str, number: int, reason: str, registry: Registry) -> 
         f"version {number} of {model} cannot be served",
         expected="Triton to load it",
         found=reason[:_REASON_LENGTH],
-        where=str(registry.repository / model / str(number)),
+        where=str(versions.directory(registry.repository, model) / str(number)),
         fix=f"the server's log below {registry.state} says more; publish a run that passes {errors.command('verify', 'RUN')}",
     )

@@ -1,5 +1,8 @@
 """The versions of a model in a registry, each <N>/, configs/<N>.pbtxt and warmup/<N>/.
 
+Triton loads every model that lies in the repository. One that the active version does not have is
+set aside until one that has it is active.
+
 Files are never written in place: they are links to those of other versions of the repository, and
 one of those versions may be served.
 """
@@ -7,6 +10,7 @@ one of those versions may be served.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,29 @@ from google.protobuf import text_format
 from serving import model_config
 from serving.repository import embedded
 from slipway.contract import manifest
+from slipway.contract.records import TEXT_MODEL
 from slipway.lint.models import CONFIG
 
+_ASIDE = "aside"  # in text_classifier/, which every version has: Triton opens none of its directories but <N>/
 _CONFIGS = "configs"  # Triton itself looks there only when it is started with --model-config-name
 _WARMUP = "warmup"
+
+
+def directory(repository: Path, model: str) -> Path:
+    """Return where a model's versions lie, or would."""
+    served = repository / model
+    return served if model == TEXT_MODEL or served.exists() else repository / TEXT_MODEL / _ASIDE / model
+
+
+def arrange(repository: Path, served: Collection[str]) -> None:
+    """Fetch the `served` models out of what is set aside, and set the others aside."""
+    aside = repository / TEXT_MODEL / _ASIDE
+    aside.mkdir(exist_ok=True)
+    for path in [*repository.iterdir(), *aside.iterdir()]:
+        if path.is_dir() and (path.parent == repository) != (path.name in served):
+            path.rename((repository if path.name in served else aside) / path.name)
+    if not any(aside.iterdir()):
+        aside.rmdir()
 
 
 def add(compiled: Path, model: Path, number: int) -> None:
@@ -31,11 +54,13 @@ def add(compiled: Path, model: Path, number: int) -> None:
 
 
 def drop(model: Path, number: int) -> None:
-    """Delete a version with its config and its warm-up data."""
+    """Delete a version with its config and its warm-up data; the model too, if it was the last."""
     shutil.rmtree(model / str(number))
     (model / _CONFIGS / f"{number}.pbtxt").unlink()
     if (model / _WARMUP / str(number)).is_dir():
         shutil.rmtree(model / _WARMUP / str(number))
+    if not any((model / _CONFIGS).iterdir()):
+        shutil.rmtree(model)
 
 
 def activate(model: Path, number: int) -> None:

@@ -22,6 +22,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
+from serving.registry import versions
 from serving.registry.registry import Registry, read_published
 from serving.registry.rollout import running_server
 from slipway.client import client
@@ -35,6 +36,7 @@ from tests.support.command import CHECKOUT, Once, slipway, slipway_output
 from tests.support.serving import word_runs
 
 _LOOPS, _SWITCHES = 6, 6
+MODELS, NEW = ("bert_onnx_fp32", TEXT_MODEL), "bert_ort_fp32"
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +109,13 @@ def _wait(holds: Callable[[], bool], within: float) -> None:
         time.sleep(0.05)
 
 
-def publish_changed(site: Site, run: Path, change: Callable[[Path], None]) -> None:
-    """Publish a version whose text_classifier is changed where it lies then, and sealed as if it
-    had been published so.
+def publish_changed(site: Site, run: Path, change: Callable[[Path], None], model: str = TEXT_MODEL) -> None:
+    """Publish a version of which a model is changed where it lies then, and sealed as if it had
+    been published so.
     """
     assert site.run("publish", run).returncode == 0
     repository = site.registry.repository
-    version = repository / TEXT_MODEL / str(read_published(site.registry).newest)
+    version = versions.directory(repository, model) / str(read_published(site.registry).newest)
     for path in version.iterdir():  # no more links to the run's
         data = path.read_bytes()
         path.unlink()
@@ -197,6 +199,60 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
     assert not linter.check(site.registry.repository).findings
 
 
+@pytest.fixture(scope="module")
+def two_engines(once: Once) -> Path:
+    """A run with two variants, and so with a model more than `one_engine`."""
+    return once("two_engines", partial(word_runs.build, variants=("onnx_fp32", "ort_fp32")))
+
+
+def _models(site: Site) -> dict[str, list[str]]:
+    server = running_server(site.registry)
+    assert server
+    return server.served_versions()
+
+
+def test_a_model_that_one_version_has_alone_comes_and_goes_with_it(site: Site, two_engines: Path) -> None:
+    one, two = ({model: [str(number)] for model in models} for number, models in ((1, MODELS), (2, (*MODELS, NEW))))
+    done = site.run("publish", two_engines)
+    assert f"comes       {NEW}" in done.stdout, done.stdout + done.stderr
+    assert _models(site) == one
+    stop, loop = threading.Event(), Loop()
+    source = bundle.load(two_engines / "bundle")
+    golden = bundle.load_golden(source)
+    labels = [source.labels[i] for i in golden.logits.argmax(axis=1)]
+    client = threading.Thread(target=loop.ask, args=(tritonclient.grpc, site.grpc, golden.texts, labels, stop, time.monotonic))
+    client.start()
+    try:
+        done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert _models(site) == two
+        done = site.run("rollback")
+        assert f"goes        {NEW}" in done.stdout, done.stdout + done.stderr
+        assert _models(site) == one
+        assert "switch is on" not in site.run("status").stdout
+    finally:
+        stop.set()
+        client.join()
+    assert (loop.failed, loop.versions) == ([], ["1", "2", "1"])
+    assert (site.audit()[-1]["gone"], site.audit()[-2]["brought"]) == ([NEW], [NEW])
+    [server] = site.process.children()
+    server.kill()
+    _wait(lambda: "Triton is ready again" in site.said.read_text(), 60)
+    assert _models(site) == one
+
+
+def test_a_new_model_that_does_not_load_in_its_place_takes_the_whole_switch_back(shared_site: Site, two_engines: Path) -> None:
+    site, before = shared_site, _models(shared_site)
+    publish_changed(site, two_engines, partial(_only_a_canary, model=NEW), model=NEW)
+    published = read_published(site.registry)
+    done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert f"of {NEW} cannot be served" in done.stderr
+    assert read_published(site.registry) == published
+    assert _models(site) == before
+    assert not linter.check(site.registry.repository).findings
+
+
 def _cut_short(version: Path) -> None:
     """It reads the beginning of a text alone."""
     settings = json.loads((version / "settings.json").read_text())
@@ -219,9 +275,9 @@ def _slow(version: Path) -> None:
     )
 
 
-def _only_a_canary(version: Path) -> None:
+def _only_a_canary(version: Path, model: str = TEXT_MODEL) -> None:
     """Loads beside the served version and not in its place."""
-    _override(version, "initialize", "arguments", 'assert arguments["model_name"] != "text_classifier", "not in its place"')
+    _override(version, "initialize", "arguments", f'assert arguments["model_name"] != "{model}", "not in its place"')
 
 
 def _not_at_all(version: Path) -> None:

@@ -75,7 +75,7 @@ def published(source: Bundle) -> Published:
         number: PublishedVersion(run, sha256, "", {}, {}, [], published="")
         for number, sha256 in ((1, "0" * 64), (2, source.sha256))
     }
-    return Published(1, (1,), entries, ())
+    return Published(1, (1,), entries)
 
 
 def test_a_version_of_before_they_were_kept_can_be_replaced_for_a_reason(registry: Registry, source: Bundle) -> None:
@@ -89,7 +89,7 @@ def test_a_version_of_before_they_were_kept_can_be_replaced_for_a_reason(registr
 def test_the_rows_of_one_bundle_are_asked_once(registry: Registry, source: Bundle) -> None:
     golden_rows.keep(registry, source)
     versions = published(source).versions
-    both = Published(2, (2,), {2: versions[2], 3: versions[2]}, ())
+    both = Published(2, (2,), {2: versions[2], 3: versions[2]})
     assert [rows.version for rows in golden_rows.of_both(registry, both, 3, "", "")] == [2]
 
 
@@ -98,6 +98,6 @@ def test_no_reason_makes_up_for_rows_that_were_changed(registry: Registry, sourc
     kept = registry.state / "golden" / source.sha256 / "golden.jsonl"
     kept.unlink()
     kept.write_text("{}")
-    both = Published(2, (2,), {2: published(source).versions[2], 3: published(source).versions[2]}, ())
+    both = Published(2, (2,), {2: published(source).versions[2], 3: published(source).versions[2]})
     with pytest.raises(ManifestError, match=r"golden\.jsonl"):
         golden_rows.of_both(registry, both, 3, "a reason", "promote")

@@ -21,14 +21,14 @@ from serving.registry.proof import Compiled, Origin
 from serving.registry.registry import (
     Registry,
     add_version,
-    not_taken,
     promote_version,
     publishing_lock,
     read_published,
+    restore,
     roll_back_version,
 )
 from slipway.contract import manifest
-from slipway.contract.records import README, REPOSITORY
+from slipway.contract.records import README, REPOSITORY, TEXT_MODEL
 from slipway.errors import ManifestError, PublishingError
 from slipway.lint import linter
 from tests.support.command import CHECKOUT, slipway
@@ -45,8 +45,12 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Compiled:
-    directory = tiny_repository.sleepers(tmp_path / "run") / "model_repository"
-    return Compiled(directory, Origin("run", "", "", {}, {"one": "none", "two": "none"}, ["no", "yes"]))
+    directory = tiny_repository.sleepers(tmp_path / "run", (TEXT_MODEL, "two")) / "model_repository"
+    return Compiled(directory, Origin("run", "", "", {}, {TEXT_MODEL: "none", "two": "none"}, ["no", "yes"]))
+
+
+def without_two(compiled: Compiled) -> Compiled:
+    return replace(compiled, origin=replace(compiled.origin, variants={TEXT_MODEL: "none"}))
 
 
 def policy(registry: Registry, model: str) -> list[int]:
@@ -58,7 +62,7 @@ def test_the_first_version_is_active_and_the_next_waits(registry: Registry, comp
     assert [add_version(registry, compiled) for _ in range(3)] == [1, 2, 3]
     published = read_published(registry)
     assert (published.active, published.newest) == (1, 3)
-    assert [policy(registry, model) for model in ("one", "two")] == [[1], [1]]
+    assert [policy(registry, model) for model in (TEXT_MODEL, "two")] == [[1], [1]]
     assert (registry.repository / README).read_text() == "what Triton is pointed at\n"
     assert not linter.check(registry.repository).findings
 
@@ -67,7 +71,7 @@ def test_no_file_of_a_model_may_be_written(registry: Registry, compiled: Compile
     for _ in range(2):
         add_version(registry, compiled)
     promote_version(registry, 2)
-    files = {path for model in ("one", "two") for path in manifest.files(registry.repository / model).values()}
+    files = {path for model in (TEXT_MODEL, "two") for path in manifest.files(registry.repository / model).values()}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
 
 
@@ -75,10 +79,10 @@ def test_promoted_and_rolled_back_the_policy_names_what_is_active(registry: Regi
     for _ in range(3):
         add_version(registry, compiled)
     promote_version(registry, 3)
-    assert (read_published(registry).active, policy(registry, "one"), policy(registry, "two")) == (3, [3], [3])
+    assert (read_published(registry).active, policy(registry, TEXT_MODEL), policy(registry, "two")) == (3, [3], [3])
     roll_back_version(registry)
     published = read_published(registry)
-    assert (published.active, policy(registry, "one"), published.history) == (1, [1], (1,))
+    assert (published.active, policy(registry, TEXT_MODEL), published.history) == (1, [1], (1,))
     assert published.versions[3].rolled_back
     assert not published.versions[2].rolled_back
     promote_version(registry, 3)
@@ -92,7 +96,7 @@ def test_old_versions_are_dropped_but_not_the_active_one_and_the_one_before(regi
     for _ in range(7):
         add_version(registry, compiled)
     assert sorted(read_published(registry).versions) == [1, 2, 6, 7, 8, 9, 10]
-    assert {path.name for path in (registry.repository / "one").iterdir() if path.name.isdigit()} == {*"126789", "10"}
+    assert {path.name for path in (registry.repository / TEXT_MODEL).iterdir() if path.name.isdigit()} == {*"126789", "10"}
     promote_version(registry, 10)
     assert add_version(registry, compiled) == 11
     assert sorted(read_published(registry).versions) == [2, 7, 8, 9, 10, 11]
@@ -101,10 +105,10 @@ def test_old_versions_are_dropped_but_not_the_active_one_and_the_one_before(regi
 
 def test_a_changed_file_is_named(registry: Registry, compiled: Compiled) -> None:
     add_version(registry, compiled)
-    model = registry.repository / "one" / "1" / "model.py"
+    model = registry.repository / TEXT_MODEL / "1" / "model.py"
     model.unlink()
     model.write_text("other")
-    with pytest.raises(ManifestError, match=r"one/1/model\.py"):
+    with pytest.raises(ManifestError, match=r"text_classifier/1/model\.py"):
         add_version(registry, compiled)
 
 
@@ -121,19 +125,17 @@ def test_a_runs_own_repository_is_not_taken_for_a_published_one(compiled: Compil
 
 def test_what_triton_would_stumble_over_is_not_published(registry: Registry, compiled: Compiled) -> None:
     add_version(registry, compiled)
-    shutil.rmtree(compiled.directory / "one" / "1")
-    (compiled.directory / "one" / "1").mkdir()
+    shutil.rmtree(compiled.directory / TEXT_MODEL / "1")
+    (compiled.directory / TEXT_MODEL / "1").mkdir()
     with pytest.raises(ManifestError, match="version-empty"):
         add_version(registry, compiled)
     assert sorted(read_published(registry).versions) == [1]
 
 
-@pytest.mark.parametrize("what", ["models", "labels", "inputs and outputs of two"])
+@pytest.mark.parametrize("what", ["labels", "inputs and outputs of two"])
 def test_a_version_that_clients_could_not_ask_as_before_is_refused(registry: Registry, compiled: Compiled, what: str) -> None:
     add_version(registry, compiled)
-    if what == "models":
-        compiled = replace(compiled, origin=replace(compiled.origin, variants={"one": "none"}))
-    elif what == "labels":
+    if what == "labels":
         compiled = replace(compiled, origin=replace(compiled.origin, labels=["no", "yes", "perhaps"]))
     else:
         path = compiled.directory / "two" / "config.pbtxt"
@@ -145,15 +147,43 @@ def test_a_version_that_clients_could_not_ask_as_before_is_refused(registry: Reg
     assert sorted(read_published(registry).versions) == [1]
 
 
-def test_a_model_that_the_registry_does_not_have_is_left_out_and_the_others_are_published(
-    registry: Registry, compiled: Compiled
-) -> None:
-    add_version(registry, replace(compiled, origin=replace(compiled.origin, variants={"one": "none"})))
-    assert not_taken(registry, compiled) == ["two"]
-    promote_version(registry, add_version(registry, compiled))
-    assert (read_published(registry).active, read_published(registry).models) == (2, ("one",))
-    assert list(read_published(registry).versions[2].variants) == ["one"]
-    assert not (registry.repository / "two").exists()
+def test_models_come_and_go_with_the_versions_that_have_them(registry: Registry, compiled: Compiled) -> None:
+    add_version(registry, without_two(compiled))
+    assert add_version(registry, compiled) == 2
+    assert read_published(registry).exchange(2) == (["two"], [])
+    assert linter.check(registry.repository).models == (TEXT_MODEL,)
+    promote_version(registry, 2)
+    assert (linter.check(registry.repository).models, policy(registry, "two")) == ((TEXT_MODEL, "two"), [2])
+    assert read_published(registry).exchange(1) == ([], ["two"])
+    before = read_published(registry)
+    roll_back_version(registry)
+    assert linter.check(registry.repository).models == (TEXT_MODEL,)
+    restore(registry, before)
+    assert (read_published(registry), policy(registry, "two")) == (before, [2])
+
+
+def test_what_is_set_aside_is_dropped_with_its_last_version(registry: Registry, compiled: Compiled) -> None:
+    for _ in range(2):
+        add_version(registry, compiled)
+    for number in (3, 4):
+        assert add_version(registry, without_two(compiled)) == number
+        promote_version(registry, number)
+    assert (registry.repository / TEXT_MODEL / "aside" / "two" / "2" / "model.py").exists()
+    for _ in range(5):
+        add_version(registry, without_two(compiled))
+    assert sorted(read_published(registry).versions) == [3, 4, 5, 6, 7, 8, 9]
+    assert not list(registry.repository.rglob("two"))
+
+
+def test_a_model_that_comes_back_is_asked_as_before(registry: Registry, compiled: Compiled) -> None:
+    add_version(registry, compiled)
+    promote_version(registry, add_version(registry, without_two(compiled)))
+    tensors = (Tensor("x", "FP32", (1,)),), (Tensor("z", "FP32", (1,)),)
+    path = compiled.directory / "two" / "config.pbtxt"
+    path.unlink()
+    path.write_text(model_config.ModelConfig("two", *tensors, 4).text())
+    with pytest.raises(PublishingError, match="other inputs and outputs of two than"):
+        add_version(registry, compiled)
 
 
 def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry) -> None:
@@ -181,7 +211,7 @@ def stop(*_, **__):
 {where} = stop
 registry, run = Registry(Path(sys.argv[1])), Path(sys.argv[2])
 with publishing_lock(registry):
-    add_version(registry, Compiled(run, Origin("run", "", "", {{}}, {{"one": "none", "two": "none"}}, ["no", "yes"])))
+    add_version(registry, Compiled(run, Origin("run", "", "", {{}}, {{"text_classifier": "none", "two": "none"}}, ["no", "yes"])))
 """
 
 
