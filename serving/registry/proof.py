@@ -9,13 +9,13 @@ from typing import Any
 
 from serving import model_config
 from serving.repository import compiler
-from serving.repository.compiler import DIRECTORIES, BuildSettings
+from serving.repository.compiler import DIRECTORIES
 from serving.server import passing
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
-from slipway.errors import ManifestError, ParityError
+from slipway.errors import ManifestError
 from slipway.lint.models import CONFIG
 
 
@@ -65,7 +65,7 @@ def proven(run: Path) -> Compiled:
         if changed := _first_difference(Path(scratch), directory):
             name, expected, found = changed
             left_out = [f"{variant} was left out: {why}" for variant, why in verdicts.left_out.items()]
-            raise _unproven(
+            raise passing.unproven(
                 run, f"{name}, as it is built from what passed: {expected}", "; ".join([found, *left_out]), name, settings
             )
     variants = {TEXT_MODEL: facts[TEXT_MODEL], **{model: model.removeprefix("bert_") for model in facts["models"]}}
@@ -94,16 +94,6 @@ def _first_difference(built: Path, compiled: Path) -> tuple[str, str, str] | Non
             if hashes[0] != hashes[1]:
                 return name, f"sha256 {hashes[0]}", f"sha256 {hashes[1]}"
     return None
-
-
-def _unproven(run: Path, expected: str, found: str, name: str, settings: BuildSettings) -> ParityError:
-    return ParityError(
-        f"the compiled repository of {run} has not been shown to give the same answers",
-        expected=expected,
-        found=found,
-        where=str(run / DIRECTORIES["embedded"] / name),
-        fix=settings.command(run),
-    )
 
 
 def golden_source(origin: Origin, publish: str) -> Bundle:

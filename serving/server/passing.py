@@ -47,14 +47,22 @@ def check(run: Path) -> PassingRun:
     if failed or record.get("bundle_sha256") != source.sha256:
         found = [f"{name}: {verdicts.reasons.get(name, 'converted again since')}" for name in dict.fromkeys(failed)]
         wanted = settings.engine if f"bert_{settings.engine}" in by_name else ""
-        raise ParityError(
-            f"the compiled repository of {run} has not been shown to give the same answers",
-            expected=f"models of the artifacts that passed: {', '.join(by_name)}",
-            found="; ".join(found) or "a repository of another bundle",
-            where=str(directory / REPOSITORY),
-            fix=replace(settings, engine=wanted).command(run),
+        models = f"models of the artifacts that passed: {', '.join(by_name)}"
+        raise unproven(
+            run, models, "; ".join(found) or "a repository of another bundle", REPOSITORY, replace(settings, engine=wanted)
         )
     return PassingRun(source, record, verdicts.passed, verdicts.reasons)
+
+
+def unproven(run: Path, expected: str, found: str, name: str, settings: BuildSettings) -> ParityError:
+    """Return the error for a compiled repository that is not what passed; `name` is the file."""
+    return ParityError(
+        f"the compiled repository of {run} has not been shown to give the same answers",
+        expected=expected,
+        found=found,
+        where=str(run / DIRECTORIES["embedded"] / name),
+        fix=settings.command(run),
+    )
 
 
 def built_with(run: Path, record: dict[str, Any]) -> BuildSettings:

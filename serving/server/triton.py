@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from slipway.contract import manifest
 from slipway.contract.records import HOST, README, REPOSITORY, Ports
 from slipway.errors import ManifestError, ServerError, ToolError
 
+_SHARED_MEMORY = Path("/dev/shm")
 _PROTOCOLS = ("http", "grpc", "metrics")
 _RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
 _PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
@@ -97,7 +99,9 @@ def start(
     check_ports(ports)
     started = time.monotonic()
     shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    options = _options([repository, canaries] if canaries else [repository], ports, shared_memory)
+    links = {f"{shared_memory}repository": repository, f"{shared_memory}canaries": canaries}
+    repositories = [_one_word(path, _SHARED_MEMORY / link) for link, path in links.items() if path]
+    options = _options(repositories, ports, shared_memory)
     process = start_process(options, key, closed)
     log.touch()
     reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
@@ -110,6 +114,20 @@ def start(
         stop(server)
         raise
     return replace(server, ready_seconds=time.monotonic() - started)
+
+
+def _one_word(repository: Path, link: Path) -> Path:
+    """Return a path to the repository that a shell takes as it is: its own, or a new `link`.
+
+    Triton's Python backend starts each model by a shell's command line that quotes nothing: with a
+    space in it no process starts and the server waits for ever, and `$(…)` would be run. The link
+    goes with the server's regions of shared memory.
+    """
+    if shlex.quote(str(repository)) == str(repository):
+        return repository
+    link.unlink(missing_ok=True)
+    link.symlink_to(repository.resolve())
+    return link
 
 
 def check_files(repository: Path, below: str = "") -> None:
@@ -157,7 +175,7 @@ def end(server: Server) -> bool:
         os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
     ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
     server.reader.join(_EXIT_SECONDS)
-    for region in Path("/dev/shm").glob(f"{server.shared_memory}*"):
+    for region in _SHARED_MEMORY.glob(f"{server.shared_memory}*"):
         region.unlink(missing_ok=True)
     return drained or ended_well
 
