@@ -248,7 +248,7 @@ def _in_flight(ask: Callable[[Numbers], _Part], rows: int) -> list[_Part]:
 
 def _tokens(source: Bundle, kind: str, texts: list[Any], ids: Ragged) -> list[Tokens]:
     """Return what the bundle's tokenizer makes of the texts. Raises ManifestError for other ids."""
-    tokenize = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    tokenize = Tokenizer.of(source.vocabulary, source.facts)
     if source.task == "tagging":
         tokens = tokenize.of_words(texts)
     else:

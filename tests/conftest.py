@@ -29,7 +29,7 @@ SLOW_PLACES = (
     *("train/distributed/test_faults.py", "train/distributed/test_hosts.py", "export/graph", "export/precision"),
     *("export/runtime/test_tftrt.py", "export/parity", "export/safety", "serving/server", "serving/tuning/test_tune.py"),
     *("serving/repository/test_ngc.py", "serving/benchmark/test_rounds.py", "serving/load", "serving/backend", "serving/registry"),
-    "serving/test_planted_faults.py",
+    *("serving/test_planted_faults.py", "export/import_savedmodel/test_signature.py"),
     *("serving/report/test_report.py", "serving/report/test_compare.py", "slipway/test_doctor.py", "benchmarks", "scripts"),
 )
 

@@ -128,7 +128,7 @@ def engine_alone(model: GpuModel, variant: Variant, device: Device, texts: list[
     Batches hold `batch` texts as they come, as a server under load puts them together.
     """
     source = model.reference
-    tokenize = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    tokenize = Tokenizer.of(source.vocabulary, source.facts)
     session = device.open(model.files[variant.name])
     passes: list[Any] = []
     logits: list[Logits] = []

@@ -51,7 +51,9 @@ def load(directory: Path, engine: str, onnx: Path, threads: int = 0) -> Callable
     Runtime.
     """
     source = bundle.load(directory)
-    tokenizer = tokenizers.BertWordPieceTokenizer(str(source.vocabulary), lowercase=source.lower_case)
+    tokenizer = tokenizers.BertWordPieceTokenizer(
+        str(source.vocabulary), lowercase=source.lower_case, strip_accents=source.facts.get("strip_accents")
+    )
     tokenizer.enable_truncation(source.max_seq_len)
     tokenizer.enable_padding()  # to the longest of the batch
     infer = _onnxruntime(onnx, threads) if engine == "onnxruntime" else _tensorflow(source)

@@ -1,10 +1,12 @@
 """Import a SavedModel of a BERT from elsewhere, with its vocabulary, labels and labelled rows.
 
 Writes the run's bundle/ as training would: the signature becomes the bundle's (names, int32 ids,
-one output), and the golden rows and the probe rows get the logits of the SavedModel as it was
-written. A model is refused that answers its own rows no better than guessing, because something is
-mixed up, or that answers the same row differently each time.
+one output of logits), and the golden rows and the probe rows get the logits of the SavedModel as it
+was written. What the model's output means and how its tokenizer was set is found out, and said. A
+model is refused that answers its own rows no better than guessing, because something is mixed up,
+or that answers the same row differently each time.
 
+    slipway import runs/foreign --saved-model DIR --golden rows.csv
     slipway import runs/foreign --saved-model DIR --vocab vocab.txt --labels labels.txt \\
         --golden rows.csv --unlabelled texts.txt
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import replace
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.import_savedmodel import meta_graph, outputs, signature, source, tokenizer_settings, vocabulary
 from export.import_savedmodel.golden_rows import (
     GoldenRows,
     check_better_than_guessing,
@@ -28,49 +32,170 @@ from export.import_savedmodel.golden_rows import (
     read_golden_rows,
     read_unlabelled,
 )
+from export.import_savedmodel.outputs import Meaning
 from export.import_savedmodel.reference import Reference, answer_golden, answer_probes
-from export.import_savedmodel.signature import ForeignSignature, import_model
-from export.import_savedmodel.vocabulary import check_size, check_vocabulary, is_cased, load_tokenizer
+from export.import_savedmodel.signature import ForeignModel, Wanted
+from export.import_savedmodel.source import Source
+from export.import_savedmodel.tokenizer_settings import Settings
 from export.safety.saved_model import check_saved_model
 from slipway import console, errors, provenance
 from slipway.contract import bundle, labelling, manifest
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.parity import probes
+from slipway.contract.ragged import Logits, Ragged, infer_rows
+from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import ConversionError
+
+_TOKENIZER = ("lower_case", "strip_accents", "added_tokens")
+_VALUES = (
+    *("saved-model", "vocab", "labels", "golden", "unlabelled", "max-seq-len"),
+    *("lower-case", "strip-accents", "added-tokens", "signature", "inputs", "output", "output-kind"),
+)
+_SAMPLE = 256  # golden rows by which the output's kind is found out
+_BATCH = 32
+_SAME = 1e-4  # |Δp| between a model that ends before its softmax, and the model as it was
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a person brought, read and checked."""
+
+    found: Source
+    vocab: Path
+    pieces: list[str]
+    labels: list[str]
+    rows: GoldenRows
+    extra: Unlabelled | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The SavedModel, loaded by TensorFlow, and the graph that it was loaded from."""
+
+    model: ForeignModel
+    graph: Any  # MetaGraphDef
+    key: str  # of its signature
+    source: Path
+    wanted: Wanted
 
 
 def import_savedmodel(arguments: argparse.Namespace) -> int:
-    again = command(arguments)
-    check_saved_model(arguments.saved_model)
-    labels = label_names(_lines(arguments.labels, again), arguments.labels)
-    pieces = _lines(arguments.vocab, again)
-    check_vocabulary(arguments.saved_model, pieces, arguments.vocab, lambda own: command(arguments, vocab=own))
-    rows, extra = _rows(arguments, labels, again)
+    files, again = _files(arguments), command(arguments)
+    settings, why = tokenizer_settings.settings(arguments, files.pieces, files.vocab.parent, again)
     target = arguments.run / "bundle"
     with manifest.atomic_directory(target) as building, console.activity("import") as say:
         say("reading the SavedModel")
-        signature = import_model(arguments.saved_model, building / "saved_model")
-        check_size(pieces, signature.vocabulary, arguments.vocab, again)
-        shutil.copyfile(arguments.vocab, building / "vocab.txt")
-        (building / "labels.txt").write_text("\n".join(labels) + "\n", "utf-8")
-        lower_case = not is_cased(pieces)
-        max_seq_len = min(arguments.max_seq_len, signature.positions or arguments.max_seq_len)
-        tokenizer = load_tokenizer(building / "vocab.txt", lower_case, max_seq_len, again)
-        reference = Reference(building / "saved_model", arguments.saved_model, again, say)
-        golden = answer_golden(reference, rows, tokenizer, labels).distinct()
-        check_number(len(golden.ids), len(rows.examples), arguments.golden, again)
-        metrics = labelling.score(golden.logits, golden.labels, labels)
-        check_better_than_guessing(np.array(metrics["confusion"]), labels, arguments.golden, again)
-        probe_rows = probes.rows(tokenizer, building / "vocab.txt", max_seq_len, rows.task)
+        (building / "vocab.txt").write_text("\n".join(files.pieces) + "\n", "utf-8")
+        (building / "labels.txt").write_text("\n".join(files.labels) + "\n", "utf-8")
+        with tempfile.TemporaryDirectory(dir=building) as scratch:
+            opened = _open(arguments, files, Path(scratch), again)
+            max_seq_len = min(arguments.max_seq_len, opened.model.positions or arguments.max_seq_len)
+
+            def tokenizer(chosen: Settings) -> Tokenizer:
+                facts = {**chosen.to_json(), "max_seq_len": max_seq_len}
+                return vocabulary.load_tokenizer(building / "vocab.txt", facts, files.vocab, again)
+
+            tokenize = tokenizer(settings)
+            sample = labelling.encode(files.rows.examples[:_SAMPLE], files.rows.task, tokenize).rows
+            raw = Reference(opened.model.infer, opened.source, again, say).logits(sample, "rows")
+            meaning = outputs.meaning(raw, arguments.output_kind)
+            outputs.check(meaning, raw, files.labels, str(opened.source), again)
+            cut = _write(opened, meaning.kind, (sample, raw), Path(scratch), building / "saved_model")
+        reference = Reference.of(building / "saved_model", opened.source, again, say)
+        better = tokenizer_settings.compare(
+            settings, files.rows, files.pieces, tokenizer, lambda ids: reference.logits(ids, "rows")
+        )
+        _refuse_or_say(better, settings, why, arguments)
+        golden = answer_golden(reference, files.rows, tokenize, files.labels).distinct()
+        check_number(len(golden.ids), len(files.rows.examples), arguments.golden, again)
+        metrics = labelling.score(golden.logits, golden.labels, files.labels)
+        check_better_than_guessing(np.array(metrics["confusion"]), files.labels, arguments.golden, again)
+        probe_rows = probes.rows(tokenize, building / "vocab.txt", max_seq_len, files.rows.task)
         bundle.write_golden(building, golden)
         bundle.write_probes(building, answer_probes(reference, probe_rows))
-        facts = _facts(arguments, signature, rows.task, max_seq_len, lower_case)
-        facts |= {"metrics": metrics, **({"unlabelled": extra.facts} if extra else {})}
+        facts = _facts(arguments, files, opened, meaning, max_seq_len) | settings.to_json() | {"metrics": metrics}
         manifest.seal(building, bundle.MANIFEST, facts)
-    answers = "words" if rows.task == "tagging" else "rows"
-    print(f"bundle    {target}: {rows.task}, accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']:,} {answers}")
-    _describe(len(golden.ids), len(rows.examples), extra)
+    print(f"output    {opened.model.output}: {outputs.KINDS[meaning.kind]} ({meaning.why}){cut}")
+    print(f"tokenizer {settings} ({why})")
+    answers = "words" if files.rows.task == "tagging" else "rows"
+    accuracy = f"accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']:,} {answers}"
+    print(f"bundle    {target}: {files.rows.task}, {accuracy}")
+    _describe(len(golden.ids), len(files.rows.examples), files.extra)
     return 0
+
+
+def _files(arguments: argparse.Namespace) -> Files:
+    """Read what a person brought, before anything heavy is loaded. Raises SlipwayError."""
+    again = command(arguments)
+    found = source.find(arguments.saved_model, lambda other: command(arguments, saved_model=other))
+    vocab = _file(arguments.vocab or found.vocabulary, "--vocab", "vocab.txt", again)
+    labels_file = _file(arguments.labels or found.labels, "--labels", "labels.txt", again)
+    meta_graph.check_inputs(found.saved_model, arguments.signature, again)
+    check_saved_model(found.saved_model)
+    pieces = vocabulary.read(vocab, again, command(arguments, vocab=vocabulary.NEW_VOCABULARY))
+    vocabulary.check_vocabulary(found.saved_model, pieces, vocab, lambda own: command(arguments, vocab=own))
+    labels = label_names(source.label_lines(labels_file), labels_file)
+    rows, extra = _rows(arguments, labels, again)
+    return Files(found, vocab, pieces, labels, rows, extra)
+
+
+def _file(path: Path | None, option: str, name: str, again: str) -> Path:
+    if path is not None and path.is_file():
+        return path
+    raise ConversionError(
+        "a file is missing",
+        expected=f"{option}, or {name} beside the SavedModel",
+        found="neither" if path is None else "no such file",
+        where=str(path or option),
+        fix=f"{again} {option} {name}" if path is None else f"{again}, with the file's path",
+    )
+
+
+def _open(arguments: argparse.Namespace, files: Files, scratch: Path, again: str) -> Opened:
+    """Load the SavedModel's one graph. Raises ConversionError by what it is instead."""
+    where = files.found.saved_model
+    wanted = Wanted(arguments.signature, arguments.inputs, arguments.output, again)
+    graph = meta_graph.choose(where, again)
+    key = meta_graph.signature_name(graph, wanted.signature, where, again)
+    meta_graph.check_operations(graph, where, again)
+    meta_graph.write(graph, where, scratch / "model")
+    model = signature.load(scratch / "model", where, key, wanted)
+    vocabulary.check_size(files.pieces, model.vocabulary, files.vocab, again)
+    return Opened(model, graph, key, where, wanted)
+
+
+def _write(opened: Opened, kind: str, answered: tuple[Ragged, Logits], scratch: Path, target: Path) -> str:
+    """Write the model with logits as its output; return what was done to it for that.
+
+    Before an activation of its own lie the exact logits. That they are is shown by the answers.
+    """
+    sample, raw = answered
+    operation = outputs.ACTIVATIONS.get(kind, "")
+    if operation and meta_graph.without_activation(opened.graph, opened.key, opened.model.output, operation):
+        meta_graph.write(opened.graph, opened.source, scratch / "cut")
+        cut = signature.load(scratch / "cut", opened.source, opened.key, opened.wanted)
+        logits = infer_rows(cut.infer, sample, _BATCH)
+        if float(np.abs(outputs.activated(logits, kind) - raw).max()) < _SAME:
+            cut.save(outputs.before_activation(kind), target)
+            return f"; served from before its {operation}"
+    if opened.model.is_ours(opened.key, kind):
+        shutil.copytree(scratch / "model", target)
+        return ""
+    opened.model.save(kind, target)
+    return f"; no {operation} was found at its end: its logarithms are served, from {outputs.LEAST:g} up" if operation else ""
+
+
+def _refuse_or_say(
+    better: tuple[Settings, float, float] | None, settings: Settings, why: str, arguments: argparse.Namespace
+) -> None:
+    """Refuse another setting that answers more rows right; where all is given, say so alone."""
+    if better is None:
+        return
+    if arguments.lower_case is None or arguments.strip_accents is None:
+        plain = command(argparse.Namespace(**{**vars(arguments), **dict.fromkeys(_TOKENIZER)}))
+        tokenizer_settings.refuse_better(better, settings, why, str(arguments.golden), plain)
+    other, before, after = better
+    print(f"!!! {other} would give {after:.1%} right instead of {before:.1%}; {settings} is kept, as given", flush=True)
 
 
 def _rows(arguments: argparse.Namespace, labels: list[str], again: str) -> tuple[GoldenRows, Unlabelled | None]:
@@ -100,33 +225,28 @@ def command(arguments: argparse.Namespace, **changed: Path | None) -> str:
 
 def _options(arguments: argparse.Namespace) -> list[str]:
     """Return the options that import this model again."""
-    names = ("saved-model", "vocab", "labels", "golden", "unlabelled", "max-seq-len")
-    values = {name: getattr(arguments, name.replace("-", "_")) for name in names}
-    return [word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))]
+    words = []
+    for name in _VALUES:
+        value = getattr(arguments, name.replace("-", "_"))
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name}")
+        elif value is not None:
+            words += [f"--{name}", str(value)]
+    return words
 
 
-def _lines(path: Path, again: str) -> list[str]:
-    if not path.is_file():
-        raise ConversionError(
-            "a file is missing", expected=path.name, found="no such file", where=str(path), fix=f"{again}, with the file's path"
-        )
-    return path.read_text("utf-8").removesuffix("\n").split("\n")  # splitlines would also split at U+2028
-
-
-def _facts(
-    arguments: argparse.Namespace, signature: ForeignSignature, task: str, max_seq_len: int, lower_case: bool
-) -> dict[str, Any]:
-    """Return the content of bundle.json."""
-    model, golden = arguments.saved_model, arguments.golden
+def _facts(arguments: argparse.Namespace, files: Files, opened: Opened, meaning: Meaning, max_seq_len: int) -> dict[str, Any]:
+    """Return the content of bundle.json, without the tokenizer's settings and the metrics."""
+    model, golden = files.found.saved_model, arguments.golden
     return {
         "schema": bundle.SCHEMA,
         bundle.MADE_BY: ["import", *_options(arguments)],
-        "task": task,
+        "task": files.rows.task,
         "max_seq_len": max_seq_len,
-        "lower_case": lower_case,
         "encoder": {"handle": str(model), "sha256": manifest.sha256(model), "made_from": ""},
         "corpus": {"where": str(golden), "sha256": manifest.sha256(golden), "generated": False},
         "hyper_parameters": {},
-        "signature": {"inputs": signature.inputs, "output": signature.output},
+        "signature": {"name": opened.key, "inputs": opened.model.inputs, "output": opened.model.output, "kind": meaning.kind},
+        **({"unlabelled": files.extra.facts} if files.extra else {}),
         **provenance.record("tensorflow", "tokenizers", "numpy"),
     }

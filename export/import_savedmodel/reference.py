@@ -22,13 +22,20 @@ Infer = Callable[[Feed], Logits]
 
 
 class Reference:
-    """The SavedModel as it was written, which answers the bundle's rows."""
+    """A loaded SavedModel, which answers rows of the bundle."""
 
-    def __init__(self, written: Path, source: Path, again: str, say: Callable[[str], None]) -> None:
-        from slipway.tensorflow import SavedClassifier, tf
+    def __init__(self, infer: Infer, source: Path, again: str, say: Callable[[str], None]) -> None:
+        from slipway.tensorflow import tf
 
-        self._infer, self._wrong_ids = SavedClassifier(written).infer, tf.errors.InvalidArgumentError
+        self._infer, self._wrong_ids = infer, tf.errors.InvalidArgumentError
         self.source, self.again, self._say = source, again, say
+
+    @classmethod
+    def of(cls, written: Path, source: Path, again: str, say: Callable[[str], None]) -> Reference:
+        """Load what was written of the SavedModel `source`."""
+        from slipway.tensorflow import SavedClassifier
+
+        return cls(SavedClassifier(written).infer, source, again, say)
 
     def infer(self, feed: Feed) -> Logits:
         """Answer a batch. Raises ConversionError where a table of the model has too few rows."""

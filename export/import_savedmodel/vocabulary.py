@@ -1,7 +1,10 @@
-"""Whether a vocab.txt is the model's: its own assets, its embeddings and the tokenizer decide."""
+"""A vocabulary, byte by byte; and whether it is the model's, by its assets and its embeddings."""
 
 from __future__ import annotations
 
+import codecs
+import re
+import shlex
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -9,7 +12,64 @@ from pathlib import Path
 from slipway.contract.tokenizer import Tokenizer, VocabularyError
 from slipway.errors import ConversionError
 
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NEW_VOCABULARY = Path("vocabulary.txt")  # that a fix writes
+_NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+_COUNT = re.compile(r"[^\t]*\t[0-9]+")
+_COUNTED = 0.9  # share of the lines with a count behind a tab, above which these are no pieces
+
+
+def read(path: Path, again: str, anew: str) -> list[str]:
+    """Return the word pieces of a vocab.txt, by line; an order mark and CR at a line's end go.
+
+    `again` is the command, and `anew` the one with the vocabulary that is NEW_VOCABULARY.
+    Raises ConversionError for another encoding, counts, and special tokens that are not there.
+    """
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _not_readable(path, "UTF-16", _recoded("utf-16", path, anew))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        found = f"the byte 0x{data[error.start]:02x} in line {line:,}, as Latin-1 and Windows-1252 write é"
+        raise _not_readable(path, found, _recoded("cp1252", path, anew)) from error
+    pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]  # splitlines would also split at U+2028
+    if sum(map(bool, map(_COUNT.fullmatch, pieces))) > _COUNTED * len(pieces):
+        fix = f"cut -f1 {shlex.quote(str(path))} > {NEW_VOCABULARY} && {anew}"
+        raise _not_readable(path, f"{pieces[0]!r}: counts behind a tab", fix)
+    if missing := [token for token in _NEEDED if token not in pieces]:
+        found = f"no {', '.join(missing)}"
+        if written := [piece for piece in pieces if piece.upper() in missing]:
+            found = f"{found}, but {', '.join(written)}"
+        raise _not_readable(path, found, f"{again}, with the --vocab that the model was trained with")
+    if pieces[0] != "[PAD]":
+        found = f"{pieces[0]!r} in line 1, and [PAD] in line {pieces.index('[PAD]') + 1}"
+        raise _not_readable(path, found, f"{again}, with the --vocab that the model was trained with: [PAD] is id 0 here")
+    return pieces
+
+
+def is_vocabulary(path: Path) -> bool:
+    """Return whether a file is a vocabulary of word pieces, by its special tokens."""
+    return {"[CLS]", "[SEP]"} <= set(_lines(path))
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text("utf-8", "backslashreplace").removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _recoded(encoding: str, path: Path, anew: str) -> str:
+    return f"iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {NEW_VOCABULARY} && {anew}"
+
+
+def _not_readable(path: Path, found: str, fix: str) -> ConversionError:
+    return ConversionError(
+        "the vocabulary is not a BERT's",
+        expected=f"UTF-8, a word piece a line, [PAD] first, with {', '.join(_NEEDED[1:])}",
+        found=found,
+        where=str(path),
+        fix=fix,
+    )
 
 
 def check_vocabulary(saved_model: Path, pieces: list[str], where: Path, again: Callable[[Path], str]) -> None:
@@ -19,11 +79,10 @@ def check_vocabulary(saved_model: Path, pieces: list[str], where: Path, again: C
     differs.
     """
     for asset in sorted(saved_model.glob("assets/*vocab*")):
-        own = asset.read_text("utf-8", "backslashreplace").removesuffix("\n").split("\n")
-        if not {"[CLS]", "[SEP]"} <= {line.removesuffix("\r") for line in own}:
+        if not is_vocabulary(asset):
             continue  # of something else, such as labels
-        for number, (expected, given) in enumerate(zip_longest(own, pieces, fillvalue=""), 1):
-            if expected.removesuffix("\r") != given.removesuffix("\r"):
+        for number, (expected, given) in enumerate(zip_longest(_lines(asset), pieces, fillvalue=""), 1):
+            if expected != given:
                 raise ConversionError(
                     "the vocabulary is not this model's",
                     expected=f"{expected!r} in line {number:,}, as in the model's own assets/{asset.name}",
@@ -45,20 +104,15 @@ def check_size(pieces: list[str], embeddings: int, where: Path, again: str) -> N
         )
 
 
-def is_cased(pieces: list[str]) -> bool:
-    """Return whether a vocabulary has capital letters: then it is a cased model's."""
-    return any(piece != piece.lower() for piece in pieces if piece not in _SPECIAL and not piece.startswith("[unused"))
-
-
-def load_tokenizer(vocabulary: Path, lower_case: bool, max_seq_len: int, again: str) -> Tokenizer:
+def load_tokenizer(vocabulary: Path, facts: dict[str, object], where: Path, again: str) -> Tokenizer:
     """Return the tokenizer of a vocabulary. Raises ConversionError where it is none."""
     try:
-        return Tokenizer(vocabulary, lower_case=lower_case, max_seq_len=max_seq_len)
+        return Tokenizer.of(vocabulary, facts)
     except VocabularyError as error:
         raise ConversionError(
             "the vocabulary is not a BERT's",
-            expected="a word piece a line, [PAD] first, with [UNK], [CLS] and [SEP]",
-            found=str(error),
-            where="--vocab",
+            expected=f"a word piece a line, [PAD] first, with {', '.join(_NEEDED[1:])}, and the --added-tokens",
+            found=str(error).partition(": ")[2],
+            where=str(where),
             fix=f"{again}, with the --vocab that the model was trained with",
         ) from error

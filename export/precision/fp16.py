@@ -21,7 +21,8 @@ from export.graph.bert import Bert
 from slipway.errors import ConversionError
 
 _STATISTICS = {"ReduceMean", "GlobalAveragePool", "BatchNormalization", "InstanceNormalization", "Sqrt", "Reciprocal", "Pow"}
-ALWAYS_FP32 = frozenset({"LayerNormalization", "Softmax", *_STATISTICS})
+_BY_ATTRIBUTE = {"Constant", "ConstantOfShape"}  # what they make has the type that an attribute says
+ALWAYS_FP32 = frozenset({"LayerNormalization", "Softmax", *_STATISTICS, *_BY_ATTRIBUTE})
 LARGEST, LEAST = float(np.finfo(np.float16).max), float(np.finfo(np.float16).tiny)
 _HALF, _FULL = TensorProto.FLOAT16, TensorProto.FLOAT
 
@@ -40,7 +41,7 @@ def convert(model: onnx.ModelProto, keep: Set[str] = frozenset()) -> onnx.ModelP
     outputs = {output.name: f"{output.name}.inner" for output in model.graph.output}
     writer = _HalfWriter(model)
     tiny = _too_small(model)
-    for kind in {node.op_type for node in model.graph.node} & {"If", "Loop", "Scan", "Constant", "ConstantOfShape"}:
+    for kind in {node.op_type for node in model.graph.node} & {"If", "Loop", "Scan"}:
         raise ConversionError(
             "this graph cannot be written in FP16",
             expected="nodes whose types follow from their inputs",

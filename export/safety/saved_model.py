@@ -39,7 +39,7 @@ def check_saved_model(directory: Path) -> None:
             refuse(path, "an asset that is data", kind)
     if "saved_model.pb" not in files:
         refuse(directory / "saved_model.pb", "the graph of a SavedModel, in binary", "no such file")
-    for graph in _saved_model(files["saved_model.pb"]).meta_graphs:
+    for graph in read_saved_model(files["saved_model.pb"]).meta_graphs:
         _check_meta_graph(graph, files["saved_model.pb"])
     if "keras_metadata.pb" in files:
         _check_keras(_keras_metadata(files["keras_metadata.pb"]), files["keras_metadata.pb"])
@@ -111,8 +111,11 @@ def _is_pickle(path: Path) -> bool:
     return bool(seen & _CALLS)
 
 
-def _saved_model(path: Path) -> Any:
+def read_saved_model(path: Path) -> Any:
+    """Return a saved_model.pb as a protobuf. Raises ConversionError where it is none."""
     from tensorflow.core.protobuf import saved_model_pb2
+
+    import slipway.tensorflow  # noqa: F401 - keeps TensorFlow from telling of its start
 
     return _parsed(saved_model_pb2.SavedModel(), path)
 

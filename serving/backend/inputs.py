@@ -34,12 +34,7 @@ def tokenizer(settings: dict[str, Any]) -> Callable[[list[Any]], list[Tokens]]:
     """
     from tokenizer import Tokenizer  # ids_model.py uses this file too, and needs no tokenizer
 
-    loaded = Tokenizer(
-        Path(__file__).with_name("vocab.txt"),
-        lower_case=settings["lower_case"],
-        max_seq_len=settings["max_seq_len"],
-        expected_sha256=settings["vocabulary_sha256"],
-    )
+    loaded = Tokenizer.of(Path(__file__).with_name("vocab.txt"), settings, settings["vocabulary_sha256"])
     tokenize = loaded.of_words if settings["task"] == "tagging" else loaded
     _refuse_other_ids(tokenize, settings)
     return tokenize

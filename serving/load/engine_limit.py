@@ -63,7 +63,7 @@ def _measure_process(version: Path, texts: list[Any]) -> dict[str, Any]:
     from tokenizer import Tokenizer  # type: ignore[import-not-found]
 
     settings = json.loads((version / "settings.json").read_text("utf-8"))
-    tokenize = Tokenizer(version / "vocab.txt", lower_case=settings["lower_case"], max_seq_len=settings["max_seq_len"])
+    tokenize = Tokenizer.of(version / "vocab.txt", settings)
     cost = CostModel(**settings["cost"])
     engine = Engine(version / "model.onnx", settings["threads"], cost, settings["provider"])
     pairs = settings["task"] == "text_pair"

@@ -228,7 +228,7 @@ def lengths_left_out(lengths: Iterable[int], written: Container[str | int], sour
 
 def texts_of_length(texts: list[str], source: Bundle, tokens: int) -> list[str]:
     """Return texts of exactly so many tokens, with [CLS] and [SEP], of the words of `texts`."""
-    tokenizer = Tokenizer(source.vocabulary, lower_case=source.lower_case, max_seq_len=source.max_seq_len)
+    tokenizer = Tokenizer.of(source.vocabulary, source.facts)
     words = [word for text in texts for word in text.split()][: _ENOUGH_TEXTS * tokens]
     cut, taken, left = [], [], tokens - 2
     for word, tokenized in zip(words, tokenizer(words), strict=True):

@@ -199,7 +199,7 @@ def text_settings(source: Bundle) -> dict[str, Any]:
         "task": source.task,
         "labels": source.labels,
         "max_seq_len": source.max_seq_len,
-        "lower_case": source.lower_case,
+        **source.tokenizer_facts,
         "vocabulary_sha256": source.vocabulary_sha256,
         "vocabulary_size": len(source.vocabulary.read_bytes().splitlines()),  # of a str, they would also be split at U+2028
     }

@@ -33,6 +33,7 @@ MANIFEST = "bundle.json"
 RUN_RECORD = "train.json"  # beside the bundle
 MADE_BY = "made_by"  # key in both: the `slipway` command and its options, without the run
 SCHEMA = 3
+TOKENIZER_FACTS = ("lower_case", "strip_accents", "added_tokens")
 TASKS = ("single_text", "text_pair", "tagging")
 # Label of a token without a tag: [CLS], [SEP], and word pieces after a word's first. Of a
 # classifier's row: it has no label, and counts for changed answers, not for accuracy.
@@ -129,6 +130,11 @@ class Bundle:
     @property
     def lower_case(self) -> bool:
         return bool(self.facts["lower_case"])
+
+    @property
+    def tokenizer_facts(self) -> dict[str, Any]:
+        """What Tokenizer.of reads, besides max_seq_len; what is not recorded is not there."""
+        return {name: self.facts[name] for name in TOKENIZER_FACTS if name in self.facts}
 
     @property
     def vocabulary_sha256(self) -> str:

@@ -7,7 +7,7 @@ Serving copies this file beside its models. So it imports nothing of the project
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,24 @@ class Tokens:
 class Tokenizer:
     """A function from texts to word piece ids, cut at `max_seq_len`.
 
-    The steps are those of BERT's reference tokenizer: clean, split CJK, lower and strip accents
-    when `lower_case`, split at punctuation, greedy longest match; words of more than 100
-    characters are [UNK].
+    The steps are those of BERT's reference tokenizer: clean, split CJK, lower when `lower_case`,
+    strip accents when `strip_accents` (None: when `lower_case`, as that one does), split at
+    punctuation, greedy longest match; words of more than 100 characters are [UNK].
+
+    `added_tokens` are pieces of the vocabulary that a text may hold as they are, such as [E1]. Any
+    other [SEP] in a text is three words: nobody who writes a text can end it for the model.
     """
 
-    def __init__(self, vocabulary: Path, *, lower_case: bool, max_seq_len: int, expected_sha256: str = "") -> None:
+    def __init__(
+        self,
+        vocabulary: Path,
+        *,
+        lower_case: bool,
+        max_seq_len: int,
+        strip_accents: bool | None = None,
+        added_tokens: Sequence[str] = (),
+        expected_sha256: str = "",
+    ) -> None:
         """Load the vocabulary. Raises VocabularyError for a wrong hash or a missing token."""
         sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
         if expected_sha256 and sha256 != expected_sha256:
@@ -51,12 +63,27 @@ class Tokenizer:
         missing = [token for token in _SPECIAL if token not in ids]
         if missing or ids["[PAD]"] != 0:
             raise VocabularyError(f"{vocabulary}: expected {', '.join(_SPECIAL)} with [PAD] on line 1, missing: {missing}")
-        self._tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case)
+        if unknown := [token for token in added_tokens if token not in ids]:
+            raise VocabularyError(f"{vocabulary}: expected the added tokens among its word pieces, missing: {unknown}")
+        self._tokenizer.add_tokens([tokenizers.AddedToken(token, normalized=False) for token in added_tokens])
+        self._tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower_case, strip_accents=strip_accents)
         self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
         self._tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
         self._tokenizer.enable_truncation(max_seq_len)
         # Characters: in most texts they hold more pieces than a model reads.
         self._glance = 16 * (max_seq_len + _LONGEST_WORD)
+
+    @classmethod
+    def of(cls, vocabulary: Path, facts: Mapping[str, Any], expected_sha256: str = "") -> Tokenizer:
+        """Load a tokenizer by the facts of a bundle, or by the settings of a served version."""
+        return cls(
+            vocabulary,
+            lower_case=facts["lower_case"],
+            max_seq_len=facts["max_seq_len"],
+            strip_accents=facts.get("strip_accents"),
+            added_tokens=facts.get("added_tokens", ()),
+            expected_sha256=expected_sha256,
+        )
 
     def __call__(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Tokens]:
         """Return the tokens of each text (empty: [CLS] [SEP]) or pair (the longer is cut first)."""

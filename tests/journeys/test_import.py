@@ -15,8 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.server import triton
+from slipway.client.client import Client
 from slipway.contract import bundle
-from tests.support.command import slipway
+from slipway.contract.parity.probabilities import softmax
+from slipway.tensorflow import tf
+from tests.support.command import slipway, slipway_output
+from tests.support.models import small_models
 
 
 def adopt(source: Path, run: Path, **other: object) -> CompletedProcess[str]:
@@ -192,3 +197,43 @@ def test_a_model_with_a_file_that_no_saved_model_has_is_refused(foreign_models: 
     done = adopt(tmp_path / "pairs", tmp_path / "run")
     assert done.returncode == 7
     assert "model/setup.py" in done.stderr
+
+
+WORDS = [f"w{number}" for number in range(small_models.PIECES - 4)]
+
+
+def _bring(source: Path, finish: Any, columns: int) -> None:
+    """A model of words that ends in `finish`, as a Hugging Face tree, and its labelled rows."""
+    small_models.save(source / "saved_model/1", finish, labels=columns)
+    (source / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]) + "\n")
+    (source / "config.json").write_text(json.dumps({"id2label": dict(enumerate("abc"[: max(columns, 2)]))}))
+    rows = np.random.default_rng(3).integers(4, small_models.PIECES, (400, 6))
+    texts = [" ".join(WORDS[piece - 4] for piece in row) for row in rows]
+    own = _own(texts, columns)
+    (source / "rows.jsonl").write_text(
+        "".join(json.dumps({"text": text, "label": "abc"[row.argmax()]}) + "\n" for text, row in zip(texts, own, strict=True))
+    )
+
+
+def _own(texts: list[str], columns: int) -> np.ndarray:
+    """The model's own probabilities of texts of equally many words."""
+    ids = np.array([[2, *(WORDS.index(word) + 4 for word in text.split()), 3] for text in texts], np.int32)
+    logits = small_models.logits(
+        {"input_word_ids": ids, "input_mask": np.ones_like(ids), "input_type_ids": np.zeros_like(ids)}, columns
+    )
+    return softmax((logits if columns > 1 else np.concatenate([0 * logits, logits], axis=1)).astype(np.float64))
+
+
+@pytest.mark.parametrize(("end", "columns"), [("softmax", 3), ("sigmoid", 1)])
+def test_a_served_probability_is_the_models_own(tmp_path: Path, end: str, columns: int) -> None:
+    _bring(tmp_path / "my model", getattr(tf.nn, end), columns)
+    run = tmp_path / "run"
+    slipway_output("import", run, "--saved-model", tmp_path / "my model", "--golden", tmp_path / "my model/rows.jsonl")
+    slipway("export", run, "--variant", "onnx_fp32")
+    slipway_output("build", run)
+    texts = [" ".join(WORDS[place : place + 5]) for place in range(20)]
+    with triton.running(run / "model_repository") as server, Client(f"grpc://{server.grpc}") as connection:
+        answers = connection.classify(texts)
+    own = _own(texts, columns)
+    np.testing.assert_allclose([answer.probability for answer in answers], own.max(axis=1), atol=1e-5)
+    assert [answer.label for answer in answers] == ["abc"[best] for best in own.argmax(axis=1)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from export.import_savedmodel import vocabulary
 from export.import_savedmodel.vocabulary import check_vocabulary
 from slipway.errors import ConversionError
 
@@ -50,3 +51,37 @@ def test_an_asset_that_is_no_vocabulary_of_word_pieces_is_not_compared(tmp_path:
 
 def test_a_model_without_assets_is_taken(tmp_path: Path) -> None:
     check(tmp_path, PIECES)
+
+
+TEXT = "[PAD]\n[UNK]\n[CLS]\n[SEP]\noil\n\nüber\n\u2028\n"
+READ = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "oil", "", "über", "\u2028"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [TEXT.encode(), TEXT.replace("\n", "\r\n").encode(), TEXT.encode("utf-8-sig"), TEXT[:-1].encode()],
+    ids=["plain", "CRLF", "byte order mark", "no last line end"],
+)
+def test_a_vocabulary_is_read_by_line_whatever_editor_wrote_it(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(data)
+    assert vocabulary.read(tmp_path / "vocab.txt", "again", "anew") == READ
+
+
+BROKEN = {  # bytes, what is found, the fix's beginning
+    "UTF-16": (TEXT.encode("utf-16"), "UTF-16", "iconv -f utf-16"),
+    "Latin-1": (TEXT.replace("\u2028", "").encode("latin-1"), "0xfc in line 7", "iconv -f cp1252"),
+    "counts": (TEXT.replace("\n", "\t12\n").encode(), "counts behind a tab", "cut -f1"),
+    "no [UNK]": (TEXT.replace("[UNK]", "[unused1]").encode(), "no [UNK]", "again, with the --vocab"),
+    "lower case": (TEXT.lower().encode(), "but [pad], [unk], [cls], [sep]", "again, with the --vocab"),
+    "[PAD] second": (TEXT.replace("[PAD]\n[UNK]", "[UNK]\n[PAD]").encode(), "[PAD] in line 2", "again, with the --vocab"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_another_file_than_a_vocabulary_is_told_by_what_it_is(name: str, tmp_path: Path) -> None:
+    data, found, fix = BROKEN[name]
+    (tmp_path / "my vocab.txt").write_bytes(data)
+    with pytest.raises(ConversionError, match="not a BERT's") as refused:
+        vocabulary.read(tmp_path / "my vocab.txt", "again", "anew")
+    assert found in refused.value.found
+    assert refused.value.fix.startswith(fix)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
@@ -70,11 +71,30 @@ def test_a_layer_norm_in_parts_keeps_its_epsilon_and_its_statistics(finished_run
 
 
 def test_a_graph_whose_types_cannot_be_followed_is_refused() -> None:
-    model = onnx.ModelProto()
-    model.CopyFrom(MODEL)
-    model.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value_float=1.0))
-    with pytest.raises(ConversionError, match="Constant"):
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (bool c, float[2] x) => (float[2] y) {
+            y = If(c) <then_branch = a () => (float[2] t) {t = Neg(x)}, else_branch = b () => (float[2] e) {e = Abs(x)}>
+        }""")
+    with pytest.raises(ConversionError, match="a node If"):
         fp16.convert(model)
+
+
+def test_what_a_node_makes_by_its_attribute_keeps_that_type() -> None:
+    """As zeros for type ids that a model does not ask for."""
+    graph = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (int64[2, 3] ids) => (float[2, 3] y) {
+            x = Cast<to = 1>(ids)
+            shape = Shape(ids)
+            zeros = ConstantOfShape(shape)
+            half = Constant<value_float = 0.5>()
+            sum = Add(x, zeros)
+            y = Mul(sum, half)
+        }""")
+    ids = np.arange(6).reshape(2, 3)
+    session = onnxruntime.InferenceSession(fp16.convert(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"ids": ids})[0], ids / 2, rtol=1e-3)
 
 
 def test_no_initializer_is_left_unused() -> None:

@@ -1,0 +1,113 @@
+"""What the numbers that a model gives mean, and the logits that give its probabilities again.
+
+A softmax's probabilities that are taken for logits are served as others, and every comparison
+passes: each conversion gives the same wrong numbers. So the kind is found out by the answers to the
+golden rows, or given, and what is not one choice of the labels is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slipway.contract.parity.probabilities import softmax
+from slipway.contract.ragged import Logits
+from slipway.errors import ConversionError
+
+LOGITS, PROBABILITIES, LOG_PROBABILITIES = "logits", "probabilities", "log-probabilities"
+SIGMOID, LOGIT, MULTI_LABEL = "sigmoid", "logit", "multi-label"
+KINDS = {  # kind → what it is
+    LOGITS: "a row of logits, of which a softmax makes probabilities",
+    PROBABILITIES: "a row of probabilities, as a softmax gives them",
+    LOG_PROBABILITIES: "a row of log-probabilities, as a log-softmax gives them",
+    SIGMOID: "the probability of the second label, as a sigmoid gives it",
+    LOGIT: "the logit of the second label, of which a sigmoid makes its probability",
+    MULTI_LABEL: "a probability for each label by itself: none, or several, may hold",
+}
+ACTIVATIONS = {PROBABILITIES: "Softmax", SIGMOID: "Sigmoid"}  # kind → TensorFlow's operation that makes it
+_ROUNDING = 1e-3  # of a sum of probabilities, in FP16 too
+_SECOND = (0.0, 1.0)  # a logit times these: the first label's is 0, and a softmax is the sigmoid
+# Below it a probability is taken for this one: of 1 - p, as float32 has it, the logarithm would be
+# mostly rounding, and every conversion rounds otherwise.
+LEAST = 1e-5
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an output is, and what speaks for it."""
+
+    kind: str  # of KINDS
+    why: str
+
+
+def meaning(raw: Logits, given: str | None) -> Meaning:
+    """Return what the numbers [rows, columns] are: as `given`, or as they look."""
+    rows = raw.astype(np.float64)
+    within = bool(((rows >= 0) & (rows <= 1)).all())
+    sums = rows.sum(axis=1)
+    off = float(np.abs(sums - 1).max())
+    if given:
+        return Meaning(given, "as --output-kind says")
+    if rows.shape[1] == 1:
+        low, high = float(rows.min()), float(rows.max())
+        return Meaning(SIGMOID if within else LOGIT, f"one number a row, from {low:.3g} to {high:.3g}")
+    if within and off < _ROUNDING:
+        return Meaning(PROBABILITIES, f"no number below 0, and each row's sum is 1 to within {off:.1g}")
+    log_off = float(np.abs(np.logaddexp.reduce(rows, axis=1)).max())
+    if log_off < _ROUNDING:
+        return Meaning(LOG_PROBABILITIES, f"each row's exponentials sum to 1 to within {log_off:.1g}")
+    if within:
+        return Meaning(MULTI_LABEL, f"all between 0 and 1, and the rows' sums go from {sums.min():.3g} to {sums.max():.3g}")
+    return Meaning(LOGITS, f"from {rows.min():.3g} to {rows.max():.3g}")
+
+
+def check(kind: Meaning, raw: Logits, labels: Sequence[str], where: str, again: str) -> None:
+    """Raise ConversionError for several labels at once, and for numbers of another kind."""
+    if kind.kind == MULTI_LABEL:
+        raise ConversionError(
+            "the model gives each label a probability of its own (multi-label)",
+            expected="one choice out of the labels: Slipway serves one label a text, with probabilities that sum to 1",
+            found=kind.why,
+            where=where,
+            fix="train a model of one choice, or one model a label with the labels no and yes; if these are scores of "
+            f"one choice all the same: {again} --output-kind logits",
+        )
+    columns = 1 if kind.kind in (SIGMOID, LOGIT) else len(labels)
+    wanted = 2 if columns == 1 else len(labels)
+    in_range = kind.kind not in ACTIVATIONS or bool(((raw >= 0) & (raw <= 1)).all())
+    if raw.shape[1] != columns or len(labels) != wanted or not in_range:
+        raise ConversionError(
+            f"the model's answers are not what they are taken for: {kind.kind} ({kind.why})",
+            expected=f"{columns} number{'s' * (columns > 1)} a row{'' if in_range else ' between 0 and 1'}, for {wanted} labels",
+            found=f"{raw.shape[1]} a row, from {raw.min():.3g} to {raw.max():.3g}, for {len(labels)} labels",
+            where=where,
+            fix=f"{again}, with the --labels of this model, or --output-kind {'|'.join(KINDS)}",
+        )
+
+
+def to_logits(tensor: Any, kind: str) -> Any:
+    """Return logits [..., labels] whose softmax is what a TensorFlow tensor [..., columns] says."""
+    from slipway.tensorflow import tf
+
+    if kind == PROBABILITIES:
+        return tf.math.log(tf.maximum(tensor, LEAST))
+    if kind == SIGMOID:
+        share = tf.clip_by_value(tensor, LEAST, 1 - LEAST)
+        tensor = tf.math.log(share) - tf.math.log1p(-share)
+    return tensor * _SECOND if kind in (SIGMOID, LOGIT) else tensor
+
+
+def activated(logits: Logits, kind: str) -> Logits:
+    """Return what the activation of `kind` makes of its input [rows, columns]."""
+    if kind == SIGMOID:
+        share: Logits = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        return share
+    return softmax(logits.astype(np.float64))
+
+
+def before_activation(kind: str) -> str:
+    """Return the kind of what went into the activation that made `kind`."""
+    return LOGIT if kind == SIGMOID else LOGITS
