@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
-WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py train/model/bert.py | sha256sum | cut -d' ' -f1)
+WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py slipway/encoder/*.py | sha256sum | cut -d' ' -f1)
 is_ready() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; }
 if is_ready; then
     exit 0

@@ -25,7 +25,7 @@ SPEAKS = {"slipway/tensorflow.py": {"tensorflow", "tf_keras", "tensorflow_hub"}}
 # The floors of a package from the ground up, as sub-packages and files of its own folder. An import
 # never runs up, nor from one room of a floor to another.
 FLOORS = {
-    "slipway": "errors tools | console statistics provenance | contract | options tensorflow | client lint | doctor cli",
+    "slipway": "errors tools | console statistics provenance | contract | options tensorflow | encoder | client lint | doctor cli",
     "train": "job options | data model | distributed | engine | settings write_bundle | finetune analysis",
     "export": "safety disk_space session options | graph | precision | runtime | runtimes | parity | "
     "variant | convert commands import_savedmodel",

@@ -86,8 +86,9 @@ def _parse() -> argparse.Namespace:
 def _make(arguments: argparse.Namespace, target: Path) -> None:
     """Write SavedModel, vocab.txt, labels.txt and rows.csv, labelled by its clearest answers."""
     from slipway.contract.ragged import INPUTS
+    from slipway.encoder import bert
     from slipway.tensorflow import SavedClassifier, tf_keras
-    from train.model import bert, classifier
+    from train.model import classifier
 
     shape = SIZES[arguments.size]
     source = bundle.load(arguments.texts)

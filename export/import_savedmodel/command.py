@@ -44,6 +44,7 @@ from slipway.contract.labelling import Unlabelled
 from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits, Ragged, infer_rows
 from slipway.contract.tokenizer import Tokenizer
+from slipway.encoder import hugging_face
 from slipway.errors import ConversionError
 
 _TOKENIZER = ("lower_case", "strip_accents", "added_tokens")
@@ -75,7 +76,8 @@ class Opened:
     model: ForeignModel
     graph: Any  # MetaGraphDef
     key: str  # of its signature
-    source: Path
+    source: Path  # as a person named it
+    read: Path  # the SavedModel there, or what was made of it
     wanted: Wanted
 
 
@@ -130,8 +132,9 @@ def _files(arguments: argparse.Namespace) -> Files:
     found = source.find(arguments.saved_model, lambda other: command(arguments, saved_model=other))
     vocab = _file(arguments.vocab or found.vocabulary, "--vocab", "vocab.txt", again)
     labels_file = _file(arguments.labels or found.labels, "--labels", "labels.txt", again)
-    meta_graph.check_inputs(found.saved_model, arguments.signature, again)
-    check_saved_model(found.saved_model)
+    if not found.weights_alone:
+        meta_graph.check_inputs(found.saved_model, arguments.signature, again)
+        check_saved_model(found.saved_model)
     pieces = vocabulary.read(vocab, again, command(arguments, vocab=vocabulary.NEW_VOCABULARY))
     vocabulary.check_vocabulary(found.saved_model, pieces, vocab, lambda own: command(arguments, vocab=own))
     labels = label_names(source.label_lines(labels_file), labels_file)
@@ -154,14 +157,17 @@ def _file(path: Path | None, option: str, name: str, again: str) -> Path:
 def _open(arguments: argparse.Namespace, files: Files, scratch: Path, again: str) -> Opened:
     """Load the SavedModel's one graph. Raises ConversionError by what it is instead."""
     where = files.found.saved_model
+    if files.found.weights_alone:
+        hugging_face.write_classifier(where, scratch / "made", again)
+    read = scratch / "made" if files.found.weights_alone else where
     wanted = Wanted(arguments.signature, arguments.inputs, arguments.output, again)
-    graph = meta_graph.choose(where, again)
+    graph = meta_graph.choose(read, again)
     key = meta_graph.signature_name(graph, wanted.signature, where, again)
     meta_graph.check_operations(graph, where, again)
-    meta_graph.write(graph, where, scratch / "model")
+    meta_graph.write(graph, read, scratch / "model")
     model = signature.load(scratch / "model", where, key, wanted)
     vocabulary.check_size(files.pieces, model.vocabulary, files.vocab, again)
-    return Opened(model, graph, key, where, wanted)
+    return Opened(model, graph, key, where, read, wanted)
 
 
 def _write(opened: Opened, kind: str, answered: tuple[Ragged, Logits], scratch: Path, target: Path) -> str:
@@ -172,7 +178,7 @@ def _write(opened: Opened, kind: str, answered: tuple[Ragged, Logits], scratch: 
     sample, raw = answered
     operation = outputs.ACTIVATIONS.get(kind, "")
     if operation and meta_graph.without_activation(opened.graph, opened.key, opened.model.output, operation):
-        meta_graph.write(opened.graph, opened.source, scratch / "cut")
+        meta_graph.write(opened.graph, opened.read, scratch / "cut")
         cut = signature.load(scratch / "cut", opened.source, opened.key, opened.wanted)
         logits = infer_rows(cut.infer, sample, _BATCH)
         if float(np.abs(outputs.activated(logits, kind) - raw).max()) < _SAME:
@@ -238,12 +244,13 @@ def _options(arguments: argparse.Namespace) -> list[str]:
 def _facts(arguments: argparse.Namespace, files: Files, opened: Opened, meaning: Meaning, max_seq_len: int) -> dict[str, Any]:
     """Return the content of bundle.json, without the tokenizer's settings and the metrics."""
     model, golden = files.found.saved_model, arguments.golden
+    sha256 = hugging_face.sha256 if files.found.weights_alone else manifest.sha256
     return {
         "schema": bundle.SCHEMA,
         bundle.MADE_BY: ["import", *_options(arguments)],
         "task": files.rows.task,
         "max_seq_len": max_seq_len,
-        "encoder": {"handle": str(model), "sha256": manifest.sha256(model), "made_from": ""},
+        "encoder": {"handle": str(model), "sha256": sha256(model), "made_from": ""},
         "corpus": {"where": str(golden), "sha256": manifest.sha256(golden), "generated": False},
         "hyper_parameters": {},
         "signature": {"name": opened.key, "inputs": opened.model.inputs, "output": opened.model.output, "kind": meaning.kind},

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.import_savedmodel.vocabulary import is_vocabulary
+from export.import_savedmodel.vocabulary import TOKENIZER, is_vocabulary
+from slipway.encoder import hugging_face
 from slipway.errors import ConversionError
 
 _MODEL = "saved_model.pb"
@@ -41,6 +42,10 @@ _HOW = {  # what it is → how to make a SavedModel of it
     _PYTORCH: "load it with the library that wrote it, as a TensorFlow model, and save that one as a SavedModel",
 }
 _SAVE = "save the model itself as a SavedModel: tf.saved_model.save(model, 'SAVED')"
+_AS_SAFETENSORS = (
+    "in a Python with transformers: AutoModelForSequenceClassification.from_pretrained(PATH).save_pretrained('SAVED'), "
+    "which writes safetensors, and the vocabulary beside them"
+)
 _HUGGING_FACE = (
     "in a Python with transformers and TensorFlow: TFAutoModelForSequenceClassification.from_pretrained(PATH)"
     ".save_pretrained('SAVED', saved_model=True)"
@@ -49,11 +54,15 @@ _HUGGING_FACE = (
 
 @dataclass(frozen=True)
 class Source:
-    """A SavedModel, and the files that lie beside it."""
+    """A SavedModel, and the files that lie beside it.
+
+    `weights_alone`: in its place lies a Hugging Face directory, of which a SavedModel can be made.
+    """
 
     saved_model: Path
     vocabulary: Path | None
     labels: Path | None  # labels.txt, or a config.json with id2label
+    weights_alone: bool = False
 
 
 def find(path: Path, again: Callable[[Path], str]) -> Source:
@@ -68,6 +77,11 @@ def find(path: Path, again: Callable[[Path], str]) -> Source:
     directories = sorted({model.parent for pattern in _DEEP for model in path.glob(f"{pattern}/{_MODEL}")})
     if (path / _MODEL).is_file():
         directories = [path]
+    weights_alone = (
+        not directories and hugging_face.has_weights(path) and hugging_face.is_supported(read_json(path / "config.json"))
+    )
+    if weights_alone:
+        directories = [path]
     if not directories:
         raise _without_model(path, again)
     if len(directories) > 1:
@@ -80,7 +94,7 @@ def find(path: Path, again: Callable[[Path], str]) -> Source:
         )
     [model] = directories
     places = [model, *(parent for parent in model.parents if parent.is_relative_to(path))]
-    vocabularies = [place / "vocab.txt" for place in places] + [
+    vocabularies = [place / name for name in ("vocab.txt", TOKENIZER) for place in places] + [
         asset for asset in model.glob("assets/*vocab*") if is_vocabulary(asset)
     ]
     labels = [place / name for place in places for name in ("labels.txt", "config.json")]
@@ -88,6 +102,7 @@ def find(path: Path, again: Callable[[Path], str]) -> Source:
         saved_model=model,
         vocabulary=next((file for file in vocabularies if file.is_file()), None),
         labels=next((file for file in labels if file.is_file() and label_lines(file)), None),
+        weights_alone=weights_alone,
     )
 
 
@@ -137,7 +152,8 @@ def _without_model(path: Path, again: Callable[[Path], str]) -> ConversionError:
         weights = sorted(file.name for file in path.iterdir() if file.suffix in _KINDS)
         kind = config.get("model_type") or ", ".join(config["architectures"])
         found = f"a Hugging Face directory ({kind}) with {', '.join(weights) or 'no weights'}"
-        return _no_saved_model(path, found, f"{_HUGGING_FACE}; then {again(Path('SAVED'))}")
+        how = _AS_SAFETENSORS if hugging_face.is_supported(config) else _HUGGING_FACE
+        return _no_saved_model(path, found, f"{how}; then {again(Path('SAVED'))}")
     kinds = [(file, _KINDS[file.suffix]) for file in sorted(path.iterdir()) if file.suffix in _KINDS]
     if kinds:
         file, kind = kinds[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from slipway.contract.tokenizer import Tokenizer, VocabularyError
 from slipway.errors import ConversionError
 
+TOKENIZER = "tokenizer.json"  # Hugging Face's file, which holds a vocabulary too
 NEW_VOCABULARY = Path("vocabulary.txt")  # that a fix writes
 _NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _COUNT = re.compile(r"[^\t]*\t[0-9]+")
@@ -24,6 +26,8 @@ def read(path: Path, again: str, anew: str) -> list[str]:
     `again` is the command, and `anew` the one with the vocabulary that is NEW_VOCABULARY.
     Raises ConversionError for another encoding, counts, and special tokens that are not there.
     """
+    if path.name == TOKENIZER:
+        return _of_tokenizer(path, again)
     data = path.read_bytes()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _not_readable(path, "UTF-16", _recoded("utf-16", path, anew))
@@ -37,6 +41,22 @@ def read(path: Path, again: str, anew: str) -> list[str]:
     if sum(map(bool, map(_COUNT.fullmatch, pieces))) > _COUNTED * len(pieces):
         fix = f"cut -f1 {shlex.quote(str(path))} > {NEW_VOCABULARY} && {anew}"
         raise _not_readable(path, f"{pieces[0]!r}: counts behind a tab", fix)
+    _check_special(pieces, path, again)
+    return pieces
+
+
+def _of_tokenizer(path: Path, again: str) -> list[str]:
+    """Return the pieces of a tokenizer.json, which Hugging Face keeps by number."""
+    file = json.loads(path.read_text("utf-8"))
+    numbers = {**file["model"].get("vocab", {}), **{token["content"]: token["id"] for token in file.get("added_tokens") or []}}
+    pieces = sorted(numbers, key=lambda piece: int(numbers[piece]))
+    if [numbers[piece] for piece in pieces] != list(range(len(pieces))):
+        raise _not_readable(path, "numbers that are not 0, 1, 2, …", f"{again} --vocab vocab.txt")
+    _check_special(pieces, path, again)
+    return pieces
+
+
+def _check_special(pieces: list[str], path: Path, again: str) -> None:
     if missing := [token for token in _NEEDED if token not in pieces]:
         found = f"no {', '.join(missing)}"
         if written := [piece for piece in pieces if piece.upper() in missing]:
@@ -45,7 +65,6 @@ def read(path: Path, again: str, anew: str) -> list[str]:
     if pieces[0] != "[PAD]":
         found = f"{pieces[0]!r} in line 1, and [PAD] in line {pieces.index('[PAD]') + 1}"
         raise _not_readable(path, found, f"{again}, with the --vocab that the model was trained with: [PAD] is id 0 here")
-    return pieces
 
 
 def is_vocabulary(path: Path) -> bool:

@@ -19,9 +19,10 @@ from serving.server import triton
 from slipway.client.client import Client
 from slipway.contract import bundle
 from slipway.contract.parity.probabilities import softmax
+from slipway.contract.ragged import INPUTS
 from slipway.tensorflow import tf
 from tests.support.command import slipway, slipway_output
-from tests.support.models import small_models
+from tests.support.models import hugging_face_models, small_models
 
 
 def adopt(source: Path, run: Path, **other: object) -> CompletedProcess[str]:
@@ -197,6 +198,23 @@ def test_a_model_with_a_file_that_no_saved_model_has_is_refused(foreign_models: 
     done = adopt(tmp_path / "pairs", tmp_path / "run")
     assert done.returncode == 7
     assert "model/setup.py" in done.stderr
+
+
+def test_a_fine_tuned_hugging_face_directory_is_imported_without_pytorch(tmp_path: Path) -> None:
+    """Its labels are its own answers, in NumPy."""
+    tensors = hugging_face_models.weights("bert", tagger=False)
+    settings = hugging_face_models.config("bert", "BertForSequenceClassification")
+    path = hugging_face_models.write(tmp_path / "my model", settings, tensors)
+    words = [f"w{number}" for number in range(hugging_face_models.PIECES - 4)]
+    (path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]) + "\n")
+    ids = np.array([[2, *row, 3] for row in np.random.default_rng(0).integers(4, hugging_face_models.PIECES, (400, 6))])
+    feed = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+    labels = hugging_face_models.logits("bert", tensors, feed, tagger=False).argmax(axis=1)
+    rows = [f"{' '.join(words[i - 4] for i in row[1:-1])},{'abc'[label]}" for row, label in zip(ids, labels, strict=True)]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    slipway_output("import", tmp_path / "run", "--saved-model", path, "--golden", tmp_path / "rows.csv")
+    source = bundle.load(tmp_path / "run/bundle")
+    assert (source.labels, source.facts["metrics"]["test_accuracy"]) == (["a", "b", "c"], 1.0)
 
 
 WORDS = [f"w{number}" for number in range(small_models.PIECES - 4)]

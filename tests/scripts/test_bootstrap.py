@@ -18,7 +18,7 @@ def checkout(tmp_path: Path) -> Path:
     """One that was set up a moment ago."""
     for name in ("scripts", "requirements"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)
-    for name in ("pyproject.toml", "slipway/tools.py", "train/model/default_encoder.py", "train/model/bert.py"):
+    for name in ("pyproject.toml", "slipway/tools.py", "train/model/default_encoder.py", "slipway/encoder/bert.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CHECKOUT / name, tmp_path / name)
     for program in (".venv/bin/python", ".tools/uv/bin/uv"):
@@ -50,7 +50,9 @@ def test_what_python_leaves_beside_the_scripts_is_no_change(checkout: Path) -> N
     assert set_up(checkout) == ""
 
 
-@pytest.mark.parametrize("changed", ["scripts/hidden_key.c", "scripts/install.py", "requirements/all.txt", "train/model/bert.py"])
+@pytest.mark.parametrize(
+    "changed", ["scripts/hidden_key.c", "scripts/install.py", "requirements/all.txt", "slipway/encoder/bert.py"]
+)
 def test_what_is_made_of_a_changed_file_is_made_anew(checkout: Path, changed: str) -> None:
     with (checkout / changed).open("a") as file:
         file.write("\n")

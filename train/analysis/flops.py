@@ -24,7 +24,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from train.model.bert import Size
+    from slipway.encoder.bert import Size
 
 FORMULA = (
     "matrix products, 3 × forward: a layer of s tokens 8sh² + 4s²h + 4shf (Vaswani et al. 2017; "

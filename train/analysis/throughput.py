@@ -26,7 +26,7 @@ from train.distributed.ranks import Ranks
 from train.job import Job
 
 if TYPE_CHECKING:
-    from train.model.bert import Size
+    from slipway.encoder.bert import Size
 
 _PRECISION = {"none": "float32", "float16": "float16", "bfloat16": "bfloat16"}  # of the products, by --amp
 

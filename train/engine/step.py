@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.ragged import INPUTS, Feed
+from slipway.encoder import bert
 from slipway.errors import TrainingError
 from slipway.tensorflow import tf, tf_keras
 from train.engine import gradients
 from train.engine.gradients import Gradient
 from train.engine.optimizer import AdamW, LossScale, Schedule, WeightAverage, scaled_rate
 from train.job import Job
-from train.model import bert
 
 # The feed and the labels. Classifier: [batch]; tagger: [batch, sequence], with NOT_ASKED.
 MicroBatch = tuple[Feed, NDArray[np.int64]]

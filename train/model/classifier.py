@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from slipway.contract.ragged import INPUTS
-from slipway.tensorflow import SIGNATURE, tf, tf_keras
-from train.model.bert import Dropout
+from slipway.encoder import saving
+from slipway.encoder.bert import Dropout
+from slipway.tensorflow import tf, tf_keras
 from train.model.hub_encoder import EncoderLayer
 
 _POLICIES = {"none": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
@@ -33,15 +34,7 @@ def build(encoder: EncoderLayer, task: str, labels: int, dropout: float) -> tf_k
 
 def save(model: tf_keras.Model, directory: Path) -> None:
     """Write the SavedModel of the bundle: one signature in FP32, without Keras' own data."""
-    plain = _plain(model)
-    module = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS])  # type: ignore[untyped-decorator]
-    def logits(input_word_ids: tf.Tensor, input_mask: tf.Tensor, input_type_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": plain(dict(zip(INPUTS, (input_word_ids, input_mask, input_type_ids), strict=True)), training=False)}
-
-    module.model_variables = list(logits.get_concrete_function().variables)
-    tf.saved_model.save(module, str(directory), signatures={SIGNATURE: logits})
+    saving.save_classifier(_plain(model), directory)
 
 
 def _plain(model: tf_keras.Model) -> tf_keras.Model:

@@ -2,7 +2,7 @@
 
 hub.KerasLayer loads a fixed FP32 function with stateful random operations in it: Keras' mixed
 precision cannot reach inside, its dropout cannot be resumed, no cell of it can be frozen cheaply.
-So a module whose variables have a BERT's names is rebuilt by `train.model.bert` from its own
+So a module whose variables have a BERT's names is rebuilt by `slipway.encoder.bert` from its own
 weights, and the rebuilt one is used if it answers a probe batch as the module does. Any other
 module is called as it is, with the limits that `limits` names.
 """
@@ -19,9 +19,9 @@ import numpy as np
 
 from slipway import errors
 from slipway.contract.ragged import INPUTS, Feed
+from slipway.encoder import bert
 from slipway.errors import EncoderError
 from slipway.tensorflow import hub, tf, tf_keras
-from train.model import bert
 
 # Largest |Δ| of outputs: float noise of 24 layers is below it, the other GELU's difference above.
 _TOLERANCE = 1e-4

@@ -81,6 +81,17 @@ def test_weights_of_hugging_face_are_told_by_their_model_type(tmp_path: Path) ->
     assert "save_pretrained('SAVED', saved_model=True)" in refused.value.fix
 
 
+def test_weights_of_a_known_family_are_found_with_their_vocabulary_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "id2label": {"0": "no", "1": "yes"}}))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConversionError) as refused:
+        source.find(tmp_path, again)
+    assert "which writes safetensors" in refused.value.fix
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    found = source.find(tmp_path, again)
+    assert found == source.Source(tmp_path, tmp_path / "tokenizer.json", tmp_path / "config.json", weights_alone=True)
+
+
 def test_a_path_that_is_not_there_proposes_the_model_that_is_near(tmp_path: Path) -> None:
     near = model(tmp_path / "models/1")
     with pytest.raises(ConversionError) as refused:

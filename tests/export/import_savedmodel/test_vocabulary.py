@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ READ = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "oil", "", "über", "\u2028"]
 def test_a_vocabulary_is_read_by_line_whatever_editor_wrote_it(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_bytes(data)
     assert vocabulary.read(tmp_path / "vocab.txt", "again", "anew") == READ
+
+
+def test_a_vocabulary_is_read_out_of_hugging_faces_tokenizer(tmp_path: Path) -> None:
+    vocab = {piece: number for number, piece in enumerate(READ[:5])}
+    added = [{"id": 5, "content": "[E1]"}, {"id": 2, "content": "[CLS]"}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": vocab}, "added_tokens": added}))
+    assert vocabulary.read(tmp_path / "tokenizer.json", "again", "anew") == [*READ[:5], "[E1]"]
 
 
 BROKEN = {  # bytes, what is found, the fix's beginning

@@ -7,7 +7,7 @@ rows.
     TARGET/random    the same, saved with its dropout
 
 Untrained weights, large enough to tell texts apart; the labels are the models' own answers.
-Independent of train/model/bert.py.
+Independent of slipway/encoder/bert.py.
 
     python tests/support/models/foreign_models.py TARGET
 """

@@ -9,8 +9,8 @@ import string
 import sys
 from pathlib import Path
 
+from slipway.encoder import bert, saving
 from train.data import corpus
-from train.model import bert
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -23,7 +23,7 @@ def main() -> None:
     pieces = list(dict.fromkeys([*_SPECIAL, *words, *letters]))
     model = bert.build(bert.Size(len(pieces), 64, hidden=32, layers=2, heads=2, intermediate=64))
     target.mkdir(parents=True)
-    bert.save(model, ("\n".join(pieces) + "\n").encode(), target)
+    saving.save_encoder(model, ("\n".join(pieces) + "\n").encode(), target)
 
 
 if __name__ == "__main__":

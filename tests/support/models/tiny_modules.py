@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from slipway.contract.ragged import INPUTS, Feed
+from slipway.encoder import bert, saving
 from slipway.tensorflow import tf, tf_keras
 from tests.support.training.jobs import JOB
 from train.engine.step import TrainStep
 from train.job import Job
-from train.model import bert, classifier
+from train.model import classifier
 from train.model.hub_encoder import EncoderLayer
 
 WORDS, LABELS = 1100, 4  # more words than gradients.py calls a small table
@@ -24,7 +25,7 @@ SIZE = bert.Size(WORDS, 32, hidden=16, layers=2, heads=2, intermediate=32)
 def save_module(model: tf_keras.Model, target: Path) -> str:
     """As a TF Hub module; returns its handle."""
     target.mkdir(parents=True)
-    bert.save(model, "".join(f"word{number}\n" for number in range(WORDS)).encode(), target)
+    saving.save_encoder(model, "".join(f"word{number}\n" for number in range(WORDS)).encode(), target)
     return str(target)
 
 

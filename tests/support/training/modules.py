@@ -12,9 +12,9 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A BERT as this project writes it, with weights large enough that a wrong part changes the
     answer.
     """
+    from slipway.encoder import bert
     from slipway.tensorflow import tf, tf_keras
     from tests.support.models import tiny_modules
-    from train.model import bert
 
     tf_keras.utils.set_random_seed(7)
     model = bert.build(tiny_modules.SIZE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from slipway.contract.ragged import INPUTS
+from slipway.encoder import bert
+from slipway.encoder.bert import Size
 from slipway.tensorflow import tf, tf_keras
 from train.analysis import flops
-from train.model import bert
-from train.model.bert import Size
 
 TINY = Size(vocabulary=50, positions=64, hidden=32, layers=3, heads=2, intermediate=64)
 BASE = Size(vocabulary=30522, positions=512, hidden=768, layers=12, heads=12, intermediate=3072)

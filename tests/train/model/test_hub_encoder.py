@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from slipway.contract.ragged import INPUTS
+from slipway.encoder import bert
 from slipway.errors import EncoderError
 from slipway.tensorflow import hub, tf, tf_keras
 from tests.support.models import foreign_models as foreign
 from tests.support.models import tiny_modules
-from train.model import bert, classifier, hub_encoder
+from train.model import classifier, hub_encoder
 from train.model.hub_encoder import EncoderLayer
 
 FEED = tiny_modules.feed(6, 20, seed=3)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,7 +24,6 @@ from slipway.tensorflow import tf, tf_keras
 
 _seeds: list[tf.Tensor] = []  # of the model that is traced; the last one counts
 layers = tf_keras.layers
-_EPSILON = 1e-12
 _CELL = "transformer/layer_"
 
 
@@ -42,6 +40,7 @@ class Size:
     dropout: float = 0.1
     types: int = 2
     gelu: str = "exact"  # or approximate
+    epsilon: float = 1e-12  # of LayerNormalization
 
 
 def build(size: Size, pooler: bool = True) -> tf_keras.Model:
@@ -50,7 +49,7 @@ def build(size: Size, pooler: bool = True) -> tf_keras.Model:
     words = layers.Embedding(size.vocabulary, size.hidden, name="word_embeddings")(inputs["input_word_ids"])
     types = layers.Embedding(size.types, size.hidden, name="type_embeddings")(inputs["input_type_ids"])
     hidden = layers.Add(name="embeddings/add")([words, _PositionEmbedding(size)(words), types])
-    hidden = layers.LayerNormalization(epsilon=_EPSILON, name="embeddings/layer_norm")(hidden)
+    hidden = layers.LayerNormalization(epsilon=size.epsilon, name="embeddings/layer_norm")(hidden)
     hidden = Dropout(size.dropout, 0)(hidden)
     mask = inputs["input_mask"][:, tf.newaxis, tf.newaxis, :]  # [batch, head, query, key]
     every = []
@@ -94,16 +93,6 @@ def fine_tune(encoder: tf_keras.Model, top: int) -> None:
         layer.trainable = top == -1 or (top > 0 and layer in trainable)
 
 
-def save(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
-    """Write the encoder as a TF Hub module for lower-cased texts, its vocabulary as an asset."""
-    vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
-    vocabulary_file.write_bytes(vocabulary)
-    model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
-    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
-    tf.saved_model.save(model, str(target))
-    vocabulary_file.unlink()
-
-
 class _SelfAttention(tf_keras.layers.Layer):
     """softmax(Q Kᵀ / √head size) V of every head, projected. Source: Vaswani et al. 2017, 3.2."""
 
@@ -131,10 +120,10 @@ class _Cell(tf_keras.layers.Layer):
         super().__init__(name=f"{_CELL}{number}")
         dropouts = [Dropout(size.dropout, 3 * number + place) for place in (1, 2, 3)]
         self._attention = _SelfAttention(size, dropouts[0])
-        self._attention_norm = layers.LayerNormalization(epsilon=_EPSILON, name="self_attention_layer_norm")
+        self._attention_norm = layers.LayerNormalization(epsilon=size.epsilon, name="self_attention_layer_norm")
         self._intermediate = layers.Dense(size.intermediate, activation=_GELU[size.gelu], name="intermediate")
         self._output = layers.Dense(size.hidden, name="output")
-        self._output_norm = layers.LayerNormalization(epsilon=_EPSILON, name="output_layer_norm")
+        self._output_norm = layers.LayerNormalization(epsilon=size.epsilon, name="output_layer_norm")
         self._attention_dropout, self._output_dropout = dropouts[1:]
 
     def call(self, hidden: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slipway.encoder import bert
 from slipway.tensorflow import tf
-from train.model import bert
 
 SEED = tf.constant([3, 4])
 ONES = tf.ones([64, 65])

@@ -1,0 +1,244 @@
+"""A Hugging Face directory's BERT or DistilBERT, without PyTorch: config.json and safetensors.
+
+The weights go into the layers of `bert`, under TF Hub's names. What these layers do not compute is
+refused by name: another family, relative positions, several labels at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipway.contract import manifest
+from slipway.contract.ragged import INPUTS
+from slipway.errors import ConversionError
+
+CONFIG = "config.json"
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"  # one file, or several with a list of them
+_GELU = {"gelu": "exact", "gelu_new": "approximate", "gelu_pytorch_tanh": "approximate", "gelu_fast": "approximate"}
+_HEADS = {"ForSequenceClassification": False, "ForTokenClassification": True}  # end of the architecture → a tagger?
+Weights = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class _Family:
+    """The names of a kind of model: ours → theirs, in each layer and beside them."""
+
+    prefix: str
+    layer: str
+    layers: dict[str, str]
+    others: dict[str, str]
+    config: dict[str, str]  # key of a BERT's config.json → its own
+
+
+_EMBEDDINGS = {
+    "word_embeddings/embeddings": "embeddings.word_embeddings.weight",
+    "position_embedding/embeddings": "embeddings.position_embeddings.weight",
+    "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
+    "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
+}
+_FAMILIES = {
+    "bert": _Family(
+        prefix="bert.",
+        layer="encoder.layer",
+        layers={
+            "self_attention/query": "attention.self.query",
+            "self_attention/key": "attention.self.key",
+            "self_attention/value": "attention.self.value",
+            "self_attention/attention_output": "attention.output.dense",
+            "self_attention_layer_norm": "attention.output.LayerNorm",
+            "intermediate": "intermediate.dense",
+            "output": "output.dense",
+            "output_layer_norm": "output.LayerNorm",
+        },
+        others={
+            **_EMBEDDINGS,
+            "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
+            "pooler_transform/kernel": "pooler.dense.weight",
+            "pooler_transform/bias": "pooler.dense.bias",
+        },
+        config={},
+    ),
+    "distilbert": _Family(
+        prefix="distilbert.",
+        layer="transformer.layer",
+        layers={
+            "self_attention/query": "attention.q_lin",
+            "self_attention/key": "attention.k_lin",
+            "self_attention/value": "attention.v_lin",
+            "self_attention/attention_output": "attention.out_lin",
+            "self_attention_layer_norm": "sa_layer_norm",
+            "intermediate": "ffn.lin1",
+            "output": "ffn.lin2",
+            "output_layer_norm": "output_layer_norm",
+        },
+        others=_EMBEDDINGS,
+        config={
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "hidden_act": "activation",
+            "hidden_dropout_prob": "dropout",
+        },
+    ),
+}
+
+
+def is_supported(config: Mapping[str, Any]) -> bool:
+    """Return whether a config.json is of a family that is known here."""
+    return config.get("model_type") in _FAMILIES
+
+
+def has_weights(directory: Path) -> bool:
+    """Return whether the weights lie there as safetensors."""
+    return (directory / _WEIGHTS).is_file() or (directory / _INDEX).is_file()
+
+
+def write_classifier(directory: Path, target: Path, again: str) -> None:
+    """Write a fine-tuned classifier or tagger as a SavedModel from ragged.INPUTS to logits.
+
+    Raises ConversionError for what is none, or of another kind.
+    """
+    from slipway.encoder import saving
+
+    config = json.loads((directory / CONFIG).read_text("utf-8"))
+    saving.save_classifier(_classifier(config, _read_weights(directory), directory, again), target)
+
+
+def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, again: str, pooler: bool = True) -> Any:
+    """Return the encoder as a Keras model with its weights. Raises ConversionError."""
+    from slipway.encoder import bert
+
+    family = _family(config, where, again)
+    sizes: dict[str, Any] = {key: config.get(family.config.get(key, key)) for key in _NUMBERS}
+    if missing := [family.config.get(key, key) for key, number in sizes.items() if not isinstance(number, int)]:
+        raise _refused(where, "the sizes of an encoder in config.json", f"no {', '.join(missing)}", again)
+    size = bert.Size(
+        **{ours: sizes[key] for key, ours in _NUMBERS.items()},
+        dropout=float(config.get(family.config.get("hidden_dropout_prob", "hidden_dropout_prob"), 0.1)),
+        types=int(config.get("type_vocab_size", 2)),
+        gelu=_GELU[config.get(family.config.get("hidden_act", "hidden_act"), "gelu")],
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+    )
+    model = bert.build(size, pooler=pooler and "pooler_transform/kernel" in family.others)
+    for variable in model.variables:
+        name, shape = variable.name.removesuffix(":0"), tuple(variable.shape)
+        if name.startswith("type_embeddings") and name not in family.others:
+            variable.assign(np.zeros(shape, np.float32))  # a DistilBERT does not tell the texts of a pair apart
+            continue
+        value = _value(weights, _their_name(name, family), family.prefix, where, again)
+        variable.assign((value.T if name.endswith("kernel") else value).reshape(shape))
+    return model
+
+
+_NUMBERS = {
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "positions",
+    "hidden_size": "hidden",
+    "num_hidden_layers": "layers",
+    "num_attention_heads": "heads",
+    "intermediate_size": "intermediate",
+}
+
+
+def _classifier(config: Mapping[str, Any], weights: Weights, where: Path, again: str) -> Any:
+    """Return a Keras model from ragged.INPUTS to logits. Raises ConversionError."""
+    from slipway.tensorflow import tf, tf_keras
+
+    architecture = str(next(iter(config.get("architectures") or [""])))
+    tagger = next((tagger for end, tagger in _HEADS.items() if architecture.endswith(end)), None)
+    if tagger is None:
+        raise _refused(where, "a classifier or a tagger: an architecture …ForSequenceClassification or …ForTokenClassification",
+                       architecture or "none: an encoder alone, which is trained first", again)  # fmt: skip
+    if config.get("problem_type") in ("multi_label_classification", "regression") or len(config.get("id2label") or "xx") < 2:
+        raise _refused(where, "one choice out of two labels or more", f"problem_type {config.get('problem_type')}, "
+                       f"{len(config.get('id2label') or {})} labels", again)  # fmt: skip
+    encoder = build_encoder(config, weights, where, again, pooler=not tagger)
+    inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
+    outputs = encoder(inputs)
+    hidden = outputs["sequence_output"] if tagger else outputs.get("pooled_output")
+    if hidden is None:  # a DistilBERT's first token, and a layer of its own
+        hidden = _dense(weights, "pre_classifier", "relu", where, again)(outputs["sequence_output"][:, 0, :])
+    return tf_keras.Model(inputs, _dense(weights, "classifier", None, where, again)(hidden))
+
+
+def _dense(weights: Weights, name: str, activation: str | None, where: Path, again: str) -> Any:
+    from slipway.tensorflow import tf_keras
+
+    kernel, bias = (_value(weights, f"{name}.{kind}", "", where, again) for kind in ("weight", "bias"))
+    initializers = [tf_keras.initializers.Constant(values) for values in (kernel.T, bias)]
+    return tf_keras.layers.Dense(
+        len(bias), activation=activation, kernel_initializer=initializers[0], bias_initializer=initializers[1], name=name
+    )
+
+
+def _family(config: Mapping[str, Any], where: Path, again: str) -> _Family:
+    """Return the model's family. Raises ConversionError for one that computes otherwise."""
+    family = _FAMILIES.get(str(config.get("model_type")))
+    if family is None:
+        raise _refused(where, f"a model_type of {', '.join(_FAMILIES)}", repr(config.get("model_type")), again)
+    activation = config.get(family.config.get("hidden_act", "hidden_act"), "gelu")
+    odd = {
+        "position_embedding_type": (config.get("position_embedding_type", "absolute"), "absolute"),
+        "is_decoder": (config.get("is_decoder", False), False),
+        "the activation": (activation if activation not in _GELU else "", ""),
+    }
+    for name, (value, expected) in odd.items():
+        if value != expected:
+            raise _refused(where, f"{name}: {expected or ', '.join(_GELU)}", repr(value), again)
+    return family
+
+
+def _their_name(name: str, family: _Family) -> str:
+    """Return the name of our variable in the family's files."""
+    if name in family.others:
+        return family.others[name]
+    _, layer, rest = name.split("/", 2)
+    part, kind = rest.rsplit("/", 1)
+    suffix = "weight" if kind in ("kernel", "gamma") else "bias"
+    return f"{family.layer}.{layer.removeprefix('layer_')}.{family.layers[part]}.{suffix}"
+
+
+def _value(weights: Weights, name: str, prefix: str, where: Path, again: str) -> NDArray[Any]:
+    """Return a weight, by its name with or without the prefix, or as the first releases had it."""
+    old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+    for candidate in (f"{prefix}{name}", name, f"{prefix}{old}", old):
+        if candidate in weights:
+            return np.asarray(weights[candidate], np.float32)
+    raise _refused(where, f"the weight {prefix}{name}", f"none of this name among {len(weights)}", again)
+
+
+def sha256(directory: Path) -> str:
+    """Return a hash over the files that a model is read from; links are followed."""
+    hashes = [manifest.sha256(path) for path in (directory / CONFIG, *_weight_files(directory))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    index = directory / _INDEX
+    names = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.is_file() else {_WEIGHTS}
+    return [directory / Path(name).name for name in sorted(names)]
+
+
+def _read_weights(directory: Path) -> Weights:
+    from safetensors.numpy import load_file
+
+    return {name: value for path in _weight_files(directory) for name, value in load_file(path).items()}
+
+
+def _refused(where: Path, expected: str, found: str, again: str) -> ConversionError:
+    return ConversionError(
+        "the Hugging Face model cannot be imported",
+        expected=expected,
+        found=found,
+        where=str(where / CONFIG),
+        fix=f"take a model of that kind: {again}",
+    )
