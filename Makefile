@@ -2,7 +2,7 @@
 #
 #   RUN=runs/agnews  NP=2  HOSTS=  CORPUS=  ENCODER=.tools/encoder  EPOCHS=3  TRAIN_ROWS=  GOLDEN_ROWS=  RESUME=
 #   TRAIN_ARGS=  (what else slipway train --help has)  TEXT=  SECOND=  PORT=8000  PYTHON=python3.11
-#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  UNLABELLED=  (more texts to compare, without labels)  P99=100  RATE=  PUBLISHED=  VERSION=
+#   SAVED_MODEL=  VOCAB=  LABELS=  GOLDEN=  IMPORT_ARGS=  UNLABELLED=  (more texts to compare, without labels)  P99=100  RATE=  PUBLISHED=  VERSION=
 #   A=  B=  (runs to compare)  BENCH=quick  PRICE=  (of this machine, an hour)  BENCH_ARGS=  (what else slipway bench --help has)
 #   REPOSITORY_ARGS=  (what else slipway build --help has; make tune finds some)
 
@@ -75,7 +75,7 @@ scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gai
 	@$(PY) -m benchmarks.training.speed --scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
-	@$(if $(SAVED_MODEL),$(SLIPWAY) import "$(RUN)" --saved-model "$(SAVED_MODEL)" --vocab "$(VOCAB)" --labels "$(LABELS)" --golden "$(GOLDEN)" $(MORE_GOLDEN) --max-seq-len $(MAX_SEQ_LEN))
+	@$(if $(SAVED_MODEL),$(SLIPWAY) import "$(RUN)" --saved-model "$(SAVED_MODEL)" $(if $(VOCAB),--vocab "$(VOCAB)") $(if $(LABELS),--labels "$(LABELS)") --golden "$(GOLDEN)" $(MORE_GOLDEN) --max-seq-len $(MAX_SEQ_LEN) $(IMPORT_ARGS))
 	@$(EXPORT)
 
 repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickletools
 import re
 import zipfile
@@ -113,9 +114,8 @@ def _is_pickle(path: Path) -> bool:
 
 def read_saved_model(path: Path) -> Any:
     """Return a saved_model.pb as a protobuf. Raises ConversionError where it is none."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as slipway/tensorflow.py, which costs a second more
     from tensorflow.core.protobuf import saved_model_pb2
-
-    import slipway.tensorflow  # noqa: F401 - keeps TensorFlow from telling of its start
 
     return _parsed(saved_model_pb2.SavedModel(), path)
 
