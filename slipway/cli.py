@@ -78,7 +78,7 @@ COMMANDS = (
     Command("status", "show what is published, what is served, what was done last", "serving.registry.commands:status"),
     Command("lint", "find what is wrong in any Triton model repository", "slipway.lint.commands:lint"),
     Command("ask", "classify a text on a running server, over HTTP and gRPC", "slipway.client.commands:ask"),
-    Command("classify", "classify a file's or a pipe's lines → JSONL", "slipway.client.commands:classify"),
+    Command("classify", "classify a file's or a pipe's lines → JSONL, CSV or TSV", "slipway.client.commands:classify"),
     Command("analyze throughput", "measure examples/s and its share of the machine's peak", "train.analysis.throughput:throughput"),
     Command("analyze profile", "show the operations a training step spends its time in", "train.analysis.profiler:profile"),
     Command("analyze lr", "find a learning rate by a range test", "train.analysis.lr_finder:lr"),

@@ -1,16 +1,21 @@
-"""Tables and messages on the terminal, at a fixed width when the output is a file or a pipe."""
+"""Tables and messages on the terminal, at their whole width when the output is a file or a pipe.
+
+What is written for programs goes to the real stdout, whatever shows a clock or a bar meanwhile.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-_WIDTH_OF_FILES = 120  # characters
+_WIDTH_OF_FILES = 10_000  # characters: no cell is cut and no line is broken
 _PATIENCE = 20  # seconds between two lines in a file
 VERDICTS = {
     "passed": "[green]passed[/]",
@@ -23,8 +28,15 @@ VERDICTS = {
 
 def console() -> Console:
     """Return a console for stdout."""
-    terminal = Console(highlight=False)
-    return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+    return Console(highlight=False, width=None if is_terminal(sys.stdout) else _WIDTH_OF_FILES)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person may be looking at the stream; None is a closed one.
+
+    Rich's `is_terminal` is also true of a file where FORCE_COLOR is set.
+    """
+    return stream is not None and stream.isatty()
 
 
 def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
@@ -35,19 +47,38 @@ def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
     return empty
 
 
+def bar(*columns: str | ProgressColumn) -> Progress:
+    """Return a bar on stdout, with what is printed meanwhile above it.
+
+    It is disabled where stdout is no terminal. Rich would take both streams, so that what is
+    written to a file or a pipe would be shown on the terminal instead: each is taken only where it
+    is a terminal itself.
+    """
+    shown = is_terminal(sys.stdout)
+    return Progress(*columns, console=console(), transient=True, redirect_stderr=is_terminal(sys.stderr), disable=not shown)
+
+
+def bar_beside_data(*columns: str | ProgressColumn, data_on_stdout: bool) -> Progress:
+    """Return a bar on stderr, beside data for programs: stdout is not taken, whatever it is.
+
+    It is disabled where stderr is no terminal, and where the data appear on the terminal too.
+    """
+    shown = is_terminal(sys.stderr) and not (data_on_stdout and is_terminal(sys.stdout))
+    screen = Console(highlight=False, stderr=True)
+    return Progress(*columns, console=screen, transient=True, redirect_stdout=False, disable=not shown)
+
+
 @contextmanager
 def activity(name: str) -> Iterator[Callable[[str], None]]:
     """Show a clock and the current step; yield a function that sets the step."""
-    shown = console()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+    with bar(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         line = progress.add_task(name)
         printed = time.monotonic()
 
         def say(doing: str) -> None:
             nonlocal printed
             progress.update(line, description=f"{name:<14}{doing}")
-            if not shown.is_terminal and time.monotonic() - printed > _PATIENCE:
+            if progress.disable and time.monotonic() - printed > _PATIENCE:
                 printed = time.monotonic()
                 print(f"{name:<14}{doing} …", flush=True)
 

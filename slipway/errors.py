@@ -5,6 +5,7 @@ Commands are named as they can be pasted: `command("export", run)` → `slipway 
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -124,11 +125,17 @@ def run(main: Callable[[], int]) -> NoReturn:
     """Run an entry's `main` and exit with what it returns.
 
     A SlipwayError becomes a message on stderr and its exit code; Ctrl-C and SIGTERM become 130.
+    Where a pipe's reader has gone (`| head`), it ends as quietly as other programs do.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):  # clean up and end child processes as Ctrl-C does
         signal.signal(number, _interrupt)
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
+        sys.exit(status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        sys.exit(128 + signal.SIGPIPE)
     except SlipwayError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -75,12 +75,27 @@ def _port(text: str) -> int:
 
 def lint_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="the repository, for example runs/demo/model_repository")
-    parser.add_argument("--json", action="store_true", help="findings as one JSON document instead")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "sarif"),
+        default="text",
+        help="sarif: for code hosts and editors; default: %(default)s",
+    )
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
 
 def classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", default="-", help="one text a line, as UTF-8; - or nothing: standard input")
-    parser.add_argument("--jsonl", action="store_true", help="the lines are JSON objects")
+    parser.add_argument("file", nargs="?", default="-", help="texts, as UTF-8; - or nothing: standard input")
+    parser.add_argument(
+        "--format", choices=("text", "jsonl", "csv", "tsv"), help="default: as the file's name ends; text is one text a line"
+    )
+    parser.add_argument(
+        "--text", action="append", default=[], metavar="NAME", help="the text's column, or field in JSONL; twice: of a pair"
+    )
+    parser.add_argument("--no-header", action="store_true", help="a table begins with a text; its columns are called 1, 2 …")
+    parser.add_argument("--no-quotes", action="store_true", help='in TSV " is a character like others')
+    parser.add_argument("--output", type=Path, help="default: standard output; .jsonl, .csv or .tsv, else as the input is")
+    parser.add_argument("--resume", action="store_true", help="go on with --output where it was interrupted")
     parser.add_argument("--protocol", choices=("http", "grpc"), default="http")
     parser.add_argument("--address", help="host:port; default: where `slipway serve` listens")
     parser.add_argument(

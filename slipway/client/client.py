@@ -17,15 +17,18 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
+from numbers import Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipway.client import tensors, transport
-from slipway.client.tensors import Classification, Tagging, Tensors, Texts
+from slipway.client.tensors import Classification, Tagging, Tensors
+from slipway.client.texts import Sentences, Texts, as_list, sentence_rows, text_rows
 from slipway.client.transport import Connection, Options
-from slipway.contract.records import TEXT_MODEL
+from slipway.contract.records import MAX_BATCH, TEXT_MODEL
+from slipway.errors import ServerError
 
 _T = TypeVar("_T")
 
@@ -40,7 +43,8 @@ class AsyncClient:
     order of the questions, of which one call takes any number: they travel in requests of up to 32.
 
     `deadline` is the seconds of a whole call, instead of the options'. Every call raises
-    ServerError       when the deadline passes, or an answer has not a row for each text;
+    ServerError       when the deadline passes, an answer has not a row for each text, or what was
+                      passed is no text: by its place and by what it is, before anything is sent;
     RequestRefused    (a ServerError) when the server will not answer, such as for an empty text;
     Unavailable       (a ServerError) when it is not there, after the options' retries.
     The error names the id under which the server's log has all requests of the call.
@@ -67,23 +71,23 @@ class AsyncClient:
         return names
 
     async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
-        """Return one Classification for each text, or for each pair: a sequence of two texts.
+        """Return one Classification for each text, or for each pair: a list or tuple of two texts.
 
-        A text may be longer than the model reads: its beginning is classified, and `truncated` set.
-        A mix of texts and pairs, or text that UTF-8 cannot hold, raises ServerError unasked.
+        One string is one text. Bytes are read as UTF-8. Generators, arrays and columns of tables
+        are read as lists are. A text may be longer than the model reads: its beginning is
+        classified, and `truncated` set. A mix of texts and pairs raises ServerError unasked.
         """
-        parts = await self._infer(model, tensors.text_requests(texts), deadline)
+        parts = await self._infer(model, tensors.text_requests(text_rows(texts)), deadline)
         return [answer for outputs in parts for answer in tensors.classifications(outputs)]
 
-    async def tag(
-        self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL
-    ) -> list[Tagging]:
+    async def tag(self, sentences: Sentences, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagging]:
         """Return one Tagging for each sentence, a sequence of words; each word has its label.
 
-        Words that UTF-8 cannot hold raise ServerError unasked.
+        A sentence that is one string raises ServerError unasked: it has to be split into words.
         """
-        parts = await self._infer(model, tensors.sentence_requests(sentences), deadline)
-        lengths = iter([len(sentence) for sentence in sentences])
+        rows = sentence_rows(sentences)
+        parts = await self._infer(model, tensors.sentence_requests(rows), deadline)
+        lengths = iter([len(row) for row in rows])
         return [answer for outputs in parts for answer in tensors.taggings(outputs, [next(lengths) for _ in outputs["label"]])]
 
     async def logits(
@@ -96,8 +100,7 @@ class AsyncClient:
         too, int32 [batch, tokens]: 1 in the second text, else 0. Raises RequestRefused for other
         shapes, or for a model that is not served.
         """
-        inputs: Tensors = {"input_word_ids": ids} | ({} if types is None else {"input_type_ids": types})
-        parts = await self._infer(model, tensors.split_batches(inputs), deadline)
+        parts = await self._infer(model, tensors.ids_requests(ids, types), deadline)
         return np.concatenate([outputs["logits"] for outputs in parts])
 
     async def close(self) -> None:
@@ -106,7 +109,10 @@ class AsyncClient:
 
     async def _infer(self, model: str, requests: list[Tensors], deadline: float | None) -> list[Tensors]:
         call = secrets.token_hex(8)
-        asks = [partial(self._connection.infer, model, request, call) for request in requests]
+        asks = [
+            partial(self._connection.infer, model, request, call, number * MAX_BATCH if len(requests) > 1 else None)
+            for number, request in enumerate(requests)
+        ]
         answers = await self._ask(asks, deadline, call)
         for request, outputs in zip(requests, answers, strict=True):
             tensors.refuse_other_rows(request, outputs, model)
@@ -115,6 +121,11 @@ class AsyncClient:
     async def _ask(self, requests: Sequence[Callable[[], Awaitable[_T]]], deadline: float | None, call: str = "") -> list[_T]:
         """Send one request after the other, all within the deadline. `call` is their id."""
         seconds = self._options.deadline if deadline is None else deadline
+        if not (isinstance(seconds, Real) and seconds > 0):  # also not NaN, which no time would reach
+            fix = "pass another deadline"
+            raise ServerError(
+                "this is no deadline", expected="seconds above 0", found=repr(seconds), where="the argument deadline", fix=fix
+            )
         end = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(end):
@@ -156,11 +167,12 @@ class Client:
 
     def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
         """Return one answer for each text or pair; see AsyncClient.classify."""
-        return self._wait(self.aio.classify(texts, deadline, model))
+        # A generator runs in the thread that calls: it may ask this client itself.
+        return self._wait(self.aio.classify(as_list(texts, "texts"), deadline, model))
 
-    def tag(self, sentences: Sequence[Sequence[str]], deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagging]:
+    def tag(self, sentences: Sentences, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Tagging]:
         """Return one answer for each sentence of words; see AsyncClient.tag."""
-        return self._wait(self.aio.tag(sentences, deadline, model))
+        return self._wait(self.aio.tag(sentence_rows(sentences), deadline, model))
 
     def logits(
         self, model: str, ids: NDArray[np.int32], types: NDArray[np.int32] | None = None, deadline: float | None = None

@@ -1,56 +1,42 @@
 """Classify texts on a running server: a few over HTTP and gRPC, or a file's and a pipe's lines.
 
 A model of text pairs takes a second text; a tagger labels every word, split at white space.
+Answers go to stdout as they come, or to a file that --resume goes on with.
 
     slipway ask "Oil prices fall as OPEC raises output"
     slipway ask "Is it raining?" --second "It pours."
     slipway classify news.txt > answers.jsonl
+    slipway classify reviews.csv --text review --output answered.csv
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slipway import console, errors
+from slipway.client import answers, questions
+from slipway.client.answers import Layout, LineAnswer, Tally
 from slipway.client.client import AsyncClient, Client
-from slipway.client.tensors import Classification, Tagging, utf8
+from slipway.client.questions import Form, InputLine
+from slipway.client.tensors import Classification, Tagging
+from slipway.client.texts import utf8
 from slipway.client.transport import Options, RequestRefused, Tls
 from slipway.contract.records import HOST, Ports
-from slipway.errors import ServerError
+from slipway.errors import ServerError, SlipwayError
 
-# task → the fields that a JSONL line must have
-_FIELD_NAMES = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}
-Fields = dict[str, Any]  # a JSONL line
-
-
-@dataclass(frozen=True, slots=True)
-class InputLine:
-    """One line of the input: a question, or the reason why it is none."""
-
-    number: int  # from 1
-    size: int  # bytes
-    fields: Fields  # the line's own, to be written beside the answer
-    question: Any  # a text, a pair, or a list of words; None with an error
-    error: str = ""
-
-
-LineAnswer = Classification | Tagging | str  # str: why there is no answer
 Answered = list[tuple[InputLine, LineAnswer]]
 
 
@@ -115,22 +101,51 @@ def _shortened(text: str) -> str:
 
 
 def classify(arguments: argparse.Namespace) -> int:
+    if arguments.resume and not arguments.output:
+        raise _not_resumable(arguments)
+    with _opened(arguments.file) as file:
+        questions.refuse_other_file(file, arguments.file)
+        form = Form.of(arguments.file, arguments.format, arguments.text, not arguments.no_header, not arguments.no_quotes)
+        with Client(_address(arguments), _options(arguments)) as server:
+            tally = _classify_lines(server, file, form, arguments)
+    print(f"{tally.written} lines, {tally.failed} with an error", file=sys.stderr)
+    return 1 if tally.failed else 0
+
+
+def _classify_lines(server: Client, file: BinaryIO, form: Form, arguments: argparse.Namespace) -> Tally:
+    task, tally = server.task(), Tally()
+    source = questions.read(file, arguments.file, form, task)
+    layout = Layout.of(source, task, arguments.output, form.quotes)
+    with _writer(arguments, layout, source.lines, tally) as write, _progress(file, tally, not arguments.output) as show:
+        for answered in _answers(server, task, source.lines, arguments.batch, arguments.in_flight):
+            write(b"".join(layout.row(line, answer) for line, answer in answered))
+            for _, answer in answered:
+                tally.add(isinstance(answer, str))
+            show(sum(line.size for line, _ in answered))
+    return tally
+
+
+def _not_resumable(arguments: argparse.Namespace) -> errors.UsageError:
+    return errors.UsageError(
+        "stdout cannot be resumed",
+        expected="--output FILE, where an interrupted run left its answers",
+        found="--resume alone",
+        where="the options of slipway classify",
+        fix=errors.command("classify", arguments.file, "--output", "answers.jsonl", "--resume"),
+    )
+
+
+def _writer(
+    arguments: argparse.Namespace, layout: Layout, lines: Iterator[InputLine], tally: Tally
+) -> AbstractContextManager[Callable[[bytes], None]]:
+    if arguments.output:
+        return answers.in_file(arguments.output, arguments.resume, layout, lines, tally)
+    return answers.on_stdout(layout, tally)
+
+
+def _address(arguments: argparse.Namespace) -> str:
     protocol = arguments.protocol
-    address = f"{protocol}://{arguments.address or f'{HOST}:{getattr(Ports, protocol)}'}"
-    written = failed = 0
-    with _opened(arguments.file) as source, Client(address, _options(arguments)) as server:
-        task = server.task()
-        questions = (read_line(number, raw, task, arguments.jsonl) for number, raw in enumerate(source, 1))
-        with _progress(source) as show, _until_nobody_reads():
-            for answered in _answers(server, task, questions, arguments.batch, arguments.in_flight):
-                for line, answer in answered:
-                    sys.stdout.write(json.dumps(_row(line, answer)) + "\n")
-                sys.stdout.flush()
-                written += len(answered)
-                failed += sum(isinstance(answer, str) for _, answer in answered)
-                show(sum(line.size for line, _ in answered), written)
-    print(f"{written} lines, {failed} with an error", file=sys.stderr)
-    return 1 if failed else 0
+    return f"{protocol}://{arguments.address or f'{HOST}:{getattr(Ports, protocol)}'}"
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -160,30 +175,47 @@ def _read(path: Path) -> bytes:
 @contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
     if name == "-":
+        if console.is_terminal(sys.stdin):
+            print("reading texts from the terminal, one a line; Ctrl-D ends them", file=sys.stderr)
+        if sys.stdin is None:
+            raise _unreadable("stdin", "it is closed")
         yield sys.stdin.buffer
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115 – closed below; an error of the block is not one of opening
     except OSError as error:
-        raise ServerError(
-            "the file cannot be read", expected="a file", found=error.strerror or str(error), where=name, fix="name another"
-        ) from error
+        raise _unreadable(name, error.strerror or str(error)) from error
     with file:
         yield file
 
 
-def _answers(server: Client, task: str, questions: Iterable[InputLine], batch: int, in_flight: int) -> Iterator[Answered]:
+def _unreadable(name: str, why: str) -> ServerError:
+    return ServerError("the file cannot be read", expected="a file", found=why, where=name, fix="name another")
+
+
+def _answers(server: Client, task: str, lines: Iterator[InputLine], batch: int, in_flight: int) -> Iterator[Answered]:
     """Yield the lines' answers in order, while the next requests are under way.
 
-    Memory holds `in_flight` requests of `batch` lines, and no more.
+    Memory holds `in_flight` requests of `batch` lines, and no more. Where the lines end with a
+    SlipwayError, it is raised after the answers to those before.
     """
-    remaining, waiting = iter(questions), deque[Future[Answered]]()
+    broken: list[SlipwayError] = []
+    remaining, waiting = _until_broken(lines, broken), deque[Future[Answered]]()
     while chunk := list(itertools.islice(remaining, batch)):
+        waiting.append(server.start(_answer_lines(server.aio, task, chunk)))
         if len(waiting) == in_flight:
             yield waiting.popleft().result()
-        waiting.append(server.start(_answer_lines(server.aio, task, chunk)))
     while waiting:
         yield waiting.popleft().result()
+    if broken:
+        raise broken[0]
+
+
+def _until_broken(lines: Iterator[InputLine], broken: list[SlipwayError]) -> Iterator[InputLine]:
+    try:
+        yield from lines
+    except SlipwayError as error:
+        broken.append(error)
 
 
 async def _answer_lines(server: AsyncClient, task: str, chunk: list[InputLine]) -> Answered:
@@ -205,64 +237,21 @@ async def _answer_questions(server: AsyncClient, task: str, questions: list[Any]
     return first + await _answer_questions(server, task, questions[middle:])
 
 
-def read_line(number: int, raw: bytes, task: str, jsonl: bool) -> InputLine:
-    """Read one line; a line that cannot be read becomes an InputLine with its error."""
-    fields: Fields = {}
-    try:
-        text = raw.decode("utf-8-sig").rstrip("\r\n")
-        fields = _json_fields(text) if jsonl else _plain_fields(text, task)
-        return InputLine(number, len(raw), fields, _question(fields, task))
-    except (ValueError, RecursionError) as error:  # RecursionError: JSON nested too deep
-        return InputLine(number, len(raw), fields, None, str(error))
-
-
-def _plain_fields(text: str, task: str) -> Fields:
-    if task == "tagging":
-        return {"words": text.split()}
-    return dict(zip(_FIELD_NAMES[task], text.split("\t", 1) if task == "text_pair" else [text], strict=False))
-
-
-def _json_fields(text: str) -> Fields:
-    fields = json.loads(text)
-    if not isinstance(fields, dict):
-        raise ValueError(f"expected a JSON object, found {type(fields).__name__}")
-    return fields
-
-
-def _question(fields: Fields, task: str) -> Any:
-    values = [fields.get(name) for name in _FIELD_NAMES[task]]
-    strings = values[0] if task == "tagging" else values
-    if not (isinstance(strings, list) and strings and all(isinstance(text, str) for text in strings)):
-        kind = "a list of words" if task == "tagging" else "a string"
-        expected = " and ".join(f"{name!r}, {kind}" for name in _FIELD_NAMES[task])
-        raise ValueError(f"expected {expected}; found {', '.join(fields) or 'none'}")
-    for text in strings:
-        text.encode("utf-8")  # JSON can spell half of a surrogate pair
-    return values[0] if len(values) == 1 else tuple(values)
-
-
-def _row(line: InputLine, answer: LineAnswer) -> Fields:
-    if isinstance(answer, str):
-        return {**line.fields, "line": line.number, "error": answer}
-    logits = answer.logits.tolist() if isinstance(answer, Tagging) else answer.logits
-    return {**line.fields, "line": line.number, "answer": {**vars(answer), "logits": logits}}
-
-
 @contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """End the block when a pipe's reader has gone (`| head`), and write nothing more at exit."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _progress(file: BinaryIO, tally: Tally, data_on_stdout: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal a bar by the bytes of a file, with rate and time left; of a pipe, the
+    count and the rate alone.
+    """
+    status = os.fstat(file.fileno())
+    is_file = stat.S_ISREG(status.st_mode)
+    columns = (BarColumn(), TaskProgressColumn()) if is_file else ()
+    times = (TimeElapsedColumn(), TimeRemainingColumn()) if is_file else (TimeElapsedColumn(),)
+    started, before = time.monotonic(), tally.written
+    with console.bar_beside_data(*columns, TextColumn("{task.description}"), *times, data_on_stdout=data_on_stdout) as progress:
+        bar = progress.add_task("", total=status.st_size if is_file else None, completed=tally.size)
 
+        def show(size: int) -> None:
+            rate = (tally.written - before) / max(time.monotonic() - started, 1e-3)
+            progress.update(bar, advance=size, description=f"{tally.written:,} texts, {rate:,.0f} a second")
 
-@contextmanager
-def _progress(source: BinaryIO) -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal a bar by the bytes of a file; of a pipe, the count alone."""
-    status = os.fstat(source.fileno())
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=status.st_size if stat.S_ISREG(status.st_mode) else None)
-        yield lambda size, texts: progress.update(bar, advance=size, description=f"{texts} texts")
+        yield show

@@ -13,7 +13,6 @@ from slipway import errors
 from slipway.contract.records import MAX_BATCH
 from slipway.errors import ServerError
 
-Texts = Sequence[str] | Sequence[Sequence[str]]  # single texts, or pairs of them
 Tensors = dict[str, NDArray[Any]]  # of one request, by name; object arrays hold bytes
 _OUTPUTS = ("label", "probability", "logits", "truncated", "tokens")
 
@@ -46,19 +45,16 @@ def split_batches(inputs: Tensors) -> list[Tensors]:
     return [{name: values[at : at + MAX_BATCH] for name, values in inputs.items()} for at in range(0, rows, MAX_BATCH)]
 
 
-def text_requests(texts: Texts) -> list[Tensors]:
-    """Return the requests for texts or pairs: each input is [texts, 1] bytes.
-
-    Raises ServerError for anything else, and for text that UTF-8 cannot hold.
-    """
-    if not texts:
+def text_requests(rows: Sequence[tuple[bytes, ...]]) -> list[Tensors]:
+    """Return the requests for rows of texts.text_rows: each input is [texts, 1] bytes."""
+    if not rows:
         return []
-    columns = _columns(texts).items()
-    return split_batches({name: np.array([[utf8(text)] for text in column], object) for name, column in columns})
+    columns = zip(("text", "text_b"), zip(*rows, strict=True), strict=False)
+    return split_batches({name: np.array([[text] for text in column], object) for name, column in columns})
 
 
-def sentence_requests(sentences: Sequence[Sequence[str]]) -> list[Tensors]:
-    """Return the requests for sentences split into words: [sentences, words] bytes.
+def sentence_requests(sentences: Sequence[Sequence[bytes]]) -> list[Tensors]:
+    """Return the requests for rows of texts.sentence_rows: [sentences, words] bytes.
 
     Sentences are filled up with "" to the longest of their own request.
     """
@@ -67,9 +63,40 @@ def sentence_requests(sentences: Sequence[Sequence[str]]) -> list[Tensors]:
         batch = sentences[start : start + MAX_BATCH]
         words = np.full((len(batch), max(1, *map(len, batch))), b"", object)
         for row, sentence in zip(words, batch, strict=True):
-            row[: len(sentence)] = [utf8(word) for word in sentence]
+            row[: len(sentence)] = sentence
         requests.append({"words": words})
     return requests
+
+
+def ids_requests(ids: Any, types: Any) -> list[Tensors]:
+    """Return the requests for word pieces, and the types of text pairs: [batch, tokens] int32.
+
+    Raises ServerError for what is no such table of whole numbers.
+    """
+    inputs = {"input_word_ids": _int32(ids, "ids")} | ({} if types is None else {"input_type_ids": _int32(types, "types")})
+    shapes = [values.shape for values in inputs.values()]
+    if len(set(shapes)) > 1:
+        raise _no_ids(f"types of the shape of ids, {list(shapes[0])}", str(list(shapes[1])), "types")
+    return split_batches(inputs)
+
+
+def _int32(values: Any, name: str) -> NDArray[np.int32]:
+    expected = "whole numbers of 32 bits, [batch, tokens], with a row at least"
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise _no_ids(expected, "rows that are not equally long", name) from error
+    if array.dtype.kind not in "iu" or array.ndim != 2 or not array.size:
+        raise _no_ids(expected, f"{array.dtype} of the shape {list(array.shape)}", name)
+    limits = np.iinfo(np.int32)
+    if array.min() < limits.min or array.max() > limits.max:
+        raise _no_ids(expected, f"numbers from {array.min()} to {array.max()}", name)
+    return array.astype(np.int32)
+
+
+def _no_ids(expected: str, found: str, name: str) -> ServerError:
+    fix = "pass the tokenizer's word pieces as they are, shorter rows padded with 0; texts go to `classify`"
+    return ServerError("these are no word pieces", expected=expected, found=found, where=name, fix=fix)
 
 
 def refuse_other_rows(inputs: Tensors, outputs: Tensors, model: str) -> None:
@@ -108,32 +135,3 @@ def taggings(outputs: Tensors, lengths: Sequence[int]) -> list[Tagging]:
         )
         for length, labels, probabilities, logits, cut, tokens in zip(lengths, *columns, strict=True)
     ]
-
-
-def utf8(text: str) -> bytes:
-    """Return the text's bytes. Raise ServerError for half of a surrogate pair, which is no text."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ServerError(
-            "the text is not Unicode",
-            expected="text that can be written as UTF-8",
-            found=f"{text[error.start : error.end]!r} at character {error.start}",
-            where="the text to classify",
-            fix="convert it to UTF-8, for example with iconv",
-        ) from error
-
-
-def _columns(texts: Texts) -> dict[str, Sequence[str]]:
-    """Return input of text_classifier → its strings, one for each text."""
-    rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    counts = sorted({len(row) for row in rows})
-    if counts not in ([1], [2]):
-        raise ServerError(
-            "these are neither single texts nor pairs",
-            expected="every text a string, or every one a pair of strings",
-            found=f"texts of {' and '.join(map(str, counts))} strings",
-            where="the texts to classify",
-            fix="classify texts or pairs; words go to `tag`",
-        )
-    return dict(zip(("text", "text_b"), zip(*rows, strict=True), strict=False))

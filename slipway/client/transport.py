@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import random
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from tritonclient.utils import InferenceServerException
@@ -35,6 +37,7 @@ _UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
 # retries would all fall into that time. Its least pause is left alone, since that is also how long
 # it waits for a connection to be made.
 _RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
+_HEADER_NAME = re.compile("[0-9A-Za-z_.-]+")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 _Answer = TypeVar("_Answer")
 
@@ -60,7 +63,8 @@ class Tls:
 class Options:
     """Deadline, retries, headers and TLS of all calls of a client.
 
-    Making the client raises ServerError for TLS files that cannot be used.
+    Making the client raises ServerError for headers that cannot be sent and TLS files that cannot
+    be used.
     """
 
     deadline: float = DEADLINE  # seconds for a whole call: all its requests, retries and pauses
@@ -78,21 +82,24 @@ class Connection:
     def __init__(self, address: str, options: Options) -> None:
         self._address = address
         self._protocol, host, secure = _parse_address(address)
-        own_headers = {name.lower(): value for name, value in options.headers.items()}  # gRPC takes no capitals
-        self._headers = _UNCOMPRESSED[self._protocol] | own_headers
+        self._headers = _UNCOMPRESSED[self._protocol] | _own_headers(options)
         tls = options.tls or (Tls() if secure else None)
         settings = _http_settings(tls) if self._protocol == "http" else _grpc_settings(tls)
         self._api: Any = importlib.import_module(f"tritonclient.{self._protocol}.aio")
         self._server = self._api.InferenceServerClient(host, **settings)
 
-    async def infer(self, model: str, inputs: Tensors, call: str) -> Tensors:
-        """Return all outputs of the request `call`. Raise RequestRefused, Unavailable."""
+    async def infer(self, model: str, inputs: Tensors, call: str, first: int | None = None) -> Tensors:
+        """Return all outputs of the request `call`. Raise RequestRefused, Unavailable.
+
+        `first` is the number of its first row, if the call has other requests: the server counts
+        the rows of each request from 0.
+        """
         tensors = []
         for name, values in inputs.items():
             kind = "BYTES" if values.dtype == object else "INT32"
             tensors.append(self._api.InferInput(name, list(values.shape), kind))
             tensors[-1].set_data_from_numpy(values)
-        with self._failures(model, call):
+        with self._failures(model, call if first is None else f"{call}, whose row 0 is row {first} of the call"):
             result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
             return {name: result.as_numpy(name) for name in self._names(result.get_response(), "outputs")}
 
@@ -123,6 +130,14 @@ class Connection:
 
     @contextmanager
     def _failures(self, model: str, call: str = "") -> Iterator[None]:
+        if not isinstance(model, str) or not model or "/" in model:
+            raise ServerError(
+                "this is no model's name",
+                expected="the name of a served model, such as text_classifier",
+                found=repr(model),
+                where="the argument model",
+                fix="pass its name, or none: texts are answered by text_classifier",
+            )
         try:
             yield
         except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no JSON
@@ -134,8 +149,14 @@ class Connection:
         else:
             message, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
         facts = {"expected": "an answer", "found": message.strip() or type(error).__name__, "where": self._place(call)}
+        if isinstance(error, aiohttp.ClientResponseError):  # by tritonclient only of what cannot be parsed
+            facts["found"] = "no HTTP: another protocol's port"
+            where = self._address.rpartition("://")[2]
+            return RequestRefused("the answer is not HTTP's", **facts, fix=f"if it is gRPC's port, the address is grpc://{where}")
         if again:
             fix = f"{errors.command('serve', 'RUN')}, in another terminal"
+            if "Socket closed" in message:
+                fix += f"; if this is HTTP's port, the address is http://{self._address.rpartition('://')[2]}"
             return Unavailable("no answer from the server", **facts, fix=fix)
         return RequestRefused(f"the server refused the request to {model}", **facts, fix="correct the input and ask again")
 
@@ -145,8 +166,8 @@ class Connection:
 
 def _parse_address(address: str) -> tuple[str, str, bool]:
     """Return protocol, host:port, and whether TLS is asked for."""
-    scheme, _, host = address.rpartition("://")
-    if scheme not in _SCHEMES or not host:
+    scheme, _, host = address.rpartition("://") if isinstance(address, str) else ("", "", "")
+    if scheme not in _SCHEMES or not host or not _has_good_port(host):
         raise ServerError(
             "this is no server's address",
             expected="host:port, http://host:port or grpc://host:port; over TLS https:// or grpcs://",
@@ -155,6 +176,34 @@ def _parse_address(address: str) -> tuple[str, str, bool]:
             fix=f"{HOST}:{Ports.http} is where `slipway serve` listens",
         )
     return scheme.removesuffix("s") or "http", host.rstrip("/"), scheme.endswith("s")
+
+
+def _has_good_port(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").port != 0  # None: the protocol's own
+    except ValueError:  # no number, or beyond 65535
+        return False
+
+
+def _own_headers(options: Options) -> dict[str, str]:
+    """Return the options' headers with small letters, since gRPC takes no capitals.
+
+    Raises ServerError for what HTTP and gRPC do not both take. It does not show the value.
+    """
+    for name, value in options.headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and isinstance(value, str) and _is_sent(value)):
+            raise ServerError(
+                "this header cannot be sent",
+                expected="a name of letters, digits, - _ and ., and a string of printable ASCII characters",
+                found=f"{type(value).__name__} under the name {name!r}",
+                where="the option headers",
+                fix="correct it",
+            )
+    return {name.lower(): value for name, value in options.headers.items()}
+
+
+def _is_sent(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 def _http_settings(tls: Tls | None) -> dict[str, Any]:

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
+import sys
 
 from slipway.errors import ServerError
+from tests.support.command import CHECKOUT
 
 
 def test_an_error_is_the_same_in_another_process() -> None:
     error = ServerError("no answer", expected="one", found="none", where="there", fix="ask again")
     other = pickle.loads(pickle.dumps(error))
     assert (type(other), str(other), other.found) == (ServerError, str(error), "none")
+
+
+def test_a_command_whose_reader_has_gone_ends_quietly() -> None:
+    code = "from slipway import errors; errors.run(lambda: print('line\\n' * 100_000) or 0)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=CHECKOUT) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(20)) == (b"", 128 + signal.SIGPIPE)

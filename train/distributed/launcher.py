@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from slipway import console
 from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
@@ -163,9 +163,8 @@ class Display:
     """A context manager that shows what is new in the job's `directory` at every `update`."""
 
     def __init__(self, directory: Path) -> None:
-        self._console = console.console()
         columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bar = console.bar(*columns)
         self._task = self._bar.add_task("training", total=None, text="loading the encoder")
         self._progress, self._messages = Tail(directory / PROGRESS), Tail(directory / MESSAGES)
         self._printed = time.monotonic()
@@ -178,7 +177,7 @@ class Display:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._bar.console.print(text, markup=False, soft_wrap=True)
 
     def update(self) -> None:
         for text in self._messages.lines():
@@ -195,7 +194,7 @@ class Display:
         text = f"step {step}/{steps}  loss {_loss_text(line['loss'])}  {line['examples'] / seconds:.1f} examples/s"
         ending = "; evaluating" if step == steps else ""
         self._bar.update(self._task, total=steps, completed=step, text=text + ending)
-        if not self._console.is_terminal and (ending or time.monotonic() - self._printed > _LINE_EVERY):
+        if self._bar.disable and (ending or time.monotonic() - self._printed > _LINE_EVERY):
             self.say(f"          {text}  {(steps - step) * seconds / step:.0f} s left{ending}")
             self._printed = time.monotonic()
 

@@ -59,10 +59,59 @@ def test_an_async_client_takes_a_url(echo_server: Server) -> None:
     assert asyncio.run(ask()) == "text"
 
 
-@pytest.mark.parametrize("address", ["", "ftp://127.0.0.1:8000", "http://"])
-def test_another_address_is_refused_with_the_forms_there_are(address: str) -> None:
+@pytest.mark.parametrize("address", ["", "ftp://127.0.0.1:8000", "http://", "127.0.0.1:port", "127.0.0.1:80000", None, 8000])
+def test_another_address_is_refused_with_the_forms_there_are(address: Any) -> None:
     with pytest.raises(ServerError, match="grpc://host:port"):
         Client(address)
+
+
+def test_the_port_of_grpc_asked_over_http_is_named(echo_server: Server) -> None:
+    with Client(f"http://{echo_server.grpc}") as wrong, pytest.raises(RequestRefused, match=f"grpc://{echo_server.grpc}"):
+        wrong.classify(["text"])
+
+
+def test_the_port_of_http_asked_over_grpc_is_named(echo_server: Server) -> None:
+    with Client(f"grpc://{echo_server.http}") as wrong, pytest.raises(Unavailable, match=f"http://{echo_server.http}"):
+        wrong.classify(["text"])
+
+
+def test_one_string_is_one_text(connection: Client) -> None:
+    assert [answer.label for answer in connection.classify("text")] == ["text"]
+
+
+def test_one_string_is_one_text_of_an_async_client(echo_server: Server) -> None:
+    async def ask() -> list[str]:
+        async with AsyncClient(echo_server.http) as server:
+            return [answer.label for answer in await server.classify("text")]
+
+    assert asyncio.run(ask()) == ["text"]
+
+
+def test_a_generator_may_ask_the_client_that_reads_it(connection: Client) -> None:
+    def texts() -> Iterator[str]:
+        yield connection.classify("inner", deadline=5)[0].label
+
+    assert [answer.label for answer in connection.classify(texts(), deadline=10)] == ["inner"]
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), "5"])
+def test_a_deadline_that_is_none_is_refused(connection: Client, deadline: Any) -> None:
+    with pytest.raises(ServerError, match="seconds above 0"):
+        connection.classify(["text"], deadline=deadline)
+
+
+@pytest.mark.parametrize("model", ["", None, 7, "a/b"])
+def test_a_model_that_has_no_name_is_refused(connection: Client, model: Any) -> None:
+    with pytest.raises(ServerError, match="no model's name"):
+        connection.classify(["text"], model=model)
+
+
+@both
+@pytest.mark.parametrize("headers", [{"key": 7}, {"a key": "secret"}, {"key": "secret\n"}, {"key": "secrét"}])
+def test_headers_that_cannot_be_sent_are_refused_and_not_shown(protocol: str, headers: Any) -> None:
+    with pytest.raises(ServerError, match="cannot be sent") as refused:
+        Client(f"{protocol}://127.0.0.1:1", Options(headers=headers))
+    assert "secr" not in str(refused.value)
 
 
 def test_the_models_task_is_told_by_its_inputs(connection: Client) -> None:
@@ -343,6 +392,11 @@ def test_an_answer_to_fewer_texts_than_were_asked_is_refused() -> None:
 def test_the_servers_refusal_carries_the_requests_id(connection: Client) -> None:
     with pytest.raises(RequestRefused, match=r"text 1 is empty\n.*request [0-9a-f]{16}"):
         connection.classify(["text", ""])
+
+
+def test_a_refusal_names_the_rows_of_its_request(connection: Client) -> None:
+    with pytest.raises(RequestRefused, match=r"text 5 is empty\n.*whose row 0 is row 64 of the call"):
+        connection.classify([*TEXTS[:69], "", *TEXTS[69:]])
 
 
 @pytest.fixture(scope="module")
