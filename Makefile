@@ -8,6 +8,9 @@
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
+ifneq ($(words $(RUN)),1)
+$(error to make, RUN='$(RUN)' is $(words $(RUN)) files. Take a name without spaces, or the commands themselves: .venv/bin/slipway COMMAND '$(RUN)')
+endif
 NP ?= 2
 HOSTS ?=
 CORPUS ?=

@@ -16,6 +16,10 @@ fail() { # expected, found, fix
     exit 9
 }
 
+# Horovod's build, Triton's Python backend and the first lines of .venv/bin/* hand this path on unquoted.
+case $PWD in
+*[[:space:]\"\'\`\$\\\&\;\<\>\|\*\?\#\(\)\[\]\{\}\!\~]*) fail "a checkout below a path without spaces, quotes and brackets" "$PWD" 'move it, for example to ~/slipway' ;;
+esac
 command -v "$PYTHON" >/dev/null || fail "$PYTHON on PATH (the locks are for 3.11)" "none" \
     "apt-get install python3.11, or: make setup PYTHON=path/to/python3.11"
 command -v g++ >/dev/null || fail "g++ on PATH (Horovod is built from source)" "none" "apt-get install g++ make"

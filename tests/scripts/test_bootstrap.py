@@ -16,11 +16,7 @@ from tests.support.command import CHECKOUT
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """One that was set up a moment ago."""
-    for name in ("scripts", "requirements"):
-        shutil.copytree(CHECKOUT / name, tmp_path / name)
-    for name in ("pyproject.toml", "slipway/tools.py", "train/model/default_encoder.py", "slipway/encoder/bert.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(CHECKOUT / name, tmp_path / name)
+    _copy(tmp_path)
     for program in (".venv/bin/python", ".tools/uv/bin/uv"):
         (tmp_path / program).parent.mkdir(parents=True)
         (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >>started\n')
@@ -28,6 +24,14 @@ def checkout(tmp_path: Path) -> Path:
     set_up(tmp_path)
     (tmp_path / ".tools/triton").mkdir()
     return tmp_path
+
+
+def _copy(checkout: Path) -> None:
+    for name in ("scripts", "requirements"):
+        shutil.copytree(CHECKOUT / name, checkout / name)
+    for name in ("pyproject.toml", "slipway/tools.py", "train/model/default_encoder.py", "slipway/encoder/bert.py"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CHECKOUT / name, checkout / name)
 
 
 def set_up(checkout: Path) -> str:
@@ -58,3 +62,17 @@ def test_what_is_made_of_a_changed_file_is_made_anew(checkout: Path, changed: st
         file.write("\n")
     assert ".venv/bin/python -m scripts.install" in set_up(checkout)
     assert not (checkout / ".tools/triton").exists()
+
+
+@pytest.mark.parametrize("name", ["my checkout", "it's", "$HOME", "a(1)", "a[1]", 'a"b'])
+def test_a_path_that_tools_would_take_apart_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    _copy(tmp_path / name)
+    done = subprocess.run(["bash", tmp_path / name / "scripts/bootstrap.sh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, name in done.stderr, (tmp_path / name / ".tools").exists()) == (9, True, False)
+
+
+def test_make_takes_no_run_with_a_space_and_says_what_does() -> None:
+    done = subprocess.run(["make", "-n", "train", "RUN=runs/my run"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "slipway COMMAND 'runs/my run'" in done.stderr
+    assert "overriding" not in done.stderr
