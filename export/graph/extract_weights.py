@@ -1,4 +1,4 @@
-"""Read a Bert out of a SavedModel whose encoder has the TF Hub structure and names.
+"""Read a Bert out of a SavedModel whose encoder has the names of TF Hub, or of transformers.
 
 The weights are read by variable name; facts that no variable holds (LayerNorm's epsilon, the kind
 of GELU, the head's input) are read out of the graph that tf2onnx made of the same SavedModel.
@@ -6,6 +6,7 @@ of GELU, the head's input) are read out of the graph that tf2onnx made of the sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +16,21 @@ from onnx import numpy_helper
 from export.graph.bert import Array, Bert, Dense, Layer, Norm
 
 _LARGEST_EPSILON = 1e-2
+# transformers' names of a TF BERT → TF Hub's; the prefix is the class of the model.
+_TRANSFORMERS = {
+    r".*/embeddings/word_embeddings/weight": "word_embeddings/embeddings",
+    r".*/embeddings/position_embeddings/embeddings": "position_embedding/embeddings",
+    r".*/embeddings/token_type_embeddings/embeddings": "type_embeddings/embeddings",
+    r".*/embeddings/LayerNorm/(gamma|beta)": r"embeddings/layer_norm/\1",
+    r".*/layer_\._(\d+)/attention/self/(query|key|value)/(kernel|bias)": r"transformer/layer_\1/self_attention/\2/\3",
+    r".*/layer_\._(\d+)/attention/output/dense/(kernel|bias)": r"transformer/layer_\1/self_attention/attention_output/\2",
+    r".*/layer_\._(\d+)/attention/output/LayerNorm/(gamma|beta)": r"transformer/layer_\1/self_attention_layer_norm/\2",
+    r".*/layer_\._(\d+)/(intermediate|output)/dense/(kernel|bias)": r"transformer/layer_\1/\2/\3",
+    r".*/layer_\._(\d+)/output/LayerNorm/(gamma|beta)": r"transformer/layer_\1/output_layer_norm/\2",
+    r".*/pooler/dense/(kernel|bias)": r"pooler_transform/\1",
+}
 _WORDS = "word_embeddings/embeddings"
+_ADDED = 4  # nodes between an attention's scale and its softmax, at most
 
 
 class NotRecognised(ValueError):
@@ -26,6 +41,8 @@ def bert(variables: Mapping[str, Array], graph: onnx.GraphProto) -> Bert:
     """Return the Bert with these variables, computed as in `graph`. Raises NotRecognised."""
     prefix = next((name.removesuffix(_WORDS) for name in variables if name.endswith(_WORDS)), "")
     left = {name.removeprefix(prefix): value for name, value in variables.items()}
+    if not prefix and _WORDS not in left:
+        left = _of_transformers(left, graph)
     try:
         return _bert(left, graph)
     except KeyError as error:
@@ -49,6 +66,41 @@ def _bert(left: dict[str, Array], graph: onnx.GraphProto) -> Bert:
         raise NotRecognised("no variable pooler_transform/kernel")
     classifier = _head(left, words.shape[1])
     return Bert(words, positions, types, norm, layers, None if tagger else pooler, classifier, heads, epsilon, gelu)
+
+
+def _of_transformers(variables: Mapping[str, Array], graph: onnx.GraphProto) -> dict[str, Array]:
+    """Return the variables under TF Hub's names, those of the heads side by side as it has them."""
+    renamed = {}
+    for name, value in variables.items():
+        matches = ((re.fullmatch(pattern, name), new) for pattern, new in _TRANSFORMERS.items())
+        renamed[next((match.expand(new) for match, new in matches if match), name)] = value
+    if _WORDS in renamed:
+        size = _head_size(graph, renamed[_WORDS].shape[1])
+        renamed |= {name: value.reshape(-1, size) for name, value in renamed.items() if name.endswith("/query/bias")}
+    return renamed
+
+
+def _head_size(graph: onnx.GraphProto, hidden: int) -> int:
+    """Return the columns of a head, out of the scale √size between a product and its softmax."""
+    scalars = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if np.prod(tensor.dims) == 1}
+    made_by = {name: node for node in graph.node for name in node.output}
+    sizes = set()
+    for softmax in (node for node in graph.node if node.op_type == "Softmax"):
+        names = list(softmax.input)
+        for _ in range(_ADDED):  # the mask, and what keeps it finite, are added behind the scale
+            before = [made_by[name] for name in names if name in made_by]
+            for node in before:
+                scales = [float(scalars[name].reshape(-1)[0]) for name in node.input if name in scalars]
+                if (
+                    node.op_type in ("Div", "Mul")
+                    and scales
+                    and any(made_by[name].op_type == "MatMul" for name in node.input if name in made_by)
+                ):
+                    sizes.add(round((scales[0] if node.op_type == "Div" else 1 / scales[0]) ** 2))
+            names = [name for node in before if node.op_type == "Add" for name in node.input]
+    if len(sizes) != 1 or hidden % min(sizes):
+        raise NotRecognised(f"no single scale of attention: the roots of {sorted(sizes)}")
+    return sizes.pop()
 
 
 def _head(left: dict[str, Array], hidden: int) -> Dense:

@@ -107,3 +107,66 @@ def test_a_missing_variable_is_named(name: str) -> None:
 def test_a_head_of_two_layers_is_named_with_what_was_found() -> None:
     result = variables(tiny_bert()) | {"more/kernel": np.zeros((3, 3), np.float32)}
     not_recognised(result, "more/kernel", [1e-12], ["Erf", "Erf"])
+
+
+THEIRS = {  # TF Hub's names → transformers'
+    "word_embeddings/embeddings": "embeddings/word_embeddings/weight",
+    "position_embedding/embeddings": "embeddings/position_embeddings/embeddings",
+    "type_embeddings/embeddings": "embeddings/token_type_embeddings/embeddings",
+    "embeddings/layer_norm": "embeddings/LayerNorm",
+    "pooler_transform": "pooler/dense",
+    "transformer/layer_": "encoder/layer_._",
+    "self_attention_layer_norm": "attention/output/LayerNorm",
+    "self_attention/attention_output": "attention/output/dense",
+    "self_attention": "attention/self",
+    "output_layer_norm": "output/LayerNorm",
+    "/intermediate": "/intermediate/dense",
+    "/output/kernel": "/output/dense/kernel",
+    "/output/bias": "/output/dense/bias",
+}
+
+
+def transformers_variables(bert: Bert) -> dict[str, np.ndarray]:
+    """The same arrays, two-dimensional, under the names of a TFBertForSequenceClassification."""
+    result = {}
+    for name, value in variables(bert).items():
+        other = name
+        for ours, theirs in THEIRS.items():
+            if "attention/output/dense" not in other:
+                other = other.replace(ours, theirs)
+        flat = value.reshape(-1) if name.endswith("bias") else value
+        flat = value.reshape(HIDDEN, HIDDEN) if value.ndim == 3 else flat
+        result[f"tf_bert_for_sequence_classification/{other if other.startswith('classifier') else f'bert/{other}'}"] = flat
+    return result
+
+
+def attention(scale: float, kind: str = "Div", count: int = 2) -> onnx.GraphProto:
+    """Products that are scaled, masked, kept finite, and summed up by a softmax."""
+    result = graph([1e-12], ["Erf", "Erf"])
+    constants = {"scale": scale, "tiny": 1e-9, "far": -1e4}
+    result.initializer.extend(numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items())
+    for i in range(count):
+        result.node.extend(
+            [
+                helper.make_node("MatMul", ["q", "k"], [f"product{i}"]),
+                helper.make_node(kind, [f"product{i}", "scale"], [f"scaled{i}"]),
+                helper.make_node("Mul", ["mask", "far"], [f"away{i}"]),
+                helper.make_node("Add", [f"scaled{i}", f"away{i}"], [f"masked{i}"]),
+                helper.make_node("Add", [f"masked{i}", "tiny"], [f"finite{i}"]),
+                helper.make_node("Softmax", [f"finite{i}"], [f"shares{i}"]),
+            ]
+        )
+    return result
+
+
+@pytest.mark.parametrize("kind", ["Div", "Mul"])
+def test_a_bert_under_transformers_names_is_the_same_bert(kind: str) -> None:
+    expected = dataclasses.replace(tiny_bert(), epsilon=float(np.float32(1e-12)))
+    scale = (HIDDEN // expected.heads) ** (0.5 if kind == "Div" else -0.5)
+    assert_same(extract_weights.bert(transformers_variables(expected), attention(scale, kind)), expected)
+
+
+@pytest.mark.parametrize("model", [graph([1e-12], ["Erf", "Erf"]), attention(5.0)], ids=["no scale", "a size that does not fit"])
+def test_without_a_scale_that_fits_its_heads_are_not_guessed(model: onnx.GraphProto) -> None:
+    with pytest.raises(extract_weights.NotRecognised, match="scale of attention"):
+        extract_weights.bert(transformers_variables(tiny_bert()), model)
