@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from slipway.errors import ManifestError
-from slipway.lint.config_rules import check_batching, check_config
-from slipway.lint.ensemble_rules import check_ensemble, find_cycles
 from slipway.lint.models import CONFIG, Finding, ModelDirectory, RuleResult, Severity, Unchecked, read_models
-from slipway.lint.version_rules import check_versions
-from slipway.lint.warmup_rules import check_warmup
+from slipway.lint.rules.batching import check_batching
+from slipway.lint.rules.ensembles import check_ensemble, find_cycles
+from slipway.lint.rules.instances import check_instances
+from slipway.lint.rules.python_models import check_python
+from slipway.lint.rules.sequences import check_sequences
+from slipway.lint.rules.tensors import check_config
+from slipway.lint.rules.versions import check_versions
+from slipway.lint.rules.warmups import check_warmup
+
+_GUESSING = ("onnxruntime", "openvino", "python", "tensorflow", "tensorrt")  # without a config.pbtxt
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,12 @@ def _check_repository(repository: Path, models: dict[str, ModelDirectory]) -> It
     if not models:
         yield Finding("error", "", ".", "repository-empty", "at least one model's directory", "none")
     for path in sorted(repository.iterdir()):
+        if path.is_symlink() and not path.exists():
+            expected = "a link to something that is there: with it Triton loads no model of this directory"
+            yield Finding("error", "", path.name, "link", expected, str(path.readlink()))
         if path.is_dir() and path.name.startswith("."):
-            expected = "models only: Triton takes every directory here for a model, and complains at every poll"
-            yield Finding("warning", "", path.name, "hidden-directory", expected, path.name)
+            expected = "models only: Triton takes this for one, too, and ends at its start unless --exit-on-error=false"
+            yield Finding("error", "", path.name, "hidden-directory", expected, path.name)
     owners: dict[str, list[str]] = {}
     for model in models.values():
         owners.setdefault(model.config.name or model.name, []).append(model.name)
@@ -96,8 +105,16 @@ def _check_repository(repository: Path, models: dict[str, ModelDirectory]) -> It
 
 
 def _check_model(model: ModelDirectory, models: dict[str, ModelDirectory]) -> Iterator[RuleResult]:
+    try:
+        yield from _rules(model, models)
+    except OSError as error:  # above all for want of permission
+        yield model.finding("error", "unreadable", ".", "files and directories that can be read", str(error))
+
+
+def _rules(model: ModelDirectory, models: dict[str, ModelDirectory]) -> Iterator[RuleResult]:
     if model.parse_error:
         yield model.parse_error
+    if model.parse_error and model.parse_error.severity == "error":
         yield model.unchecked("everything else", f"{CONFIG} cannot be read")
         return
     if not model.has_config:
@@ -105,15 +122,19 @@ def _check_model(model: ModelDirectory, models: dict[str, ModelDirectory]) -> It
     else:
         yield from check_config(model)
         yield from check_batching(model)
+        yield from check_sequences(model)
+        yield from check_instances(model)
+        yield from check_python(model)
         yield from check_warmup(model)
         yield from check_ensemble(model, models)
     yield from check_versions(model)
 
 
 def _without_config(model: ModelDirectory) -> Iterator[Finding]:
-    if model.backend:
+    if model.backend in _GUESSING:
         expected = f"a {CONFIG}; without one the backend {model.backend} guesses inputs, outputs and max_batch_size"
         yield model.finding("warning", "config-missing", CONFIG, expected, "no such file")
     else:
-        expected = f"a {CONFIG}, or a model file of a default name in a version directory"
+        backends = ", ".join(_GUESSING)
+        expected = f"a {CONFIG}, or the model file of a backend that does without one ({backends}) in a version directory"
         yield model.finding("error", "config-missing", CONFIG, expected, "neither")

@@ -1,11 +1,13 @@
 """Inputs and outputs of ONNX files and SavedModels, in Triton's terms, without their packages.
 
 Only the protobuf fields that a signature needs are parsed. An ONNX model's weights in files beside
-it are not read, only looked for.
+it are not read; that they are there, and long enough, is looked at.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,10 @@ _ONNX_MESSAGES: Messages = {  # onnx.proto
     "Type": (("tensor_type", 1, "TensorType"),),
     "ValueInfo": (("name", 1, "string"), ("type", 2, "Type")),
     "Entry": (("key", 1, "string"), ("value", 2, "string")),
-    "Tensor": (("name", 8, "string"), ("external_data", 13, "*Entry"), ("data_location", 14, "int32")),
+    "Tensor": (
+        *(("dims", 1, "*int64"), ("data_type", 2, "int32"), ("name", 8, "string")),
+        *(("external_data", 13, "*Entry"), ("data_location", 14, "int32")),
+    ),
     "Graph": (("initializer", 5, "*Tensor"), ("input", 11, "*ValueInfo"), ("output", 12, "*ValueInfo")),
     "Model": (("graph", 7, "Graph"),),
 }
@@ -68,13 +73,23 @@ class FileTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalData:
+    """A file of weights beside an ONNX file."""
+
+    name: str  # as the ONNX file has it
+    end: int  # bytes that it needs to hold
+    size: int | None  # bytes that it holds; None: there is no such file
+    is_outside: bool  # of the ONNX file's directory
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """The inputs and outputs that a model file declares."""
 
     inputs: dict[str, FileTensor]
     outputs: dict[str, FileTensor]
     overridable: frozenset[str] = field(default_factory=frozenset)  # inputs with a value in the file
-    missing_files: tuple[str, ...] = ()  # weights that the file expects beside itself
+    external: tuple[ExternalData, ...] = ()
 
 
 def read_onnx(path: Path) -> Signature:
@@ -90,14 +105,37 @@ def read_onnx(path: Path) -> Signature:
     if not all(isinstance(tensor.name, str) for tensor in (*graph.input, *graph.output)):  # protobuf leaves bytes
         raise ValueError("the name of an input or output is not UTF-8")
     initialized = {tensor.name for tensor in graph.initializer}
-    external = (tensor for tensor in graph.initializer if tensor.data_location == _EXTERNAL)
-    files = {entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"}
     return Signature(
         inputs={tensor.name: _onnx_tensor(tensor) for tensor in graph.input},
         outputs={tensor.name: _onnx_tensor(tensor) for tensor in graph.output},
         overridable=frozenset(tensor.name for tensor in graph.input if tensor.name in initialized),
-        missing_files=tuple(sorted(name for name in files if not (path.parent / name).is_file())),
+        external=tuple(_external_data(path, graph.initializer)),
     )
+
+
+def _external_data(path: Path, initializers: Any) -> Iterator[ExternalData]:
+    ends: dict[str, int] = {}
+    for tensor in initializers:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_location == _EXTERNAL and "location" in entries:
+            end = _whole(entries.get("offset", "")) + (_whole(entries.get("length", "")) or _tensor_bytes(tensor))
+            ends[entries["location"]] = max(end, ends.get(entries["location"], 0))
+    homes = (path.parent.resolve(), path.resolve().parent)  # where it was linked to counts, too
+    for name, end in sorted(ends.items()):
+        file = path.parent / name
+        size = file.stat().st_size if file.is_file() else None
+        yield ExternalData(name, end, size, not any(file.resolve().is_relative_to(home) for home in homes))
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    kind = _ONNX_TYPES.get(tensor.data_type, "")
+    bits = next((int(number) for number in ("64", "32", "16", "8") if kind.endswith(number)), 8 if kind == "BOOL" else 0)
+    elements: int = math.prod(tensor.dims)
+    return elements * bits // 8
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def _onnx_tensor(declared: Any) -> FileTensor:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ from serving.repository import embedded
 from slipway import options
 from slipway.errors import ManifestError
 from slipway.lint import commands, linter
-from slipway.lint.models import Finding
+from slipway.lint.models import Finding, ModelDirectory
 
 TOKENIZER = """
 backend: "python"
@@ -169,7 +169,7 @@ def run(*arguments: object) -> int:
 
 def test_without_errors_the_command_exits_0_and_counts(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(repository) == 0
-    assert capsys.readouterr().out.endswith(f"{repository}: models 6, errors 0, warnings 0, not checked 2\n")
+    assert capsys.readouterr().out.endswith(f"{repository}: models 6, errors 0, warnings 0, not checked 3\n")
 
 
 def test_with_errors_it_exits_6_and_says_expected_found_and_where(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,15 +183,15 @@ def test_with_errors_it_exits_6_and_says_expected_found_and_where(repository: Pa
 
 
 def test_warnings_alone_exit_0(repository: Path) -> None:
-    (repository / ".building").mkdir()
+    (repository / "bert/v2").mkdir()
     assert run(repository) == 0
 
 
 def test_json_holds_the_findings_and_what_was_not_checked(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (repository / ".building").mkdir()
+    (repository / "bert/v2").mkdir()
     run(repository, "--json")
     record = json.loads(capsys.readouterr().out)
-    assert (record["errors"], record["warnings"], record["findings"][0]["rule"]) == (0, 1, "hidden-directory")
+    assert (record["errors"], record["warnings"], record["findings"][0]["rule"]) == (0, 1, "version-name")
     assert record["not_checked"][0]["model"] == "echo"
 
 
@@ -203,6 +203,19 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_a_models_own_directory_is_no_repository(repository: Path) -> None:
     with pytest.raises(ManifestError, match="found     a model"):
         linter.check(repository / "bert")
+
+
+def test_a_model_that_cannot_be_read_is_an_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: ModelDirectory) -> NoReturn:
+        raise PermissionError(13, "Permission denied", "1")
+
+    monkeypatch.setattr(linter, "check_versions", refuse)
+    assert {(finding.severity, finding.rule) for finding in linter.check(repository).findings} == {("error", "unreadable")}
+
+
+def test_a_hidden_directory_is_an_error_because_triton_ends(repository: Path) -> None:
+    (repository / ".git").mkdir()
+    assert [(finding.severity, finding.where) for finding in linter.check(repository).findings] == [("error", ".git")]
 
 
 def test_an_empty_repository_is_found(tmp_path: Path) -> None:
@@ -235,7 +248,7 @@ def test_a_dtype_that_triton_does_not_know_is_found(finding: Callable[..., Findi
 
 def test_bytes_that_are_not_utf_8_are_found_with_their_line(repository: Path) -> None:
     (repository / "bert/config.pbtxt").write_bytes(b'name: "bert"\nbackend: "\xff"')
-    assert said(linter.check(repository).findings[0]) == ("error", "config-parse", "bert/config.pbtxt:2")
+    assert said(linter.check(repository).findings[0]) == ("warning", "config-encoding", "bert/config.pbtxt:2")
 
 
 def test_a_missing_config_is_a_warning_where_the_backend_can_guess(repository: Path) -> None:
@@ -255,14 +268,14 @@ CONFIG_FAULTS = [
     ("bert", 'name: "bert"', 'name: "bart"', "error", "name", "name"),
     ("echo", 'name: "text"', "", "error", "name", "input[].name"),
     ("packed", 'backend: "onnxruntime"', 'platform: "caffe2_netdef"', "error", "backend", "backend"),
-    ("packed", 'backend: "onnxruntime"', 'backend: "onnxruntime" platform: "tensorrt_plan"', "error", "backend", "backend"),
+    ("packed", 'backend: "onnxruntime"', 'backend: "onnxruntime" platform: "tensorrt_plan"', "error", "backend", "platform"),
     ("echo", "data_type: TYPE_STRING", "", "error", "dtype", "input[text].data_type"),
     ("echo", "dims: [ 1 ]", "dims: [ 0 ]", "error", "dims", "input[text].dims"),
     ("echo", "dims: [ 1 ]", "dims: [ 1 ] format: FORMAT_NHWC", "error", "dims", "input[text].dims"),
     ("echo", "dims: [ 1 ]", "dims: [ 1 ] reshape { shape: [ 2 ] }", "error", "reshape", "input[text].reshape.shape"),
     ("echo", "dims: [ 1 ]", "dims: [ 2, 1 ] reshape { shape: [ 1, -1 ] }", "error", "reshape", "input[text].reshape.shape"),
     ("echo", "dims: [ 1 ]", "dims: [ 1 ] is_shape_tensor: true", "error", "shape-tensor", "input[text].is_shape_tensor"),
-    ("saved", "", 'output { name: "logits" data_type: TYPE_FP32 dims: 4 }', "error", "name-twice", "output"),
+    ("saved", "", 'output { name: "logits" data_type: TYPE_FP32 dims: 4 }', "warning", "name-twice", "output"),
     ("echo", "max_batch_size: 8", "dynamic_batching { }", "warning", "dynamic-batching", "dynamic_batching"),
     ("bert", "4, 8", "4, 16", "error", "preferred-batch-size", "dynamic_batching.preferred_batch_size"),
     (
@@ -281,6 +294,25 @@ CONFIG_FAULTS = [
     ("bert", "", 'instance_group { kind: KIND_GPU profile: "0" }', "error", "profile", "instance_group[0].profile"),
     ("bert", "", "instance_group { kind: KIND_CPU gpus: 0 }", "error", "instance-group", "instance_group[0].gpus"),
     ("bert", "labels.txt", "classes.txt", "error", "labels", "output[logits].label_filename"),
+    ("bert", "", "instance_group { kind: KIND_CPU count: -2 }", "warning", "instance-count", "instance_group[0].count"),
+    ("bert", "", 'runtime: "${runtime}"', "error", "placeholder", "runtime"),
+    ("bert", "", 'metric_tags { key: "team" value: "${team}" }', "warning", "placeholder", "metric_tags[team]"),
+    (
+        "packed",
+        "g { }",
+        "g { max_queue_delay_microseconds: 5000000 }",
+        "warning",
+        "queue-delay",
+        "dynamic_batching.max_queue_delay_microseconds",
+    ),
+    (
+        "packed",
+        "g { }",
+        "g { priority_queue_policy { key: 1 value { max_queue_size: 4 } } }",
+        "warning",
+        "queue-policy",
+        "dynamic_batching.priority_queue_policy",
+    ),
 ]
 
 
@@ -337,7 +369,7 @@ def test_a_profile_has_to_reach_from_1_to_max_batch_size(repository: Path, small
 
 
 def test_a_profile_that_is_no_shape_is_found(finding: Callable[..., Finding]) -> None:
-    entry = 'parameters { key: "trt_profile_max_shapes" value: "ids:8xany" }'
+    entry = 'name: "tensorrt" parameters { key: "trt_profile_max_shapes" value: "ids:8xany" }'
     found = finding("bert", "", f"optimization {{ execution_accelerators {{ gpu_execution_accelerator {{ {entry} }} }} }}")
     assert (found.severity, found.rule, found.found) == ("error", "profile", "ids:8xany")
 
@@ -358,7 +390,7 @@ def test_labels_of_an_output_of_any_length_are_not_counted(repository: Path) -> 
 
 def test_another_number_of_labels_than_the_output_has_is_found(repository: Path, finding: Callable[..., Finding]) -> None:
     (repository / "bert/labels.txt").write_text("World\nSports\nBusiness")
-    assert finding("bert").found == "3 lines in labels.txt"
+    assert (finding("bert").severity, finding("bert").found) == ("warning", "3 lines in labels.txt")
 
 
 # Version directories and model files
@@ -563,6 +595,13 @@ def test_a_warm_up_file_with_too_few_bytes_is_found(repository: Path, finding: C
     assert (found.expected, found.found) == ("128 bytes: 16 of INT64", "127 bytes")
 
 
+def test_a_warm_up_file_of_another_model_is_a_warning(repository: Path, finding: Callable[..., Finding]) -> None:
+    (repository / "bert/warmup").mkdir()
+    (repository / "echo/ids").write_bytes(bytes(128))
+    planted = finding("bert", "zero_data: true", 'input_data_file: "../../echo/ids"')
+    assert (planted.severity, planted.found) == ("warning", "../../echo/ids, outside of the model's directory")
+
+
 # Ensembles
 
 STEP = "ensemble_scheduling.step"
@@ -578,6 +617,9 @@ ENSEMBLE_FAULTS = [
     ("", 'output { name: "LABEL" data_type: TYPE_INT8 dims: 1 }', "ensemble-output", "output"),
     ('key: "logits" value: "LOGITS"', 'key: "scores" value: "LOGITS"', "ensemble-mapping", f"{STEP}[0].output_map"),
 ]
+
+
+READS_TEXT = 'input_map { key: "text" value: "TEXT" }'
 
 
 def with_steps(*more: str) -> str:
@@ -603,7 +645,9 @@ def test_an_ensemble_is_not_optimized(finding: Callable[..., Finding]) -> None:
 
 
 def test_a_step_without_outputs_is_found(finding: Callable[..., Finding]) -> None:
-    found = finding("classifier", ENSEMBLE, with_steps('{ model_name: "echo" input_map { key: "text" value: "TEXT" } }'))
+    found = finding(
+        "classifier", ENSEMBLE, with_steps('{ model_name: "echo" model_version: -1 input_map { key: "text" value: "TEXT" } }')
+    )
     assert (found.rule, found.expected) == ("ensemble-mapping", "at least one output of echo: text")
 
 
@@ -630,15 +674,15 @@ def test_every_input_of_a_step_is_mapped(finding: Callable[..., Finding], reposi
 
 
 def test_a_tensor_that_two_steps_make_is_found(finding: Callable[..., Finding]) -> None:
-    again = '{ model_name: "tokenizer" input_map { key: "text" value: "TEXT" } output_map { key: "ids" value: "IDS" } }'
+    again = f'{{ model_name: "tokenizer" model_version: -1 {READS_TEXT} output_map {{ key: "ids" value: "IDS" }} }}'
     found = finding("classifier", ENSEMBLE, with_steps(again))
     assert (found.rule, found.found) == ("ensemble-twice", "IDS from 2")
 
 
 def test_steps_that_wait_for_each_other_are_found(repository: Path) -> None:
     swap = 'input_map { key: "text" value: "BACK" } output_map { key: "text" value: "FORTH" }'
-    forth = f'{{ model_name: "echo" {swap} }}'
-    back = forth.replace("BACK", "-").replace("FORTH", "BACK").replace("-", "FORTH")
+    forth = f'{{ model_name: "echo" model_version: -1 {swap} }}'
+    back = forth.replace("BACK", "~").replace("FORTH", "BACK").replace("~", "FORTH")
     (repository / "classifier/config.pbtxt").write_text(with_steps(forth, back))
     found = [(one.rule, one.found) for one in linter.check(repository).findings]
     waiting = "from steps that wait for each other"
@@ -646,7 +690,7 @@ def test_steps_that_wait_for_each_other_are_found(repository: Path) -> None:
 
 
 def test_a_tensor_that_nobody_reads_is_found(finding: Callable[..., Finding]) -> None:
-    again = '{ model_name: "tokenizer" input_map { key: "text" value: "TEXT" } output_map { key: "ids" value: "SPARE" } }'
+    again = f'{{ model_name: "tokenizer" model_version: -1 {READS_TEXT} output_map {{ key: "ids" value: "SPARE" }} }}'
     found = finding("classifier", ENSEMBLE, with_steps(again))
     assert (found.rule, found.found) == ("ensemble-unused", "SPARE")
 
@@ -658,10 +702,38 @@ def test_ensembles_that_run_each_other_are_found_once(repository: Path) -> None:
         maps = 'input_map { key: "text" value: "text" } output_map { key: "answer" value: "answer" }'
         config = f'platform: "ensemble" input {{ {text} }} output {{ {text.replace("text", "answer")} }}'
         (repository / name / "config.pbtxt").write_text(
-            f'{config} ensemble_scheduling {{ step {{ model_name: "{other}" {maps} }} }}'
+            f'{config} ensemble_scheduling {{ step {{ model_name: "{other}" model_version: -1 {maps} }} }}'
         )
     (found,) = linter.check(repository).findings
     assert (found.rule, found.found) == ("ensemble-cycle", "one → two → one")
+
+
+def without_batches(config: str) -> str:
+    return config.partition("model_warmup")[0].replace("max_batch_size: 8", "max_batch_size: 0")
+
+
+def test_an_ensemble_that_batches_a_model_that_does_not_is_a_warning(repository: Path) -> None:
+    """The server loads it, and refuses every batch of two."""
+    (repository / "tokenizer/config.pbtxt").write_text(without_batches(TOKENIZER))
+    [finding] = linter.check(repository).findings
+    assert said(finding) == ("warning", "ensemble-batching", "classifier/config.pbtxt:max_batch_size")
+    assert finding.found == "8, and of classifier.TEXT and tokenizer.text one batches"
+
+
+def test_an_ensemble_that_takes_rows_for_one_text_is_a_warning(repository: Path) -> None:
+    """The server loads it, and answers three texts as the three words of one row."""
+    (repository / "classifier/config.pbtxt").write_text(without_batches(ENSEMBLE).replace("[ 4 ]", "[ -1, 4 ]"))
+    [finding] = linter.check(repository).findings
+    assert said(finding) == ("warning", "ensemble-batching", "classifier/config.pbtxt:max_batch_size")
+
+
+@pytest.mark.parametrize(("text", "logits"), [("[ 1 ]", "[ 4 ]"), ("[ -1, 1 ]", "[ -1, 4 ]")])
+def test_an_ensemble_without_batches_may_give_one_row_or_say_the_batch_in_its_dims(
+    repository: Path, text: str, logits: str
+) -> None:
+    config = without_batches(ENSEMBLE).replace("[ 1 ]", text).replace("[ 4 ]", logits)
+    (repository / "classifier/config.pbtxt").write_text(config)
+    assert linter.check(repository).findings == ()
 
 
 def test_a_model_that_does_not_batch_fits_where_its_dims_hold_the_batch(repository: Path) -> None:

@@ -1,16 +1,16 @@
-"""Rules on version directories: each holds a model file, whose signature fits config.pbtxt."""
+"""Rules on a version's model file: it is there, can be read, and fits config.pbtxt."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slipway.lint.models import CONFIG, ENSEMBLE, VERSION, Finding, ModelDirectory, RuleResult, listed, names_of, type_name
-from slipway.lint.signatures import DEFAULT_SIGNATURE, FileTensor, Signature, read_onnx, read_savedmodel
+from slipway.lint.models import CONFIG, ENSEMBLE, Finding, ModelDirectory, RuleResult, listed, names_of, type_name
+from slipway.lint.rules.python_models import check_source
+from slipway.lint.signatures import DEFAULT_SIGNATURE, ExternalData, FileTensor, Signature, read_onnx, read_savedmodel
 
-_LIKE_A_VERSION = re.compile(r"[vV]?[0-9][0-9._]*")
 _NO_SIGNATURE = {
     "tensorrt": "a plan can be read by TensorRT alone, on a GPU of its kind",
     "python": "a Python model declares none",
@@ -18,45 +18,37 @@ _NO_SIGNATURE = {
 }
 
 
-def check_versions(model: ModelDirectory) -> Iterator[RuleResult]:
-    yield from _version_names(model)
-    for version in model.versions:
-        at = str(version.relative_to(model.directory))
-        if model.backend == ENSEMBLE:  # its version directory is empty by design
-            continue
-        if not any(version.iterdir()):
-            expected = "a model: an empty version directory freezes the loader of Triton 2.51 for ever"
-            yield model.finding("error", "version-empty", at, expected, "an empty directory")
-        elif model.model_file:
-            yield from _model_file(model, version / model.model_file, f"{at}/{model.model_file}")
-    if not model.model_file and model.backend not in ("", ENSEMBLE):
+def check_model_file(model: ModelDirectory, version: Path) -> Iterator[RuleResult]:
+    """Check what one of the known backends opens in a version directory."""
+    at = version.name
+    if not model.is_known:
+        return
+    if not any(version.iterdir()):
+        expected = "a model: the loader of Triton 2.51 waits for ever, or the backend refuses it"
+        yield model.finding("error", "version-empty", at, expected, "an empty directory")
+    else:
+        yield from _model_file(model, version / model.model_file, f"{at}/{model.model_file}")
+
+
+def unread(model: ModelDirectory) -> Iterator[RuleResult]:
+    """Say what of the model files is not looked at."""
+    if not model.is_known and model.backend not in ("", ENSEMBLE):
         yield model.unchecked("model file", f"what the backend {model.backend} reads is not known here")
     elif model.backend not in ("onnxruntime", "tensorflow", "", ENSEMBLE):
         why = _NO_SIGNATURE.get(model.backend, f"nothing here reads {model.model_file}")
         yield model.unchecked("names, dtypes and dims against the model file", why)
 
 
-def _version_names(model: ModelDirectory) -> Iterator[Finding]:
-    if not model.versions:
-        yield model.finding("error", "version-missing", "1", "at least one version directory, for example 1", "none")
-    for path in sorted(model.directory.iterdir()):
-        if path.is_dir() and _LIKE_A_VERSION.fullmatch(path.name) and not VERSION.fullmatch(path.name):
-            expected = "a number that does not begin with 0; Triton ignores others"
-            yield model.finding("warning", "version-name", path.name, expected, path.name)
-    wanted = {str(version) for version in model.config.version_policy.specific.versions}
-    present = names_of(model.versions)
-    if missing := wanted - present:
-        report = model.warning if wanted & present else model.error
-        expected = f"versions that are there: {listed(present)}"
-        yield report("version-policy", "version_policy.specific.versions", expected, listed(missing))
-
-
 def _model_file(model: ModelDirectory, path: Path, at: str) -> Iterator[RuleResult]:
-    if not path.exists():
+    if not path.exists() and model.config.cc_model_filenames:
+        yield model.unchecked(f"model file of {path.parent.name}", "which of cc_model_filenames is opened depends on the GPU")
+    elif not path.exists():
         expected = f"{path.name}, which the backend {model.backend} opens"
         yield model.finding("error", "model-file", at, expected, listed(names_of(path.parent.iterdir())))
     elif path.is_file() and path.stat().st_size == 0:
         yield model.finding("error", "model-file", at, "a model", "an empty file")
+    elif model.backend == "python" and path.is_file():
+        yield from check_source(model, path, at)
     elif model.backend in ("onnxruntime", "tensorflow"):
         try:
             signature = _read_onnx(path) if model.backend == "onnxruntime" else _read_savedmodel(model, path)
@@ -71,7 +63,7 @@ def _model_file(model: ModelDirectory, path: Path, at: str) -> Iterator[RuleResu
 
 
 def _read_onnx(path: Path) -> Signature:
-    return read_onnx(path / path.name if path.is_dir() else path)  # large ones are a directory
+    return read_onnx(path / "model.onnx" if path.is_dir() else path)  # large ones are a directory
 
 
 def _read_savedmodel(model: ModelDirectory, path: Path) -> Signature | None:
@@ -83,8 +75,8 @@ def _read_savedmodel(model: ModelDirectory, path: Path) -> Signature | None:
 
 
 def _signature(model: ModelDirectory, signature: Signature, at: str) -> Iterator[RuleResult]:
-    for name in signature.missing_files:
-        yield model.finding("error", "model-file", at, f"the weights in {name}, beside it", "no such file")
+    for data in signature.external:
+        yield from _external(model, data, at)
     if model.auto_completed:
         yield model.unchecked(f"names, dtypes and dims against {at}", f"{CONFIG} leaves inputs or outputs to the backend")
     yield from _input_names(model, signature, at)
@@ -98,6 +90,19 @@ def _signature(model: ModelDirectory, signature: Signature, at: str) -> Iterator
         if tensor.name in signature.outputs and tensor.name not in scattered:
             exact = model.backend == "onnxruntime"
             yield from _compare(model, tensor, f"output[{tensor.name}]", signature.outputs[tensor.name], at, exact)
+
+
+def _external(model: ModelDirectory, data: ExternalData, at: str) -> Iterator[Finding]:
+    """Check a file of weights: there, long enough, and in the directory of the ONNX file."""
+    if data.size is None:
+        yield model.finding("error", "model-file", at, f"the weights in {data.name}, beside it", "no such file")
+    elif data.size < data.end:
+        expected = f"at least {data.end} bytes of weights in {data.name}"
+        yield model.finding("error", "model-file", at, expected, f"{data.size} bytes")
+    elif data.is_outside:
+        expected = "weights beside it or below: other files are none of this model"
+        finding = model.finding("error", "model-file", at, expected, data.name)
+        yield replace(finding, since="ONNX Runtime 1.24")
 
 
 def _input_names(model: ModelDirectory, signature: Signature, at: str) -> Iterator[Finding]:

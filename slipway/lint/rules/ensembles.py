@@ -21,6 +21,7 @@ class _End:
     type: str
     dims: tuple[int, ...]
     full_dims: tuple[int, ...]  # with the batch dimension
+    most: int  # its max_batch_size
 
 
 def check_ensemble(model: ModelDirectory, models: Mapping[str, ModelDirectory]) -> Iterator[RuleResult]:
@@ -40,6 +41,8 @@ def check_ensemble(model: ModelDirectory, models: Mapping[str, ModelDirectory]) 
     yield from _produced_once(model)
     yield from _order(model)
     yield from _used(model)
+    yield from _batches_fit(model, models)
+    yield from _decoupled(model, models)
 
 
 def find_cycles(models: Mapping[str, ModelDirectory]) -> Iterator[Finding]:
@@ -78,9 +81,9 @@ def _step(model: ModelDirectory, step: Any, at: str, models: Mapping[str, ModelD
     if used is None:
         yield model.error("ensemble-model", f"{at}.model_name", f"one of {listed(sorted(models))}", step.model_name or "none")
         return
-    if step.model_version > 0 and str(step.model_version) not in names_of(used.versions):
-        expected = f"a version of {used.name}, or −1: {listed(version.name for version in used.versions)}"
-        yield model.error("ensemble-model", f"{at}.model_version", expected, str(step.model_version))
+    if step.model_version != -1 and step.model_version not in used.served:
+        expected = f"−1 for the latest version of {used.name}, or one that is served: {listed(used.served)}"
+        yield model.error("ensemble-model", f"{at}.model_version", expected, f"{step.model_version}, which none stands for, too")
     if 0 < used.config.max_batch_size < model.config.max_batch_size:
         expected = f"at most {used.config.max_batch_size}, the max_batch_size of {used.name}"
         yield model.error("ensemble-batch", "max_batch_size", expected, str(model.config.max_batch_size))
@@ -137,7 +140,9 @@ def _ends(model: ModelDirectory, models: Mapping[str, ModelDirectory]) -> Iterat
 
 def _end(owner: ModelDirectory, tensor: Any, dims: Any) -> _End:
     batch = (-1,) if owner.config.max_batch_size > 0 else ()
-    return _End(f"{owner.name}.{tensor.name}", type_name(tensor.data_type), tuple(dims), (*batch, *dims))
+    return _End(
+        f"{owner.name}.{tensor.name}", type_name(tensor.data_type), tuple(dims), (*batch, *dims), owner.config.max_batch_size
+    )
 
 
 def _compatible(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
@@ -175,11 +180,70 @@ def _used(model: ModelDirectory) -> Iterator[Finding]:
     steps = model.config.ensemble_scheduling.step
     written = {tensor for step in steps for tensor in step.output_map.values()}
     read = {tensor for step in steps for tensor in step.input_map.values()}
-    outputs = names_of(model.config.output)
-    if missing := outputs - written:
+    inputs, outputs = names_of(model.config.input), names_of(model.config.output)
+    if missing := outputs - written - inputs:
         yield model.error("ensemble-output", "output", f"outputs that a step makes: {listed(written)}", listed(missing))
-    if unread := names_of(model.config.input) - read:
+    if unread := inputs - read:
         yield model.error("ensemble-unused", "input", "inputs that a step reads", listed(unread))
     if unread := written - read - outputs:
         at = "ensemble_scheduling.step"
         yield model.error("ensemble-unused", at, "tensors that a step or the answer needs", listed(unread))
+
+
+def _batches_fit(model: ModelDirectory, models: Mapping[str, ModelDirectory]) -> Iterator[Finding]:
+    """Warn where one side batches and the other does not, and Triton can only join single rows.
+
+    It compares dims without the batch first. Where these agree, a tensor crosses as one row, and a
+    larger batch is refused; an ensemble that does not batch gets all its texts into one row.
+    """
+    ends: dict[str, list[_End]] = {}
+    for tensor, end, _ in _ends(model, models):
+        ends.setdefault(tensor, []).append(end)
+    single: list[str] = []
+    whole: list[str] = []
+    for first, *others in ends.values():
+        for other in others:
+            if (first.most > 0) == (other.most > 0):
+                continue
+            (single if _compatible(first.dims, other.dims) else whole).append(f"{first.owner} and {other.owner}")
+    if model.config.max_batch_size > 1 and single:
+        expected = "max_batch_size of at most 1, or models that batch: one row at a time gets through"
+        yield model.warning(
+            "ensemble-batching", "max_batch_size", expected, f"{model.config.max_batch_size}, and of {single[0]} one batches"
+        )
+    elif model.config.max_batch_size == 0 and single and whole:
+        expected = "all tensors with the batch in their dims, or none: what is one row here is several rows there"
+        yield model.warning(
+            "ensemble-batching", "max_batch_size", expected, f"one row between {single[0]}, several between {whole[0]}"
+        )
+
+
+def _decoupled(model: ModelDirectory, models: Mapping[str, ModelDirectory]) -> Iterator[Finding]:
+    """Check that a step's tensors come from the same decoupled model, as Triton's core does."""
+    labels: dict[str, int] = dict.fromkeys(names_of(model.config.input), 0)
+    waiting, count = list(model.config.ensemble_scheduling.step), 0
+    while ready := [step for step in waiting if set(step.input_map.values()) <= labels.keys()]:
+        for step in ready:
+            waiting.remove(step)
+            sources = {labels[tensor] for tensor in step.input_map.values()}
+            if len(sources) > 1:
+                expected = "inputs that come from one decoupled model, or from none"
+                yield model.error("ensemble-decoupled", "ensemble_scheduling.step", expected, f"both in {step.model_name}")
+            label = max(sources, default=0)
+            if (used := models.get(step.model_name)) and _is_decoupled(used, models):
+                label = count = count + 1
+            labels |= dict.fromkeys(step.output_map.values(), label)
+    if len({labels[output.name] for output in model.config.output if output.name in labels}) > 1:
+        expected = "outputs that come from one decoupled model, or from none"
+        yield model.error("ensemble-decoupled", "output", expected, listed(sorted(names_of(model.config.output))))
+    if count and model.config.response_cache.enable:
+        yield model.error("cache", "response_cache.enable", "false, as a step's model is decoupled", "true")
+
+
+def _is_decoupled(model: ModelDirectory, models: Mapping[str, ModelDirectory], seen: tuple[str, ...] = ()) -> bool:
+    """Return whether a model answers a request more or less than once; an ensemble by its steps."""
+    steps = {step.model_name for step in model.config.ensemble_scheduling.step} - {*seen, model.name}
+    inner = (models[name] for name in steps if name in models)
+    return model.config.model_transaction_policy.decoupled or any(
+        _is_decoupled(step, models, (*seen, model.name)) for step in inner
+    )

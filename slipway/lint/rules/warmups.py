@@ -8,19 +8,26 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from slipway.lint.models import Finding, ModelDirectory, listed, names_of, type_name
+from slipway.lint.models import Finding, ModelDirectory, RuleResult, listed, names_of, type_name
+from slipway.lint.rules.batching import CONCATENATES
 
 _TYPES_OF_SIZE = {1: "BOOL UINT8 INT8", 2: "UINT16 INT16 FP16 BF16", 4: "UINT32 INT32 FP32", 8: "UINT64 INT64 FP64"}
-_ELEMENT_BYTES = {kind: size for size, kinds in _TYPES_OF_SIZE.items() for kind in kinds.split()}
+ELEMENT_BYTES = {kind: size for size, kinds in _TYPES_OF_SIZE.items() for kind in kinds.split()}
 
 
-def check_warmup(model: ModelDirectory) -> Iterator[Finding]:
+def check_warmup(model: ModelDirectory) -> Iterator[RuleResult]:
+    if model.config.model_warmup and model.backend == "python":
+        yield model.unchecked("the answers to warm-up samples", "model.py is not run; Triton loads no version that fails one")
     for sample in model.config.model_warmup:
         at = f"model_warmup[{sample.name}]"
-        yield from _batch_size(model, sample, at)
+        if sample.batch_size == 0:
+            yield model.warning("warmup", f"{at}.batch_size", "at least 1: Triton skips samples of batch 0", "0")
+            continue
+        most = max(1, model.config.max_batch_size)
+        if sample.batch_size > most:
+            yield model.by_backend("warmup", f"{at}.batch_size", f"at most {most}, as max_batch_size says", str(sample.batch_size))
         if model.config.input:
             yield from _names(model, sample, at)
         inputs = {tensor.name: tensor for tensor in model.config.input}
@@ -30,21 +37,14 @@ def check_warmup(model: ModelDirectory) -> Iterator[Finding]:
                 yield from _against_input(model, given, inputs[name], f"{at}.inputs[{name}]")
 
 
-def _batch_size(model: ModelDirectory, sample: Any, at: str) -> Iterator[Finding]:
-    most = max(1, model.config.max_batch_size)
-    if sample.batch_size == 0:
-        yield model.warning("warmup", f"{at}.batch_size", "at least 1: Triton skips samples of batch 0", "0")
-    elif sample.batch_size > most:
-        yield model.error("warmup", f"{at}.batch_size", f"at most {most}, as max_batch_size says", str(sample.batch_size))
-
-
 def _names(model: ModelDirectory, sample: Any, at: str) -> Iterator[Finding]:
     config = model.config
     inputs = names_of(config.input)
     controls = names_of(config.sequence_batching.control_input)
     controls |= {state.input_name for state in config.sequence_batching.state}
     if unknown := sample.inputs.keys() - inputs - controls:
-        yield model.error("warmup", f"{at}.inputs", f"inputs of the model: {listed(inputs)}", listed(unknown))
+        report = model.error if model.backend in CONCATENATES else model.warning  # Python models pass over it
+        yield report("warmup", f"{at}.inputs", f"inputs of the model: {listed(inputs)}", listed(unknown))
     if missing := names_of(tensor for tensor in config.input if not tensor.optional) - sample.inputs.keys():
         yield model.error("warmup", f"{at}.inputs", f"every input, also {listed(missing)}", listed(sorted(sample.inputs)))
 
@@ -65,23 +65,28 @@ def _values(model: ModelDirectory, given: Any, at: str) -> Iterator[Finding]:
     elif source is None:
         yield model.error("warmup", at, "zero_data, random_data or input_data_file", "none of them")
     elif source == "input_data_file":
-        wrong = _wrong_file(model.directory / "warmup" / given.input_data_file, type_name(given.data_type), math.prod(given.dims))
-        if wrong:
-            yield model.error("warmup", f"{at}.input_data_file", *wrong)
+        yield from _file(model, given, f"{at}.input_data_file")
 
 
-def _wrong_file(path: Path, kind: str, elements: int) -> tuple[str, str] | None:
-    """Return (expected, found) if the file does not hold `elements` values of that type."""
+def _file(model: ModelDirectory, given: Any, at: str) -> Iterator[Finding]:
+    """Check that the file holds as many values of the type as dims say."""
+    path, kind, elements = model.directory / "warmup" / given.input_data_file, type_name(given.data_type), math.prod(given.dims)
     if not path.is_file():
-        return f"{path.parent.name}/{path.name} in the model's directory", "no such file"
+        expected = f"warmup/{given.input_data_file} in the model's directory"
+        yield model.error("warmup", at, expected, "a directory: Triton ends" if path.is_dir() else "no such file")
+        return
+    if not path.resolve().is_relative_to(model.directory.resolve()):
+        expected = f"a file in {model.name}/warmup, which goes with the model wherever it is copied"
+        yield model.warning("warmup", at, expected, f"{given.input_data_file}, outside of the model's directory")
     if kind == "STRING":
         count = _count_strings(path.read_bytes())
-        if count == elements:
-            return None
         expected = f"{elements} strings, each after its length in 4 bytes, little-endian"
-        return expected, "bytes that are no such strings" if count is None else str(count)
-    size, wanted = path.stat().st_size, elements * _ELEMENT_BYTES.get(kind, 0)
-    return None if size >= wanted else (f"{wanted} bytes: {elements} of {kind}", f"{size} bytes")
+        if count is None:
+            yield model.by_backend("warmup", at, expected, "bytes that are no such strings")
+        elif count != elements:
+            yield model.error("warmup", at, expected, str(count))
+    elif (size := path.stat().st_size) < (wanted := elements * ELEMENT_BYTES.get(kind, 0)):
+        yield model.error("warmup", at, f"{wanted} bytes: {elements} of {kind}", f"{size} bytes")
 
 
 def _count_strings(data: bytes) -> int | None:
