@@ -43,7 +43,8 @@ def train(arguments: argparse.Namespace) -> int:
         dataset.write(data, scratch)
         job.write(scratch)
         _check_checkpoints(job, ranks, scratch, run)
-        made_by = {bundle.MADE_BY: ["train", *settings.options_of(arguments, data.where)]}
+        made_by: dict[str, Any] = {bundle.MADE_BY: ["train", *settings.options_of(arguments, data.where)]}
+        made_by |= {"data_card": data.card.facts} if data.card else {}
         manifest.write_json(run / bundle.RUN_RECORD, made_by)
         choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
         with _resumable(job):
@@ -62,6 +63,8 @@ def _describe(data: Corpus, job: Job) -> None:
         print(f"          {data.bad_rows} bad rows left out")
     if extra := data.unlabelled:
         print(f"          {len(extra.texts)} texts without labels, {extra.left_out} left out that came before: {extra.where}")
+    for line in data.card.lines() if data.card else ():
+        print(f"          {line}".rstrip())
     for warning in data.warnings:
         print(f"!!! {warning}", flush=True)
     print(f"encoder   {job.encoder}")

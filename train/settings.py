@@ -12,6 +12,7 @@ from slipway.contract import labelling
 from slipway.errors import ToolError, UsageError
 from train import options
 from train.data import corpus
+from train.data.reading import Columns
 from train.distributed.ranks import Ranks
 from train.job import Job
 
@@ -20,14 +21,23 @@ _CHECKOUT = Path(__file__).parents[1]
 
 def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
     """Return the corpus of these arguments, checked, split and sampled. Raises CorpusError."""
-    again = command_of(arguments, arguments.corpus)
+    place = corpus.find(arguments.corpus, _CHECKOUT, command_of(arguments, ""))
     return corpus.load(
-        corpus.find(arguments.corpus, _CHECKOUT, again),
-        corpus.Columns(tuple(arguments.text), arguments.label, tuple(arguments.labels)),
+        place,
+        Columns(
+            text=tuple(arguments.text),
+            label=arguments.label,
+            labels=tuple(arguments.labels),
+            encoding=arguments.encoding,
+            missing=tuple(arguments.missing_label),
+            merge=arguments.merge_labels,
+        ),
         validation_share=arguments.validation_share,
         train_rows=arguments.train_rows,
         seed=arguments.seed,
         max_bad_rows=arguments.max_bad_rows,
+        leaks=arguments.leaks,
+        command=command_of(arguments, str(place)),
     )
 
 
@@ -48,7 +58,15 @@ def with_unlabelled(arguments: argparse.Namespace, data: corpus.Corpus) -> corpu
             fix=command_of(without, data.where),
         )
     labelled = [example.text for split in (data.train, data.validation, data.test) for example in split]
-    texts = labelling.unlabelled(Path(arguments.unlabelled), data.task, labelled, arguments.text, arguments.label)
+    texts = labelling.unlabelled(
+        Path(arguments.unlabelled),
+        data.task,
+        labelled,
+        arguments.text,
+        arguments.label,
+        encoding=arguments.encoding,
+        command=command_of(arguments, data.where),
+    )
     return dataclasses.replace(data, unlabelled=texts)
 
 

@@ -10,6 +10,7 @@ warned about. Texts are not touched.
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from slipway.contract.tokenizer import Tokenizer, Tokens
 from slipway.errors import CorpusError
 
 _SHOWN = 40  # characters of a label
+_CORRECT = "correct the file, or leave out --unlabelled, then run the same command again"
 # Letters of other scripts, each above the Latin one that it looks like: Unicode's confusables.txt,
 # without those that only look similar in some fonts.
 _CYRILLIC = str.maketrans("АВЕЅІЈКМНОРСТУХаеорсухѕіјһԁԛԝ", "ABESIJKMHOPCTYXaeopcyxsijhdqw")
@@ -82,20 +84,31 @@ def token_labels(tokens: Tokens, tags: Sequence[int]) -> list[int]:
     ]
 
 
-def unlabelled(path: Path, task: str, labelled: Iterable[Any], text: Sequence[str] = (), label: str = "") -> Unlabelled:
+def unlabelled(
+    path: Path,
+    task: str,
+    labelled: Iterable[Any],
+    text: Sequence[str] = (),
+    label: str = "",
+    *,
+    encoding: str = "",
+    command: str = "",
+) -> Unlabelled:
     """Read texts without labels, of a classifier's `task`, but those that are among `labelled`.
 
-    `text` and `label` name columns as for `readers.read`. Raises CorpusError by file and line.
+    `text`, `label` and `encoding` are as for `readers.read`. Raises CorpusError by file and line;
+    where an option reads the file, its fix is `command` with this option.
     """
-    if path.suffix not in readers.UNLABELLED_SUFFIXES or not path.is_file():
-        ending = path.suffix in readers.UNLABELLED_SUFFIXES
+    if readers.suffix(path) not in readers.UNLABELLED_SUFFIXES or not path.is_file():
+        ending = readers.suffix(path) in readers.UNLABELLED_SUFFIXES
         value = "no such file" if ending else f"the ending {path.suffix!r}"
         _refuse_text(str(path), f"a file that ends in {', '.join(readers.UNLABELLED_SUFFIXES)}", value)
     seen = {_key(row) for row in labelled}
     texts, left_out = [], 0
-    for row in readers.read(path, text, label, labelled=False):
+    for row in readers.read(path, text, label, labelled=False, encoding=encoding):
         if isinstance(row, BadRow):
-            _refuse_text(f"{path}:{row.line}", row.rule, row.found)
+            fix = f"{command} {shlex.join(row.options)}" if row.options and command else _CORRECT
+            _refuse_text(f"{path}:{row.line}", row.rule, row.found, fix)
         if row.task != task:
             _refuse_text(f"{path}:{row.line}", f"rows of the labelled ones' task, {task}", row.task)
         if _key(row.text) in seen:
@@ -110,8 +123,7 @@ def _key(text: Any) -> str | tuple[str, ...]:
     return text if isinstance(text, str) else tuple(text)
 
 
-def _refuse_text(where: str, expected: str, value: str) -> NoReturn:
-    fix = "correct the file, or leave out --unlabelled, then run the same command again"
+def _refuse_text(where: str, expected: str, value: str, fix: str = _CORRECT) -> NoReturn:
     raise CorpusError("the texts without labels cannot be used", expected=expected, found=value, where=where, fix=fix)
 
 
@@ -125,7 +137,7 @@ def normalised(name: str) -> str:
 
 def with_normal_label(row: Row) -> Row:
     names = [normalised(label) for label in row.labels]
-    return row._replace(label=names if isinstance(row.label, list) else names[0])
+    return row if names == row.labels else row._replace(label=names if isinstance(row.label, list) else names[0])
 
 
 def merged(written: Iterable[str]) -> dict[str, list[str]]:
@@ -218,11 +230,22 @@ def numbers(names: Sequence[str]) -> dict[str, int]:
 
 def numbered(row: Row, number: Mapping[str, int], rule: str) -> int | list[int] | BadRow:
     """Return the row's label as a number (tagger: one a word), or a BadRow without one."""
+    tags = []
     for word, label in enumerate(row.labels):
-        if label not in number:
+        at = _number_of(label, number, from_one=row.is_class_index)
+        if at is None:
             return row.broken(rule, repr(label[:_SHOWN]), word)
-    tags = [number[label] for label in row.labels]
+        tags.append(at)
     return tags if isinstance(row.label, list) else tags[0]
+
+
+def _number_of(label: str, number: Mapping[str, int], *, from_one: bool) -> int | None:
+    """Return a label's number, also where it is written as 1.0, or counts from one."""
+    if from_one and is_number(label) and not all(map(is_number, number)):
+        return number.get(str(int(label) - 1))
+    if label in number:
+        return number[label]
+    return number.get(re.sub(r"\.0+$", "", label))  # as data frames write numbers
 
 
 def score(logits: Logits, expected: Numbers, labels: tuple[str, ...] | list[str]) -> dict[str, Any]:

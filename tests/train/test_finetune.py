@@ -10,8 +10,9 @@ from tests.support.command import slipway
 
 
 def test_a_bad_corpus_is_refused_before_any_process_is_started(tmp_path: Path) -> None:
-    for name in ("train.csv", "test.csv"):
-        (tmp_path / name).write_text('"1","a","b"\n"9","a","b"\n')
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(f'"1","a","{split}"\n"9","b","{split}"\n')
+    (tmp_path / "classes.txt").write_text("World\nSports\n")
     done = slipway("train", tmp_path / "run", "--corpus", tmp_path)
     assert done.returncode == 3
     assert "train.csv:2" in done.stderr

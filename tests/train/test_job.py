@@ -64,7 +64,7 @@ def test_texts_without_labels_are_added_but_those_that_the_corpus_has(tmp_path: 
 
 def test_a_tagger_refuses_texts_without_labels_and_the_fix_is_the_command_without_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tagger takes no texts") as refused:
-        with_texts(tmp_path, "In O\nRome LOC\n\n" * 9, "--epochs", 2)
+        with_texts(tmp_path, "".join(f"In O\nRome{row} LOC\n\n" for row in range(9)), "--epochs", 2)
     _, verb, *words = shlex.split(refused.value.fix)
     assert verb == "train"
     assert parsed(*words[1:]) == parsed("--corpus", tmp_path / "rows.conll", "--epochs", 2)

@@ -1,25 +1,21 @@
-"""AG News in its canonical form, found or fetched, with every row checked.
+"""AG News, found or fetched, or a generated corpus in its form.
 
 `train.csv` and `test.csv` have no header and three quoted columns: class index from 1, title,
-description; a `\\` stands for a line break inside a field. Line i of `classes.txt` (optional)
-names class i.
+description; a `\\` stands for a line break inside a field. Only AG News has its names and its line
+breaks.
 """
 
 from __future__ import annotations
 
 import csv
 import http.client
-import io
 import random
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-from slipway.contract import manifest, readers
-from slipway.contract.readers import BadRow, Row, Unreadable
-from slipway.errors import CorpusError
+from slipway.contract import manifest
+from slipway.contract.formats.rows import BadRow, Row, broken_text
 
 MARK = "GENERATED"  # a file of this name tells a generated corpus from a real one
 _ROWS = {"train.csv": 4000, "test.csv": 2400}
@@ -84,69 +80,24 @@ def _download(target: Path) -> None:
                 raise OSError(f"{name}: expected sha256 {expected}, found {sha256}")
 
 
-def has_form(path: Path) -> bool:
-    """Return whether a file is meant to be in this form, not to have a header of column names."""
-    if path.suffix != ".csv":
-        return False
-    try:
-        content = readers.decoded(path)
-        first, second = [*islice(filter(None, csv.reader(io.StringIO(content, newline=""))), 2), [""], [""]][:2]
-    except Unreadable:
-        return False
-    except csv.Error:  # a field without an end, which is reported when all rows are read
-        return content.lstrip('"')[:1].isdigit()
-    if {"text", "label"} <= {name.strip() for name in first}:
-        return False
-    under_a_header = len(first) == len(second) == 3 and second[0].isdigit()
-    return first[0].isdigit() or under_a_header or (path.parent / "classes.txt").is_file()
+def is_here(directory: Path) -> bool:
+    """Return whether a directory has AG News, a sample of it, or the generated corpus.
+
+    Rows in the same form are published of other texts, too: Amazon's, Yelp's, DBpedia's.
+    """
+    names = directory / "classes.txt"
+    if names.is_file() and names.read_bytes().split() == [name.encode() for name in LABELS]:
+        return True
+    files = {name: directory / name for name in SHA256}
+    return any(path.is_file() and manifest.sha256(path) == SHA256[name] for name, path in files.items())
 
 
-def labels(directory: Path) -> tuple[str, ...]:
-    """Return the names in classes.txt, or AG News' own without one. Raises CorpusError."""
-    path = directory / "classes.txt"
-    if not path.is_file():
-        return LABELS
-    try:
-        content = readers.decoded(path)
-        names, shown = tuple(name.strip() for name in content.rstrip("\r\n").split("\n")), repr(content[:60])
-    except Unreadable as error:
-        names, shown = (), error.row.found
-    if len(names) < 2 or not all(names):
-        raise CorpusError(
-            "the class names cannot be read",
-            expected="UTF-8, at least two lines, a name on each",
-            found=shown,
-            where=str(path),
-            fix="correct the file, then run the same command again",
-        )
-    return names
-
-
-def read(path: Path, names: tuple[str, ...]) -> Iterator[Row | BadRow]:
-    """Yield the rows of train.csv or test.csv with their labels' names, bad ones among them."""
-    return readers.complete(_parsed(path, names))
-
-
-def _parsed(path: Path, names: tuple[str, ...]) -> Iterator[Row | BadRow]:
-    content = readers.decoded(path)
-    records = readers.table(content)
-    for number, (line, columns) in enumerate(records, 1):
-        may_be_cut = number == len(records) and not readers.ends_in_a_line(content)
-        yield _row(line, columns, may_be_cut, names)
-
-
-def _row(line: int, columns: list[str], may_be_cut: bool, names: tuple[str, ...]) -> Row | BadRow:
-    if len(columns) != 3:
-        return BadRow(line, "a row has 3 columns: class index, title, description", f"{len(columns)} columns")
-    if columns[0] not in {str(index) for index in range(1, len(names) + 1)}:
-        also = ", in the first row too: this form has no header" if line == 1 else ""
-        return BadRow(line, f"the class index is 1 to {len(names)}{also}", repr(columns[0][:40]))
-    if may_be_cut and not columns[2]:
-        return BadRow(line, "the last row is whole", "an empty description without a line end")
-    text = " ".join(" ".join(columns[1:]).replace("\\", " ").split())
-    if broken := readers.broken_text(text):
-        return BadRow(line, *broken)
-    return Row(line, text, names[int(columns[0]) - 1])
+def with_line_breaks(row: Row) -> Row | BadRow:
+    """Return a row of AG News with spaces for its line breaks, which are written as a backslash."""
+    text = " ".join(str(row.text).replace("\\", " ").split())
+    if text == row.text:
+        return row
+    return row.broken(*broken) if (broken := broken_text(text)) else row._replace(text=text)
 
 
 @dataclass(frozen=True)
@@ -173,14 +124,23 @@ def beside(corpus: Path) -> Published | None:
 
 def write_generated(target: Path, seed: int = 1) -> Path:
     """Write the corpus and its mark into `target`, the same for the same seed; return `target`."""
-    source = random.Random(seed)
+    source, written = random.Random(seed), set[str]()
     with manifest.atomic_directory(target) as building:
         for name, rows in _ROWS.items():
             with (building / name).open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, quoting=csv.QUOTE_ALL).writerows(_generated_row(source, row) for row in range(rows))
+                new = (_new_row(source, row, written) for row in range(rows))
+                csv.writer(file, quoting=csv.QUOTE_ALL).writerows(new)
         (building / "classes.txt").write_text("\n".join(_LISTS) + "\n", "utf-8")
         (building / MARK).write_text("Generated sentences, not news: see train/data/ag_news.py\n", "utf-8")
     return target
+
+
+def _new_row(source: random.Random, row: int, written: set[str]) -> tuple[str, str, str]:
+    """Return a row whose text is not among `written`, where it is added."""
+    while (text := " ".join((new := _generated_row(source, row))[1:]).strip()) in written:
+        continue
+    written.add(text)
+    return new
 
 
 def _generated_row(source: random.Random, row: int) -> tuple[str, str, str]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from slipway.contract import labelling
 from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
 
+_NUMBER = re.compile(r"-?[0-9]*\.?[0-9]+")
 _SHOWN_BAD_ROWS = 5
 _SHOWN = 40  # characters of a label
+_FEW = 0.05  # share of the rows that may be left out without harm
 CORRECT = "correct it, then run the same command again"
 _T = TypeVar("_T")
 
 
 class BadRows:
-    """The rows of a corpus that break a rule, of which `allowed` may be left out."""
+    """The rows of a corpus that break a rule, of which `allowed` may be left out.
 
-    def __init__(self, allowed: int) -> None:
-        self._allowed = allowed
+    `command` is the one that is run; with more options behind it, it is the fix of an error.
+    """
+
+    def __init__(self, allowed: int, command: str) -> None:
+        self._allowed, self._command = allowed, command
         self.rows: list[tuple[Path, BadRow]] = []
 
     def taken_out(self, path: Path, checked: Iterable[_T | BadRow]) -> list[_T]:
@@ -39,14 +45,41 @@ class BadRows:
         path, row = reported[0]
         total = count + sum(map(len, sound.values()))
         more = f", {self._allowed} are allowed" if self._allowed else ""
-        shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
         refuse(
             f"{path.name} cannot be read" if unreadable else f"{count} of {total} rows of the corpus break a rule{more}",
             row.rule,
             row.found,
             f"{path}:{row.line}",
-            "\n            ".join(["correct or remove these rows, then run the same command again:", *shown]),
+            self._fix(reported, total),
         )
+
+    def _fix(self, reported: list[tuple[Path, BadRow]], total: int) -> str:
+        """Return the command that reads the files, where there is one, and the first bad rows."""
+        path, row = reported[0]
+        if row.options:
+            return with_options(self._command, row.options)
+        if row.remedy:
+            return f"{row.remedy.format(path=shlex.quote(str(path)))} && {self._command}"
+        shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
+        if row.breaks:
+            return CORRECT if len(reported) == 1 else _below("correct them, then run the same command again:", *shown)
+        lines = ["correct or remove these rows, then run the same command again:", *shown]
+        if len(reported) <= _FEW * total:
+            lines.append(f"or leave them out: {with_options(self._command, ['--max-bad-rows', str(len(reported))])}")
+        return _below(*lines)
+
+    def by_rule(self) -> dict[str, int]:
+        """Count the rows that break each rule."""
+        return dict(Counter(row.rule for _, row in self.rows).most_common())
+
+
+def _below(*lines: str) -> str:
+    return "\n            ".join(lines)
+
+
+def with_options(command: str, options: Iterable[str]) -> str:
+    """Return a command with more options; of an option that is there twice, the last one holds."""
+    return f"{command} {shlex.join(options)}"
 
 
 def task_of(read: dict[str, list[Row]], files: dict[str, Path]) -> str:
@@ -61,10 +94,10 @@ def task_of(read: dict[str, list[Row]], files: dict[str, Path]) -> str:
 def consistent(sound: list[Row]) -> Iterator[Row | BadRow]:
     """Yield the rows; a name among numbers, or a last label that may be cut, makes a bad one."""
     counts = Counter(label for row in sound for label in row.labels)
-    numeric = sum(count for label, count in counts.items() if labelling.is_number(label))
+    numeric = sum(count for label, count in counts.items() if _NUMBER.fullmatch(label))
     mostly_numbers = numeric * 2 >= counts.total()
     for row in sound:
-        odd = [word for word, label in enumerate(row.labels) if labelling.is_number(label) != mostly_numbers]
+        odd = [word for word, label in enumerate(row.labels) if bool(_NUMBER.fullmatch(label)) != mostly_numbers]
         if odd:
             rule = f"a label is a {'number' if mostly_numbers else 'name'} like most others, or the labels are given"
             yield row.broken(rule, repr(row.labels[odd[0]][:_SHOWN]), odd[0])

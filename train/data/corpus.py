@@ -1,30 +1,32 @@
 """The examples that a model is trained, validated and tested on: AG News, or a person's own files.
 
-A place is a directory with train.csv, .tsv, .jsonl or .conll and, if they exist, validation.* and
-test.*, or one such file. Without test.* a tenth of the rows is the test split. Every row is checked
-before the first step. The formats are described in slipway/contract/readers.py and
-train/data/ag_news.py.
+A place is a file or a directory (train/data/places.py). Without test rows a tenth of the rows is
+the test split. Every row is checked before the first step, and equal texts are in one split. The
+formats are described in slipway/contract/readers.py, what a label may be in label_names.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slipway.contract import labelling, manifest, readers
+from slipway.contract import labelling, manifest
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
-from slipway.errors import CorpusError
-from train.data import ag_news
-from train.data.bad_rows import CORRECT, BadRows, consistent, refuse, task_of
-from train.data.splitting import labels_of, sample, split_off
+from train.data import ag_news, card, label_names, places, reading
+from train.data.bad_rows import BadRows, refuse, task_of, with_options
+from train.data.card import Card, LeftOut
+from train.data.reading import Columns
+from train.data.splitting import labels_of, leaked_rows, sample, split_off_texts, without_leaks
+from train.options import LEAKS
 
 _TEST_SHARE = 0.1  # of the rows, where no file holds test rows
-_SHOWN_LABELS = 10
+_SHOWN_LEAKS = 3
 
 
 class Example(NamedTuple):
@@ -32,18 +34,6 @@ class Example(NamedTuple):
 
     text: Any  # str; pair: tuple[str, str]; tagger: the words, list[str]
     label: Any  # int, an index into Corpus.labels; tagger: list[int], one a word
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a person's own file that are read.
-
-    Empty: AG News' form where train.csv has it, else the names in slipway/contract/readers.py.
-    """
-
-    text: tuple[str, ...] = ()  # two names: a pair
-    label: str = ""
-    labels: tuple[str, ...] = ()  # in the order of the logits; empty: sorted, from the training rows
 
 
 _PLAIN = Columns()
@@ -62,8 +52,9 @@ class Corpus:
     sha256: str  # of the files and the labels together
     generated: bool  # True: built-in sentences, not real news
     bad_rows: int  # left out, at most max_bad_rows
-    warnings: tuple[str, ...] = ()  # labels that are one label, or that look alike
+    warnings: tuple[str, ...] = ()  # what may make its figures wrong
     unlabelled: Unlabelled | None = None  # golden rows beside the test rows
+    card: Card | None = None
 
 
 def find(given: str, checkout: Path, command: str = "slipway train RUN") -> Path:
@@ -74,30 +65,9 @@ def find(given: str, checkout: Path, command: str = "slipway train RUN") -> Path
     """
     for origin, named in (("--corpus", given), ("$AG_NEWS_DIR", os.environ.get("AG_NEWS_DIR", ""))):
         if named:
-            _files(Path(named), origin, f"{command} --corpus path/to/ag_news")
+            places.files(Path(named), origin, command)
             return Path(named)
     return ag_news.find(checkout)
-
-
-def _files(place: Path, origin: str, fix: str) -> dict[str, Path]:
-    """Return the file of each split that has one. Raises CorpusError."""
-    if place.is_file() and place.suffix in readers.SUFFIXES:
-        return {"train": place}
-    files = {
-        split: [path for suffix in readers.SUFFIXES if (path := place / f"{split}{suffix}").is_file()]
-        for split in ("train", "validation", "test")
-    }
-    twice = [path.name for paths in files.values() if len(paths) > 1 for path in paths]
-    if twice or not files["train"]:
-        missing = f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
-        raise CorpusError(
-            f"no corpus in {place}",
-            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}, or a directory with such a train.* and test.*",
-            found=" beside ".join(twice) or ("no train.*" if place.is_dir() else missing),
-            where=f"{place}, named by {origin}",
-            fix=fix,
-        )
-    return {split: paths[0] for split, paths in files.items() if paths}
 
 
 def load(
@@ -108,41 +78,36 @@ def load(
     train_rows: int = 0,
     seed: int = 1,
     max_bad_rows: int = 0,
+    leaks: str = "refuse",
+    command: str = "slipway train RUN",
 ) -> Corpus:
     """Read and check every row, then split, and sample `train_rows` of the training rows (0: all).
 
     Up to `max_bad_rows` are left out and counted, but never one after which rows cannot be told
-    apart. A label that validation or test rows have and training rows lack makes a bad row.
-    Raises CorpusError naming file:line, rule and value of the first bad rows.
+    apart. A label that validation or test rows have and training rows lack makes a bad row. Texts
+    that are in two splits are refused, removed from training, or kept, as `leaks` says.
+    Raises CorpusError naming file:line, rule and value of the first bad rows; where an option reads
+    them, its fix is `command` with this option.
     """
-    files = _files(place, "--corpus", CORRECT)
-    headerless = not columns.text and not columns.label and ag_news.has_form(files["train"])
-    given = columns.labels or (ag_news.labels(files["train"].parent) if headerless else ())
-    labels = tuple(map(labelling.normalised, given))
-    if labels and not labelling.are_labels(labels):
-        expected = "two labels or more, each once, also in NFC and without zero-width characters"
-        refuse("the labels that were given are no choice", expected, labelling.escaped(given), str(place))
-    bad = BadRows(max_bad_rows)
-    read: dict[str, list[Row]] = {}
-    for split, path in files.items():
-        is_ag_news = headerless and path.suffix == ".csv"
-        read[split] = bad.taken_out(
-            path, ag_news.read(path, labels) if is_ag_news else readers.read(path, columns.text, columns.label)
-        )
+    files = places.files(place, "--corpus", command)
+    bad, notes = BadRows(max_bad_rows, command), list[str]()
+    read = reading.rows_of(files, columns, bad, notes)
     bad.check(read)
-    written = {label for sound in read.values() for row in sound for label in row.labels}
-    read = {split: list(map(labelling.with_normal_label, sound)) for split, sound in read.items()}
+    files, rows_read = {split: files[split] for split in read}, _count(read)
+    read = {split: [row for row in rows if row.label not in columns.missing] for split, rows in read.items()}
     task = task_of(read, files)
-    if not labels:
-        read["train"] = bad.taken_out(files["train"], consistent(read["train"]))
-        bad.check(read)
-        labels = labelling.discovered(label for row in read["train"] for label in row.labels)
-        if not labelling.are_labels(labels):
-            refuse("the training rows are no choice", "two labels or more", _some(labels) or "none", str(files["train"]))
-    examples = _numbered(read, files, labels, bad)
+    read, labels = reading.named(read, files, columns, bad, notes, command)
+    leaked = _checked_leaks(read, files, leaks, command)
+    before = _count(read)
+    read = without_leaks(read) if leaks == "remove" else read
+    left_out = LeftOut(bad.by_rule(), rows_read - before, before - _count(read))
+    examples = _numbered(read, files, labels, columns.missing, bad)
     bad.check(examples)
     _split(examples, validation_share, seed, place)
     _keep_sample(examples, train_rows, seed)
+    examples = {split: examples[split] for split in ("train", "validation", "test")}
+    facts = card.card(examples, labels, left_out, leaked)
+    alike = labelling.look_alikes(labels)
     return Corpus(
         task=task,
         train=examples["train"],
@@ -150,19 +115,45 @@ def load(
         test=examples["test"],
         labels=labels,
         where=str(place),
-        sha256=hashlib.sha256("\n".join([*map(manifest.sha256, files.values()), *labels]).encode()).hexdigest(),
+        sha256=_sha256(files, labels, columns, leaks),
         generated=(files["train"].parent / ag_news.MARK).is_file(),
         bad_rows=len(bad.rows),
-        warnings=(*_merged(written), *labelling.look_alikes(labels), *_of_one_class(examples["test"], labels)),
+        warnings=(*notes, *alike, *_of_one_class(examples["test"], labels), *facts.warnings()),
+        card=facts,
     )
 
 
-def _merged(written: Iterable[str]) -> list[str]:
-    """Return a warning for each label that is written in several ways."""
-    return [
-        f"{labelling.escaped(ways)} are one label, {name!r}: they are equal in NFC and without zero-width characters"
-        for name, ways in labelling.merged(written).items()
-    ]
+def _count(read: Mapping[str, Sequence[Any]]) -> int:
+    return sum(map(len, read.values()))
+
+
+def _checked_leaks(read: dict[str, list[Row]], files: dict[str, Path], policy: str, command: str) -> dict[str, int]:
+    """Count the rows of each split that are judged by and trained with. Raises CorpusError.
+
+    AG News' own test rows are kept as they were published, so that accuracies can be compared.
+    """
+    found = leaked_rows(read)
+    if found and policy == "refuse" and not ag_news.beside(files["train"].parent):
+        split, rows = next(iter(found.items()))
+        others = " or ".join(sorted({leak.of for leak in rows})).replace("train", "training")
+        places_of = [
+            f"{files[split].name}:{leak.row.line} is {files[leak.of].name}:{leak.other.line}" for leak in rows[:_SHOWN_LEAKS]
+        ]
+        remove, keep = (with_options(command, ("--leaks", policy)) for policy in LEAKS[1:])
+        refuse(
+            f"{len(rows)} of {len(read[split])} {split} rows are {others} rows, too",
+            "each text in one split, but for case and white space: else accuracy is of what was learned by heart",
+            "; ".join(places_of),
+            str(files[split]),
+            f"{remove}\n            leaves them out of training; to keep them: {keep}",
+        )
+    return {split: len(rows) for split, rows in found.items()}
+
+
+def _sha256(files: dict[str, Path], labels: tuple[str, ...], columns: Columns, policy: str) -> str:
+    """Return the sha256 of the files and labels, and of the options that leave out rows of them."""
+    left_out = [*columns.missing, *(["--leaks remove"] if policy == "remove" else [])]
+    return hashlib.sha256("\n".join([*map(manifest.sha256, files.values()), *labels, *left_out]).encode()).hexdigest()
 
 
 def _of_one_class(test: list[Example], labels: tuple[str, ...]) -> list[str]:
@@ -174,24 +165,33 @@ def _of_one_class(test: list[Example], labels: tuple[str, ...]) -> list[str]:
 
 
 def _numbered(
-    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], bad: BadRows
+    read: dict[str, list[Row]], files: dict[str, Path], labels: tuple[str, ...], missing: tuple[str, ...], bad: BadRows
 ) -> dict[str, list[Example]]:
-    """Return rows with their labels' numbers; other splits may only have training rows' labels."""
+    """Return rows with their labels' numbers; other splits may only have training rows' labels.
+
+    A label that several of their rows have is a class of its own, which an option leaves out.
+    """
     number = labelling.numbers(labels)
-    rule = f"a label out of {_some(labels)}"
+    rule = f"a label out of {label_names.some(labels)}"
     examples = {}
     for split in ("train", *(split for split in files if split != "train")):
-        examples[split] = bad.taken_out(files[split], (_example(row, number, rule) for row in read[split]))
+        counts = Counter(row.label for row in read[split] if split != "train" and isinstance(row.label, str))
+        examples[split] = bad.taken_out(files[split], (_example(row, number, rule, counts, missing) for row in read[split]))
         if split == "train":
             seen = {label for _, tags in examples["train"] for label in (tags if isinstance(tags, list) else [tags])}
             number = {name: i for name, i in number.items() if i in seen}
-            rule = f"a label that training rows have: {_some([labels[i] for i in sorted(seen)])}"
+            rule = f"a label that training rows have: {label_names.some([labels[i] for i in sorted(seen)])}"
     return examples
 
 
-def _example(row: Row, number: Mapping[str, int], rule: str) -> Example | BadRow:
+def _example(
+    row: Row, number: Mapping[str, int], rule: str, counts: Mapping[str, int], missing: tuple[str, ...]
+) -> Example | BadRow:
     label = labelling.numbered(row, number, rule)
-    return label if isinstance(label, BadRow) else Example(row.text, label)
+    if not isinstance(label, BadRow):
+        return Example(row.text, label)
+    again = isinstance(row.label, str) and counts.get(row.label, 0) > 1
+    return label._replace(options=("--missing-label", *missing, *row.labels)) if again else label
 
 
 def _split(examples: dict[str, list[Example]], validation_share: float, seed: int, place: Path) -> None:
@@ -199,12 +199,12 @@ def _split(examples: dict[str, list[Example]], validation_share: float, seed: in
     for split, share in (("test", _TEST_SHARE), ("validation", validation_share)):
         if split not in examples:
             train = examples["train"]
-            kept, held_out = split_off([example.label for example in train], share, seed)
+            kept, held_out = split_off_texts(train, share, seed)
             examples[split] = [train[row] for row in held_out]
             examples["train"] = [train[row] for row in kept]
     for split in ("train", "test"):
         if not examples[split]:
-            expected = "at least one, and two of a label where they are split off"
+            expected = "at least one, and two different texts of a label where they are split off"
             refuse(f"the corpus has no {split} rows", expected, "none", str(place))
 
 
@@ -215,8 +215,3 @@ def _keep_sample(examples: dict[str, list[Example]], train_rows: int, seed: int)
         for split in ("train", "validation"):
             chosen = sample([example.label for example in examples[split]], max(1, round(share * len(examples[split]))), seed)
             examples[split] = [examples[split][row] for row in chosen]
-
-
-def _some(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - _SHOWN_LABELS} more" if len(labels) > _SHOWN_LABELS else ""
-    return ", ".join(labels[:_SHOWN_LABELS]) + more

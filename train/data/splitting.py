@@ -1,11 +1,72 @@
-"""Which rows are held out, and which are a sample of many: by label, the same for the same seed."""
+"""Which rows are held out, and which are a sample of many: by label, the same for the same seed.
+
+Rows of equal texts stay together. Texts are equal here that differ only by case and white space.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from slipway.contract.readers import Row
+
+
+class Leak(NamedTuple):
+    """A row that a model is judged by, and whose text it is trained or chosen with."""
+
+    row: Row
+    of: str  # the other split
+    other: Row
+
+
+def key(text: Any) -> Hashable:
+    """Return the same value for equal texts: a str, a pair, or the words of a sentence."""
+    return " ".join(text.casefold().split()) if isinstance(text, str) else tuple(part.casefold() for part in text)
+
+
+def leaked_rows(read: Mapping[str, Sequence[Row]]) -> dict[str, list[Leak]]:
+    """Return the test rows that training or validation has, and the validation rows of training."""
+    first = {split: {key(row.text): row for row in reversed(read.get(split, ()))} for split in ("train", "validation")}
+    found = {}
+    for split, others in (("test", ("train", "validation")), ("validation", ("train",))):
+        twins = [(row, other, first[other].get(key(row.text))) for row in read.get(split, ()) for other in others]
+        first_of = {row.line: Leak(row, other, twin) for row, other, twin in reversed(twins) if twin}
+        if first_of:
+            found[split] = [first_of[line] for line in sorted(first_of)]
+    return found
+
+
+def without_leaks(read: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Return the rows without those of training and validation that another split is judged by."""
+    seen: set[Hashable] = set()
+    kept = {}
+    for split in ("test", "validation", "train"):
+        if split in read:
+            kept[split] = [row for row in read[split] if key(row.text) not in seen]
+            seen |= {key(row.text) for row in read[split]}
+    return {split: kept[split] for split in read}
+
+
+def split_off_texts(rows: Sequence[tuple[Any, Any]], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split off rows (text, label) as `split_off` does, equal texts all to one side."""
+    rows_of: dict[Hashable, list[int]] = defaultdict(list)
+    for number, (text, _) in enumerate(rows):
+        rows_of[key(text)].append(number)
+    groups = list(rows_of.values())
+    sides = split_off([_label_of([rows[number][1] for number in group]) for group in groups], share, seed)
+    kept, held_out = (sorted(row for group in side for row in groups[group]) for side in sides)
+    return kept, held_out
+
+
+def _label_of(labels: Sequence[Any]) -> Any:
+    """Return the label that all rows of a text have, or a list of all of theirs."""
+    return labels[0] if len(labels) == 1 or all(label == labels[0] for label in labels) else sorted(_union(labels))
+
+
+def _union(labels: Iterable[Any]) -> set[int]:
+    return {number for label in labels for number in labels_of(label)}
 
 
 def split_off(labels: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:

@@ -9,7 +9,7 @@ import pytest
 from slipway.contract import labelling
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.labelling import are_labels, discovered, encode, look_alikes, merged, normalised, numbers
-from slipway.contract.readers import Row
+from slipway.contract.readers import BadRow, Row
 from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import CorpusError
 
@@ -59,6 +59,27 @@ def test_no_examples_give_no_rows(tokenize: Tokenizer, task: str) -> None:
 def test_labels_are_sorted_as_names_or_as_numbers() -> None:
     assert discovered(["b", "10", "a", "b"]) == ("10", "a", "b")
     assert discovered(["10", "9", "-1", "9"]) == ("-1", "9", "10")
+
+
+@pytest.mark.parametrize(
+    ("names", "written", "is_class_index", "number"),
+    [
+        (["neg", "pos"], "1.0", False, 1),
+        (["neg", "pos"], "1", True, 0),
+        (["neg", "pos"], "2", True, 1),
+        (["1", "2"], "1", True, 0),
+        (["0.0", "1.0"], "1.0", False, 1),
+    ],
+)
+def test_a_number_is_the_label_that_it_stands_for(names: list[str], written: str, is_class_index: bool, number: int) -> None:
+    row = Row(1, "a", written, is_class_index=is_class_index)
+    assert labelling.numbered(row, numbers(names), "a rule") == number
+
+
+@pytest.mark.parametrize("written", ["0", "3"])
+def test_a_class_beyond_the_names_is_none(written: str) -> None:
+    row = Row(1, "a", written, is_class_index=True)
+    assert isinstance(labelling.numbered(row, numbers(["neg", "pos"]), "a rule"), BadRow)
 
 
 def test_a_label_has_its_number_as_a_second_name_unless_names_are_numbers() -> None:

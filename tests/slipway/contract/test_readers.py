@@ -103,7 +103,7 @@ def test_quoted_fields_hold_line_breaks_and_lines_are_still_counted(tmp_path: Pa
         ("rows.jsonl", "7\n", 1, "every line is a JSON object", "7"),
         ("rows.jsonl", '{"title": "a", "label": "W"}\n', 1, "the columns text, label", "the columns title, label"),
         ("rows.jsonl", '{"text": 7, "label": "W"}\n', 1, "a text is a string", "7"),
-        ("rows.jsonl", '{"text": "a", "label": null}\n', 1, "a string or a whole number", "None"),
+        ("rows.jsonl", '{"text": "a", "label": null}\n', 1, "a label is one line and not empty", "''"),
         ("rows.jsonl", '{"text": "a", "label": 1.5}\n', 1, "a string or a whole number", "1.5"),
         ("rows.jsonl", '{"text": ["a"], "label": "W"}\n', 1, "two of a pair", "1 texts"),
         ("rows.jsonl", '{"text": ["a", "b"], "label": ["B"]}\n', 1, "as many tags", "1 tags"),
@@ -127,7 +127,7 @@ def test_a_row_that_breaks_a_rule_is_told_apart(tmp_path: Path, name: str, conte
     [
         ("rows.csv", b'text,label\na,W\n"b,W\nc,W\n', 3, "quote that opens a field is closed", "unexpected end"),
         ("rows.csv", b'text,label\n"b" c,W\n', 2, "quote that opens a field is closed", "expected after"),
-        ("rows.tsv", b'text\tlabel\n"a\tW\nb"\tW\n', 2, "closed in its row", "a"),
+        ("rows.tsv", b'text\tlabel\n"a\tx\nb\nc"\tW\n', 2, "closed in its row", "a"),
         ("rows.csv", b"text,label\na,W\n\xff,W\n", 3, "UTF-8", "0xff at offset 15"),
         ("rows.csv", "text,label\na,W\n".encode("utf-16"), 1, "UTF-8", "UTF-16"),
         ("rows.jsonl", "{}".encode("utf-16-le"), 1, "UTF-8", "UTF-16"),
@@ -137,7 +137,7 @@ def test_a_row_that_breaks_a_rule_is_told_apart(tmp_path: Path, name: str, conte
         ("rows.jsonl", b"\n \n", 1, "at least one row", "0 rows"),
         ("rows.conll", b"-DOCSTART- O\n", 1, "at least one row", "0 rows"),
         ("rows.csv", b"a,World\nb,Sports\n", 1, "a header with the columns text, label", "the columns a, World"),
-        ("rows.csv", b"text;label\na;W\n", 1, "a header with the columns text, label", "text;label"),
+        ("rows.csv", b"text;kind\na;W\n", 1, "a header with the columns text, label", "text, kind"),
         ("rows.csv", b"text,label,text\na,W,b\n", 1, "each once", "the columns text, label, text"),
     ],
 )

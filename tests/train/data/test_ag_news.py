@@ -9,12 +9,17 @@ from slipway.errors import CorpusError
 from train.data import ag_news, corpus
 
 GOOD = '"1","Title","Text of a row"\n'
+HELD_OUT = '"1","Title","Text of a test row"\n'
 
 
-def write(directory: Path, train: bytes, test: bytes = GOOD.encode()) -> Path:
+def write(
+    directory: Path, train: bytes, test: bytes = HELD_OUT.encode(), names: str = "World\nSports\nBusiness\nSci/Tech\n"
+) -> Path:
+    """A sample of AG News: its names tell it from other files in its form."""
     directory.mkdir(exist_ok=True)
     (directory / "train.csv").write_bytes(train)
     (directory / "test.csv").write_bytes(test)
+    (directory / "classes.txt").write_text(names, "utf-8")
     return directory
 
 
@@ -38,7 +43,8 @@ def test_rows_become_texts_with_labels_from_zero(tmp_path: Path) -> None:
         (b'"0","a","b"\n', "class index is 1 to 4", "'0'"),
         (b'"5","a","b"\n', "class index is 1 to 4", "'5'"),
         (b'"World","a","b"\n', "class index is 1 to 4", "'World'"),
-        (b'"","a","b"\n', "class index is 1 to 4", "''"),
+        (b'"","a","b"\n', "a label is one line and not empty", "''"),
+        (b'"2","\\","\\"\n', "a text is not empty", "''"),
         (b'"1",""," "\n', "a text is not empty", "''"),
         (b'"1","a","b\x00"\n', "NUL", "x00"),
         (b'"1","a","b\xff"\n', "UTF-8", "0xff"),
@@ -56,11 +62,9 @@ def test_a_bad_row_is_named_by_file_line_rule_and_value(tmp_path: Path, bad: byt
     assert value in error.found
 
 
-def test_a_header_is_refused_as_what_it_is(tmp_path: Path) -> None:
-    error = refused(write(tmp_path, b"Class Index,Title,Description\n" + GOOD.encode()))
-    assert error.where.endswith("train.csv:1")
-    assert "has no header" in error.expected
-    assert "Class Index" in error.found
+def test_a_header_changes_nothing(tmp_path: Path) -> None:
+    loaded = corpus.load(write(tmp_path, b"Class Index,Title,Description\n" + GOOD.encode()))
+    assert (loaded.train, loaded.labels) == ([("Title Text of a row", 0)], ag_news.LABELS)
 
 
 @pytest.mark.parametrize("content", [GOOD.encode("utf-16"), GOOD.encode("utf-16-le"), GOOD.encode("utf-16-be")])
@@ -78,7 +82,7 @@ def test_a_line_separator_inside_a_text_does_not_shift_line_numbers(tmp_path: Pa
 
 
 def test_a_class_that_only_the_test_rows_have_is_refused(tmp_path: Path) -> None:
-    error = refused(write(tmp_path, GOOD.encode(), GOOD.encode() + b'"4","a","b"\n'))
+    error = refused(write(tmp_path, GOOD.encode(), HELD_OUT.encode() + b'"4","a","b"\n'))
     assert error.where.endswith("test.csv:2")
     assert "training rows have: World" in error.expected
     assert error.found == "'Sci/Tech'"
@@ -92,9 +96,29 @@ def test_class_names_that_are_none_are_refused(tmp_path: Path, names: bytes) -> 
 
 
 def test_class_names_are_read_from_their_file(tmp_path: Path) -> None:
-    directory = write(tmp_path, GOOD.encode())
-    (directory / "classes.txt").write_bytes(b"News\r\nViews\r\n")
-    assert corpus.load(directory).labels == ("News", "Views")
+    assert corpus.load(write(tmp_path, GOOD.encode(), names="News\r\nViews\r\n")).labels == ("News", "Views")
+
+
+def test_the_official_files_have_the_names_without_a_file_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = write(tmp_path, GOOD.encode() + b'"3","Oil\\soars","a"\n')
+    (directory / "classes.txt").unlink()
+    monkeypatch.setitem(ag_news.SHA256, "train.csv", manifest.sha256(directory / "train.csv"))
+    loaded = corpus.load(directory)
+    assert (loaded.labels, loaded.train[1].text) == (ag_news.LABELS, "Oil soars a")
+
+
+def test_the_official_test_rows_are_kept_although_they_are_training_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = write(tmp_path, GOOD.encode(), GOOD.encode())
+    monkeypatch.setitem(ag_news.SHA256, "test.csv", manifest.sha256(directory / "test.csv"))
+    loaded = corpus.load(directory)
+    assert len(loaded.train) == len(loaded.test) == 1
+    assert any("1 test rows are in another split" in warning for warning in loaded.warnings)
+
+
+def test_no_generated_test_row_is_a_training_row(generated: Path) -> None:
+    loaded = corpus.load(generated)
+    assert loaded.card is not None
+    assert loaded.card.leaks == {}
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

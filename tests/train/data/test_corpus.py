@@ -13,10 +13,11 @@ PLAIN = Columns()
 
 
 def write(directory: Path, **files: str) -> Path:
-    """`train="…"` becomes train.csv, `train_jsonl` train.jsonl."""
+    """`train="…"` becomes train.csv, `train_jsonl` train.jsonl; each split has texts of its own."""
     for name, content in files.items():
         split, _, suffix = name.partition("_")
-        (directory / f"{split}.{suffix or 'csv'}").write_text(content, "utf-8")
+        own = content if split == "train" else content.replace("text ", f"{split} ")
+        (directory / f"{split}.{suffix or 'csv'}").write_text(own, "utf-8")
     return directory
 
 
@@ -104,7 +105,7 @@ def test_one_file_is_a_corpus_and_gives_all_splits(tmp_path: Path) -> None:
 def test_validation_rows_of_a_file_are_taken_and_none_are_split_off(tmp_path: Path) -> None:
     write(tmp_path, train=table(*["a", "b"] * 10), validation=table("a"), test=table("b"))
     loaded = corpus.load(tmp_path, validation_share=0.5)
-    assert (len(loaded.train), loaded.validation, loaded.test) == (20, [("text 0", 0)], [("text 0", 1)])
+    assert (len(loaded.train), loaded.validation, loaded.test) == (20, [("validation 0", 0)], [("test 0", 1)])
 
 
 def test_the_sha256_changes_with_the_files_and_the_labels(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from train.data.splitting import sample, split_off
+from train.data.splitting import key, sample, split_off, split_off_texts
 
 LABELS = [0] * 50 + [1] * 20 + [2] * 2 + [3]
 
@@ -69,3 +69,22 @@ def test_sentences_with_a_rare_tag_are_on_both_sides() -> None:
     tags = [[0, 1] if row % 10 == 0 else [0] for row in range(100)]
     _, held_out = split_off(tags, 0.2, seed=1)
     assert [sum(tag in tags[row] for row in held_out) for tag in (0, 1)] == [20, 2]
+
+
+def test_texts_are_equal_but_for_case_and_white_space() -> None:
+    assert key("Oil  prices\tfall ") == key("oil prices fall")
+    assert key(("Oil", "up")) != key(("Oilup", ""))
+
+
+def test_rows_of_different_texts_are_split_as_their_labels_are() -> None:
+    rows = [(f"text {number}", label) for number, label in enumerate(LABELS)]
+    assert split_off_texts(rows, 0.2, seed=3) == split_off(LABELS, 0.2, seed=3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_of_equal_texts_are_on_one_side_and_no_class_is_missing_there(seed: int) -> None:
+    rows = [(f"text {number % 25}", LABELS[number]) for number in range(len(LABELS))]
+    kept, held_out = split_off_texts(rows, 0.3, seed)
+    assert sorted(kept + held_out) == list(range(len(LABELS)))
+    assert not {rows[row][0] for row in kept} & {rows[row][0] for row in held_out}
+    assert {rows[row][1] for row in kept} == set(LABELS)

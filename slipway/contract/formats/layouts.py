@@ -1,0 +1,161 @@
+"""Which columns of a table are the text and the label: by name, by number, or by a known form.
+
+A form that the field publishes is a row of NAMED, or a case of `_headerless`. Anything else is
+refused, with the options that name the columns which look like text and label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import NamedTuple
+
+from slipway.contract.formats.rows import SHOWN, Unreadable, listed
+
+_LOOKED_AT = 1000  # rows, to guess which columns are which
+_LONGEST_LABEL = 40  # characters, in the mean
+_FEWEST = 20  # rows from which on it is known that numbers do not come again
+_ONE_HOT = 3  # so many columns of 0 and 1 are labels of their own
+_ANY = ("--text", "NAME", "--label", "NAME")
+_OF_TWEETS = 6  # columns of Sentiment140: polarity, id, date, query, user, text
+_OF_COLA = 4  # source, label, mark of the author, sentence
+
+
+class Named(NamedTuple):
+    """A published form with a header, or with the keys of JSON objects."""
+
+    texts: tuple[tuple[str, ...], ...]  # two: a pair; the parts of one text are joined with a space
+    label: str
+    is_class_index: bool = False
+
+
+NAMED = (  # the first one whose names are all there
+    Named((("text",), ("text_b",)), "label"),
+    Named((("text",),), "label"),
+    Named((("text",),), "labels"),
+    Named((("#1 String",), ("#2 String",)), "Quality"),  # GLUE: MRPC
+    Named((("question1",), ("question2",)), "is_duplicate"),  # QQP
+    Named((("question",), ("sentence",)), "label"),  # QNLI
+    Named((("sentence1",), ("sentence2",)), "gold_label"),  # MNLI, SNLI
+    Named((("sentence1",), ("sentence2",)), "label"),  # RTE, WNLI, PAWS
+    Named((("premise",), ("hypothesis",)), "label"),  # NLI as Hugging Face has it
+    Named((("sentence",),), "label"),  # SST-2
+    Named((("Title", "Description"),), "Class Index", is_class_index=True),  # Kaggle's AG News
+    Named((("v2",),), "v1"),  # Kaggle's SMS spam
+    Named((("review",),), "sentiment"),  # IMDB
+    Named((("tweet",),), "label"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where text and label are, as column numbers from 0."""
+
+    texts: tuple[tuple[int, ...], ...]
+    label: int | None  # None: there is none
+    has_header: bool = True
+    is_class_index: bool = False
+
+
+def layout(records: Sequence[tuple[int, list[str]]], text: tuple[str, ...], label: str, *, labelled: bool) -> Layout:
+    """Return the layout of a table of one record or more. Raises Unreadable."""
+    line, first = records[0]
+    names = [name.strip() for name in first]
+    rows = [columns for _, columns in records[:_LOOKED_AT] if len(columns) == len(first)]
+    found = _numbered(text, label, names, labelled) or named(names, text, label, labelled=labelled)
+    if found is None and not text and not label:
+        found = _headerless(rows) if labelled else None
+    if found is not None:
+        return found
+    raise unknown(line, names, rows, text, label, labelled=labelled)
+
+
+def unknown(
+    line: int, names: Sequence[str], rows: Sequence[Sequence[str]], text: tuple[str, ...], label: str, *, labelled: bool
+) -> Unreadable:
+    """Return the refusal of a table whose columns are not known, with those that may be meant.
+
+    `rows` are all of its records, the one with the names first.
+    """
+    columns = [name for name, values in zip(names, zip(*rows[1:], strict=True), strict=True) if {*values} <= {"0", "1"}]
+    options = (_guess(names, rows) or _ANY) if labelled else ()
+    if len(columns) >= _ONE_HOT and not label:
+        value = f"{len(columns)} columns of 0 and 1, so several labels a row: {listed(columns)[: 2 * SHOWN]}"
+        rule = "one label a row; a model of several labels (multi-label) is not trained here, but one of its columns can be"
+        return Unreadable(line, rule, value, options)
+    rule = f"a header with the columns {listed(_wanted(names, text, label, labelled))}, each once"
+    return Unreadable(line, rule, f"the columns {listed(names)}", options)
+
+
+def named(names: Sequence[str], text: tuple[str, ...], label: str, *, labelled: bool = True) -> Layout | None:
+    """Return the layout of a header; None unless the names, or those of a known form, are there."""
+    for form in _forms(text, label):
+        for spelled in (list(names), [name.casefold() for name in names]):
+            same = _as_is if spelled == list(names) else str.casefold
+            parts = [[same(name) for name in part] for part in form.texts]
+            wanted = [name for part in parts for name in part]
+            if all(spelled.count(name) == 1 for name in wanted) and spelled.count(same(form.label)) <= 1:
+                at = spelled.index(same(form.label)) if same(form.label) in spelled else None
+                if at is not None or not labelled:
+                    texts = tuple(tuple(spelled.index(name) for name in part) for part in parts)
+                    return Layout(texts, at, is_class_index=form.is_class_index)
+    return None
+
+
+def _forms(text: tuple[str, ...], label: str) -> Iterable[Named]:
+    if text:
+        return [Named(tuple((name,) for name in text), label or "label")]
+    return [form._replace(label=label) for form in NAMED[:2]] if label else NAMED
+
+
+def _as_is(name: str) -> str:
+    return name
+
+
+def _wanted(names: Sequence[str], text: tuple[str, ...], label: str, labelled: bool) -> tuple[str, ...]:
+    texts = text or (("text", "text_b") if "text_b" in names else ("text",))
+    return (*texts, label or "label") if labelled else texts
+
+
+def _numbered(text: tuple[str, ...], label: str, names: Sequence[str], labelled: bool) -> Layout | None:
+    """Return the layout of columns that are named by their numbers from 1, without a header."""
+    given = [*text, *([label] if labelled else [])]
+    if not given or not all(name.isdecimal() and name not in names for name in given):
+        return None
+    if not all(1 <= int(name) <= len(names) for name in given):
+        return None
+    return Layout(tuple((int(name) - 1,) for name in text), int(label) - 1 if labelled else None, has_header=False)
+
+
+def _headerless(rows: Sequence[Sequence[str]]) -> Layout | None:
+    """Return the layout of a known form that has no header, or None."""
+    first = [value.strip() for value in rows[0]]
+    width = len(first)
+    if width == _OF_TWEETS and first[0] in ("0", "2", "4") and first[1].isdecimal():
+        return Layout(((5,),), 0, has_header=False)
+    if width == _OF_COLA and first[1] in ("0", "1") and all(row[2] in ("", "*") for row in rows):
+        return Layout(((3,),), 1, has_header=False)
+    classes = {row[0] for row in rows}
+    is_index_of_rows = len(rows) >= _FEWEST and len(classes) * 2 > len(rows)
+    if 2 <= width <= 4 and first[0].isdecimal() and not is_index_of_rows:  # AG News, Amazon, Yelp, DBpedia, Yahoo
+        return Layout((tuple(range(1, width)),), 0, has_header=False, is_class_index=True)
+    return None
+
+
+def _guess(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the options that name the columns which look like text and label, or none."""
+    columns = list(zip(*rows[1:], strict=True))
+    if len(rows) < 3 or len(names) < 2:
+        return ()
+    length = [mean(map(len, values)) for values in columns]
+    kinds = [len(set(values)) for values in columns]
+    labels = [at for at in range(len(names)) if 1 < kinds[at] <= max(2, len(rows) // 4) and length[at] <= _LONGEST_LABEL]
+    if not labels:
+        return ()
+    label = min(labels, key=lambda at: kinds[at])
+    text = max((at for at in range(len(names)) if at != label), key=lambda at: length[at])
+    is_header = rows[0][label] not in columns[label]
+    if is_header and names.count(names[text]) == names.count(names[label]) == 1:
+        return ("--text", names[text], "--label", names[label])
+    return () if is_header else ("--text", str(text + 1), "--label", str(label + 1))

@@ -1,0 +1,118 @@
+"""A row of a labelled file, a row that breaks a rule, and the rules of texts and labels."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+LONGEST_FIELD = 128 * 1024  # characters; longer ones are accidents, such as a quote closed far below
+# NUL, and halves of a surrogate pair, which JSON can escape and UTF-8 cannot hold.
+_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
+SHOWN = 60  # characters of a value in a message
+
+
+class Row(NamedTuple):
+    """A text, a pair or a sentence, with its label or tags as they are written."""
+
+    line: int  # the row begins there, from 1
+    text: str | tuple[str, str] | list[str]  # pair: both texts; tagger: the words
+    label: str | list[str]  # tagger: a tag a word
+    may_be_cut: bool = False  # the file ends in this row's last label, without a line end
+    lines_per_word: int = 0  # 1 in a .conll
+    is_class_index: bool = False  # the label is a number from 1, which a classes.txt names
+
+    @property
+    def labels(self) -> list[str]:
+        return self.label if isinstance(self.label, list) else [self.label]
+
+    def broken(self, rule: str, value: str, word: int = 0, options: tuple[str, ...] = ()) -> BadRow:
+        """Return this row as one that breaks a rule; tagger: at the given word."""
+        return BadRow(self.line + word * self.lines_per_word, rule, value, options=options)
+
+    @property
+    def task(self) -> str:
+        """The task that rows of this form are of, one of bundle.TASKS."""
+        return "tagging" if isinstance(self.label, list) else "text_pair" if isinstance(self.text, tuple) else "single_text"
+
+
+class BadRow(NamedTuple):
+    """A row that breaks a rule."""
+
+    line: int
+    rule: str  # the property that every row must have
+    found: str  # the value that breaks it
+    breaks: bool = False  # later rows cannot be told apart, or the whole file cannot be read
+    options: tuple[str, ...] = ()  # with these options of training it is read, or left out
+    remedy: str = ""  # a command of the shell that makes a file which can be read
+
+
+class Unreadable(Exception):
+    """A file cannot be read from `row` on."""
+
+    def __init__(self, line: int, rule: str, value: str, options: tuple[str, ...] = (), remedy: str = "") -> None:
+        super().__init__(rule)
+        self.row = BadRow(line, rule, value, breaks=True, options=options, remedy=remedy)
+
+
+def broken_text(text: str) -> tuple[str, str] | None:
+    """Return (rule, value) of the first rule for texts of all files that `text` breaks, or None."""
+    if not text.strip():
+        return "a text is not empty", repr(text[:SHOWN])
+    if len(text) > LONGEST_FIELD:
+        return f"a field holds at most {LONGEST_FIELD:,} characters", f"{len(text):,} characters"
+    if character := _NO_CHARACTER.search(text):
+        return "a text holds no NUL character and no half of a surrogate pair", repr(character.group())
+    return None
+
+
+def with_broken_text(row: Row, task: str) -> BadRow | None:
+    """Return the row as a bad one if a text of it breaks a rule, or it is not of this task."""
+    if row.task != task:
+        return row.broken(f"all rows are of one task, as the first one's {task}", row.task)
+    for word, text in enumerate([row.text] if isinstance(row.text, str) else row.text or [""]):
+        if broken := broken_text(text):
+            return row.broken(*broken, word)
+        if task != "tagging" and all(map(is_dropped, text)):
+            return row.broken("a text has a character that is read", ascii(text[:SHOWN]), word)
+    return None
+
+
+def with_broken_label(row: Row, missing: Collection[str]) -> BadRow | None:
+    """Return the row as a bad one if a label of it is none, and not one of `missing`."""
+    for word, label in enumerate(row.labels):
+        if label in missing and not isinstance(row.label, list):
+            continue
+        # labels.txt has a line for each
+        if broken_text(label) or len(label.splitlines()) != 1 or all(map(is_unseen, label)):
+            left_out = not label and not isinstance(row.label, list)
+            options = ("--missing-label", *missing, "") if left_out else ()
+            return row.broken("a label is one line and not empty", ascii(label[:SHOWN]), word, options)
+    return None
+
+
+def with_label_too_many(row: Row) -> BadRow | None:
+    """Return the row as a bad one if it has a label, in a file of texts without labels."""
+    label = "".join(row.labels)
+    return row.broken("a text without a label, in a file of such texts", ascii(label[:SHOWN])) if label else None
+
+
+def is_unseen(character: str) -> bool:
+    """Return whether it is white space or a format character, such as a zero-width one."""
+    return character.isspace() or unicodedata.category(character) == "Cf"
+
+
+def is_dropped(character: str) -> bool:
+    """Return whether the tokenizer may drop it; serving refuses a text of nothing else."""
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cf", "Co") or category[0] in "ZM" or character == "\ufffd"
+
+
+def text_or_pair(parts: list[str]) -> str | tuple[str, str]:
+    """Return one text, or two as a pair."""
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

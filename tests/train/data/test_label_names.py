@@ -1,0 +1,174 @@
+"""What labels may be, from whole files: classes by name or number, and what only looks like one.
+
+Whatever is refused is read with the options of its own fix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import CorpusError
+from train import options, settings
+from train.data.corpus import Corpus
+
+
+def write(tmp_path: Path, labels: list[str], name: str = "rows.csv") -> Path:
+    """Forty rows with these labels in turn."""
+    rows = "".join(f'text {row},"{labels[row % len(labels)]}"\n' for row in range(40))
+    (tmp_path / name).write_text("text,label\n" + rows, "utf-8")
+    return tmp_path / name
+
+
+def load(place: Path, *words: str) -> Corpus:
+    """The corpus as `slipway train` reads it."""
+    parser = argparse.ArgumentParser()
+    options.train_options(parser)
+    return settings.corpus_of(parser.parse_args(["runs/x", "--corpus", str(place), *words]))
+
+
+def refused(place: Path, *words: str) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        load(place, *words)
+    return caught.value
+
+
+def fixed(error: CorpusError) -> Corpus:
+    """The corpus that the command of an error's fix reads."""
+    parser = argparse.ArgumentParser()
+    options.train_options(parser)
+    words = shlex.split(error.fix.splitlines()[0])
+    return settings.corpus_of(parser.parse_args(words[words.index("train") + 1 :]))
+
+
+@pytest.mark.parametrize("none", ["-", "-1", "nan", "NaN", "null", ""])
+def test_a_label_that_stands_for_none_is_asked_about_and_left_out_by_its_option(tmp_path: Path, none: str) -> None:
+    error = refused(write(tmp_path, ["0", "1", none, "2"]))
+    assert repr(none) in error.found
+    loaded = fixed(error)
+    assert loaded.labels == ("0", "1", "2")
+    assert loaded.card is not None
+    assert loaded.card.left_out.without_label == 10
+
+
+def test_two_labels_that_stand_for_none_are_left_out_together(tmp_path: Path) -> None:
+    assert fixed(refused(write(tmp_path, ["a", "b", "-", "nan"]))).labels == ("a", "b")
+
+
+def test_minus_one_is_a_class_when_it_is_given_as_one(tmp_path: Path) -> None:
+    assert load(write(tmp_path, ["-1", "0", "1"]), "--labels", "-1", "0", "1").labels == ("-1", "0", "1")
+
+
+def test_a_tag_may_be_a_minus_sign(tmp_path: Path) -> None:
+    (tmp_path / "rows.conll").write_text("".join(f"word{row} -\nRome LOC\n\n" for row in range(20)))
+    assert load(tmp_path / "rows.conll").labels == ("-", "LOC")
+
+
+@pytest.mark.parametrize("labels", [["0.0", "1.0"], ["0.0", "1"], ["1.00", "0"]])
+def test_numbers_of_a_data_frame_are_whole_and_said_so(tmp_path: Path, labels: list[str]) -> None:
+    loaded = load(write(tmp_path, labels))
+    assert loaded.labels == ("0", "1")
+    assert "are taken as the numbers" in loaded.warnings[0]
+
+
+def test_a_whole_number_with_decimals_among_names_is_a_bad_row(tmp_path: Path) -> None:
+    assert refused(write(tmp_path, ["a", "b", "c", "1.0"])).found == "'1.0'"
+
+
+def test_scores_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    assert "regression" in refused(write(tmp_path, ["3.8", "2.25", "5.0"])).found
+
+
+@pytest.mark.parametrize("labels", [["toxic|insult", "toxic", "none"], ["a;b", "b;c"], ["x, y", "y", "z"]])
+def test_labels_that_are_joined_of_others_are_refused_until_each_is_given_as_a_class(tmp_path: Path, labels: list[str]) -> None:
+    error = refused(write(tmp_path, labels))
+    assert "multi-label" in error.expected
+    assert labels[0] in error.found
+    assert set(fixed(error).labels) == set(labels)
+
+
+@pytest.mark.parametrize("labels", [["Sci/Tech", "World"], ["Arts, Crafts", "World"], ["a|b", "c|d"]])
+def test_a_sign_inside_of_a_name_is_no_joint(tmp_path: Path, labels: list[str]) -> None:
+    assert set(load(write(tmp_path, labels)).labels) == set(labels)
+
+
+def test_labels_that_differ_by_case_or_space_are_refused_until_they_are_merged(tmp_path: Path) -> None:
+    error = refused(
+        write(tmp_path, ["Positive", "positive", "positive", "NEGATIVE", "negative", "neg  ative", "neg ative", "negative"])
+    )
+    assert "'Positive' 5 times, 'positive' 10 times" in error.found
+    loaded = fixed(error)
+    assert loaded.labels == ("neg  ative", "negative", "positive")
+    assert "--merge-labels" in loaded.warnings[0]
+
+
+def test_labels_that_differ_by_case_are_kept_apart_when_they_are_given(tmp_path: Path) -> None:
+    assert load(write(tmp_path, ["us", "US"]), "--labels", "us", "US").labels == ("us", "US")
+
+
+def test_merged_labels_are_called_as_they_were_given(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, ["pos", "pos", "Pos", "neg"]), "--merge-labels", "--labels", "Pos", "Neg")
+    assert (loaded.labels, {label for _, label in loaded.train}) == (("Pos", "Neg"), {0, 1})
+
+
+def test_a_column_that_is_different_in_every_row_is_no_label(tmp_path: Path) -> None:
+    assert "40 different ones in 40 rows" in refused(write(tmp_path, [f"id {row}" for row in range(40)])).found
+
+
+def headerless(tmp_path: Path, classes: list[int], name: str = "train.csv") -> Path:
+    rows = [f'"{classes[row % len(classes)]}","title {row}","{name} text {row}"\n' for row in range(40)]
+    (tmp_path / name).write_text("".join(rows), "utf-8")
+    return tmp_path
+
+
+def test_classes_without_names_are_numbers_and_never_those_of_ag_news(tmp_path: Path) -> None:
+    loaded = load(headerless(tmp_path, [1, 2]))
+    assert loaded.labels == ("1", "2")
+    assert "classes.txt" in loaded.warnings[0]
+
+
+def test_texts_of_others_keep_their_backslashes(tmp_path: Path) -> None:
+    path = headerless(tmp_path, [1, 2]) / "train.csv"
+    path.write_text(path.read_text().replace("title 0", "a\\nb"))
+    assert "a\\nb train.csv text 0" in {text for text, _ in load(tmp_path).train}
+
+
+def test_a_classes_file_names_the_classes_from_one(tmp_path: Path) -> None:
+    (headerless(tmp_path, [2, 1]) / "classes.txt").write_text("bad\ngood\n")
+    loaded = load(tmp_path)
+    assert loaded.labels == ("bad", "good")
+    assert dict(loaded.train)["title 0 train.csv text 0"] == 1
+
+
+@pytest.mark.parametrize("columns", ["Class Index,Title,Description", ""])
+def test_given_labels_name_the_classes_from_one(tmp_path: Path, columns: str) -> None:
+    path = headerless(tmp_path, [2, 1]) / "train.csv"
+    path.write_text(f"{columns}\n{path.read_text()}")
+    assert dict(load(tmp_path, "--labels", "bad", "good").train)["title 0 train.csv text 0"] == 1
+
+
+def test_numbers_from_one_to_n_are_the_given_labels_in_their_order_and_said_so(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, ["1", "2", "3"]), "--labels", "low", "middle", "high")
+    assert dict(loaded.train)["text 0"] == 0
+    assert "1 to 3" in loaded.warnings[0]
+
+
+def test_numbers_from_zero_are_the_given_labels_too(tmp_path: Path) -> None:
+    assert dict(load(write(tmp_path, ["1", "0"]), "--labels", "low", "high").train)["text 0"] == 1
+
+
+def test_a_class_that_only_test_rows_have_is_left_out_by_the_option_of_its_refusal(tmp_path: Path) -> None:
+    write(tmp_path, ["0", "4"], "train.csv")
+    (tmp_path / "test.csv").write_text("text,label\none,0\ntwo,4\nthree,2\nfour,2\n")
+    error = refused(tmp_path)
+    assert "training rows have: 0, 4" in error.expected
+    assert len(fixed(error).test) == 2
+
+
+def test_names_of_classes_may_be_numbers_and_other_splits_may_have_the_names(tmp_path: Path) -> None:
+    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("2019\nearlier\n")
+    (tmp_path / "test.jsonl").write_text('{"text": "one", "label": "2019"}\n{"text": "two", "label": "earlier"}\n')
+    assert [label for _, label in load(tmp_path).test] == [0, 1]

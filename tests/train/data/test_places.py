@@ -1,0 +1,112 @@
+"""Which file of a directory is which split; what is refused, with the command that converts it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from slipway.errors import CorpusError
+from train.data import places
+
+
+def directory_of(tmp_path: Path, *names: str) -> Path:
+    for name in names:
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def found(place: Path) -> dict[str, str]:
+    return {split: path.name for split, path in places.files(place, "--corpus", "slipway train runs/x").items()}
+
+
+def refused(place: Path) -> CorpusError:
+    with pytest.raises(CorpusError) as caught:
+        places.files(place, "--corpus", "slipway train runs/x")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train.csv", "validation.csv", "test.csv"),
+        ("train.tsv", "dev.tsv", "test.tsv"),
+        ("train.txt", "valid.txt", "test.txt"),
+        ("train.jsonl", "val.json", "test.conll"),
+        ("snli_1.0_train.jsonl", "snli_1.0_dev.jsonl", "snli_1.0_test.jsonl"),
+        ("NER-de-train.tsv", "NER-de-dev.tsv", "NER-de-test.tsv"),
+        ("en-ud-train.conllu", "en-ud-dev.conllu", "en-ud-test.conllu"),
+        ("train-00000-of-00001.jsonl", "validation-00000-of-00001.jsonl", "test-00000-of-00001.jsonl"),
+        ("TRAIN.CSV", "dev.csv.gz", "test.csv.gz"),
+        ("eng.train", "eng.testa", "eng.testb"),
+        ("train.ft.txt", "valid.ft.txt", "test.ft.txt"),
+    ],
+)
+def test_splits_are_told_by_the_names_that_publishers_give_them(tmp_path: Path, train: str, validation: str, test: str) -> None:
+    directory_of(tmp_path, train, validation, test, "README.md", "classes.txt", "training_notes.pdf")
+    assert found(tmp_path) == {"train": train, "validation": validation, "test": test}
+
+
+def test_a_whole_name_counts_more_than_a_word_of_another(tmp_path: Path) -> None:
+    assert found(directory_of(tmp_path, "train.csv", "train_small.csv")) == {"train": "train.csv"}
+
+
+@pytest.mark.parametrize("names", [("dev.tsv", "validation.tsv"), ("dev_matched.tsv", "dev_mismatched.tsv")])
+def test_two_files_for_one_split_are_refused_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    error = refused(directory_of(tmp_path, "train.tsv", *names))
+    assert " beside ".join(names) in error.found
+    subprocess.run(error.fix.rpartition(" && ")[0], shell=True, check=True)
+    assert found(tmp_path) == {"train": "train.tsv", "validation": names[0]}
+
+
+def test_one_file_is_for_training(tmp_path: Path) -> None:
+    assert found(directory_of(tmp_path, "my test rows.csv.gz") / "my test rows.csv.gz") == {"train": "my test rows.csv.gz"}
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.xlsx", "rows.zip", "rows.tar.gz", "rows.csv.xz"])
+def test_what_is_no_text_is_refused_by_what_it_is_with_a_conversion_and_the_command(tmp_path: Path, name: str) -> None:
+    error = refused(directory_of(tmp_path, name) / name)
+    assert name.partition(".")[2].split(".")[-1] in error.found
+    conversion, _, command = error.fix.rpartition(" && ")
+    assert str(tmp_path / name) in shlex.split(conversion)
+    assert command.startswith("slipway train runs/x --corpus ")
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"), [("ham\tGo now\n", ".txt"), ('{"text": "a"}\n', ".jsonl"), ("text,label\na,b\n", ".csv")]
+)
+def test_a_text_without_an_ending_is_copied_under_the_one_of_its_form(tmp_path: Path, content: str, ending: str) -> None:
+    (tmp_path / "SMS Spam").write_text(content)
+    conversion, _, command = refused(tmp_path / "SMS Spam").fix.rpartition(" && ")
+    subprocess.run(conversion, shell=True, check=True)
+    assert shlex.split(command)[-1] == str(tmp_path / f"SMS Spam{ending}")
+    assert found(tmp_path / f"SMS Spam{ending}") == {"train": f"SMS Spam{ending}"}
+
+
+def test_a_directory_of_parquet_is_refused_with_a_conversion_of_all_its_files(tmp_path: Path) -> None:
+    error = refused(directory_of(tmp_path, "train-0.parquet", "test-0.parquet"))
+    assert {str(tmp_path / "train-0.parquet"), str(tmp_path / "test-0.parquet")} <= set(shlex.split(error.fix))
+
+
+def test_a_saved_dataset_is_refused_with_its_own_label_names(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    features = {"text": {"_type": "Value"}, "label": {"names": ["very bad", "good"], "_type": "ClassLabel"}}
+    (tmp_path / "train" / "dataset_info.json").write_text(json.dumps({"features": features}))
+    error = refused(tmp_path)
+    assert "Hugging Face" in error.found
+    assert shlex.split(error.fix)[-3:] == ["--labels", "very bad", "good"]
+
+
+def test_the_conversion_of_an_archive_makes_a_corpus_whatever_its_path(tmp_path: Path) -> None:
+    odd = tmp_path / "my $HOME's [x] {y}"
+    odd.mkdir()
+    with tarfile.open(odd / "a b.tgz", "w:gz") as archive:
+        archive.add(directory_of(tmp_path, "train.csv") / "train.csv", "train.csv")
+    conversion, _, command = refused(odd / "a b.tgz").fix.rpartition(" && ")
+    subprocess.run(conversion, shell=True, check=True)
+    assert found(Path(shlex.split(command)[-1])) == {"train": "train.csv"}
