@@ -35,15 +35,15 @@ export PYTHON
 # Keras would write its settings into the home directory.
 export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# As it was typed: make would expand a $ in it.
-override TEXT := $(value TEXT)
-override SECOND := $(value SECOND)
-export TEXT SECOND
+# As they were typed, and handed on in the environment: make would expand a $ in them, and a shell a quote.
+AS_TYPED := TEXT SECOND CORPUS ENCODER UNLABELLED SAVED_MODEL VOCAB LABELS GOLDEN
+$(foreach name,$(AS_TYPED),$(eval override $(name) := $$(value $(name))))
+export $(AS_TYPED) SETTINGS
 PY := .venv/bin/python
 SLIPWAY := .venv/bin/slipway
-DATA = --corpus "$(CORPUS)" --encoder "$(ENCODER)" --processes $(NP) --hosts "$(HOSTS)" --max-seq-len $(MAX_SEQ_LEN) \
+DATA = --corpus "$$CORPUS" --encoder "$$ENCODER" --processes $(NP) --hosts "$(HOSTS)" --max-seq-len $(MAX_SEQ_LEN) \
     --epochs $(EPOCHS) --train-rows $(TRAIN_ROWS) $(TRAIN_ARGS)
-MORE_GOLDEN = $(if $(UNLABELLED),--unlabelled "$(UNLABELLED)")
+MORE_GOLDEN = $(if $(UNLABELLED),--unlabelled "$$UNLABELLED")
 TRAIN = $(SLIPWAY) train "$(RUN)" --golden-rows $(GOLDEN_ROWS) $(MORE_GOLDEN) $(DATA) $(if $(RESUME),--resume)
 BENCHMARK = $(SLIPWAY) bench "$(RUN)" --setting $(BENCH) --p99-ms $(P99) $(if $(PRICE),--price-per-hour $(PRICE)) $(BENCH_ARGS)
 # 11: some variants passed. They are built and served; what did not is left out, and was shown.
@@ -75,10 +75,10 @@ profile: setup  ## where the time of a training step goes: a TensorBoard trace a
 	@$(SLIPWAY) analyze profile "$(RUN)" $(DATA)
 
 scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (15 minutes) → benchmarks/records/scaling.json
-	@$(PY) -m benchmarks.training.speed --scaling --corpus "$(CORPUS)" --encoder "$(ENCODER)"
+	@$(PY) -m benchmarks.training.speed --scaling --corpus "$$CORPUS" --encoder "$$ENCODER"
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
-	@$(if $(SAVED_MODEL),$(SLIPWAY) import "$(RUN)" --saved-model "$(SAVED_MODEL)" $(if $(VOCAB),--vocab "$(VOCAB)") $(if $(LABELS),--labels "$(LABELS)") --golden "$(GOLDEN)" $(MORE_GOLDEN) --max-seq-len $(MAX_SEQ_LEN) $(IMPORT_ARGS))
+	@$(if $(SAVED_MODEL),$(SLIPWAY) import "$(RUN)" --saved-model "$$SAVED_MODEL" $(if $(VOCAB),--vocab "$$VOCAB") $(if $(LABELS),--labels "$$LABELS") --golden "$$GOLDEN" $(MORE_GOLDEN) --max-seq-len $(MAX_SEQ_LEN) $(IMPORT_ARGS))
 	@$(EXPORT)
 
 repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository
@@ -158,7 +158,7 @@ clean:  ## remove what was built, but not runs/
 # code changed; ask for that with `make train`. Other settings than the last time are another model.
 SETTINGS := $(CORPUS)|$(AG_NEWS_DIR)|$(ENCODER)|$(NP)|$(HOSTS)|$(TRAIN_ROWS)|$(GOLDEN_ROWS)|$(MAX_SEQ_LEN)|$(EPOCHS)|$(TRAIN_ARGS)$(if $(UNLABELLED),|$(UNLABELLED))
 $(RUN)/.settings: FORCE
-	@mkdir -p $(RUN); echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' >$@
+	@mkdir -p $(RUN); printf '%s\n' "$$SETTINGS" | cmp -s - $@ || printf '%s\n' "$$SETTINGS" >$@
 FORCE:
 
 $(RUN)/bundle/bundle.json: $(RUN)/.settings

@@ -5,8 +5,10 @@ values.
 from __future__ import annotations
 
 import argparse
+import codecs
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from slipway.contract.records import DEADLINE, MAX_BATCH, RETRIES
 
@@ -32,6 +34,24 @@ def repository(parser: argparse.ArgumentParser) -> None:
 def port(parser: argparse.ArgumentParser, default: int = 8000) -> None:
     """Add --port: HTTP's; gRPC and metrics are the next two."""
     parser.add_argument("--port", type=_port, default=default, help="HTTP; gRPC and metrics are the next two; default: %(default)s")
+
+
+def columns(group: Any) -> None:
+    """Add the options of files with labelled rows, to a parser or a group of its options."""
+    group.add_argument("--encoding", type=_encoding, default="", help="of files that are not UTF-8, such as windows-1252")
+    text = "name of the text column, or its number where there is no header; two: a pair"
+    group.add_argument("--text", nargs="*", default=[], help=text)
+    group.add_argument("--label", default="", help="name or number of the label column")
+    missing = "labels that stand for none, such as -; rows with them are left out"
+    group.add_argument("--missing-label", nargs="*", default=[], help=missing)
+
+
+def _encoding(given: str) -> str:
+    try:
+        codecs.lookup(given or "utf-8")
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"{given} is no encoding that Python knows") from None
+    return given
 
 
 def count(most: int, least: int = 1) -> Callable[[str], int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 from collections.abc import Callable
 from typing import Any
 
@@ -58,15 +57,8 @@ def lr_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(group: Any) -> None:
     group.add_argument("--corpus", default="", help="a directory with train.csv, .tsv, .jsonl or .conll, or a file; empty: AG News")
-    group.add_argument("--encoding", type=_encoding, default="", help="of files that are not UTF-8, such as windows-1252")
-    group.add_argument(
-        "--text", nargs="*", default=[], help="name of the text column, or its number where there is no header; two: a pair"
-    )
-    group.add_argument("--label", default="", help="name or number of the label column")
+    options.columns(group)
     group.add_argument("--labels", nargs="*", default=[], help="the labels in their order; none: discovered")
-    group.add_argument(
-        "--missing-label", nargs="*", default=[], help="labels that stand for none, such as -; rows with them are left out"
-    )
     group.add_argument("--merge-labels", action="store_true", help="labels that differ by case or white space are one")
     group.add_argument("--leaks", choices=LEAKS, default=LEAKS[0], help="texts that are in two splits; remove: from training")
     group.add_argument("--validation-share", type=float, default=0.05, help="of the training rows, unless validation.* is there")
@@ -122,14 +114,6 @@ def _add_ranks(group: Any) -> None:
     group.add_argument("--fusion-threshold-mb", type=int, default=0, help="0: Horovod's own")
     group.add_argument("--cycle-time-ms", type=float, default=0, help="0: Horovod's own")
     group.add_argument("--hang-limit", type=float, default=300, help="seconds without progress of any rank")
-
-
-def _encoding(given: str) -> str:
-    try:
-        codecs.lookup(given or "utf-8")
-    except LookupError:
-        raise argparse.ArgumentTypeError(f"{given} is no encoding that Python knows") from None
-    return given
 
 
 def _at_least(least: int) -> Callable[[str], int]:

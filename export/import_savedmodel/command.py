@@ -24,6 +24,7 @@ import numpy as np
 
 from export.import_savedmodel import meta_graph, outputs, signature, source, tokenizer_settings, vocabulary
 from export.import_savedmodel.golden_rows import (
+    Columns,
     GoldenRows,
     check_better_than_guessing,
     check_classes,
@@ -49,7 +50,7 @@ from slipway.errors import ConversionError
 
 _TOKENIZER = ("lower_case", "strip_accents", "added_tokens")
 _VALUES = (
-    *("saved-model", "vocab", "labels", "golden", "unlabelled", "max-seq-len"),
+    *("saved-model", "vocab", "labels", "golden", "text", "label", "encoding", "missing-label", "unlabelled", "max-seq-len"),
     *("lower-case", "strip-accents", "added-tokens", "signature", "inputs", "output", "output-kind"),
 )
 _SAMPLE = 256  # golden rows by which the output's kind is found out
@@ -208,9 +209,10 @@ def _rows(arguments: argparse.Namespace, labels: list[str], again: str) -> tuple
     """Return the golden rows, checked, and the facts of those without labels, if any were given."""
     for warning in labelling.look_alikes(labels):
         print(f"!!! {warning}", flush=True)
-    rows, extra = read_golden_rows(arguments.golden, labels), None
+    columns = Columns(tuple(arguments.text), arguments.label, arguments.encoding, tuple(arguments.missing_label))
+    rows, extra = read_golden_rows(arguments.golden, labels, columns, again), None
     if arguments.unlabelled:
-        extra = read_unlabelled(arguments.unlabelled, rows, without=command(arguments, unlabelled=None))
+        extra = read_unlabelled(arguments.unlabelled, rows, columns, again, without=command(arguments, unlabelled=None))
         rows = replace(rows, unlabelled=[list(text) if isinstance(text, tuple) else text for text in extra.texts])
     check_number(rows.distinct, len(rows.examples), arguments.golden, again)
     check_classes(rows, labels, arguments.golden, again)
@@ -236,8 +238,8 @@ def _options(arguments: argparse.Namespace) -> list[str]:
         value = getattr(arguments, name.replace("-", "_"))
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{name}")
-        elif value is not None:
-            words += [f"--{name}", str(value)]
+        elif value not in (None, "", []):
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return words
 
 

@@ -6,6 +6,7 @@ from each other, so repeated ones count once.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
-from slipway import errors
 from slipway.contract import labelling, readers
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.labelling import Unlabelled
@@ -65,41 +65,53 @@ def label_names(lines: list[str], where: Path) -> list[str]:
     return names
 
 
-def read_golden_rows(path: Path, names: list[str]) -> GoldenRows:
-    """Read the labelled rows of a file, `names` being the labels.
+@dataclass(frozen=True)
+class Columns:
+    """How a file of rows is to be read, as for `readers.read`."""
+
+    text: tuple[str, ...] = ()
+    label: str = ""
+    encoding: str = ""
+    missing: tuple[str, ...] = ()  # labels that stand for none: rows with them are left out
+
+
+def read_golden_rows(path: Path, names: list[str], columns: Columns, again: str) -> GoldenRows:
+    """Read the labelled rows of a file, `names` being the labels and `again` the command.
 
     Raises CorpusError by file and line.
     """
-    if path.suffix not in readers.SUFFIXES or not path.is_file():
+    if readers.suffix(path) not in readers.SUFFIXES or not path.is_file():
         raise CorpusError(
             "the golden rows cannot be read",
             expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
-            found="no such file" if path.suffix in readers.SUFFIXES else f"the ending {path.suffix!r}",
+            found="no such file" if readers.suffix(path) in readers.SUFFIXES else f"the ending {path.suffix!r}",
             where=str(path),
-            fix=f"{errors.command('import', 'RUN', '--golden', 'rows.csv')} …, with a header text,label",
+            fix=f"{again} --golden rows.csv, with a header text,label",
         )
     number = labelling.numbers(names)
     rule = f"a label out of {list(number)}"
     task = ""
     texts: list[Any] = []
     labels: list[Any] = []
-    for row in readers.read(path):
+    for row in readers.read(path, columns.text, columns.label, encoding=columns.encoding, missing=columns.missing):
         if isinstance(row, readers.BadRow):
-            _refuse_rows(f"{path}:{row.line}", row.rule, row.found)
+            _refuse_row(path, row, again)
+        if row.label in columns.missing:
+            continue
         label = labelling.numbered(labelling.with_normal_label(row), number, rule)
         if isinstance(label, readers.BadRow):
-            _refuse_rows(f"{path}:{label.line}", label.rule, label.found)
+            _refuse_row(path, label, again)
         task = row.task
         texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
         labels.append(label)
     return GoldenRows(task, texts, labels)
 
 
-def read_unlabelled(path: Path, rows: GoldenRows, without: str) -> Unlabelled:
+def read_unlabelled(path: Path, rows: GoldenRows, columns: Columns, again: str, without: str) -> Unlabelled:
     """Read texts without labels that are to be compared beside `rows`.
 
-    `without` is the command that leaves them out. Raises UsageError for a tagger, whose sentences
-    need tags, and CorpusError by file and line.
+    `again` is the command, `without` the one that leaves them out. Raises UsageError for a tagger,
+    whose sentences need tags, and CorpusError by file and line.
     """
     if rows.task == "tagging":
         raise UsageError(
@@ -109,7 +121,7 @@ def read_unlabelled(path: Path, rows: GoldenRows, without: str) -> Unlabelled:
             where="--unlabelled",
             fix=without,
         )
-    return labelling.unlabelled(path, rows.task, rows.texts)
+    return labelling.unlabelled(path, rows.task, rows.texts, columns.text, columns.label, encoding=columns.encoding, command=again)
 
 
 def check_number(distinct: int, rows: int, where: Path, again: str) -> None:
@@ -167,6 +179,14 @@ def check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str], 
         )
 
 
-def _refuse_rows(where: str, expected: str, found: str) -> NoReturn:
-    fix = "correct the file and run it again"
+def _refuse_row(path: Path, row: readers.BadRow, again: str) -> NoReturn:
+    fix = f"correct the row, then {again}"
+    if row.options:
+        fix = f"{again} {shlex.join(row.options)}"
+    elif row.remedy:
+        fix = f"{row.remedy.format(path=shlex.quote(str(path)))} && {again}"
+    _refuse_rows(f"{path}:{row.line}", row.rule, row.found, fix)
+
+
+def _refuse_rows(where: str, expected: str, found: str, fix: str = "correct the file and run it again") -> NoReturn:
     raise CorpusError("the golden rows cannot be used", expected=expected, found=found, where=where, fix=fix)

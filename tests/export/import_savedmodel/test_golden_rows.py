@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.import_savedmodel import golden_rows
-from export.import_savedmodel.golden_rows import GoldenRows
+from export.import_savedmodel.golden_rows import Columns, GoldenRows
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.parity.bounds import least_rows
 from slipway.contract.variants import VARIANTS
@@ -17,7 +17,7 @@ NAMES = ["World", "Sports"]
 
 def read(tmp_path: Path, name: str, text: str) -> GoldenRows:
     (tmp_path / name).write_text(text, "utf-8")
-    return golden_rows.read_golden_rows(tmp_path / name, NAMES)
+    return golden_rows.read_golden_rows(tmp_path / name, NAMES, Columns(), "again")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
 
 def test_labels_that_are_numbers_are_names_and_not_places(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n")
-    assert golden_rows.read_golden_rows(tmp_path / "rows.csv", ["1", "2"]).labels == [0, 1]
+    assert golden_rows.read_golden_rows(tmp_path / "rows.csv", ["1", "2"], Columns(), "again").labels == [0, 1]
 
 
 @pytest.mark.parametrize("names", [["A"], ["A", "A"], ["A", ""]])
@@ -97,7 +97,7 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, name: str, text: str
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"text,label\n\xff,World\n")
     with pytest.raises(CorpusError, match="UTF-8"):
-        golden_rows.read_golden_rows(tmp_path / "rows.csv", NAMES)
+        golden_rows.read_golden_rows(tmp_path / "rows.csv", NAMES, Columns(), "again")
 
 
 LEAST = min(least_rows(variant.limits) for variant in VARIANTS.values())
@@ -142,13 +142,13 @@ def test_rows_of_two_classes_are_taken(several: GoldenRows) -> None:
 
 def test_a_tagger_refuses_texts_without_labels_and_names_the_command_without_them(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tagger takes no texts") as refused:
-        golden_rows.read_unlabelled(tmp_path / "texts.txt", GoldenRows("tagging", [["a"]], [[0]]), AGAIN)
+        golden_rows.read_unlabelled(tmp_path / "texts.txt", GoldenRows("tagging", [["a"]], [[0]]), Columns(), "again", AGAIN)
     assert refused.value.fix == AGAIN
 
 
 def test_texts_without_labels_that_are_golden_rows_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a\nc\n")
-    assert golden_rows.read_unlabelled(tmp_path / "texts.txt", rows(["a", "b"], [0, 1]), AGAIN).texts == ["c"]
+    assert golden_rows.read_unlabelled(tmp_path / "texts.txt", rows(["a", "b"], [0, 1]), Columns(), "again", AGAIN).texts == ["c"]
 
 
 def test_labels_in_another_order_are_named() -> None:
@@ -159,3 +159,17 @@ def test_labels_in_another_order_are_named() -> None:
 def test_answers_no_better_than_the_most_frequent_label_are_refused() -> None:
     with pytest.raises(ConversionError, match="no better than guessing"):
         golden_rows.check_better_than_guessing(np.array([[60, 0], [40, 0]]), NAMES, PLACE, AGAIN)
+
+
+def test_columns_encodings_and_missing_labels_are_read_as_in_training(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("stars,body\nWorld,größer\n-,nichts\nSports,Tor\n".encode("cp1252"))
+    columns = Columns(("body",), "stars", "windows-1252", ("-",))
+    found = golden_rows.read_golden_rows(tmp_path / "rows.csv", NAMES, columns, "again")
+    assert found == GoldenRows("single_text", ["größer", "Tor"], [0, 1])
+
+
+def test_a_file_that_an_option_reads_is_refused_with_that_option(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("text,label\ngrößer,World\nTor,Sports\n".encode("cp1252"))
+    with pytest.raises(CorpusError) as refused:
+        golden_rows.read_golden_rows(tmp_path / "rows.csv", NAMES, Columns(), "slipway import runs/x")
+    assert refused.value.fix == "slipway import runs/x --encoding windows-1252"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.import_savedmodel.golden_rows import read_golden_rows
+from export.import_savedmodel.golden_rows import Columns, read_golden_rows
 from slipway.contract import labelling, readers
 from slipway.contract.tokenizer import Tokenizer
 from tests.support import wordpiece
@@ -64,7 +64,7 @@ def test_training_and_export_read_a_file_into_these_ids(vocabulary: Path, tmp_pa
     assert len(texts) > 150
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": text, "label": "A"}) + "\n" for text in texts))
     trained = [(row.text, 0) for row in readers.read(tmp_path / "rows.jsonl") if isinstance(row, readers.Row)]
-    exported = read_golden_rows(tmp_path / "rows.jsonl", ["A", "B"])
+    exported = read_golden_rows(tmp_path / "rows.jsonl", ["A", "B"], Columns(), "again")
     tokenize = Tokenizer(vocabulary, lower_case=True, max_seq_len=LONGEST)
     for examples in (trained, list(zip(exported.texts, exported.labels, strict=True))):
         encoded = labelling.encode(examples, "single_text", tokenize).rows
