@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import client_speed, harness
-from benchmarks.export import false_alarms, fused_latency, large_model, variant_speed
+from benchmarks.export import false_alarms, fused_latency, hugging_face, large_model, variant_speed
 from benchmarks.faults import measure
 from benchmarks.gpu import tables as gpu
 from benchmarks.harness import RECORDS, Machine, Table
@@ -262,6 +262,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "served.json": lambda record: served_table(BenchmarkRecord.from_json(record)).markdown(),
     "variant_speed.json": _table(variant_speed.VariantSpeed, variant_speed.table),
     "fused_latency.json": _table(fused_latency.FusedLatency, fused_latency.table),
+    "hugging_face.json": _table(hugging_face.HuggingFace, hugging_face.table),
     "large_model.json": _table(large_model.LargeModel, large_model.table),
     "training_accuracy.json": _table(accuracy.TrainingAccuracy, accuracy.table),
     "training_speed.json": _table(speed.JobSpeeds, speed.table),
