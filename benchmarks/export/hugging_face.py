@@ -45,6 +45,8 @@ _MODELS: dict[str, tuple[str, str, dict[str, int], dict[str, Any]]] = {
     "BERT, of BERT-base's size": ("Bert", "SequenceClassification", _BASE, {}),
     "DistilBERT": ("DistilBert", "SequenceClassification", _SMALL, {}),
     "DistilBERT, a tagger": ("DistilBert", "TokenClassification", _SMALL, {}),
+    "ELECTRA": ("Electra", "SequenceClassification", _SMALL, {"embedding_size": _SMALL["hidden"]}),
+    "ELECTRA, a tagger": ("Electra", "TokenClassification", _SMALL, {"embedding_size": _SMALL["hidden"]}),
 }
 
 
@@ -122,11 +124,11 @@ def _make(target: Path) -> None:
         model.save_pretrained(target / str(number), safe_serialization=True)
         mask = (np.arange(_TOKENS) < random.integers(3, _TOKENS + 1, (_ROWS, 1))).astype(np.int32)
         ids = random.integers(5, _PIECES, mask.shape).astype(np.int32) * mask
-        types = (np.arange(_TOKENS) > _TOKENS // 2).astype(np.int32) * mask if family == "Bert" else np.zeros_like(mask)
+        types = (np.arange(_TOKENS) > _TOKENS // 2).astype(np.int32) * mask if family != "DistilBert" else np.zeros_like(mask)
         tensors = [torch.from_numpy(values).long() for values in (ids, mask, types)]
         asked = {"input_ids": tensors[0], "attention_mask": tensors[1]}
         with torch.no_grad():
-            logits = model(**asked, **({"token_type_ids": tensors[2]} if family == "Bert" else {})).logits.numpy()
+            logits = model(**asked, **({"token_type_ids": tensors[2]} if family != "DistilBert" else {})).logits.numpy()
         np.savez(target / str(number) / _ASKED, logits=logits, **dict(zip(INPUTS, (ids, mask, types), strict=True)))
     manifest.write_json(target / _VERSIONS, {name: importlib.metadata.version(name) for name in ("torch", "transformers")})
 

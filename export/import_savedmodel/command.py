@@ -34,7 +34,7 @@ from export.import_savedmodel.golden_rows import (
     read_unlabelled,
 )
 from export.import_savedmodel.outputs import Meaning
-from export.import_savedmodel.reference import Reference, answer_golden, answer_probes
+from export.import_savedmodel.reference import Reference, answer_golden, answer_probes, check_answers
 from export.import_savedmodel.signature import ForeignModel, Wanted
 from export.import_savedmodel.source import Source
 from export.import_savedmodel.tokenizer_settings import Settings
@@ -55,6 +55,7 @@ _VALUES = (
 )
 _SAMPLE = 256  # golden rows by which the output's kind is found out
 _BATCH = 32
+_SAME_HALF = 0.02  # the same in FP16 and BF16
 _SAME = 1e-4  # |Δp| between a model that ends before its softmax, and the model as it was
 
 
@@ -100,7 +101,9 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
 
             tokenize = tokenizer(settings)
             sample = labelling.encode(files.rows.examples[:_SAMPLE], files.rows.task, tokenize).rows
-            raw = Reference(opened.model.infer, opened.source, again, say).logits(sample, "rows")
+            asked = Reference(opened.model.infer, opened.source, again, say)
+            check_answers(asked.infer, sample, files.rows.task, opened.source, again)
+            raw = asked.logits(sample, "rows")
             meaning = outputs.meaning(raw, arguments.output_kind)
             outputs.check(meaning, raw, files.labels, str(opened.source), again)
             cut = _write(opened, meaning.kind, (sample, raw), Path(scratch), building / "saved_model")
@@ -120,6 +123,8 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
         manifest.seal(building, bundle.MANIFEST, facts)
     print(f"output    {opened.model.output}: {outputs.KINDS[meaning.kind]} ({meaning.why}){cut}")
     print(f"tokenizer {settings} ({why})")
+    if opened.model.vocabulary > len(files.pieces):
+        print(f"          {opened.model.vocabulary - len(files.pieces)} rows of the embedding table have no word piece")
     answers = "words" if files.rows.task == "tagging" else "rows"
     accuracy = f"accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']:,} {answers}"
     print(f"bundle    {target}: {files.rows.task}, {accuracy}")
@@ -136,7 +141,9 @@ def _files(arguments: argparse.Namespace) -> Files:
     if not found.weights_alone:
         meta_graph.check_inputs(found.saved_model, arguments.signature, again)
         check_saved_model(found.saved_model)
+    source.refuse_other_problems(found, again)
     pieces = vocabulary.read(vocab, again, command(arguments, vocab=vocabulary.NEW_VOCABULARY))
+    pieces = vocabulary.with_added(pieces, tokenizer_settings.added_numbers(vocab.parent), vocab, again)
     vocabulary.check_vocabulary(found.saved_model, pieces, vocab, lambda own: command(arguments, vocab=own))
     labels = label_names(source.label_lines(labels_file), labels_file)
     rows, extra = _rows(arguments, labels, again)
@@ -161,7 +168,7 @@ def _open(arguments: argparse.Namespace, files: Files, scratch: Path, again: str
     if files.found.weights_alone:
         hugging_face.write_classifier(where, scratch / "made", again)
     read = scratch / "made" if files.found.weights_alone else where
-    wanted = Wanted(arguments.signature, arguments.inputs, arguments.output, again)
+    wanted = Wanted(arguments.signature, arguments.inputs, arguments.output, len(files.labels), again)
     graph = meta_graph.choose(read, again)
     key = meta_graph.signature_name(graph, wanted.signature, where, again)
     meta_graph.check_operations(graph, where, again)
@@ -182,7 +189,7 @@ def _write(opened: Opened, kind: str, answered: tuple[Ragged, Logits], scratch: 
         meta_graph.write(opened.graph, opened.read, scratch / "cut")
         cut = signature.load(scratch / "cut", opened.source, opened.key, opened.wanted)
         logits = infer_rows(cut.infer, sample, _BATCH)
-        if float(np.abs(outputs.activated(logits, kind) - raw).max()) < _SAME:
+        if float(np.abs(outputs.activated(logits, kind) - raw).max()) < (_SAME if opened.model.is_float32 else _SAME_HALF):
             cut.save(outputs.before_activation(kind), target)
             return f"; served from before its {operation}"
     if opened.model.is_ours(opened.key, kind):

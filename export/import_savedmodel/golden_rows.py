@@ -6,6 +6,7 @@ from each other, so repeated ones count once.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from slipway.contract.parity.bounds import least_rows
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ConversionError, CorpusError, UsageError
 
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
 _CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
 
 
@@ -99,6 +101,9 @@ def read_golden_rows(path: Path, names: list[str], columns: Columns, again: str)
         if row.label in columns.missing:
             continue
         label = labelling.numbered(labelling.with_normal_label(row), number, rule)
+        if isinstance(label, readers.BadRow) and all(map(_PLACEHOLDER.fullmatch, names)):  # a config.json's that nobody named
+            fix = f"{again} --labels labels.txt, with the labels a line each, in the order of the logits"
+            _refuse_rows(f"{path}:{label.line}", label.rule, label.found, fix)
         if isinstance(label, readers.BadRow):
             _refuse_row(path, label, again)
         task = row.task
@@ -157,12 +162,13 @@ def check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str], 
     """
     rows, right = confusion.sum(), int(confusion.trace())
     _, order = linear_sum_assignment(-confusion)
-    better = confusion[np.arange(len(order)), order].sum()
-    if better > right:
+    moved_rows = np.flatnonzero(order != np.arange(len(order)))
+    better, worse = int(confusion[moved_rows, order[moved_rows]].sum()), int(confusion[moved_rows, moved_rows].sum())
+    if better > worse and stats.binomtest(better, better + worse, 0.5, alternative="greater").pvalue < _CHANCE:
         moved = ", ".join(f"{labels[i]} is answered as {labels[j]}" for i, j in enumerate(order) if i != j)
         raise ConversionError(
             "the labels are not in the order of the logits",
-            expected=f"most answers right: another order gives {better / rows:.1%}",
+            expected=f"most answers right: another order gives {(right + better - worse) / rows:.1%}",
             found=f"{right / rows:.1%} right; {moved}",
             where=str(where),
             fix=f"{again}, with --labels in the order the model was trained with",

@@ -28,7 +28,17 @@ KINDS = {  # kind → what it is
     MULTI_LABEL: "a probability for each label by itself: none, or several, may hold",
 }
 ACTIVATIONS = {PROBABILITIES: "Softmax", SIGMOID: "Sigmoid"}  # kind → TensorFlow's operation that makes it
-_ROUNDING = 1e-3  # of a sum of probabilities, in FP16 too
+_ROUNDING = 0.02  # of a sum of probabilities: BF16's have 8 bits, and some models round theirs
+_CONSTANT = 1e-3  # of a sum that is the same for all rows, relative to it
+# What the numbers look like → what they may be besides, where a person says so.
+_ALSO = {
+    LOGITS: (),
+    PROBABILITIES: (),
+    LOG_PROBABILITIES: (LOGITS,),
+    MULTI_LABEL: (LOGITS,),
+    SIGMOID: (LOGIT,),
+    LOGIT: (),
+}
 _SECOND = (0.0, 1.0)  # a logit times these: the first label's is 0, and a softmax is the sigmoid
 # Below it a probability is taken for this one: of 1 - p, as float32 has it, the logarithm would be
 # mostly rounding, and every conversion rounds otherwise.
@@ -45,15 +55,17 @@ class Meaning:
 
 def meaning(raw: Logits, given: str | None) -> Meaning:
     """Return what the numbers [rows, columns] are: as `given`, or as they look."""
+    return Meaning(given, "as --output-kind says") if given else _looks(raw)
+
+
+def _looks(raw: Logits) -> Meaning:
     rows = raw.astype(np.float64)
     within = bool(((rows >= 0) & (rows <= 1)).all())
-    sums = rows.sum(axis=1)
-    off = float(np.abs(sums - 1).max())
-    if given:
-        return Meaning(given, "as --output-kind says")
     if rows.shape[1] == 1:
         low, high = float(rows.min()), float(rows.max())
         return Meaning(SIGMOID if within else LOGIT, f"one number a row, from {low:.3g} to {high:.3g}")
+    sums = rows.sum(axis=1)
+    off = float(np.abs(sums - 1).max())
     if within and off < _ROUNDING:
         return Meaning(PROBABILITIES, f"no number below 0, and each row's sum is 1 to within {off:.1g}")
     log_off = float(np.abs(np.logaddexp.reduce(rows, axis=1)).max())
@@ -66,26 +78,37 @@ def meaning(raw: Logits, given: str | None) -> Meaning:
 
 def check(kind: Meaning, raw: Logits, labels: Sequence[str], where: str, again: str) -> None:
     """Raise ConversionError for several labels at once, and for numbers of another kind."""
-    if kind.kind == MULTI_LABEL:
+    looks = _looks(raw)
+    if MULTI_LABEL in (kind.kind, looks.kind) and kind.kind != LOGITS:
         raise ConversionError(
             "the model gives each label a probability of its own (multi-label)",
             expected="one choice out of the labels: Slipway serves one label a text, with probabilities that sum to 1",
-            found=kind.why,
+            found=looks.why,
             where=where,
-            fix="train a model of one choice, or one model a label with the labels no and yes; if these are scores of "
-            f"one choice all the same: {again} --output-kind logits",
+            fix="train a model of one choice, or one model a label with the labels no and yes",
+        )
+    if kind.kind != looks.kind and kind.kind not in _ALSO[looks.kind]:
+        raise _not_the_kind(
+            kind, KINDS[kind.kind], f"{KINDS[looks.kind]} ({looks.why})", where, f"{again} --output-kind {looks.kind}"
+        )
+    sums = raw.astype(np.float64).sum(axis=1)
+    if kind.kind == LOGITS and raw.min() >= 0 and np.ptp(sums) < _CONSTANT * sums.mean():
+        fix = f"save the model with its logits, or with probabilities from 0 to 1, as its output; then {again}"
+        raise _not_the_kind(
+            kind, "logits, whose sums differ", f"rows that all sum to {sums.mean():.4g}, such as percentages", where, fix
         )
     columns = 1 if kind.kind in (SIGMOID, LOGIT) else len(labels)
     wanted = 2 if columns == 1 else len(labels)
-    in_range = kind.kind not in ACTIVATIONS or bool(((raw >= 0) & (raw <= 1)).all())
-    if raw.shape[1] != columns or len(labels) != wanted or not in_range:
-        raise ConversionError(
-            f"the model's answers are not what they are taken for: {kind.kind} ({kind.why})",
-            expected=f"{columns} number{'s' * (columns > 1)} a row{'' if in_range else ' between 0 and 1'}, for {wanted} labels",
-            found=f"{raw.shape[1]} a row, from {raw.min():.3g} to {raw.max():.3g}, for {len(labels)} labels",
-            where=where,
-            fix=f"{again}, with the --labels of this model, or --output-kind {'|'.join(KINDS)}",
+    if raw.shape[1] != columns or len(labels) != wanted:
+        fix = f"{again}, with the --labels of this model"
+        raise _not_the_kind(
+            kind, f"{columns} a row, for {wanted} labels", f"{raw.shape[1]} a row, for {len(labels)} labels", where, fix
         )
+
+
+def _not_the_kind(kind: Meaning, expected: str, found: str, where: str, fix: str) -> ConversionError:
+    summary = f"the model's answers are not what they are taken for: {kind.kind} ({kind.why})"
+    return ConversionError(summary, expected=expected, found=found, where=where, fix=fix)
 
 
 def to_logits(tensor: Any, kind: str) -> Any:

@@ -68,7 +68,7 @@ def check_repeatable(infer: Infer, ids: Ragged, source: Path, again: str) -> Non
     feed = ids.take(np.arange(min(_TWICE, len(ids)))).padded()
     first, second = infer(feed), infer(feed)
     difference = float(np.abs(first - second).max())
-    if difference > _ROUNDING * first.std():
+    if not difference <= _ROUNDING * first.std():  # so that NaN is a difference
         raise ConversionError(
             "the SavedModel answers differently each time: dropout or another random operation in its serving signature",
             expected="the same logits for the same rows",
@@ -78,12 +78,35 @@ def check_repeatable(infer: Infer, ids: Ragged, source: Path, again: str) -> Non
         )
 
 
+def check_answers(infer: Infer, ids: Ragged, task: str, source: Path, again: str) -> None:
+    """Raise ConversionError for answers of another task than the rows', or that are no numbers."""
+    feed = ids.take(np.arange(min(_TWICE, len(ids)))).padded()
+    answers = infer(feed)
+    shape = list(feed["input_word_ids"].shape[: 2 if task == "tagging" else 1])
+    if list(answers.shape[:-1]) != shape or not np.isfinite(answers).all():
+        raise ConversionError(
+            "the SavedModel's answers do not fit the rows",
+            expected=f"numbers [{', '.join(map(str, [*shape, 'labels']))}] for rows of {task}",
+            found=f"the shape {list(answers.shape)}" if list(answers.shape[:-1]) != shape else "NaN or infinite ones",
+            where=str(source),
+            fix=f"{again}, with the --golden rows of this model's task",
+        )
+
+
 def answer_golden(reference: Reference, rows: GoldenRows, tokenizer: Tokenizer, labels: list[str]) -> Golden:
     """Add the reference's logits to the rows. Raises ConversionError."""
     encoded = labelling.encode(rows.examples, rows.task, tokenizer)
     ids, tagging = encoded.rows, rows.task == "tagging"
     check_repeatable(reference.infer, ids, reference.source, reference.again)
     logits = reference.logits(ids, "golden rows")
+    if not np.isfinite(logits).all():
+        raise ConversionError(
+            "the SavedModel answers rows with NaN or infinite numbers",
+            expected="finite logits for every golden row",
+            found=f"{int((~np.isfinite(logits)).any(axis=-1).sum())} of {len(logits)} answers are not",
+            where=str(reference.source),
+            fix=f"look at the model's weights: no conversion can be compared with these answers; then {reference.again}",
+        )
     expected = [len(ids.ids) if tagging else len(ids), len(labels)]
     if list(logits.shape) != expected:
         raise ConversionError(

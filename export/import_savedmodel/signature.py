@@ -32,6 +32,7 @@ class Wanted:
     signature: str | None
     inputs: str | None  # ids=NAME,mask=NAME,types=NAME
     output: str | None
+    labels: int  # how many the model has
     again: str  # the command, for a fix
 
 
@@ -49,6 +50,7 @@ class ForeignModel:
         self._names = _input_names(source, self._specs, wanted)
         self.length = _fixed_length(source, self._specs, wanted.again)
         self.output = _output_name(source, self._function.structured_outputs, wanted)
+        self.is_float32 = self._function.structured_outputs[self.output].dtype == tf.float32
         rows = {variable.name.split(":")[0]: variable.shape[:1] for variable in self._function.variables}
         self.vocabulary = _rows(rows, "word_embedding")
         self.positions = min(filter(None, (_rows(rows, "position_embedding"), self.length)), default=0)
@@ -93,6 +95,7 @@ class ForeignModel:
             given = {name: tf.ensure_shape(tensor, [None, self.length]) for name, tensor in given.items()}
         answers = self._function(**{name: tf.cast(given[ours], self._specs[name].dtype) for name, ours in self._names.items()})
         answer = tf.cast(answers[self.output], tf.float32)
+        answer = answer[:, tf.newaxis] if answer.shape.rank == 1 else answer  # a sigmoid's, squeezed
         return answer[:, :tokens] if self.length and answer.shape.rank == 3 else answer
 
 
@@ -107,6 +110,11 @@ def load(directory: Path, source: Path, key: str, wanted: Wanted) -> ForeignMode
 
 def _shape(spec: Any) -> Any:
     return spec.shape.as_list() if spec.shape.rank is not None else "of unknown rank"
+
+
+def _columns(spec: Any) -> int | None:
+    """Return an output's last size; None where it is not known."""
+    return spec.shape[-1] if spec.shape.rank else None
 
 
 def _rows(rows: dict[str, Any], table: str) -> int:
@@ -164,11 +172,13 @@ def _fixed_length(source: Path, inputs: Mapping[str, Any], again: str) -> int:
 def _output_name(source: Path, answers: Mapping[str, Any], wanted: Wanted) -> str:
     """Return the classifier's output. Raises ConversionError where that is not clear."""
     names = sorted(name for name, spec in answers.items() if spec.dtype.is_floating)
-    name = wanted.output or ("logits" if "logits" in names else names[0] if len(names) == 1 else "")
+    fitting = [name for name in names if _columns(answers[name]) in ((1, 2) if wanted.labels == 2 else (wanted.labels,))]
+    single = next((found[0] for found in (names, fitting) if len(found) == 1), "")
+    name = wanted.output or ("logits" if "logits" in names else single)
     if name in names:
         return name
     found = ", ".join(f"{name}: {spec.dtype.name} {_shape(spec)}" for name, spec in sorted(answers.items()))
-    again = f"{wanted.again} --output {names[0]}" if names else f"{_SAVE}; then {wanted.again}"
+    again = f"{wanted.again} --output {(fitting or names)[0]}" if names else f"{_SAVE}; then {wanted.again}"
     raise _not_a_bert(source, f"an output called {wanted.output or 'logits'}, or one of floats alone", found, again)
 
 

@@ -106,6 +106,20 @@ def find(path: Path, again: Callable[[Path], str]) -> Source:
     )
 
 
+def refuse_other_problems(found: Source, again: str) -> None:
+    """Raise ConversionError where a config.json beside the model says that it is no choice."""
+    for path in (found.saved_model, *found.saved_model.parents[:2]):
+        problem = read_json(path / "config.json").get("problem_type")
+        if problem in ("multi_label_classification", "regression"):
+            raise ConversionError(
+                "the model is not one of a choice between labels",
+                expected="one label a text, with probabilities that sum to 1",
+                found=f"problem_type {problem}",
+                where=str(path / "config.json"),
+                fix=f"train a model of one choice, or one model a label with the labels no and yes; then {again}",
+            )
+
+
 def label_lines(path: Path) -> list[str]:
     """Return the labels of a labels.txt, or of a config.json's `id2label`, if it has any."""
     if path.suffix != ".json":

@@ -31,6 +31,7 @@ from slipway.errors import ConversionError
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CAPITALS = 0.05  # share of the pieces with letters that have two cases; of cased vocabularies 0.3 have capitals
 _ACCENTS = 0.005  # share of these pieces with accents; of vocabularies without accents none has
+_WORDPIECE = ("", "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "PreTrainedTokenizer")
 _MARKER = re.compile(r"\[.+\]|<.+>")  # a piece that stands for something that was no word
 _NEVER_IN_TEXTS = ("[PAD]", "[UNK]", "[CLS]")
 _COMPARED = 256  # golden rows, evenly out of all
@@ -65,6 +66,10 @@ def settings(arguments: argparse.Namespace, pieces: list[str], beside: Path, aga
     `beside` is the directory in which tokenizer.json and tokenizer_config.json may lie.
     """
     found, why = _of_pieces(pieces), "by the vocabulary's pieces"
+    of_added = [
+        token for token in added_numbers(beside) if token in pieces and token not in SPECIAL and not token.startswith("[unused")
+    ]
+    found = replace(found, added_tokens=tuple(of_added))
     for name, read in (("tokenizer_config.json", _of_config), ("tokenizer.json", _of_tokenizer)):
         path = beside / name
         _refuse_other_tokenizer(path, again)
@@ -80,6 +85,19 @@ def settings(arguments: argparse.Namespace, pieces: list[str], beside: Path, aga
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     tokens = tuple(filter(None, arguments.added_tokens.split(","))) if arguments.added_tokens is not None else None
     return {"lower_case": arguments.lower_case, "strip_accents": arguments.strip_accents, "added_tokens": tokens}
+
+
+def added_numbers(beside: Path) -> dict[str, int]:
+    """Return the tokens that were added to a vocabulary, with their numbers, by the files there."""
+    numbers = {token: number for token, number in read_json(beside / "added_tokens.json").items() if isinstance(number, int)}
+    decoder = read_json(beside / "tokenizer_config.json").get("added_tokens_decoder")
+    for number, token in decoder.items() if isinstance(decoder, dict) else ():
+        if str(number).isdecimal() and isinstance(token, dict) and isinstance(token.get("content"), str):
+            numbers[token["content"]] = int(number)
+    for token in read_json(beside / "tokenizer.json").get("added_tokens") or []:
+        if isinstance(token, dict) and isinstance(token.get("id"), int):
+            numbers[str(token.get("content"))] = token["id"]
+    return numbers
 
 
 def _of_pieces(pieces: list[str]) -> Settings:
@@ -129,14 +147,17 @@ def _refuse_other_tokenizer(path: Path, again: str) -> None:
     file = read_json(path)
     kind = (file.get("model") or {}).get("type") or ""
     name = str(file.get("tokenizer_class") or "")
-    if kind not in ("", "WordPiece") or any(other in name for other in ("Roberta", "Albert", "GPT", "T5", "Llama", "XLM")):
-        raise ConversionError(
-            "the model was trained with another tokenizer than WordPiece",
-            expected="WordPiece, as BERT, DistilBERT, ELECTRA and MobileBERT have it",
-            found=kind or name,
-            where=str(path),
-            fix=f"take a model of these families; where this file is another model's, move it away: {again}",
-        )
+    parts = [file, *(file.get("normalizer") or {}).get("normalizers", [file.get("normalizer") or {}])]
+    whole = any(part.get(key) is False for part in parts for key in ("tokenize_chinese_chars", "handle_chinese_chars"))
+    if kind in ("", "WordPiece") and name.removesuffix("Fast") in _WORDPIECE and not whole:
+        return
+    raise ConversionError(
+        "the model was trained with another tokenizer than BERT's",
+        expected=f"WordPiece that splits Chinese characters: {', '.join(filter(None, _WORDPIECE))}",
+        found="tokenize_chinese_chars is false" if whole else name or kind,
+        where=str(path),
+        fix=f"take a model of these families; where this file is another model's, move it away: {again}",
+    )
 
 
 def compare(

@@ -47,13 +47,31 @@ def read(path: Path, again: str, anew: str) -> list[str]:
 
 def _of_tokenizer(path: Path, again: str) -> list[str]:
     """Return the pieces of a tokenizer.json, which Hugging Face keeps by number."""
-    file = json.loads(path.read_text("utf-8"))
-    numbers = {**file["model"].get("vocab", {}), **{token["content"]: token["id"] for token in file.get("added_tokens") or []}}
+    try:
+        file = json.loads(path.read_text("utf-8"))
+        model, added = file["model"], {token["content"]: token["id"] for token in file.get("added_tokens") or []}
+        numbers = {**model["vocab"], **added}
+    except (ValueError, KeyError, TypeError) as error:  # cut, or another kind's, whose vocabulary is a list
+        kind = f"no vocabulary of word pieces: {type(error).__name__}: {error}"
+        raise _not_readable(path, kind, f"{again} --vocab, with the vocab.txt of a WordPiece model") from error
     pieces = sorted(numbers, key=lambda piece: int(numbers[piece]))
     if [numbers[piece] for piece in pieces] != list(range(len(pieces))):
         raise _not_readable(path, "numbers that are not 0, 1, 2, …", f"{again} --vocab vocab.txt")
     _check_special(pieces, path, again)
     return pieces
+
+
+def with_added(pieces: list[str], numbers: dict[str, int], where: Path, again: str) -> list[str]:
+    """Return the pieces with the tokens that lie behind them in the model's table, by number."""
+    behind = {number: token for token, number in numbers.items() if token not in pieces}
+    if not behind:
+        return pieces
+    if sorted(behind) != list(range(len(pieces), len(pieces) + len(behind))):
+        found = ", ".join(f"{token} as {number:,}" for number, token in sorted(behind.items()))
+        raise _not_readable(
+            where, f"{len(pieces):,} pieces, and added tokens elsewhere: {found}", f"{again}, with the --vocab of this model"
+        )
+    return [*pieces, *(behind[number] for number in sorted(behind))]
 
 
 def _check_special(pieces: list[str], path: Path, again: str) -> None:

@@ -23,7 +23,8 @@ from slipway.errors import ServerError, UsageError
 # task → the fields that a JSONL line must have, and the columns of a table
 FIELD_NAMES = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
-_DELIMITERS = {"csv": ",;", "tsv": "\t"}  # where lists are written with a decimal comma, Excel writes ;
+# Where numbers have a decimal comma, Excel writes ; and some name a file with tabs .csv.
+_DELIMITERS = {"csv": ",;\t", "tsv": "\t"}
 _LONGEST_FIELD = 2**24  # characters; an answered text has at most a MiB
 # How a file begins of which no line can be read, what it is, and the commands that make lines of it
 # or what else to do.

@@ -1,4 +1,4 @@
-"""A Hugging Face directory's BERT or DistilBERT, without PyTorch: config.json and safetensors.
+"""A Hugging Face directory's BERT, DistilBERT or ELECTRA: config.json and safetensors, no PyTorch.
 
 The weights go into the layers of `bert`, under TF Hub's names. What these layers do not compute is
 refused by name: another family, relative positions, several labels at once.
@@ -36,6 +36,8 @@ class _Family:
     layers: dict[str, str]
     others: dict[str, str]
     config: dict[str, str]  # key of a BERT's config.json → its own
+    # Dense layers from the first token, or BERT's pooler, to a text's logits; their activations.
+    head: tuple[tuple[str, str | None], ...]
 
 
 _EMBEDDINGS = {
@@ -44,27 +46,38 @@ _EMBEDDINGS = {
     "embeddings/layer_norm/gamma": "embeddings.LayerNorm.weight",
     "embeddings/layer_norm/beta": "embeddings.LayerNorm.bias",
 }
+_BERT_LAYERS = {
+    "self_attention/query": "attention.self.query",
+    "self_attention/key": "attention.self.key",
+    "self_attention/value": "attention.self.value",
+    "self_attention/attention_output": "attention.output.dense",
+    "self_attention_layer_norm": "attention.output.LayerNorm",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+_TYPES = {"type_embeddings/embeddings": "embeddings.token_type_embeddings.weight"}
 _FAMILIES = {
     "bert": _Family(
         prefix="bert.",
         layer="encoder.layer",
-        layers={
-            "self_attention/query": "attention.self.query",
-            "self_attention/key": "attention.self.key",
-            "self_attention/value": "attention.self.value",
-            "self_attention/attention_output": "attention.output.dense",
-            "self_attention_layer_norm": "attention.output.LayerNorm",
-            "intermediate": "intermediate.dense",
-            "output": "output.dense",
-            "output_layer_norm": "output.LayerNorm",
-        },
+        layers=_BERT_LAYERS,
         others={
             **_EMBEDDINGS,
-            "type_embeddings/embeddings": "embeddings.token_type_embeddings.weight",
+            **_TYPES,
             "pooler_transform/kernel": "pooler.dense.weight",
             "pooler_transform/bias": "pooler.dense.bias",
         },
         config={},
+        head=(("classifier", None),),
+    ),
+    "electra": _Family(
+        prefix="electra.",
+        layer="encoder.layer",
+        layers=_BERT_LAYERS,
+        others={**_EMBEDDINGS, **_TYPES},
+        config={},
+        head=(("classifier.dense", "gelu"), ("classifier.out_proj", None)),
     ),
     "distilbert": _Family(
         prefix="distilbert.",
@@ -88,6 +101,7 @@ _FAMILIES = {
             "hidden_act": "activation",
             "hidden_dropout_prob": "dropout",
         },
+        head=(("pre_classifier", "relu"), ("classifier", None)),
     ),
 }
 
@@ -107,10 +121,18 @@ def write_classifier(directory: Path, target: Path, again: str) -> None:
 
     Raises ConversionError for what is none, or of another kind.
     """
+    from safetensors import SafetensorError
+
     from slipway.encoder import saving
 
-    config = json.loads((directory / CONFIG).read_text("utf-8"))
-    saving.save_classifier(_classifier(config, _read_weights(directory), directory, again), target)
+    try:
+        config = json.loads((directory / CONFIG).read_text("utf-8"))
+        weights = _read_weights(directory)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:  # cut, a pointer of Git LFS, or a file that is not there
+        raise _refused(
+            directory, "config.json and whole files of safetensors", f"{type(error).__name__}: {error}", again
+        ) from error
+    saving.save_classifier(_classifier(config, weights, directory, again), target)
 
 
 def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, again: str, pooler: bool = True) -> Any:
@@ -123,10 +145,10 @@ def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, agai
         raise _refused(where, "the sizes of an encoder in config.json", f"no {', '.join(missing)}", again)
     size = bert.Size(
         **{ours: sizes[key] for key, ours in _NUMBERS.items()},
-        dropout=float(config.get(family.config.get("hidden_dropout_prob", "hidden_dropout_prob"), 0.1)),
-        types=int(config.get("type_vocab_size", 2)),
+        dropout=float(config.get(family.config.get("hidden_dropout_prob", "hidden_dropout_prob")) or 0.0),
+        types=int(config.get("type_vocab_size") or 2),
         gelu=_GELU[config.get(family.config.get("hidden_act", "hidden_act"), "gelu")],
-        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        epsilon=float(config.get("layer_norm_eps") or 1e-12),
     )
     model = bert.build(size, pooler=pooler and "pooler_transform/kernel" in family.others)
     for variable in model.variables:
@@ -134,7 +156,10 @@ def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, agai
         if name.startswith("type_embeddings") and name not in family.others:
             variable.assign(np.zeros(shape, np.float32))  # a DistilBERT does not tell the texts of a pair apart
             continue
-        value = _value(weights, _their_name(name, family), family.prefix, where, again)
+        theirs = _their_name(name, family)
+        value = _value(weights, theirs, family.prefix, where, again)
+        if value.size != np.prod(shape) or (name.endswith("embeddings") and value.shape != shape):
+            raise _refused(where, f"the weight {theirs} as config.json says, {list(shape)}", f"{list(value.shape)}", again)
         variable.assign((value.T if name.endswith("kernel") else value).reshape(shape))
     return model
 
@@ -164,10 +189,12 @@ def _classifier(config: Mapping[str, Any], weights: Weights, where: Path, again:
     encoder = build_encoder(config, weights, where, again, pooler=not tagger)
     inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32, name=name) for name in INPUTS}
     outputs = encoder(inputs)
-    hidden = outputs["sequence_output"] if tagger else outputs.get("pooled_output")
-    if hidden is None:  # a DistilBERT's first token, and a layer of its own
-        hidden = _dense(weights, "pre_classifier", "relu", where, again)(outputs["sequence_output"][:, 0, :])
-    return tf_keras.Model(inputs, _dense(weights, "classifier", None, where, again)(hidden))
+    if tagger:
+        return tf_keras.Model(inputs, _dense(weights, "classifier", None, where, again)(outputs["sequence_output"]))
+    hidden = outputs["pooled_output"] if "pooled_output" in outputs else outputs["sequence_output"][:, 0, :]
+    for name, activation in _family(config, where, again).head:
+        hidden = _dense(weights, name, activation, where, again)(hidden)
+    return tf_keras.Model(inputs, hidden)
 
 
 def _dense(weights: Weights, name: str, activation: str | None, where: Path, again: str) -> Any:
@@ -176,7 +203,11 @@ def _dense(weights: Weights, name: str, activation: str | None, where: Path, aga
     kernel, bias = (_value(weights, f"{name}.{kind}", "", where, again) for kind in ("weight", "bias"))
     initializers = [tf_keras.initializers.Constant(values) for values in (kernel.T, bias)]
     return tf_keras.layers.Dense(
-        len(bias), activation=activation, kernel_initializer=initializers[0], bias_initializer=initializers[1], name=name
+        len(bias),
+        activation=activation,
+        kernel_initializer=initializers[0],
+        bias_initializer=initializers[1],
+        name=name.replace(".", "_"),
     )
 
 
@@ -187,13 +218,17 @@ def _family(config: Mapping[str, Any], where: Path, again: str) -> _Family:
         raise _refused(where, f"a model_type of {', '.join(_FAMILIES)}", repr(config.get("model_type")), again)
     activation = config.get(family.config.get("hidden_act", "hidden_act"), "gelu")
     odd = {
+        "quantization_config": ("set" if config.get("quantization_config") else "", ""),
+        "embedding_size": (config.get("embedding_size") or config.get("hidden_size"), config.get("hidden_size")),
+        "auto_map": ("code of its own" if config.get("auto_map") else "", ""),
         "position_embedding_type": (config.get("position_embedding_type", "absolute"), "absolute"),
         "is_decoder": (config.get("is_decoder", False), False),
         "the activation": (activation if activation not in _GELU else "", ""),
     }
     for name, (value, expected) in odd.items():
         if value != expected:
-            raise _refused(where, f"{name}: {expected or ', '.join(_GELU)}", repr(value), again)
+            wanted = expected or (", ".join(_GELU) if name == "the activation" else "none")
+            raise _refused(where, f"{name}: {wanted}", repr(value), again)
     return family
 
 

@@ -153,7 +153,22 @@ def test_texts_without_labels_that_are_golden_rows_are_left_out(tmp_path: Path) 
 
 def test_labels_in_another_order_are_named() -> None:
     with pytest.raises(ConversionError, match="World is answered as Sports"):
-        golden_rows.check_better_than_guessing(np.array([[1, 9], [8, 2]]), NAMES, PLACE, AGAIN)
+        golden_rows.check_better_than_guessing(np.array([[10, 90], [80, 20]]), NAMES, PLACE, AGAIN)
+
+
+def test_a_rare_class_that_is_answered_as_another_is_no_order_of_the_labels() -> None:
+    confusion = np.diag([50] * 19 + [0])
+    confusion[19, 18] = confusion[18, 19] = 1  # and one row the other way
+    golden_rows.check_better_than_guessing(confusion, [str(label) for label in range(20)], PLACE, AGAIN)
+    confusion[18, 18] = 0
+    golden_rows.check_better_than_guessing(confusion, [str(label) for label in range(20)], PLACE, AGAIN)
+
+
+def test_names_that_nobody_gave_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,World\n")
+    with pytest.raises(CorpusError) as refused:
+        golden_rows.read_golden_rows(tmp_path / "rows.csv", ["LABEL_0", "LABEL_1"], Columns(), "again")
+    assert refused.value.fix.startswith("again --labels labels.txt")
 
 
 def test_answers_no_better_than_the_most_frequent_label_are_refused() -> None:

@@ -41,24 +41,43 @@ def test_the_options_are_the_kinds() -> None:
     assert tuple(KINDS) == OUTPUT_KINDS
 
 
-def test_several_labels_at_once_are_refused_by_name_with_the_way_to_take_them_as_scores() -> None:
-    meaning = outputs.meaning(SIGMOIDS, None)
-    with pytest.raises(ConversionError, match="multi-label") as refused:
-        outputs.check(meaning, SIGMOIDS, ["toxic", "insult", "threat"], "model", "slipway import runs/x")
-    assert "slipway import runs/x --output-kind logits" in refused.value.fix
+def test_several_labels_at_once_are_refused_by_name() -> None:
+    for given in (None, "probabilities", "multi-label"):
+        with pytest.raises(ConversionError, match="multi-label"):
+            outputs.check(outputs.meaning(SIGMOIDS, given), SIGMOIDS, ["toxic", "insult", "threat"], "model", "again")
 
 
 @pytest.mark.parametrize(
-    ("rows", "given", "labels"),
-    [(LOGITS, None, 4), (SIGMOIDS[:, :1], None, 3), (LOGITS, "probabilities", 3), (LOGITS, "sigmoid", 2)],
-    ids=["a label too many", "three labels for one number", "probabilities beyond 1", "a row for a sigmoid"],
+    ("rows", "given", "fix"),
+    [
+        (LOGITS, "probabilities", "again --output-kind logits"),
+        (SHARES, "logits", "again --output-kind probabilities"),
+        (LOGITS, "log-probabilities", "again --output-kind logits"),
+        (LOGITS, "sigmoid", "again --output-kind logits"),
+        (SHARES * 100, None, "with probabilities from 0 to 1"),
+        (LOGITS, None, "with the --labels of this model"),
+        (SIGMOIDS[:, :1], None, "with the --labels of this model"),
+    ],
+    ids=["no probabilities", "no logits", "no logarithms", "no sigmoid", "percentages", "a label too many", "two labels too many"],
 )
-def test_numbers_of_another_kind_are_refused(rows: np.ndarray, given: str | None, labels: int) -> None:
-    meaning = outputs.meaning(rows, given)
-    with pytest.raises(ConversionError, match="not what they are taken for"):
-        outputs.check(meaning, rows, [str(label) for label in range(labels)], "model", "again")
+def test_numbers_of_another_kind_are_refused_with_what_they_are(rows: np.ndarray, given: str | None, fix: str) -> None:
+    with pytest.raises(ConversionError, match="not what they are taken for") as refused:
+        outputs.check(
+            outputs.meaning(rows, given), rows, ["a", "b", "c"] if given or rows.max() > 90 else list("abcd"), "model", "again"
+        )
+    assert fix in refused.value.fix
+
+
+def test_a_softmax_in_few_bits_is_one_choice() -> None:
+    rounded = np.round(SHARES, 2)
+    outputs.check(outputs.meaning(rounded, None), rounded, ["a", "b", "c"], "model", "again")
+    assert outputs.meaning(rounded, None).kind == "probabilities"
 
 
 @pytest.mark.parametrize(("rows", "labels"), [(LOGITS, 3), (SHARES, 3), (SIGMOIDS[:, :1], 2), (LOGITS[:, :1], 2)])
 def test_one_choice_is_taken(rows: np.ndarray, labels: int) -> None:
     outputs.check(outputs.meaning(rows, None), rows, [str(label) for label in range(labels)], "model", "again")
+
+
+def test_scores_from_0_to_1_are_logits_where_a_person_says_so() -> None:
+    outputs.check(outputs.meaning(SIGMOIDS, "logits"), SIGMOIDS, ["a", "b", "c"], "model", "again")

@@ -20,7 +20,7 @@ from slipway.tensorflow import SavedClassifier, tf
 from tests.support.models import small_models
 from tests.support.models.small_models import LABELS, feed, logits, save
 
-NOTHING = Wanted(None, None, None, "slipway import runs/x")
+NOTHING = Wanted(None, None, None, LABELS, "slipway import runs/x")
 
 
 def load(path: Path, wanted: Wanted = NOTHING) -> ForeignModel:
@@ -43,7 +43,7 @@ def test_names_that_say_nothing_are_asked_for_and_taken(tmp_path: Path) -> None:
         load(path)
     assert "--inputs ids=NAME,mask=NAME,types=NAME" in refused.value.fix
     assert "args_0, args_1, args_2" in refused.value.fix
-    given = Wanted(None, "ids=args_0,mask=args_1,types=args_2", None, "again")
+    given = Wanted(None, "ids=args_0,mask=args_1,types=args_2", None, LABELS, "again")
     np.testing.assert_allclose(load(path, given).infer(feed()), logits(feed()), atol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_names_that_say_nothing_are_asked_for_and_taken(tmp_path: Path) -> None:
 def test_inputs_that_are_not_there_are_refused(tmp_path: Path, inputs: str) -> None:
     path = save(tmp_path / "m", plain, names=("args_0", "args_1", "args_2"))
     with pytest.raises(UsageError, match="names what is not there") as refused:
-        load(path, Wanted(None, inputs, None, "again"))
+        load(path, Wanted(None, inputs, None, LABELS, "again"))
     assert refused.value.found == inputs
 
 
@@ -78,7 +78,7 @@ def test_a_signature_of_another_name_is_taken_and_one_of_several_asked_for(tmp_p
     path = save(tmp_path / "m", plain, key="predict")
     np.testing.assert_allclose(load(path).infer(feed()), logits(feed()), atol=1e-5)
     with pytest.raises(ConversionError) as refused:
-        load(path, Wanted("classify", None, None, "again"))
+        load(path, Wanted("classify", None, None, LABELS, "again"))
     assert refused.value.fix == "again --signature predict"
 
 
@@ -91,7 +91,7 @@ def test_one_of_several_outputs_is_asked_for_and_taken(tmp_path: Path) -> None:
     with pytest.raises(ConversionError) as refused:
         load(path)
     assert refused.value.fix == "slipway import runs/x --output pooled"
-    model = load(path, Wanted(None, None, "scores", "again"))
+    model = load(path, Wanted(None, None, "scores", LABELS, "again"))
     np.testing.assert_allclose(model.infer(feed()), logits(feed()), atol=1e-5)
 
 
@@ -100,6 +100,18 @@ def test_logits_beside_probabilities_and_classes_are_the_output(tmp_path: Path) 
         return {"classes": tf.argmax(tensor, -1), "logits": tensor, "probabilities": tf.nn.softmax(tensor)}
 
     assert load(save(tmp_path / "m", beside)).output == "logits"
+
+
+def test_of_several_outputs_the_one_with_a_number_a_label_is_taken(tmp_path: Path) -> None:
+    def beside(tensor: Any) -> Any:
+        return {"hidden": tf.tile(tensor, [1, 5]), "scores": tensor}
+
+    assert load(save(tmp_path / "m", beside)).output == "scores"
+
+
+def test_a_squeezed_sigmoid_is_one_number_a_row(tmp_path: Path) -> None:
+    model = load(save(tmp_path / "m", lambda tensor: tf.sigmoid(tensor)[:, 0], labels=1))
+    assert model.infer(feed()).shape == (len(feed()["input_word_ids"]), 1)
 
 
 def by_hand(tensor: Any) -> Any:

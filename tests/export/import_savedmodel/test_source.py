@@ -104,3 +104,11 @@ def test_a_path_that_is_not_there_proposes_the_model_that_is_near(tmp_path: Path
 def test_a_config_without_numbered_labels_has_none(tmp_path: Path, names: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"id2label": names}))
     assert source.label_lines(tmp_path / "config.json") == []
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
+def test_a_problem_that_is_no_choice_is_refused_by_the_config_beside_the_model(tmp_path: Path, problem: str) -> None:
+    model(tmp_path / "saved_model/1")
+    (tmp_path / "config.json").write_text(json.dumps({"problem_type": problem}))
+    with pytest.raises(ConversionError, match="not one of a choice"):
+        source.refuse_other_problems(source.find(tmp_path, again), "again")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.import_savedmodel import tokenizer_settings
+from export.import_savedmodel import tokenizer_settings, vocabulary
 from export.import_savedmodel.golden_rows import GoldenRows
 from export.import_savedmodel.tokenizer_settings import Settings, compare, settings
 from slipway.contract.ragged import Logits, Ragged
@@ -67,11 +67,43 @@ def test_a_file_beside_the_vocabulary_says_how(name: str, content: dict[str, Any
     assert chosen(["oil", "price", "[E1]"], tmp_path) == expected
 
 
-@pytest.mark.parametrize("content", [{"model": {"type": "BPE"}}, {"tokenizer_class": "RobertaTokenizer"}])
-def test_another_kind_of_tokenizer_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(ConversionError, match="another tokenizer than WordPiece"):
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("tokenizer.json", {"model": {"type": "BPE"}}),
+    ("tokenizer.json", {"normalizer": {"type": "BertNormalizer", "handle_chinese_chars": False}}),
+    ("tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer"}),
+    ("tokenizer_config.json", {"tokenizer_class": "BertJapaneseTokenizer"}),
+    ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "tokenize_chinese_chars": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), OTHERS)
+def test_another_kind_of_tokenizer_is_refused(name: str, content: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ConversionError, match="another tokenizer than BERT's"):
         chosen(["oil"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("added_tokens.json", {"[E1]": 8, "[E2]": 9}),
+        (
+            "tokenizer_config.json",
+            {"added_tokens_decoder": {"8": {"content": "[E1]"}, "9": {"content": "[E2]"}, "2": {"content": "[CLS]"}}},
+        ),
+        ("tokenizer.json", {"added_tokens": [{"id": 8, "content": "[E1]"}, {"id": 9, "content": "[E2]"}]}),
+    ],
+)
+def test_added_tokens_lie_behind_the_vocabulary_and_stand_for_themselves(
+    name: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    numbers = tokenizer_settings.added_numbers(tmp_path)
+    pieces = vocabulary.with_added([*SPECIAL, "oil", "price", "up"], numbers, tmp_path / "vocab.txt", "again")
+    assert pieces[8:] == ["[E1]", "[E2]"]
+    assert set(settings(NOTHING, pieces, tmp_path, "again")[0].added_tokens) == {"[E1]", "[E2]"}
+    with pytest.raises(ConversionError, match="not a BERT's"):
+        vocabulary.with_added([*SPECIAL, "oil"], numbers, tmp_path / "vocab.txt", "again")
 
 
 def test_what_is_given_counts_before_files(tmp_path: Path) -> None:

@@ -76,6 +76,11 @@ def test_a_number_is_the_label_that_it_stands_for(names: list[str], written: str
     assert labelling.numbered(row, numbers(names), "a rule") == number
 
 
+def test_a_class_index_is_counted_from_zero_where_its_file_has_a_zero() -> None:
+    row = Row(1, "a", "1", is_class_index=True, counts_from_zero=True)
+    assert labelling.numbered(row, numbers(["neg", "pos"]), "a rule") == 1
+
+
 @pytest.mark.parametrize("written", ["0", "3"])
 def test_a_class_beyond_the_names_is_none(written: str) -> None:
     row = Row(1, "a", written, is_class_index=True)

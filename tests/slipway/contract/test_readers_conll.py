@@ -48,6 +48,24 @@ def test_what_lies_around_the_words_is_left_out(tmp_path: Path, content: str) ->
     assert sound(read(tmp_path, content)) == NEW_YORK
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("1\ta\tO\n2\tb\tB\n\n2\tc\tO\n3\td\tO\n\n1\te\tO\n2\tf\tB\n", 4),
+        ("1\ta\tO\n2\tb\tB\n1\tc\tO\n2\td\tO\n\n1\te\tO\n2\tf\tB\n", 3),
+        ("1\ta\tO\n2\tb\tB\n\n1\te\tO\n2\tf\tB\n\n1\tc\tO\n3\td\tO\n", 8),
+    ],
+)
+def test_a_sentence_whose_words_are_counted_wrongly_is_a_bad_row(tmp_path: Path, content: str, line: int) -> None:
+    rows = read(tmp_path, content)
+    assert [row.line for row in rows if isinstance(row, BadRow)] == [line]
+    assert {word for row in rows if isinstance(row, Row) for word in row.text} <= {*"abcdef"}
+
+
+def test_numbers_of_words_may_run_through_the_file(tmp_path: Path) -> None:
+    assert sound(read(tmp_path, "1\ta\tO\n2\tb\tB\n\n3\tc\tO\n4\td\tO\n")) == [(["a", "b"], ["O", "B"]), (["c", "d"], ["O", "O"])]
+
+
 @pytest.mark.parametrize("word", ["#", "#nlp", "#1"])
 def test_a_number_sign_with_a_tag_is_a_word(tmp_path: Path, word: str) -> None:
     assert sound(read(tmp_path, f"{word} O\nRome B\n")) == [([word, "Rome"], ["O", "B"])]

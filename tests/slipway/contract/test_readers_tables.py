@@ -160,10 +160,37 @@ def test_several_labels_of_fasttext_are_refused_by_what_they_are(tmp_path: Path)
     assert "multi-label" in bad.rule
 
 
-def test_a_table_of_words_is_read_as_sentences(tmp_path: Path) -> None:
-    content = "Sentence #,Word,POS,Tag\nSentence: 1,In,IN,O\n,Rome,NNP,B-geo\nSentence: 2,Yes,UH,O\n"
+@pytest.mark.parametrize("again", ["", "Sentence: 1"])
+def test_a_table_of_words_is_read_as_sentences(tmp_path: Path, again: str) -> None:
+    content = f"Sentence #,Word,POS,Tag\nSentence: 1,In,IN,O\n{again},Rome,NNP,B-geo\nSentence: 2,Yes,UH,O\n"
     rows = read(tmp_path, "rows.csv", content)
     assert [(row.line, row.text, row.label) for row in rows if isinstance(row, Row)] == [
         (2, ["In", "Rome"], ["O", "B-geo"]),
         (4, ["Yes"], ["O"]),
     ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_class_index_counts_from_zero_where_a_row_has_one(tmp_path: Path, number: int) -> None:
+    content = "".join(f'{number + row % 2},"{text}"\n' for row, text in enumerate(TEXTS))
+    assert {row.counts_from_zero for row in read(tmp_path, "rows.csv", content) if isinstance(row, Row)} == {number == 0}
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        ("{number},{name},{text}", "2"),
+        ("{fold},{name},{text}", "2"),
+        ("{number},2020-01-{row:02d},{text}", "1"),
+        ("{number},user{row},{text}", "1"),
+    ],
+)
+def test_what_is_no_text_behind_a_class_is_refused_until_the_columns_are_named(tmp_path: Path, line: str, label: str) -> None:
+    rows = [
+        line.format(number=1 + row % 2, name=("ham", "spam")[row % 2], fold=row // 8, row=row, text=f'"{text}"')
+        for row, text in enumerate(TEXTS)
+    ]
+    content = "\n".join(rows) + "\n"
+    bad = refused(read(tmp_path, "rows.csv", content))
+    assert bad.options == ("--text", "3", "--label", label)
+    assert first(read(tmp_path, "rows.csv", content, ("3",), label))[0] == TEXTS[0]

@@ -39,6 +39,8 @@ def answers(directory: Path, tmp_path: Path) -> np.ndarray:
         ("bert", TAGGER),
         ("distilbert", "DistilBertForSequenceClassification"),
         ("distilbert", "DistilBertForTokenClassification"),
+        ("electra", "ElectraForSequenceClassification"),
+        ("electra", "ElectraForTokenClassification"),
     ],
 )
 def test_the_answers_are_those_of_the_formulas(kind: str, architecture: str, tmp_path: Path) -> None:
@@ -89,7 +91,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a number": ({"id2label": {"0": "LABEL_0"}}, "1 labels"),
     "relative positions": ({"position_embedding_type": "relative_key"}, "'relative_key'"),
     "another activation": ({"hidden_act": "relu"}, "'relu'"),
+    "projected embeddings": ({"model_type": "electra", "embedding_size": 8}, "8"),
     "no sizes": ({"hidden_size": None}, "no hidden_size"),
+    "other sizes than the weights": ({"vocab_size": 31}, "[30, 16]"),
+    "quantized weights": ({"quantization_config": {"load_in_8bit": True}}, "'set'"),
+    "code of its own": ({"auto_map": {"AutoModel": "model.My"}}, "'code of its own'"),
     "more layers than weights": ({"num_hidden_layers": 3}, "none of this name"),
 }
 
@@ -101,3 +107,13 @@ def test_what_would_be_computed_otherwise_is_refused_by_name(name: str, tmp_path
     with pytest.raises(ConversionError, match="cannot be imported") as refused:
         hugging_face.write_classifier(path, tmp_path / "saved", "again")
     assert found in refused.value.found
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"", None])
+def test_weights_that_are_not_there_or_cut_are_refused(content: bytes | None, tmp_path: Path) -> None:
+    path = models.write(tmp_path / "hf", models.config("bert", CLASSIFIER), models.weights("bert", tagger=False))
+    (path / "model.safetensors").unlink()
+    if content is not None:
+        (path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ConversionError, match="cannot be imported"):
+        hugging_face.write_classifier(path, tmp_path / "saved", "again")

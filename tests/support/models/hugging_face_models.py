@@ -25,12 +25,18 @@ _PARTS = {  # kind of model → its names of a layer's parts, in the order of th
         ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
         ("attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"),
     ),
+    "electra": (
+        "electra.encoder.layer.{}.",
+        ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"),
+        ("attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"),
+    ),
     "distilbert": (
         "distilbert.transformer.layer.{}.",
         ("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
         ("sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"),
     ),
 }
+_FIRST = {"bert": "bert.pooler.dense", "electra": "classifier.dense", "distilbert": "pre_classifier"}  # layer of the head
 _BERT_CONFIG = {
     "hidden_size": HIDDEN,
     "num_hidden_layers": LAYERS,
@@ -43,7 +49,7 @@ _DISTIL_CONFIG = {"dim": HIDDEN, "n_layers": LAYERS, "n_heads": HEADS, "hidden_d
 
 def config(kind: str, architecture: str, **changed: Any) -> dict[str, Any]:
     """A config.json, with some values changed."""
-    own = _BERT_CONFIG if kind == "bert" else _DISTIL_CONFIG
+    own = _DISTIL_CONFIG if kind == "distilbert" else _BERT_CONFIG
     labels = {str(number): name for number, name in enumerate("abc")}
     common = {"model_type": kind, "architectures": [architecture], "vocab_size": PIECES, "max_position_embeddings": POSITIONS}
     return {**common, "id2label": labels, **own, **changed}
@@ -61,7 +67,7 @@ def weights(kind: str, tagger: bool) -> Weights:
         made[f"{name}.weight"] = random.normal(1, 0.2, HIDDEN).astype(np.float32)
         made[f"{name}.bias"] = random.normal(0, 0.2, HIDDEN).astype(np.float32)
 
-    tables = {"word": PIECES, "position": POSITIONS} | ({"token_type": 2} if kind == "bert" else {})
+    tables = {"word": PIECES, "position": POSITIONS} | ({} if kind == "distilbert" else {"token_type": 2})
     for table, rows in tables.items():
         made[f"{kind}.embeddings.{table}_embeddings.weight"] = random.normal(0, 1, (rows, HIDDEN)).astype(np.float32)
     norm(f"{kind}.embeddings.LayerNorm")
@@ -75,8 +81,8 @@ def weights(kind: str, tagger: bool) -> Weights:
         norm(prefix + norm_1)
         norm(prefix + norm_2)
     if not tagger:
-        dense("bert.pooler.dense" if kind == "bert" else "pre_classifier", HIDDEN, HIDDEN)
-    dense("classifier", HIDDEN, LABELS)
+        dense(_FIRST[kind], HIDDEN, HIDDEN)
+    dense("classifier.out_proj" if kind == "electra" and not tagger else "classifier", HIDDEN, LABELS)
     return made
 
 
@@ -103,8 +109,8 @@ def logits(kind: str, tensors: Weights, feed: Feed, tagger: bool, approximate: b
 
     x = tensors[f"{kind}.embeddings.word_embeddings.weight"][ids].astype(np.float64)
     x += tensors[f"{kind}.embeddings.position_embeddings.weight"][: ids.shape[1]]
-    if kind == "bert":
-        x += tensors["bert.embeddings.token_type_embeddings.weight"][types]
+    if kind != "distilbert":
+        x += tensors[f"{kind}.embeddings.token_type_embeddings.weight"][types]
     x = norm(f"{kind}.embeddings.LayerNorm", x)
     place, (query, key, value, together), (norm_1, grow, shrink, norm_2) = _PARTS[kind]
     for number in range(LAYERS):
@@ -115,10 +121,12 @@ def logits(kind: str, tensors: Weights, feed: Feed, tagger: bool, approximate: b
         mixed = (shares / shares.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(x.shape)
         x = norm(prefix + norm_1, x + dense(prefix + together, mixed))
         x = norm(prefix + norm_2, x + dense(prefix + shrink, _gelu(dense(prefix + grow, x), approximate)))
-    if not tagger:
-        first = x[:, 0]
-        x = np.tanh(dense("bert.pooler.dense", first)) if kind == "bert" else np.maximum(dense("pre_classifier", first), 0)
-    return dense("classifier", x)
+    if tagger:
+        return dense("classifier", x)
+    first = dense(_FIRST[kind], x[:, 0])
+    if kind == "electra":
+        return dense("classifier.out_proj", _gelu(first, approximate=False))
+    return dense("classifier", np.tanh(first) if kind == "bert" else np.maximum(first, 0))
 
 
 def _heads(x: NDArray[Any]) -> NDArray[Any]:

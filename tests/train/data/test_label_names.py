@@ -46,12 +46,23 @@ def fixed(error: CorpusError) -> Corpus:
 
 @pytest.mark.parametrize("none", ["-", "-1", "nan", "NaN", "null", ""])
 def test_a_label_that_stands_for_none_is_asked_about_and_left_out_by_its_option(tmp_path: Path, none: str) -> None:
-    error = refused(write(tmp_path, ["0", "1", none, "2"]))
+    error = refused(write(tmp_path, [*"0123" * 3, none]))
     assert repr(none) in error.found
     loaded = fixed(error)
-    assert loaded.labels == ("0", "1", "2")
+    assert loaded.labels == ("0", "1", "2", "3")
     assert loaded.card is not None
-    assert loaded.card.left_out.without_label == 10
+    assert loaded.card.left_out.without_label == 3
+
+
+@pytest.mark.parametrize(
+    "labels", [["-1", "1"], ["-1", "1", "1", "1", "1"], ["-1", "0", "1"], ["-1.0", "0", "1.0"], ["0", "1", "-1", "2"]]
+)
+def test_minus_one_that_is_as_frequent_as_others_is_proposed_as_a_class(tmp_path: Path, labels: list[str]) -> None:
+    error = refused(write(tmp_path, labels))
+    assert "--missing-label" in error.fix
+    loaded = fixed(error)
+    assert loaded.labels == tuple(sorted((label.removesuffix(".0") for label in set(labels)), key=int))
+    assert len(loaded.train) + len(loaded.validation) + len(loaded.test) == 40
 
 
 def test_two_labels_that_stand_for_none_are_left_out_together(tmp_path: Path) -> None:
@@ -105,6 +116,12 @@ def test_labels_that_differ_by_case_or_space_are_refused_until_they_are_merged(t
     assert "--merge-labels" in loaded.warnings[0]
 
 
+def test_numbers_that_differ_by_leading_zeros_are_refused_until_they_are_merged(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, ["01", "1", "1", "2"]))
+    assert "'01' 10 times, '1' 20 times" in error.found
+    assert fixed(error).labels == ("1", "2")
+
+
 def test_labels_that_differ_by_case_are_kept_apart_when_they_are_given(tmp_path: Path) -> None:
     assert load(write(tmp_path, ["us", "US"]), "--labels", "us", "US").labels == ("us", "US")
 
@@ -143,6 +160,34 @@ def test_a_classes_file_names_the_classes_from_one(tmp_path: Path) -> None:
     assert dict(loaded.train)["title 0 train.csv text 0"] == 1
 
 
+@pytest.mark.parametrize("named_by", ["classes.txt", "--labels"])
+def test_classes_from_zero_are_named_from_zero(tmp_path: Path, named_by: str) -> None:
+    headerless(tmp_path, [1, 0])
+    if named_by == "classes.txt":
+        (tmp_path / "classes.txt").write_text("bad\ngood\n")
+    loaded = load(tmp_path, *(["--labels", "bad", "good"] if named_by == "--labels" else []))
+    assert loaded.labels == ("bad", "good")
+    assert dict(loaded.train)["title 0 train.csv text 0"] == 1
+
+
+@pytest.mark.parametrize("names", [(), ("--labels", "a", "b", "c")])
+@pytest.mark.parametrize("without_header", ["train.csv", "test.csv"])
+def test_files_that_do_not_number_their_classes_alike_are_refused(
+    tmp_path: Path, names: tuple[str, ...], without_header: str
+) -> None:
+    headerless(tmp_path, [1, 2], without_header)
+    write(tmp_path, ["0", "1", "2"], "test.csv" if without_header == "train.csv" else "train.csv")
+    error = refused(tmp_path, *names)
+    assert f"{without_header} has the labels 1, 2" in error.found
+    assert "0, 1, 2" in error.found
+
+
+def test_numbers_from_one_are_named_alike_with_a_header_and_without(tmp_path: Path) -> None:
+    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("bad\ngood\n")
+    (tmp_path / "test.csv").write_text("text,label\none,1\ntwo,2\n")
+    assert [label for _, label in load(tmp_path).test] == [0, 1]
+
+
 @pytest.mark.parametrize("columns", ["Class Index,Title,Description", ""])
 def test_given_labels_name_the_classes_from_one(tmp_path: Path, columns: str) -> None:
     path = headerless(tmp_path, [2, 1]) / "train.csv"
@@ -162,10 +207,17 @@ def test_numbers_from_zero_are_the_given_labels_too(tmp_path: Path) -> None:
 
 def test_a_class_that_only_test_rows_have_is_left_out_by_the_option_of_its_refusal(tmp_path: Path) -> None:
     write(tmp_path, ["0", "4"], "train.csv")
-    (tmp_path / "test.csv").write_text("text,label\none,0\ntwo,4\nthree,2\nfour,2\n")
+    rows = "".join(f"test {row},{'224440000000'[row]}\n" for row in range(12))
+    (tmp_path / "test.csv").write_text(f"text,label\n{rows}")
     error = refused(tmp_path)
     assert "training rows have: 0, 4" in error.expected
-    assert len(fixed(error).test) == 2
+    assert len(fixed(error).test) == 10
+
+
+def test_no_option_is_proposed_that_leaves_out_half_of_the_test_rows(tmp_path: Path) -> None:
+    write(tmp_path, ["0", "1"], "train.csv")
+    write(tmp_path, ["1", "2"], "test.csv").write_text((tmp_path / "test.csv").read_text().replace("text ", "test "))
+    assert "--missing-label" not in refused(tmp_path).fix
 
 
 def test_names_of_classes_may_be_numbers_and_other_splits_may_have_the_names(tmp_path: Path) -> None:
