@@ -166,6 +166,7 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
     fewer. Raises PublishingError when clients of a model could not ask this version's in the same
     words.
     """
+    linter.refuse_errors(compiled.directory, _published_anew(registry, compiled.origin.run))  # where it is what is served
     added = PublishedVersion(**asdict(compiled.origin), published=now())
     dropped: dict[int, list[str]] = {}
     if not is_published(registry):
@@ -228,9 +229,12 @@ def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path
         for model in after.models:
             versions.activate(building / model, after.active)
             versions.make_read_only(building / model)
-        run = after.versions[number].run
-        linter.refuse_errors(building, f"{errors.command('build', run)} && {registry.command('publish', run)}")
+        linter.refuse_errors(building, _published_anew(registry, after.versions[number].run))
         manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))
+
+
+def _published_anew(registry: Registry, run: str) -> str:
+    return f"{errors.command('build', run)} && {registry.command('publish', run)}"
 
 
 def _refuse_other_interface(registry: Registry, compiled: Compiled, before: Published) -> None:

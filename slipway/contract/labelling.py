@@ -230,9 +230,9 @@ def numbers(names: Sequence[str]) -> dict[str, int]:
 
 def numbered(row: Row, number: Mapping[str, int], rule: str) -> int | list[int] | BadRow:
     """Return the row's label as a number (tagger: one a word), or a BadRow without one."""
-    tags = []
+    tags, from_one = [], row.is_class_index and not row.counts_from_zero
     for word, label in enumerate(row.labels):
-        at = _number_of(label, number, from_one=row.is_class_index)
+        at = _number_of(label, number, from_one=from_one)
         if at is None:
             return row.broken(rule, repr(label[:_SHOWN]), word)
         tags.append(at)

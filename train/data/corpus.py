@@ -26,6 +26,7 @@ from train.data.splitting import labels_of, leaked_rows, sample, split_off_texts
 from train.options import LEAKS
 
 _TEST_SHARE = 0.1  # of the rows, where no file holds test rows
+_MOST_OF_A_CLASS = 0.2  # of a split's rows, that are left out as a class of its own
 _SHOWN_LEAKS = 3
 
 
@@ -169,7 +170,8 @@ def _numbered(
 ) -> dict[str, list[Example]]:
     """Return rows with their labels' numbers; other splits may only have training rows' labels.
 
-    A label that several of their rows have is a class of its own, which an option leaves out.
+    A label that several of their rows have, but few of them, is a class of its own, which an option
+    leaves out.
     """
     number = labelling.numbers(labels)
     rule = f"a label out of {label_names.some(labels)}"
@@ -190,7 +192,7 @@ def _example(
     label = labelling.numbered(row, number, rule)
     if not isinstance(label, BadRow):
         return Example(row.text, label)
-    again = isinstance(row.label, str) and counts.get(row.label, 0) > 1
+    again = isinstance(row.label, str) and 1 < counts.get(row.label, 0) <= _MOST_OF_A_CLASS * sum(counts.values())
     return label._replace(options=("--missing-label", *missing, *row.labels)) if again else label
 
 

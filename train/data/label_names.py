@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from slipway.contract import labelling
 from slipway.contract.formats.encoding import decoded
@@ -50,14 +51,64 @@ def of_classes(directory: Path) -> tuple[str, ...]:
 
 
 def by_class_index(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Row | BadRow]:
-    """Yield the rows with the names of their classes, which are numbered from 1."""
-    number = {str(index): name for index, name in enumerate(names, 1)}
+    """Yield the rows with the names of their classes, numbered from 1, or from 0 if a row has 0."""
     for row in rows:
+        begin = 0 if row.counts_from_zero else 1
+        number = {str(index): name for index, name in enumerate(names, begin)}
         odd = [word for word, label in enumerate(row.labels) if label not in number]
         if odd:
-            yield row.broken(f"the class index is 1 to {len(names)}", repr(row.labels[odd[0]][:_SHOWN]), odd[0])
+            rule = f"the class index is {begin} to {len(names) - 1 + begin}"
+            yield row.broken(rule, repr(row.labels[odd[0]][:_SHOWN]), odd[0])
         else:
             yield _with_labels(row, [number[label] for label in row.labels])._replace(is_class_index=False)
+
+
+def counted_alike(read: Read, files: Mapping[str, Path], names: Sequence[str]) -> tuple[Read, list[str]]:
+    """Return the rows and the splits whose labels are class numbers, told how they are counted.
+
+    There are none without a file of class numbers, which has no header. Numbers count from 0 where
+    0 is one of them, and n is not for n `names`. Raises CorpusError where files with and without a
+    header may count from 0 and from 1; they may differ if it is clear from n that they do.
+    """
+    numeric = {split: numbers for split, rows in read.items() if (numbers := _class_numbers(rows, names))}
+    if not any(_has_index(read[split]) for split in numeric):
+        return read, []
+    from_zero = {split for split in numeric if _from_zero(read[split], numeric[split])}
+    from_one = numeric.keys() - from_zero
+    if from_zero and from_one and len({_has_index(read[split]) for split in numeric}) > 1:
+        if not names or any(max(numeric[split]) != len(names) for split in from_one):
+            _refuse_unlike(numeric, files, min(from_one))
+    elif from_zero:
+        from_zero = set(numeric) if max(map(max, numeric.values())) < len(names) else set()
+    counted = {split: [row._replace(counts_from_zero=split in from_zero) for row in read[split]] for split in numeric}
+    return read | counted, list(counted)
+
+
+def _refuse_unlike(numeric: Mapping[str, set[int]], files: Mapping[str, Path], split: str) -> NoReturn:
+    shown = [f"{files[split].name} has the labels {some(map(str, sorted(numbers)))}" for split, numbers in numeric.items()]
+    refuse(
+        "the files do not number their classes alike",
+        "classes that are numbered from 0 in all files, or from 1 in all",
+        "; ".join(shown),
+        str(files[split]),
+        "number the classes of all files alike, give all of them a header or none, then run the same command again",
+    )
+
+
+def _from_zero(rows: Sequence[Row], numbers: Collection[int]) -> bool:
+    return any(row.counts_from_zero for row in rows) if _has_index(rows) else 0 in numbers
+
+
+def _class_numbers(rows: Sequence[Row], names: Sequence[str]) -> set[int]:
+    """Return the numbers that are labels of rows; none where some labels are names."""
+    labels = {label for row in rows for label in row.labels if not _is_none(label)}
+    if not _has_index(rows) and (labels <= set(names) or not all(map(str.isdecimal, labels))):
+        return set()
+    return {int(label) for label in labels if label.isdecimal()}
+
+
+def _has_index(rows: Sequence[Row]) -> bool:
+    return any(row.is_class_index for row in rows)
 
 
 def counted_from_one(read: Read, names: Sequence[str]) -> bool:
@@ -75,15 +126,39 @@ def are_missing(rows: Sequence[Row]) -> bool:
 def refuse_missing(read: Read, given: Collection[str], missing: Sequence[str], where: str, command: str) -> None:
     """Raise CorpusError for labels that usually stand for none."""
     counts = _counts(read)
-    none = {label: count for label, count in counts.items() if _is_none(label) and label not in given and _is_classes(read)}
-    if none:
-        refuse(
-            f"{sum(none.values())} of {counts.total()} rows have a label that usually stands for none",
-            "rows with labels alone: --missing-label leaves the others out; or all classes named, if it is one: --labels",
-            ", ".join(f"{label!r} {count} times" for label, count in none.items()),
-            where,
-            with_options(command, ["--missing-label", *missing, *none]),
-        )
+    classes = {_whole(label) for label in given}
+    none = {label: n for label, n in counts.items() if _is_none(label) and _whole(label) not in classes and _is_classes(read)}
+    if not none:
+        return
+    leave_out = with_options(command, ["--missing-label", *missing, *none])
+    names, others = _with_minus_one(counts), [label for label in none if _whole(label) != "-1"]
+    keep = with_options(command, ["--labels", *names, *(["--missing-label", *missing, *others] if others else [])])
+    refuse(
+        f"{sum(none.values())} of {counts.total()} rows have a label that usually stands for none",
+        "rows with labels alone: --missing-label leaves the others out; or all classes named, if it is one: --labels",
+        ", ".join(f"{label!r} {count} times" for label, count in none.items()),
+        where,
+        f"{keep}\n            as -1 is about as frequent as others; if it stands for none: {leave_out}" if names else leave_out,
+    )
+
+
+def _with_minus_one(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return all classes if they are whole numbers, and -1 is about as frequent as the others."""
+    by_number: Counter[str] = Counter()
+    for label, count in counts.items():
+        if _whole(label) == "-1" or not _is_none(label):
+            by_number[_whole(label)] += count
+    others = [count for label, count in by_number.items() if label != "-1"]
+    if "-1" not in by_number or not others or not all(map(labelling.is_number, by_number)):
+        return ()
+    is_frequent = len(others) == 1 or by_number["-1"] * 2 >= min(others)
+    return labelling.discovered(by_number) if is_frequent else ()
+
+
+def _whole(label: str) -> str:
+    """Return 1 instead of 1.0, and any other label as it is."""
+    match = _WHOLE.fullmatch(label)
+    return match[1] if match else label
 
 
 def with_whole_numbers(read: Read) -> tuple[Read, list[str]]:
@@ -129,22 +204,22 @@ def refuse_no_classes(read: Read, where: str, command: str) -> None:
 
 
 def merged(read: Read, given: Sequence[str], merge: bool, where: str, command: str) -> tuple[Read, list[str]]:
-    """Return rows in which labels that differ by case and white space are one, and notes of it.
+    """Return rows in which labels that differ by case, white space or leading zeros are one.
 
-    Each gets the name that was given, or else its most frequent one. Raises CorpusError without
-    `merge`, unless the labels were given.
+    Notes say so. Each gets the name that was given, or else its most frequent one. Raises
+    CorpusError without `merge`, unless the labels were given.
     """
     counts = _counts(read)
     alike: dict[str, list[str]] = defaultdict(list)
     for label in dict.fromkeys([*given, *labelling.discovered(counts)]):
-        alike[" ".join(label.casefold().split())].append(label)
+        alike[_without_zeros(" ".join(label.casefold().split()))].append(label)
     groups = [names for names in alike.values() if len(names) > 1]
     if not groups or (given and not merge):
         return read, []
     shown = "; ".join(", ".join(f"{name!r} {counts[name]} times" for name in names) for names in groups[:_SHOWN_LABELS])
     if not merge:
         refuse(
-            "labels differ only by case or white space",
+            "labels differ only by case, white space or leading zeros",
             "each label written in one way; --merge-labels makes one of them, --labels with all of them keeps them apart",
             shown,
             where,
@@ -152,6 +227,10 @@ def merged(read: Read, given: Sequence[str], merge: bool, where: str, command: s
         )
     name_of = {name: max(names, key=lambda name: (name in given, counts[name])) for names in groups for name in names}
     return _renamed(read, lambda label: name_of.get(label, label)), [f"labels made one by --merge-labels: {shown}"]
+
+
+def _without_zeros(label: str) -> str:
+    return str(int(label)) if labelling.is_number(label) else label
 
 
 def _joined(labels: Sequence[str]) -> list[str]:

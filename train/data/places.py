@@ -45,6 +45,7 @@ def files(place: Path, origin: str, command: str) -> dict[str, Path]:
     if place.is_file() and readers.suffix(place) in readers.SUFFIXES:
         return {"train": place}
     of_split = {split: _files_of(place, split) for split in _WORDS}
+    _refuse_two_splits(place, of_split, origin, command)
     twice = [path.name for paths in of_split.values() if len(paths) > 1 for path in paths]
     if twice or not of_split["train"]:
         _refuse_foreign(place, command)
@@ -57,6 +58,24 @@ def files(place: Path, origin: str, command: str) -> dict[str, Path]:
             fix=_without(place, of_split, command) if twice else f"{command} --corpus path/to/ag_news",
         )
     return {split: paths[0] for split, paths in of_split.items() if paths}
+
+
+def _refuse_two_splits(place: Path, of_split: dict[str, list[Path]], origin: str, command: str) -> None:
+    """Raise CorpusError for a file whose name has the words of two splits, with one of them."""
+    for path in of_split["train"] + of_split["validation"]:
+        splits = [split for split, paths in of_split.items() if path in paths]
+        if len(splits) > 1:
+            split = splits[0] if of_split["train"] == [path] else "test"
+            ending = path.name[path.name.lower().rindex(readers.suffix(path)) :]
+            renamed = path.with_name(f"{split}{ending}")
+            raise CorpusError(
+                f"{path.name} may be the file of {' or of '.join(splits)}",
+                expected="a file's name with the word of one split",
+                found=path.name,
+                where=f"{place}, named by {origin}",
+                fix=f"mv -n {shlex.join([str(path), str(renamed)])} && {command} --corpus {shlex.quote(str(place))}"
+                f"\n            if it is the {split} split",
+            )
 
 
 def _without(place: Path, of_split: dict[str, list[Path]], command: str) -> str:

@@ -74,8 +74,9 @@ def named(
         refuse("the labels that were given are no choice", expected, labelling.escaped(given), where)
     notes += _merged(label for rows in read.values() for row in rows for label in row.labels)
     read = {split: list(map(labelling.with_normal_label, rows)) for split, rows in read.items()}
-    if labels and (has_index or label_names.counted_from_one(read, labels)):
-        counted = {split: rows for split, rows in read.items() if not has_index or _has_index(rows)}
+    read, numbered = label_names.counted_alike(read, files, labels)
+    if labels and (numbered or label_names.counted_from_one(read, labels)):
+        counted = {split: read[split] for split in numbered or read}
         read |= {split: bad.taken_out(files[split], label_names.by_class_index(rows, labels)) for split, rows in counted.items()}
         notes += [] if has_index else [f"labels 1 to {len(labels)} are taken as the labels in their order: {some(labels)}"]
         bad.check(read)

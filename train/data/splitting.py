@@ -31,11 +31,15 @@ def leaked_rows(read: Mapping[str, Sequence[Row]]) -> dict[str, list[Leak]]:
     first = {split: {key(row.text): row for row in reversed(read.get(split, ()))} for split in ("train", "validation")}
     found = {}
     for split, others in (("test", ("train", "validation")), ("validation", ("train",))):
-        twins = [(row, other, first[other].get(key(row.text))) for row in read.get(split, ()) for other in others]
-        first_of = {row.line: Leak(row, other, twin) for row, other, twin in reversed(twins) if twin}
-        if first_of:
-            found[split] = [first_of[line] for line in sorted(first_of)]
+        leaks = [_leak(row, {other: first[other].get(key(row.text)) for other in others}) for row in read.get(split, ())]
+        if any(leaks):
+            found[split] = [leak for leak in leaks if leak]
     return found
+
+
+def _leak(row: Row, twins: Mapping[str, Row | None]) -> Leak | None:
+    """Return the row as a leak of the first split that has a row of its text, or None."""
+    return next((Leak(row, split, twin) for split, twin in twins.items() if twin), None)
 
 
 def without_leaks(read: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:

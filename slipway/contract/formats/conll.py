@@ -11,9 +11,10 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
+from slipway.contract.formats.layouts import LABEL_NAMES
 from slipway.contract.formats.rows import SHOWN, BadRow, Row, Unreadable, listed
 
 _SPACES = re.compile("[ \t]+")  # a no-break space is a letter of its word
@@ -26,6 +27,10 @@ _OF_CONLLU = 10  # columns
 _DOCUMENT = "-DOCSTART-"
 
 
+_TAG_NAMES = (*LABEL_NAMES, "ner", "ner_tag", "ner_tags", "ner-tag", "pos", "upos", "xpos", "iob", "bio", "entity")
+_WORD_NAMES = ("word", "words", "token", "tokens", "text", "form")
+
+
 class _Line(NamedTuple):
     number: int
     columns: list[str]
@@ -34,11 +39,14 @@ class _Line(NamedTuple):
 def rows(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
     """Yield the sentences; raises Unreadable where it is not known which column is the tag."""
     sentences = list(_sentences(content))
+    _refuse_a_header(sentences)
     whole = [sentence for sentence in sentences if len({len(columns) for _, columns in sentence}) == 1]
     word_at, tag_at = _columns(text, label, whole or sentences)
+    begin = _usual_begin(sentences) if word_at and not text else None
     ends = content.endswith(("\n", "\r"))
     for sentence in sentences:
-        yield _row(sentence, word_at, tag_at, may_be_cut=sentence is sentences[-1] and not ends)
+        odd = _miscounted(sentence, begin) if word_at and not text else None
+        yield odd or _row(sentence, word_at, tag_at, may_be_cut=sentence is sentences[-1] and not ends)
 
 
 def holds(content: str) -> bool:
@@ -102,12 +110,46 @@ def _columns(text: tuple[str, ...], label: str, sentences: Sequence[Sequence[_Li
 
 
 def _counts_words(sentences: Sequence[Sequence[_Line]]) -> bool:
-    """Return whether the first column numbers the words of every sentence, from 0 or 1."""
-    counted = [[line.columns[0] for line in sentence] for sentence in sentences]
-    longest = max(counted, key=len)
-    return len(longest) > 1 and any(
-        all(column == [str(word) for word in range(begin, begin + len(column))] for column in counted) for begin in (0, 1)
-    )
+    """Return whether the first column numbers the words, but for a few."""
+    firsts = [[line.columns[0] for line in sentence] for sentence in sentences]
+    steps = [_follows(*step) for column in firsts for step in pairwise(column)]
+    are_numbers = [value.isdecimal() for column in firsts for value in column]
+    return 2 * sum(are_numbers) > len(are_numbers) and 2 * sum(steps) >= len(steps)
+
+
+def _follows(number: str, following: str) -> bool:
+    return number.isdecimal() and following.isdecimal() and int(following) == int(number) + 1
+
+
+def _usual_begin(sentences: Sequence[Sequence[_Line]]) -> str | None:
+    """Return the number that most sentences begin with; None where it runs on through the file."""
+    first, count = Counter(sentence[0].columns[0] for sentence in sentences).most_common(1)[0]
+    return first if 2 * count > len(sentences) else None
+
+
+def _miscounted(sentence: Sequence[_Line], begin: str | None) -> BadRow | None:
+    """Return a sentence as a bad one where its first column does not number its words."""
+    rule = "the first column numbers the words of a sentence" + (f" from {begin}" if begin else "")
+    number, first = sentence[0].number, sentence[0].columns[0]
+    if first != begin if begin else not first.isdecimal():
+        return BadRow(number, rule, f"{first[:SHOWN]!r} before the first word")
+    for before, line in pairwise(sentence):
+        if not _follows(before.columns[0], line.columns[0]):
+            return BadRow(line.number, rule, f"{line.columns[0][:SHOWN]!r} after {before.columns[0]!r}; is an empty line missing?")
+    return None
+
+
+def _refuse_a_header(sentences: Sequence[Sequence[_Line]]) -> None:
+    """Raise Unreadable where the first line has names of columns: word and tag."""
+    if not sentences:
+        return
+    line, *others = [line for sentence in sentences for line in sentence]
+    names = [name.casefold() for name in line.columns]
+    tags = {other.columns[-1] for other in others}
+    is_tag_name = names[-1] in _TAG_NAMES or (names[0] in _WORD_NAMES and all(map(_TAG.fullmatch, tags)))
+    if tags and line.columns[-1] not in tags and is_tag_name and not _TAG.fullmatch(line.columns[-1]):
+        value = f"a header: {listed(line.columns)[:SHOWN]}"
+        raise Unreadable(line.number, "words with tags from the first line on", value, remedy=f"sed -i.bak {line.number}d {{path}}")
 
 
 def _refuse_unclear(sentences: Sequence[Sequence[_Line]], word_at: int, width: int) -> None:

@@ -22,6 +22,8 @@ _MARKS = {  # UTF-32's begins as UTF-16's does
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _WESTERN = ("windows-1252", "latin-1")  # the second one decodes every byte
+# Chinese, Japanese and Korean of two bytes a character; Cyrillic and Greek
+_OTHERS = ("gb18030", "big5", "shift_jis", "euc-kr", "euc-jp", "windows-1251", "windows-1253")
 _RULE = "the file is UTF-8, or --encoding names what it is"
 _AROUND = 20  # bytes shown on each side of an odd one
 
@@ -51,6 +53,11 @@ def _odd_byte(data: bytes, error: UnicodeDecodeError, encoding: str) -> Unreadab
     byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
     if encoding:
         return Unreadable(line, f"the file is {encoding}, as --encoding says, or UTF-8", byte)
+    if _is_of_several_bytes(data):
+        names = [name for name in (*_OTHERS, _western(data)) if _decodes(data, name)]
+        readings = [f"{name} ({_line_at(data, error.start, name)})" for name in names]
+        value = f"{byte}; most such bytes come side by side; it may be {' or '.join(readings)}"
+        return Unreadable(line, _RULE, value, ("--encoding", "NAME"))
     if other := _western(data):
         reads = f"{byte}; as {other} it reads {_around(data, error.start, other)}"
         return Unreadable(line, _RULE, reads, ("--encoding", other))
@@ -81,13 +88,32 @@ def _western(data: bytes) -> str:
     broken = data.decode("utf-8", "replace").count("\ufffd")
     if whole >= broken:
         return ""
-    for name in _WESTERN:
-        try:
-            data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        return name
-    return ""
+    return next((name for name in _WESTERN if _decodes(data, name)), "")
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_of_several_bytes(data: bytes) -> bool:
+    """Return whether most bytes above ASCII come three or more side by side, and not as UTF-8.
+
+    They do where a character has two bytes, and in Cyrillic and Greek; two do in a German word.
+    """
+    if not _western(data):
+        return False
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    return 2 * sum(length for length in runs if length > 2) > sum(runs)
+
+
+def _line_at(data: bytes, at: int, encoding: str) -> str:
+    """Return the beginning of the line at an offset as it reads in an encoding."""
+    line = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n", 1)[0]
+    return repr(line.decode(encoding, "replace").strip()[:_AROUND])
 
 
 def _around(data: bytes, at: int, encoding: str) -> str:

@@ -6,6 +6,7 @@ refused, with the options that name the columns which look like text and label.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -16,7 +17,10 @@ from slipway.contract.formats.rows import SHOWN, Unreadable, listed
 _LOOKED_AT = 1000  # rows, to guess which columns are which
 _LONGEST_LABEL = 40  # characters, in the mean
 _FEWEST = 20  # rows from which on it is known that numbers do not come again
+_MOST = 0.9  # share of a column's values
 _ONE_HOT = 3  # so many columns of 0 and 1 are labels of their own
+_COLUMN_NAME = re.compile(r"[^\W\d][\w#.-]*( [\w#.-]+)?")
+LABEL_NAMES = ("label", "labels", "class", "classes", "category", "sentiment", "target", "tag", "tags", "y")  # of columns
 _ANY = ("--text", "NAME", "--label", "NAME")
 _OF_TWEETS = 6  # columns of Sentiment140: polarity, id, date, query, user, text
 _OF_COLA = 4  # source, label, mark of the author, sentence
@@ -56,6 +60,7 @@ class Layout:
     label: int | None  # None: there is none
     has_header: bool = True
     is_class_index: bool = False
+    counts_from_zero: bool = False  # is_class_index: there is the class 0
 
 
 def layout(records: Sequence[tuple[int, list[str]]], text: tuple[str, ...], label: str, *, labelled: bool) -> Layout:
@@ -65,10 +70,36 @@ def layout(records: Sequence[tuple[int, list[str]]], text: tuple[str, ...], labe
     rows = [columns for _, columns in records[:_LOOKED_AT] if len(columns) == len(first)]
     found = _numbered(text, label, names, labelled) or named(names, text, label, labelled=labelled)
     if found is None and not text and not label:
-        found = _headerless(rows) if labelled else None
+        found = _headerless(line, rows) if labelled else None
     if found is not None:
+        if not found.has_header:
+            _refuse_a_header(line, rows, found)
         return found
     raise unknown(line, names, rows, text, label, labelled=labelled)
+
+
+def _refuse_a_header(line: int, rows: Sequence[Sequence[str]], at: Layout) -> None:
+    """Raise Unreadable where the first row of a file that is read without a header seems to be one.
+
+    Its label comes in no other row, and is as short as the name of a column, and so is its text.
+    """
+    if at.label is None:
+        return
+    names = [name.strip() for name in rows[0]]
+    label, texts = names[at.label], [names[parts[0]] for parts in at.texts]
+    comes_again = any(row[at.label].strip() == label for row in rows[1:])
+    is_told = label.casefold() in LABEL_NAMES or len(rows) >= _FEWEST
+    if comes_again or not is_told or not all(map(_COLUMN_NAME.fullmatch, [label, *texts])):
+        return
+    is_unique = all(names.count(name) == 1 for name in [label, *texts])
+    options = [word for name in texts for word in ("--text", name)]
+    raise Unreadable(
+        line,
+        "columns of a file with a header are named by it, not by number",
+        f"a header: {listed(names)[: 2 * SHOWN]}",
+        (*options, "--label", label) if is_unique else (),
+        "" if is_unique else f"sed -i.bak {line}d {{path}}",
+    )
 
 
 def unknown(
@@ -121,15 +152,15 @@ def _wanted(names: Sequence[str], text: tuple[str, ...], label: str, labelled: b
 def _numbered(text: tuple[str, ...], label: str, names: Sequence[str], labelled: bool) -> Layout | None:
     """Return the layout of columns that are named by their numbers from 1, without a header."""
     given = [*text, *([label] if labelled else [])]
-    if not given or not all(name.isdecimal() and name not in names for name in given):
+    if not given or not all(map(str.isdecimal, given)) or {*given} <= {*names}:  # a first row of data may have a 1, too
         return None
     if not all(1 <= int(name) <= len(names) for name in given):
         return None
     return Layout(tuple((int(name) - 1,) for name in text), int(label) - 1 if labelled else None, has_header=False)
 
 
-def _headerless(rows: Sequence[Sequence[str]]) -> Layout | None:
-    """Return the layout of a known form that has no header, or None."""
+def _headerless(line: int, rows: Sequence[Sequence[str]]) -> Layout | None:
+    """Return the layout of a known form that has no header, or None. Raises Unreadable."""
     first = [value.strip() for value in rows[0]]
     width = len(first)
     if width == _OF_TWEETS and first[0] in ("0", "2", "4") and first[1].isdecimal():
@@ -139,8 +170,46 @@ def _headerless(rows: Sequence[Sequence[str]]) -> Layout | None:
     classes = {row[0] for row in rows}
     is_index_of_rows = len(rows) >= _FEWEST and len(classes) * 2 > len(rows)
     if 2 <= width <= 4 and first[0].isdecimal() and not is_index_of_rows:  # AG News, Amazon, Yelp, DBpedia, Yahoo
+        _refuse_no_texts(line, rows)
         return Layout((tuple(range(1, width)),), 0, has_header=False, is_class_index=True)
     return None
+
+
+def _refuse_no_texts(line: int, rows: Sequence[Sequence[str]]) -> None:
+    """Raise Unreadable where columns behind the class are not all text: another label, a date."""
+    width = len(rows[0])
+    odd = {at: reason for at in range(1, width) if width > 2 and (reason := _no_text(rows, at))}
+    if not odd:
+        return
+    at, reason = next(iter(odd.items()))
+    texts = [other for other in range(1, width) if other not in odd] or [width - 1]
+    text = max(texts, key=lambda other: mean(len(row[other]) for row in rows))
+    kinds, numbers = len({row[at] for row in rows}), len({row[0] for row in rows})
+    names_classes = at < text and 1 < kinds <= 2 * numbers and any(map(str.isalpha, rows[0][at]))
+    label = at if names_classes else 0
+    raise Unreadable(
+        line,
+        "without a header: the class, then one to three columns of text; or both columns by their numbers: --text and --label",
+        f"column {at + 1} {reason}, as {rows[0][at][:SHOWN]!r}",
+        ("--text", str(text + 1), "--label", str(label + 1)),
+    )
+
+
+def _no_text(rows: Sequence[Sequence[str]], at: int) -> str:
+    """Return what a column has that texts have not; nothing for texts, and for too few rows."""
+    values = [value for row in rows if (value := row[at].strip())]
+    kinds = len(set(values))
+    if len(values) < _FEWEST:
+        return ""
+    if kinds * 4 <= len(values):
+        return f"has {kinds} different values in {len(values)} rows"
+    if kinds * 2 <= len(values) and len({(row[0], row[at].strip()) for row in rows if row[at].strip()}) == kinds:
+        return "has values that come again and again, each with one class"
+    if sum(not any(map(str.isalpha, value)) for value in values) > _MOST * len(values):
+        return "has no letters"
+    if sum(value.isascii() and " " not in value for value in values) > _MOST * len(values):
+        return "has single words"
+    return ""
 
 
 def _guess(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:

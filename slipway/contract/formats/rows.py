@@ -22,6 +22,7 @@ class Row(NamedTuple):
     may_be_cut: bool = False  # the file ends in this row's last label, without a line end
     lines_per_word: int = 0  # 1 in a .conll
     is_class_index: bool = False  # the label is a number from 1, which a classes.txt names
+    counts_from_zero: bool = False  # is_class_index: the file has the class 0
 
     @property
     def labels(self) -> list[str]:

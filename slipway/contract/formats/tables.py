@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from slipway.contract.formats.layouts import Layout, layout, named
 from slipway.contract.formats.rows import SHOWN, BadRow, Row, Unreadable, listed, text_or_pair
@@ -14,6 +15,7 @@ _WORDS = ("Sentence #", "Word", "Tag")  # Kaggle's words with tags: a word a row
 _OTHER_DELIMITERS = (";", "\t", "|", ",")
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")  # Excel's first line
 _TORN = 0.1  # share of fields that begin with a quote and do not end with one, in a file without quoting
+_ODD_ZEROS = 0.01  # share of rows with the class 0, where classes are counted from 1
 _ODD_LINES = 0.01  # share of lines with another number of tabs, in a file without quoting
 
 
@@ -31,10 +33,18 @@ def rows(content: str, text: tuple[str, ...], label: str, delimiter: str, *, lab
         yield from _sentences(records)
         return
     columns = layout(records, text, label, labelled=labelled)
+    if columns.is_class_index:
+        columns = replace(columns, counts_from_zero=_counts_from_zero(records, columns.label))
     if columns.has_header:
         yield from _under_a_header(records, columns, ends_in_a_line(content))
     else:
         yield from _without_header(records, columns, ends_in_a_line(content))
+
+
+def _counts_from_zero(records: Sequence[tuple[int, list[str]]], label: int | None) -> bool:
+    """Return whether a class of many rows has the number 0; a few are bad rows."""
+    zeros = sum(columns[label].strip() == "0" for _, columns in records if label is not None and label < len(columns))
+    return zeros > _ODD_ZEROS * len(records)
 
 
 def ends_in_a_line(content: str) -> bool:
@@ -57,22 +67,44 @@ def table(content: str, delimiter: str = ",", line: int = 1) -> list[tuple[int, 
     try:
         for columns in reader:
             if delimiter == "\t" and any("\t" in column and "\n" in column for column in columns):
-                raise Unreadable(line, "a quote that opens a field is closed in its row", repr(columns[0][:SHOWN]))
+                value = repr(columns[0][:SHOWN])
+                raise Unreadable(
+                    line, "a quote that opens a field is closed in its row", value, remedy=_quoting(content, delimiter)
+                )
             if columns:
                 records.append((line, columns))
             line = before_it + reader.line_num + 1
     except csv.Error as error:
-        raise Unreadable(line, "a quote that opens a field is closed, and quotes inside are doubled", str(error)) from error
+        rule = "a quote that opens a field is closed, and quotes inside are doubled"
+        raise Unreadable(line, rule, str(error), remedy=_quoting(content, delimiter)) from error
     finally:
         csv.field_size_limit(before)
     return records
 
 
+def _quoting(content: str, delimiter: str) -> str:
+    """Return the command that makes all quotes of a .tsv letters of its text; none for others.
+
+    It doubles them and quotes all fields, so a row has to be a line.
+    """
+    is_a_line_a_row = delimiter == "\t" and not _has_odd_lines(_lines(content))
+    return r"""sed -i.bak 's/\r$//; s/"/""/g; s/\t/"\t"/g; s/^..*$/"&"/' {path}""" if is_a_line_a_row else ""
+
+
+def _lines(content: str) -> list[list[str]]:
+    return [line.removesuffix("\n").split("\t") for line in io.StringIO(content, newline=None) if line != "\n"]
+
+
+def _has_odd_lines(lines: Sequence[Sequence[str]]) -> bool:
+    """Return whether lines have other numbers of tabs than the first, as quoted tabs make them."""
+    return sum(len(columns) != len(lines[0]) for columns in lines) > _ODD_LINES * len(lines)
+
+
 def _is_without_quoting(content: str) -> bool:
     """Return whether quotes in a .tsv are letters of the text, as in GLUE's files."""
-    lines = [line.removesuffix("\n").split("\t") for line in io.StringIO(content, newline=None) if line != "\n"]
-    if sum(len(columns) != len(lines[0]) for columns in lines) > _ODD_LINES * len(lines):
-        return False  # a quoted field may hold tabs and line ends
+    lines = _lines(content)
+    if _has_odd_lines(lines):
+        return False
     begun = [column for columns in lines for column in columns if column.startswith('"')]
     torn = [column for column in begun if not re.fullmatch(r'"([^"]|"")*"', column)]
     return bool(torn) and len(torn) >= _TORN * len(begun)
@@ -122,17 +154,18 @@ def _without_header(records: Sequence[tuple[int, list[str]]], at: Layout, ends: 
 
 
 def _sentences(records: Sequence[tuple[int, list[str]]]) -> Iterator[Row | BadRow]:
-    """Yield a sentence for each run of rows of which the first one has a sentence's number."""
+    """Yield a sentence for each run of rows whose first one, or each, has a sentence's number."""
     header = records[0][1]
     number, word, tag = (header.index(name) for name in _WORDS)
-    begins, words, tags = 0, list[str](), list[str]()
+    begins, words, tags, current = 0, list[str](), list[str](), ""
     for line, columns in records[1:]:
         if len(columns) != len(header):
             yield BadRow(line, f"a row has {len(header)} columns: {listed(header)}", f"{len(columns)} columns")
             continue
-        if words and columns[number]:
+        if words and columns[number].strip() not in ("", current):
             yield Row(begins, words, tags, lines_per_word=1)
             words, tags = [], []
+        current = columns[number].strip() or current
         begins = begins if words else line
         words.append(columns[word])
         tags.append(columns[tag].strip())
@@ -143,7 +176,14 @@ def _sentences(records: Sequence[tuple[int, list[str]]]) -> Iterator[Row | BadRo
 def _row(line: int, columns: list[str], at: Layout, may_be_cut: bool) -> Row:
     texts = [_joined([columns[part] for part in parts]) for parts in at.texts]
     label = "" if at.label is None else columns[at.label].strip()
-    return Row(line, text_or_pair(texts), label, may_be_cut, is_class_index=at.is_class_index)
+    return Row(
+        line,
+        text_or_pair(texts),
+        label,
+        may_be_cut,
+        is_class_index=at.is_class_index,
+        counts_from_zero=at.counts_from_zero,
+    )
 
 
 def _joined(parts: list[str]) -> str:

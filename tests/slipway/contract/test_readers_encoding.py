@@ -41,6 +41,33 @@ def test_bytes_that_windows_has_no_letter_for_are_latin_1(tmp_path: Path) -> Non
     assert bad.options == ("--encoding", "latin-1")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", "有之以一他人"),
+        ("big5", "一是不了人我在有他"),
+        ("shift_jis", "これは日本語の文章です"),
+        ("euc-kr", "한국어 문장입니다"),
+        ("windows-1251", "Это хорошее кино"),
+    ],
+)
+def test_no_western_encoding_is_proposed_for_characters_of_several_bytes(tmp_path: Path, encoding: str, text: str) -> None:
+    content = f"text,label\n{text},A\n".encode(encoding)
+    bad = read(tmp_path / "rows.csv", content)
+    assert isinstance(bad, BadRow)
+    assert bad.options == ("--encoding", "NAME")
+    assert f"{encoding} ('{text}" in bad.found
+    row = read(tmp_path / "rows.csv", content, encoding)
+    assert isinstance(row, Row)
+    assert row.text == text
+
+
+def test_letters_side_by_side_in_a_german_word_are_western(tmp_path: Path) -> None:
+    bad = read(tmp_path / "rows.csv", "text,label\nSüße Grüße,A\n".encode("windows-1252"))
+    assert isinstance(bad, BadRow)
+    assert bad.options == ("--encoding", "windows-1252")
+
+
 def test_a_broken_byte_in_a_file_of_utf8_is_no_other_encoding(tmp_path: Path) -> None:
     bad = read(tmp_path / "rows.csv", "text,label\ncaf\u00e9 \u00fc\u00f6\u00e4,A\n".encode() + b"\xe9,A\n")
     assert isinstance(bad, BadRow)

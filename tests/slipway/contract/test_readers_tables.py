@@ -4,6 +4,8 @@ delimiters. What is not known is refused with the options that read it.
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,32 @@ def test_what_is_no_text_behind_a_class_is_refused_until_the_columns_are_named(t
     bad = refused(read(tmp_path, "rows.csv", content))
     assert bad.options == ("--text", "3", "--label", label)
     assert first(read(tmp_path, "rows.csv", content, ("3",), label))[0] == TEXTS[0]
+
+
+def test_a_header_is_no_row_of_columns_that_are_named_by_number(tmp_path: Path) -> None:
+    content = "category,message\n" + "".join(f'{("ham", "spam")[row % 2]},"{text}"\n' for row, text in enumerate(TEXTS))
+    bad = refused(read(tmp_path, "rows.csv", content, ("2",), "1"))
+    assert bad.options == ("--text", "message", "--label", "category")
+    assert first(read(tmp_path, "rows.csv", content, ("message",), "category")) == (TEXTS[0], "ham")
+
+
+def test_a_label_of_the_first_row_alone_is_one_when_its_text_is_no_name(tmp_path: Path) -> None:
+    content = "odd,a text of words\n" + "".join(f'{("ham", "spam")[row % 2]},"{text}"\n' for row, text in enumerate(TEXTS))
+    assert first(read(tmp_path, "rows.csv", content, ("2",), "1")) == ("a text of words", "odd")
+
+
+def test_a_few_quotes_that_do_not_close_are_refused_with_the_command_that_makes_letters_of_all(tmp_path: Path) -> None:
+    texts = [f'"quoted" {text}' if row == 5 else f'"{text}"' for row, text in enumerate(TEXTS)]
+    torn = [f'"open {text}' if row == 12 else text for row, text in enumerate(texts * 2)]
+    content = "text\tlabel\r\n" + "".join(f"{text}\t{row % 2}\r\n" for row, text in enumerate(torn))
+    bad = refused(read(tmp_path, "rows.tsv", content))
+    path = tmp_path / "rows.tsv"
+    subprocess.run(bad.remedy.format(path=shlex.quote(str(path))), shell=True, check=True)
+    assert [(row.text, row.label) for row in readers.read(path) if isinstance(row, Row)] == [
+        (text, str(row % 2)) for row, text in enumerate(torn)
+    ]
+
+
+def test_no_command_is_proposed_for_a_table_whose_fields_have_line_ends(tmp_path: Path) -> None:
+    content = "text\tlabel\n" + '"a text\nof two lines"\t1\n' * 20 + '"open\t1\n'
+    assert not [row for row in read(tmp_path, "rows.tsv", content) if isinstance(row, BadRow)][-1].remedy

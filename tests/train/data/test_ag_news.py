@@ -40,7 +40,7 @@ def test_rows_become_texts_with_labels_from_zero(tmp_path: Path) -> None:
     [
         (b'"1","only two"\n', "3 columns", "2 columns"),
         (b'"1","a","b","c"\n', "3 columns", "4 columns"),
-        (b'"0","a","b"\n', "class index is 1 to 4", "'0'"),
+        (b'"0","a","b"\n"4","a","b"\n', "class index is 1 to 4", "'0'"),
         (b'"5","a","b"\n', "class index is 1 to 4", "'5'"),
         (b'"World","a","b"\n', "class index is 1 to 4", "'World'"),
         (b'"","a","b"\n', "a label is one line and not empty", "''"),

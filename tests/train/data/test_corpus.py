@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,14 @@ def test_the_environment_names_a_corpus_when_the_command_does_not(tmp_path: Path
     write(tmp_path, train=table("A", "B"))
     monkeypatch.setenv("AG_NEWS_DIR", str(tmp_path))
     assert corpus.find("", tmp_path, "slipway train runs/x") == tmp_path
+
+
+def test_a_packed_file_is_unpacked_before_it_is_made_right(tmp_path: Path) -> None:
+    path = tmp_path / "train.conll.gz"
+    sentences = "".join(f"{number}\tO\nRome\tB-LOC\n\n" for number in range(20))
+    path.write_bytes(gzip.compress(f"word\ttag\n{sentences}".encode()))
+    with pytest.raises(CorpusError) as caught:
+        corpus.load(path, command=f"echo --corpus {path}")
+    shown = subprocess.run(caught.value.fix, shell=True, check=True, capture_output=True, text=True).stdout
+    assert shown == f"--corpus {path.with_suffix('')}\n"
+    assert corpus.load(path.with_suffix("")).labels == ("B-LOC", "O")

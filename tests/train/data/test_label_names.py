@@ -116,6 +116,13 @@ def test_labels_that_differ_by_case_or_space_are_refused_until_they_are_merged(t
     assert "--merge-labels" in loaded.warnings[0]
 
 
+def test_minus_one_is_proposed_as_a_class_beside_labels_that_are_none(tmp_path: Path) -> None:
+    loaded = fixed(refused(write(tmp_path, ["-1", "0", "1", "nan"])))
+    assert loaded.labels == ("-1", "0", "1")
+    assert loaded.card is not None
+    assert loaded.card.left_out.without_label == 10
+
+
 def test_numbers_that_differ_by_leading_zeros_are_refused_until_they_are_merged(tmp_path: Path) -> None:
     error = refused(write(tmp_path, ["01", "1", "1", "2"]))
     assert "'01' 10 times, '1' 20 times" in error.found
@@ -160,6 +167,14 @@ def test_a_classes_file_names_the_classes_from_one(tmp_path: Path) -> None:
     assert dict(loaded.train)["title 0 train.csv text 0"] == 1
 
 
+def test_a_single_class_of_zero_is_a_bad_row_of_classes_from_one(tmp_path: Path) -> None:
+    path = headerless(tmp_path, [1, 2, 1]) / "train.csv"
+    rows = "".join(f'"2","title {row}","another text {row}"\n' for row in range(80))
+    path.write_text(f'{path.read_text()}{rows}"0","title","odd"\n')
+    error = refused(tmp_path, "--labels", "bad", "good", "better")
+    assert (error.expected, error.found) == ("the class index is 1 to 3", "'0'")
+
+
 @pytest.mark.parametrize("named_by", ["classes.txt", "--labels"])
 def test_classes_from_zero_are_named_from_zero(tmp_path: Path, named_by: str) -> None:
     headerless(tmp_path, [1, 0])
@@ -180,6 +195,14 @@ def test_files_that_do_not_number_their_classes_alike_are_refused(
     error = refused(tmp_path, *names)
     assert f"{without_header} has the labels 1, 2" in error.found
     assert "0, 1, 2" in error.found
+
+
+def test_numbers_from_one_and_from_zero_have_the_same_names_where_it_is_clear_which_is_which(tmp_path: Path) -> None:
+    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("bad\ngood\n")
+    (tmp_path / "test.csv").write_text("text,label\none,0\ntwo,1\n")
+    loaded = load(tmp_path)
+    assert [label for _, label in loaded.test] == [0, 1]
+    assert dict(loaded.train)["title 0 train.csv text 0"] == 0
 
 
 def test_numbers_from_one_are_named_alike_with_a_header_and_without(tmp_path: Path) -> None:

@@ -51,6 +51,19 @@ def test_splits_are_told_by_the_names_that_publishers_give_them(tmp_path: Path, 
     assert found(tmp_path) == {"train": train, "validation": validation, "test": test}
 
 
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [(("train.csv", "dev-test.csv.gz"), "test"), (("train-dev.csv",), "train")],
+)
+def test_a_name_with_the_words_of_two_splits_is_refused_until_it_has_one(
+    tmp_path: Path, names: tuple[str, ...], split: str
+) -> None:
+    error = refused(directory_of(tmp_path, *names))
+    assert names[-1] in error.found
+    subprocess.run(error.fix.partition(" && ")[0], shell=True, check=True)
+    assert found(tmp_path)[split] == f"{split}{names[-1].lstrip('abcdefghijklmnopqrstuvwxyz-_')}"
+
+
 def test_a_whole_name_counts_more_than_a_word_of_another(tmp_path: Path) -> None:
     assert found(directory_of(tmp_path, "train.csv", "train_small.csv")) == {"train": "train.csv"}
 

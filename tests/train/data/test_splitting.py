@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from train.data.splitting import key, sample, split_off, split_off_texts
+from slipway.contract.readers import Row
+from train.data.splitting import key, leaked_rows, sample, split_off, split_off_texts
 
 LABELS = [0] * 50 + [1] * 20 + [2] * 2 + [3]
 
@@ -88,3 +89,14 @@ def test_rows_of_equal_texts_are_on_one_side_and_no_class_is_missing_there(seed:
     assert sorted(kept + held_out) == list(range(len(LABELS)))
     assert not {rows[row][0] for row in kept} & {rows[row][0] for row in held_out}
     assert {rows[row][1] for row in kept} == set(LABELS)
+
+
+def test_rows_of_one_line_are_counted_as_leaks_each() -> None:
+    rows = [Row(1, f"text {number}", "A") for number in range(3)]
+    leaks = leaked_rows({"train": rows[:2], "validation": rows[1:], "test": rows})
+    assert [(leak.row.text, leak.of) for leak in leaks["test"]] == [
+        ("text 0", "train"),
+        ("text 1", "train"),
+        ("text 2", "validation"),
+    ]
+    assert [leak.row.text for leak in leaks["validation"]] == ["text 1"]
