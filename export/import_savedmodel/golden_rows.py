@@ -7,7 +7,6 @@ from each other, so repeated ones count once.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,11 +185,7 @@ def check_better_than_guessing(confusion: NDArray[np.int64], labels: list[str], 
 
 
 def _refuse_row(path: Path, row: readers.BadRow, again: str) -> NoReturn:
-    fix = f"correct the row, then {again}"
-    if row.options:
-        fix = f"{again} {shlex.join(row.options)}"
-    elif row.remedy:
-        fix = f"{row.remedy.format(path=shlex.quote(str(path)))} && {again}"
+    fix = row.fix(path, again) or f"correct the row, then {again}"
     _refuse_rows(f"{path}:{row.line}", row.rule, row.found, fix)
 
 

@@ -10,7 +10,6 @@ warned about. Texts are not touched.
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,8 +106,7 @@ def unlabelled(
     texts, left_out = [], 0
     for row in readers.read(path, text, label, labelled=False, encoding=encoding):
         if isinstance(row, BadRow):
-            fix = f"{command} {shlex.join(row.options)}" if row.options and command else _CORRECT
-            _refuse_text(f"{path}:{row.line}", row.rule, row.found, fix)
+            _refuse_text(f"{path}:{row.line}", row.rule, row.found, (command and row.fix(path, command)) or _CORRECT)
         if row.task != task:
             _refuse_text(f"{path}:{row.line}", f"rows of the labelled ones' task, {task}", row.task)
         if _key(row.text) in seen:

@@ -56,10 +56,8 @@ class BadRows:
     def _fix(self, reported: list[tuple[Path, BadRow]], total: int) -> str:
         """Return the command that reads the files, where there is one, and the first bad rows."""
         path, row = reported[0]
-        if row.options:
-            return with_options(self._command, row.options)
-        if row.remedy:
-            return _remedied(path, row.remedy, self._command)
+        if fix := row.fix(path, self._command):
+            return fix
         shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]
         if row.breaks:
             return CORRECT if len(reported) == 1 else _below("correct them, then run the same command again:", *shown)
@@ -71,15 +69,6 @@ class BadRows:
     def by_rule(self) -> dict[str, int]:
         """Count the rows that break each rule."""
         return dict(Counter(row.rule for _, row in self.rows).most_common())
-
-
-def _remedied(path: Path, remedy: str, command: str) -> str:
-    """Return the command that makes a file which can be read, unpacked before, and goes on."""
-    packed = shlex.quote(str(path))
-    if path.suffix.lower() != ".gz":
-        return f"{remedy.format(path=packed)} && {command}"
-    unpacked = shlex.quote(str(path.with_suffix("")))
-    return f"gunzip {packed} && {remedy.format(path=unpacked)} && {command.replace(packed, unpacked)}"
 
 
 def _below(*lines: str) -> str:

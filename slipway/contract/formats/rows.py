@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 LONGEST_FIELD = 128 * 1024  # characters; longer ones are accidents, such as a quote closed far below
@@ -47,6 +49,21 @@ class BadRow(NamedTuple):
     breaks: bool = False  # later rows cannot be told apart, or the whole file cannot be read
     options: tuple[str, ...] = ()  # with these options of training it is read, or left out
     remedy: str = ""  # a command of the shell that makes a file which can be read
+
+    def fix(self, path: Path, command: str) -> str:
+        """Return the command that reads the file all the same, or ""; `command` is the one of now.
+
+        A gzipped file is unpacked before it is changed.
+        """
+        if self.options:
+            return f"{command} {shlex.join(self.options)}"
+        if not self.remedy:
+            return ""
+        packed = shlex.quote(str(path))
+        if path.suffix.lower() != ".gz":
+            return f"{self.remedy.format(path=packed)} && {command}"
+        unpacked = shlex.quote(str(path.with_suffix("")))
+        return f"gunzip {packed} && {self.remedy.format(path=unpacked)} && {command.replace(packed, unpacked)}"
 
 
 class Unreadable(Exception):
