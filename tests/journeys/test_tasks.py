@@ -42,7 +42,7 @@ def trained(
     task, name, write = request.param
     directory = tmp_path_factory.mktemp(task)
     write(directory / name)
-    flags = ["--corpus", directory / name, "--encoder", tiny_encoder, "--max-seq-len", 32, "--learning-rate", 1e-2, "--epochs", 8]
+    flags = ["--corpus", directory / name, "--encoder", tiny_encoder, "--max-seq-len", 32, "--learning-rate", 5e-3, "--epochs", 8]
     slipway_output("train", directory / "run", *flags, "--processes", 1, "--golden-rows", 20)
     return task, bundle.load(directory / "run/bundle")
 
