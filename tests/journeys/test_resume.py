@@ -5,7 +5,6 @@ one that nothing interrupted.
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +39,11 @@ class Interrupted:
 
 @pytest.fixture(scope="module")
 def interrupted(training_flags: list[object], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
-    out = tmp_path_factory.mktemp("interrupted") / "bundle"
-    process = jobs.finetune(out.parent, *training_flags, "--checkpoint-every", 10)
-    assert jobs.wait_for_step(jobs.scratch(out, process), 15, lambda: process.poll() is None), process.communicate()
+    flags = [*training_flags, "--checkpoint-every", 10]
+    out, process = jobs.finetune_to_step(15, lambda: tmp_path_factory.mktemp("interrupted"), *flags)
     with clock.running() as seconds:
         asked = seconds()
-        os.kill(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
         return Interrupted(out, training_flags, process.returncode, seconds() - asked, stderr)
 

@@ -83,7 +83,7 @@ def steps(directory: Path) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, whole.splitlines()) if "loss" in line]
 
 
-def wait_for_step(directory: Path, step: int, running: Callable[[], bool] = lambda: True, within: float = 120) -> bool:
+def wait_for_step(directory: Path, step: int, running: Callable[[], bool] = lambda: True, within: float = 300) -> bool:
     """Whether the job in `directory` has taken so many steps, once it has, or is no longer
     `running`.
     """
@@ -93,6 +93,24 @@ def wait_for_step(directory: Path, step: int, running: Callable[[], bool] = lamb
             return True
         time.sleep(0.05)
     return False
+
+
+def finetune_to_step(step: int, new_directory: Callable[[], Path], *flags: object) -> tuple[Path, subprocess.Popen[str]]:
+    """A run in a new directory that has taken so many steps and goes on: its bundle to be, and
+    its process. The steps take seconds: on a machine that stalls a run may be over before that is
+    seen, so it is tried three times.
+    """
+    for _ in range(3):
+        out = new_directory() / "bundle"
+        process = finetune(out.parent, *flags)
+        if wait_for_step(scratch(out, process), step, lambda process=process: process.poll() is None):
+            return out, process
+        if process.poll() is None:
+            process.kill()
+        output = process.communicate()
+        if process.returncode:
+            raise AssertionError(output)
+    raise AssertionError(f"three runs were over before step {step} was seen")
 
 
 def process_of(directory: Path, rank: int) -> int:

@@ -39,12 +39,10 @@ def test_a_failed_all_reduce_lets_the_others_go_on_but_only_once_with_as_many_ra
 def survived(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The bundle, and what was said."""
     corpus = jobs.small_corpus(generated, tmp_path_factory.mktemp("small") / "corpus")
-    out = tmp_path_factory.mktemp("elastic") / "bundle"
     flags = ["--corpus", corpus, "--encoder", tiny_encoder, "--max-seq-len", 48, "--epochs", EPOCHS, "--learning-rate", 3e-3]
-    process = jobs.finetune(out.parent, *flags, "--elastic", "--min-np", 1, "--processes", 2)
-    scratch = jobs.scratch(out, process)
-    assert jobs.wait_for_step(scratch, 25, lambda: process.poll() is None), process.communicate()
-    os.kill(jobs.process_of(scratch, 0), signal.SIGKILL)
+    flags += ["--elastic", "--min-np", 1, "--processes", 2]
+    out, process = jobs.finetune_to_step(25, lambda: tmp_path_factory.mktemp("elastic"), *flags)
+    os.kill(jobs.process_of(jobs.scratch(out, process), 0), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stdout + stderr
     return out, stdout
