@@ -7,6 +7,8 @@
     rows.conll           a word and its tag a line, in the first and the last column; an empty line
                          between sentences
     rows.txt             the same, or a table with tabs, or fastText's lines: __label__good a text
+    rows.parquet         a table whose columns are called as a .jsonl's keys, in one file or in
+    rows.arrow, .feather several; numbers of labels get the names that `datasets` keeps in it
 
 Forms and what is known of them: slipway/contract/formats/. A column without a name is named by its
 number, from 1. Each file may be gzipped, as rows.csv.gz. A file of texts without labels has no
@@ -24,7 +26,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from slipway.contract.formats import conll, json_rows, tables
+from slipway.contract.formats import arrow, conll, json_rows, tables
 from slipway.contract.formats.encoding import decoded
 from slipway.contract.formats.rows import (
     LONGEST_FIELD,
@@ -38,7 +40,19 @@ from slipway.contract.formats.rows import (
     with_label_too_many,
 )
 
-__all__ = ["LONGEST_FIELD", "SUFFIXES", "UNLABELLED_SUFFIXES", "BadRow", "Row", "Unreadable", "read", "suffix"]
+__all__ = [
+    "LONGEST_FIELD",
+    "SUFFIXES",
+    "UNLABELLED_SUFFIXES",
+    "BadRow",
+    "Row",
+    "Unreadable",
+    "is_first",
+    "label_names",
+    "parts",
+    "read",
+    "suffix",
+]
 
 _LABEL = "__label__"  # fastText's
 _Parser = Callable[[str, tuple[str, ...], str], Iterator[Row | BadRow]]
@@ -74,6 +88,27 @@ def suffix(path: Path) -> str:
     return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
+def parts(path: Path) -> list[Path]:
+    """Return the files that hold the rows of a file: itself, or all of a table in several files."""
+    return arrow.parts(path) if suffix(path) in arrow.SUFFIXES else [path]
+
+
+def is_first(path: Path) -> bool:
+    """Return whether a file stands for its rows: it is whole, or the first of a table's files."""
+    return parts(path)[0] == path
+
+
+def label_names(path: Path, label: str = "") -> tuple[str, ...]:
+    """Return the names that a file keeps for its label numbers, in the order of the numbers.
+
+    `label` is the column, "" the only one with names. () where none are kept or it is damaged.
+    """
+    try:
+        return arrow.label_names(path, label) if suffix(path) in arrow.SUFFIXES else ()
+    except Unreadable:
+        return ()
+
+
 def complete(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
     """Yield `rows`; end with a BadRow where they become unreadable, or when there are none."""
     count = 0
@@ -87,14 +122,17 @@ def complete(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
 
 
 def _parsed(path: Path, text: tuple[str, ...], label: str, labelled: bool, encoding: str) -> Iterator[Row | BadRow]:
-    content = decoded(path, encoding)
+    is_text = suffix(path) not in arrow.SUFFIXES
+    content = decoded(path, encoding) if is_text else ""
     wanted = [*text, *filter(None, [label])]
     if len(text) > 2 or len(set(wanted)) < len(wanted):
-        begins = repr(content.partition("\n")[0].strip()[:SHOWN])
+        begins = f" that begins with {content.partition(chr(10))[0].strip()[:SHOWN]!r}" if is_text else ""
         rule = "one text column, or two of a pair, and another one with the label"
-        raise Unreadable(1, rule, f"the names {listed(wanted)} for a file that begins with {begins}")
-    parsers = _PARSERS if labelled else _UNLABELLED_PARSERS
-    yield from parsers[suffix(path)](content, text, label)
+        raise Unreadable(1, rule, f"the names {listed(wanted)} for a file{begins}")
+    if is_text:
+        yield from (_PARSERS if labelled else _UNLABELLED_PARSERS)[suffix(path)](content, text, label)
+    else:
+        yield from arrow.rows(path, text, label, labelled=labelled)
 
 
 def _tab_table(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
@@ -149,4 +187,5 @@ _UNLABELLED_PARSERS: dict[str, _Parser] = {
     ".jsonl": partial(json_rows.rows, labelled=False),
     ".json": partial(json_rows.rows, labelled=False),
 }
-SUFFIXES, UNLABELLED_SUFFIXES = tuple(_PARSERS), tuple(_UNLABELLED_PARSERS)
+SUFFIXES = (*_PARSERS, *arrow.SUFFIXES)
+UNLABELLED_SUFFIXES = (*_UNLABELLED_PARSERS, *arrow.SUFFIXES)

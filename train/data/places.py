@@ -1,8 +1,9 @@
 """Where a corpus lies, and which of its files is which split.
 
 A place is a file, or a directory with a file for training and, if they exist, for validation and
-test, as publishers call them: train.csv, dev.tsv, snli_1.0_test.jsonl. What holds no such file is
-refused by what it is.
+test, as publishers call them: train.csv, dev.tsv, snli_1.0_test.jsonl. A directory may also be one
+that `datasets` of Hugging Face wrote, or a repository of its hub, whose files are below data/. What
+holds no such file is refused by what it is.
 """
 
 from __future__ import annotations
@@ -21,13 +22,11 @@ _WORDS = {  # of a file's name
     "validation": ("validation", "valid", "val", "dev", "testa"),
     "test": ("test", "testb", "testdata"),
 }
-_CONVERT = "python3 -m venv convert && convert/bin/pip install --quiet {} && {}convert/bin/python -c {} {}"
-_WRITTEN = ".to_json(path.rsplit('.', 1)[0] + '.jsonl', orient='records', lines=True, force_ascii=False)"
-_TABLES = ((".parquet", "read_parquet", "pyarrow"), (".xlsx", "read_excel", "openpyxl"))
-_SAVED = (
-    "import datasets, sys; saved = datasets.load_from_disk(sys.argv[1]);"
-    " splits = saved if isinstance(saved, dict) else {'train': saved};"
-    " [rows.to_json(sys.argv[2] + '/' + name + '.jsonl', force_ascii=False) for name, rows in splits.items()]"
+_STATE = "state.json"  # of a dataset of Hugging Face that was saved to disk
+_CONVERT = "python3 -m venv convert && convert/bin/pip install --quiet pandas openpyxl && convert/bin/python -c {} {}"
+_AS_JSONL = (
+    "import pandas, sys; [pandas.read_excel(path).to_json(path.rsplit('.', 1)[0] + '.jsonl', orient='records',"
+    " lines=True, force_ascii=False) for path in sys.argv[1:]]"
 )
 _PACKED = {
     ".zip": "unzip {} -d {}",
@@ -44,7 +43,12 @@ def files(place: Path, origin: str, command: str) -> dict[str, Path]:
     """Return the file of each split that has one. Raises CorpusError."""
     if place.is_file() and readers.suffix(place) in readers.SUFFIXES:
         return {"train": place}
-    of_split = {split: _files_of(place, split) for split in _WORDS}
+    if _is_saved(place):
+        return {"train": _saved_rows(place)}
+    names = _names(place)
+    if not _of_split(names, "train") and place.is_dir() and (place / "data").is_dir():
+        return files(place / "data", origin, command)
+    of_split = {split: _of_split(names, split) for split in _WORDS}
     _refuse_two_splits(place, of_split, origin, command)
     twice = [path.name for paths in of_split.values() if len(paths) > 1 for path in paths]
     if twice or not of_split["train"]:
@@ -81,68 +85,85 @@ def _refuse_two_splits(place: Path, of_split: dict[str, list[Path]], origin: str
 def _without(place: Path, of_split: dict[str, list[Path]], command: str) -> str:
     """Return the command that moves all files of a split but the first one, and goes on."""
     aside = place / "other"
-    others = [str(path) for paths in of_split.values() for path in paths[1:]]
+    others = [str(part) for paths in of_split.values() for path in paths[1:] for part in readers.parts(path)]
     moved = f"mkdir -p {shlex.quote(str(aside))} && mv {shlex.join([*others, str(aside)])}"
     return f"{moved} && {command} --corpus {shlex.quote(str(place))}"
 
 
-def _files_of(place: Path, split: str) -> list[Path]:
-    """Return the files of a directory that a split's name is the name of, or else a word in it."""
-    if not place.is_dir():
-        return []
-    paths = [path for path in sorted(place.iterdir()) if path.is_file() and readers.suffix(path) in readers.SUFFIXES]
-    stems = {path: path.name[: path.name.lower().rindex(readers.suffix(path))].lower() for path in paths}
-    whole = [path for path in paths if stems[path] in _WORDS[split]]
-    return whole or [path for path in paths if set(_WORDS[split]) & set(re.split("[^a-z]+", path.name.lower()))]
+def _names(place: Path) -> dict[Path, str]:
+    """Return the files of a directory that hold rows, with the small name that tells the split."""
+    names = {}
+    for path in sorted(place.iterdir()) if place.is_dir() else []:
+        if _is_saved(path):
+            names[_saved_rows(path)] = path.name.lower()
+        elif path.is_file() and readers.suffix(path) in readers.SUFFIXES and readers.parts(path)[0] == path:
+            names[path] = path.name.lower()
+    return names
+
+
+def _of_split(names: dict[Path, str], split: str) -> list[Path]:
+    """Return the files that a split's name is the name of, or else a word in it."""
+    stems = {path: name.removesuffix(".gz").removesuffix(readers.suffix(path)) for path, name in names.items()}
+    whole = [path for path, stem in stems.items() if stem in _WORDS[split]]
+    return whole or [path for path, name in names.items() if set(_WORDS[split]) & set(re.split("[^a-z]+", name))]
+
+
+def _is_saved(place: Path) -> bool:
+    """Return whether a directory holds a dataset that `datasets` saved, or one split of several."""
+    return (place / _STATE).is_file()
+
+
+def _saved_rows(place: Path) -> Path:
+    """Return the first file of the rows of a saved dataset. Raises CorpusError."""
+    try:
+        state = json.loads((place / _STATE).read_text("utf-8"))
+        first = place / str(state["_data_files"][0]["filename"])
+        if first.is_file() and not state.get("_indices_files"):  # it would name the rows that are meant
+            return first
+        found = "rows that are chosen by another file, as old versions wrote them" if first.is_file() else f"no {first.name}"
+    except (ValueError, LookupError, TypeError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise CorpusError(
+        f"the saved dataset {place.name} cannot be read",
+        expected=f"a {_STATE} that names the files of all its rows",
+        found=found,
+        where=str(place / _STATE),
+        fix=f"save it again with `datasets`: dataset.flatten_indices().save_to_disk({str(place)!r})",
+    )
 
 
 def _refuse_foreign(place: Path, command: str) -> None:
     """Raise CorpusError for what is no text file but a corpus, with the commands that read it."""
     if not place.exists():
         return
-    for what, conversion, where, options in _foreign(place):
+    for what, conversion, where in _foreign(place):
         raise CorpusError(
             f"{place.name} is {what}, which is not read here",
             expected=f"files that end in {', '.join(readers.SUFFIXES)}, gzipped or not",
             found=what,
             where=str(place),
-            fix=f"{conversion} && {command} {shlex.join(['--corpus', str(where), *options])}",
+            fix=f"{conversion} && {command} {shlex.join(['--corpus', str(where)])}",
         )
 
 
-def _foreign(place: Path) -> Iterator[tuple[str, str, Path, list[str]]]:
-    """Yield what a place is, the command that converts it, where that writes, and more options."""
+def _foreign(place: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield what a place is, the command that converts it, and where that writes."""
     beside = place.with_name(f"{place.name}-rows")
     quoted, target = shlex.quote(str(place)), shlex.quote(str(beside))
-    if place.is_dir() and ((place / "dataset_dict.json").is_file() or (place / "state.json").is_file()):
-        conversion = _CONVERT.format("datasets", f"mkdir -p {target} && ", shlex.quote(_SAVED), f"{quoted} {target}")
-        yield "a Hugging Face dataset, saved to disk as Arrow", conversion, beside, _label_names(place)
-    tables = [place] if place.is_file() else sorted([*place.glob("*.parquet"), *place.glob("*.xlsx")])
-    for ending, function, engine in _TABLES:
-        if of_ending := [path for path in tables if path.suffix.lower() == ending]:
-            program = f"import pandas, sys; [pandas.{function}(path){_WRITTEN} for path in sys.argv[1:]]"
-            conversion = _CONVERT.format(f"pandas {engine}", "", shlex.quote(program), shlex.join(map(str, of_ending)))
-            yield f"a table as {ending}", conversion, place if place.is_dir() else place.with_suffix(".jsonl"), []
-    if place.is_file() and place.suffix.lower() not in (*(ending for ending, *_ in _TABLES), *_PACKED, ".gz") and _is_text(place):
+    tables = [place] if place.is_file() else sorted(place.glob("*.xlsx"))
+    if tables and tables[0].suffix.lower() == ".xlsx":
+        conversion = _CONVERT.format(shlex.quote(_AS_JSONL), shlex.join(map(str, tables)))
+        yield "a table as .xlsx", conversion, place if place.is_dir() else place.with_suffix(".jsonl")
+    if place.is_file() and place.suffix.lower() not in (".xlsx", *_PACKED, ".gz") and _is_text(place):
         begin = place.read_bytes()[:1000].lstrip()
         renamed = place.with_name(place.name + (".jsonl" if begin[:1] in (b"{", b"[") else ".txt" if b"\t" in begin else ".csv"))
-        yield "a text without one of the known endings", f"cp {quoted} {shlex.quote(str(renamed))}", renamed, []
+        yield "a text without one of the known endings", f"cp {quoted} {shlex.quote(str(renamed))}", renamed
     for ending in (ending for ending in _PACKED if place.is_file() and place.name.lower().endswith(ending)):
         conversion = _PACKED[ending].format(quoted, target)
-        yield f"packed as {ending}", conversion, place.with_suffix("") if ending in _OF_ONE_FILE else beside, []
+        yield f"packed as {ending}", conversion, place.with_suffix("") if ending in _OF_ONE_FILE else beside
 
 
 def _is_text(path: Path) -> bool:
     """Return whether a file may hold rows: letters, and no document with a format of its own."""
     begin = path.read_bytes()[:1000]
     return b"\0" not in begin and bool(begin.strip()) and not begin.lstrip().startswith((b"<", b"%PDF", b"#!"))
-
-
-def _label_names(saved: Path) -> list[str]:
-    """Return --labels with the names of a saved dataset, whose rows only have numbers."""
-    for path in sorted(saved.glob("**/dataset_info.json")):
-        features = json.loads(path.read_text("utf-8")).get("features") or {}
-        names = [feature["names"] for feature in features.values() if isinstance(feature, dict) and "names" in feature]
-        if len(names) == 1:
-            return ["--labels", *map(str, names[0])]
-    return []

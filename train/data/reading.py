@@ -67,7 +67,8 @@ def named(
 ) -> tuple[Read, tuple[str, ...]]:
     """Return the rows with the names of their labels, and all names in the order of the logits."""
     where, has_index = str(files["train"]), _has_index(read["train"])
-    given = columns.labels or (_class_names(files["train"].parent) if has_index else ())
+    kept = _class_names(files["train"].parent) if has_index else readers.label_names(files["train"], columns.label)
+    given = columns.labels or kept
     labels = tuple(map(labelling.normalised, given))
     if labels and not labelling.are_labels(labels):
         expected = "two labels or more, each once, also in NFC and without zero-width characters"

@@ -33,7 +33,7 @@ def decoded(path: Path, encoding: str = "") -> str:
 
     `encoding` is that of a file which is not UTF-8.
     """
-    data = _unpacked(path)
+    data = unpacked(path)
     wide = _wide(data)
     if wide and not encoding:
         raise Unreadable(1, _RULE, f"{wide.upper()}: it begins with the bytes {data[:4].hex(' ')}", ("--encoding", wide))
@@ -64,7 +64,7 @@ def _odd_byte(data: bytes, error: UnicodeDecodeError, encoding: str) -> Unreadab
     return Unreadable(line, _RULE, byte)
 
 
-def _unpacked(path: Path) -> bytes:
+def unpacked(path: Path) -> bytes:
     if path.suffix.lower() != ".gz":
         return path.read_bytes()
     try:

@@ -20,7 +20,13 @@ _WORDS = (("words", "tags"), ("tokens", "tags"), ("tokens", "ner_tags"))  # keys
 
 def rows(content: str, text: tuple[str, ...], label: str, *, labelled: bool = True) -> Iterator[Row | BadRow]:
     """Yield the rows; raises Unreadable where they cannot be told apart."""
-    objects = list(_objects(content))
+    return of_objects(list(_objects(content)), text, label, labelled=labelled)
+
+
+def of_objects(
+    objects: list[tuple[int, Any]], text: tuple[str, ...], label: str, *, labelled: bool = True
+) -> Iterator[Row | BadRow]:
+    """Yield the rows of JSON objects, each with its line; raises Unreadable, as `rows` does."""
     _refuse_unknown([(line, fields) for line, fields in objects if isinstance(fields, dict)], text, label, labelled)
     for line, fields in objects:
         if isinstance(fields, BadRow):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from slipway.errors import CorpusError
@@ -215,3 +218,28 @@ def test_a_packed_file_is_unpacked_before_it_is_made_right(tmp_path: Path) -> No
     shown = subprocess.run(caught.value.fix, shell=True, check=True, capture_output=True, text=True).stdout
     assert shown == f"--corpus {path.with_suffix('')}\n"
     assert corpus.load(path.with_suffix("")).labels == ("B-LOC", "O")
+
+
+def shard(directory: Path, number: int, *labels: int) -> None:
+    """One of two files of a dataset whose label numbers have names."""
+    names = {"label": {"names": ["warm", "kalt", "lau"], "_type": "ClassLabel"}}
+    rows = pyarrow.table({"text": [f"Text {number} {row} {label}" for row, label in enumerate(labels)], "label": labels})
+    kept = rows.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": names}})})
+    pyarrow.parquet.write_table(kept, directory / f"train-{number:05}-of-00002.parquet")
+
+
+def test_a_datasets_labels_have_its_names_in_its_order(tmp_path: Path) -> None:
+    shard(tmp_path, 0, *[0, 1, 2] * 10)
+    shard(tmp_path, 1, *[0, 1, 2] * 10)
+    read = corpus.load(tmp_path)
+    assert read.labels == ("warm", "kalt", "lau")
+    assert all(example.text.endswith(str(example.label)) for example in read.train)
+    assert corpus.load(tmp_path, Columns(labels=("lau", "kalt", "warm"))).labels == ("lau", "kalt", "warm")
+
+
+def test_the_sha256_changes_with_each_file_of_a_table(tmp_path: Path) -> None:
+    shard(tmp_path, 0, *[0, 1, 2] * 10)
+    shard(tmp_path, 1, *[0, 1, 2] * 10)
+    before = corpus.load(tmp_path).sha256
+    shard(tmp_path, 1, *[0, 1, 2] * 11)
+    assert corpus.load(tmp_path).sha256 != before

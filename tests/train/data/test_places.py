@@ -80,7 +80,7 @@ def test_one_file_is_for_training(tmp_path: Path) -> None:
     assert found(directory_of(tmp_path, "my test rows.csv.gz") / "my test rows.csv.gz") == {"train": "my test rows.csv.gz"}
 
 
-@pytest.mark.parametrize("name", ["rows.parquet", "rows.xlsx", "rows.zip", "rows.tar.gz", "rows.csv.xz"])
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows.zip", "rows.tar.gz", "rows.csv.xz"])
 def test_what_is_no_text_is_refused_by_what_it_is_with_a_conversion_and_the_command(tmp_path: Path, name: str) -> None:
     error = refused(directory_of(tmp_path, name) / name)
     assert name.partition(".")[2].split(".")[-1] in error.found
@@ -100,19 +100,47 @@ def test_a_text_without_an_ending_is_copied_under_the_one_of_its_form(tmp_path: 
     assert found(tmp_path / f"SMS Spam{ending}") == {"train": f"SMS Spam{ending}"}
 
 
-def test_a_directory_of_parquet_is_refused_with_a_conversion_of_all_its_files(tmp_path: Path) -> None:
-    error = refused(directory_of(tmp_path, "train-0.parquet", "test-0.parquet"))
-    assert {str(tmp_path / "train-0.parquet"), str(tmp_path / "test-0.parquet")} <= set(shlex.split(error.fix))
+def saved(directory: Path, *names: str, **state: object) -> Path:
+    """A dataset as `datasets` saves it: what says which files its rows are in, and these."""
+    directory.mkdir(parents=True)
+    (directory / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names], **state}))
+    for name in names:
+        (directory / name).write_bytes(b"")
+    return directory
 
 
-def test_a_saved_dataset_is_refused_with_its_own_label_names(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    features = {"text": {"_type": "Value"}, "label": {"names": ["very bad", "good"], "_type": "ClassLabel"}}
-    (tmp_path / "train" / "dataset_info.json").write_text(json.dumps({"features": features}))
-    error = refused(tmp_path)
-    assert "Hugging Face" in error.found
-    assert shlex.split(error.fix)[-3:] == ["--labels", "very bad", "good"]
+def test_a_saved_dataset_is_for_training_and_its_cache_is_not(tmp_path: Path) -> None:
+    rows = saved(tmp_path / "rows", "data-00000-of-00002.arrow", "data-00001-of-00002.arrow")
+    (rows / "cache-1a2b.arrow").write_bytes(b"")
+    assert found(rows) == {"train": "data-00000-of-00002.arrow"}
+
+
+def test_the_splits_of_a_saved_dataset_are_its_directories(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test", "unsupervised"):
+        saved(tmp_path / split, "data-00000-of-00001.arrow")
+    read = places.files(tmp_path, "--corpus", "slipway train runs/x")
+    assert {split: path.parent.name for split, path in read.items()} == {
+        "train": "train",
+        "validation": "validation",
+        "test": "test",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "value"), [({"_indices_files": [{"filename": "i.arrow"}]}, "another file"), ({"_data_files": []}, "IndexError")]
+)
+def test_a_saved_dataset_that_does_not_name_its_rows_is_refused(tmp_path: Path, state: dict[str, object], value: str) -> None:
+    error = refused(saved(tmp_path / "rows", "data-00000-of-00001.arrow", **state))
+    assert value in error.found
+    assert str(tmp_path / "rows") in error.fix
+
+
+def test_of_a_table_in_several_files_the_first_stands_for_all(tmp_path: Path) -> None:
+    names = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00001.parquet"]
+    (tmp_path / "README.md").write_text("")
+    (tmp_path / "data").mkdir()
+    directory_of(tmp_path / "data", *names)
+    assert found(tmp_path) == {"train": names[0], "test": names[2]}
 
 
 def test_the_conversion_of_an_archive_makes_a_corpus_whatever_its_path(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Tables of Apache Arrow: a .parquet, a .feather, or an .arrow as Hugging Face's `datasets` saves.
+
+A file may be one of several, as train-00000-of-00003.parquet: the first one stands for all, and
+rows are counted over all of them. Label numbers of a Hugging Face dataset get the names that its
+schema keeps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slipway.contract.formats import json_rows
+from slipway.contract.formats.encoding import unpacked
+from slipway.contract.formats.rows import BadRow, Row, Unreadable
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SUFFIXES = (".parquet", ".arrow", ".feather")
+_SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\b.*")
+
+
+def rows(path: Path, text: tuple[str, ...], label: str, *, labelled: bool = True) -> Iterator[Row | BadRow]:
+    """Yield the rows of a table as those of JSON objects whose keys are its columns.
+
+    Raises Unreadable for a file that is damaged, or lacks others of its table.
+    """
+    files = parts(path)
+    _refuse_missing(files)
+    objects = (fields for file in files for fields in _objects(_table(file), labelled))
+    return json_rows.of_objects(list(enumerate(objects, 1)), text, label, labelled=labelled)
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files that are there of the table that a file is of, in their order."""
+    shard = _SHARD.fullmatch(path.name)
+    if not shard:
+        return [path]
+    others = [match for file in path.parent.iterdir() if (match := _SHARD.fullmatch(file.name))]
+    return sorted(path.with_name(match.string) for match in others if _table_of(match) == _table_of(shard))
+
+
+def label_names(path: Path, label: str = "") -> tuple[str, ...]:
+    """Return the names that a column's numbers stand for, in their order; () if none are known.
+
+    `label` is the column; "" is the only one with names. Raises Unreadable.
+    """
+    names = _names(_table(path))
+    if not label and len(names) == 1:
+        (label,) = names
+    return tuple(names.get(label, ()))
+
+
+def _table_of(shard: re.Match[str]) -> tuple[str, ...]:
+    # Between the count and the ending a file may have a hash of its own.
+    return shard["name"], shard["count"], Path(shard.string).suffix.lower()
+
+
+def _refuse_missing(files: list[Path]) -> None:
+    shards = [shard for file in files if (shard := _SHARD.fullmatch(file.name))]
+    here = {int(shard["number"]) for shard in shards}
+    for shard in shards[:1]:
+        if missing := sorted(set(range(int(shard["count"]))) - here):
+            name = f"{shard['name']}-{missing[0]:05}-of-{shard['count']}"
+            raise Unreadable(1, f"{int(shard['count'])} files of this table lie side by side", f"{name} is not there")
+        if len(here) < len(shards):
+            raise Unreadable(1, "each file of this table is there once", ", ".join(file.name for file in files))
+
+
+def _table(path: Path) -> pyarrow.Table:
+    # Only here, since the client's wheel has no pyarrow.
+    import pyarrow
+    import pyarrow.parquet
+
+    data = unpacked(path)
+    try:
+        if data[:4] == b"PAR1":
+            return pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        open_ipc = pyarrow.ipc.open_file if data[:6] == b"ARROW1" else pyarrow.ipc.open_stream
+        return open_ipc(pyarrow.BufferReader(data)).read_all()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Unreadable(1, "a whole table in the format of Parquet or Arrow", str(error).partition("\n")[0]) from error
+
+
+def _objects(table: pyarrow.Table, labelled: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows; without labels, the -1 that `datasets` has in their place is left out."""
+    names = _names(table)
+    for fields in table.to_pylist():
+        known = {column: _named(fields[column], names[column]) for column in names}
+        yield fields | {column: None if not labelled and label == -1 else label for column, label in known.items()}
+
+
+def _names(table: pyarrow.Table) -> dict[str, list[str]]:
+    """Return the names of the columns whose numbers have some, as `datasets` keeps them."""
+    kept = (table.schema.metadata or {}).get(b"huggingface")
+    features: dict[str, Any] = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
+    # A tagger's is a list of such features.
+    of_column = {column: feature.get("feature", feature) for column, feature in features.items() if isinstance(feature, dict)}
+    return {
+        column: list(feature["names"])
+        for column, feature in of_column.items()
+        if isinstance(feature, dict) and "names" in feature and column in table.column_names
+    }
+
+
+def _named(number: Any, names: list[str]) -> Any:
+    """Return a label's name; what is no number of one, such as -1 for a missing one, as it is."""
+    if isinstance(number, list):
+        return [_named(item, names) for item in number]
+    return names[number] if isinstance(number, int) and 0 <= number < len(names) else number

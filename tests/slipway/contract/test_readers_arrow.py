@@ -1,0 +1,128 @@
+"""Tables of Parquet and Arrow: whole, in several files, with names of labels, damaged."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from slipway.contract import readers
+from slipway.contract.readers import BadRow, Row
+
+TEXTS = ["schön", "übel", "naja"]
+CLASSES = {"label": {"names": ["sehr gut", "schlecht"], "_type": "ClassLabel"}}
+
+
+def table(features: dict[str, Any] | None = None, **columns: Any) -> pyarrow.Table:
+    """A table with the features that `datasets` would keep in it."""
+    plain = pyarrow.table(columns)
+    return plain.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}) if features else plain
+
+
+def parquet(path: Path, content: pyarrow.Table) -> Path:
+    pyarrow.parquet.write_table(content, path)
+    return path
+
+
+def read(path: Path, *columns: str, **settings: Any) -> list[tuple[Any, Any]]:
+    rows = list(readers.read(path, columns[:-1], "".join(columns[-1:]), **settings))
+    assert all(isinstance(row, Row) for row in rows), rows
+    return [(row.text, row.label) for row in rows if isinstance(row, Row)]
+
+
+def broken(path: Path) -> BadRow:
+    (row,) = readers.read(path)
+    assert isinstance(row, BadRow)
+    return row
+
+
+def test_a_parquet_is_read_by_its_columns(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(review=TEXTS, mood=["a", "b", "a"], stars=[1, 2, 3]))
+    assert read(path, "review", "mood") == [("schön", "a"), ("übel", "b"), ("naja", "a")]
+    assert read(path, "review", "stars")[2] == ("naja", "3")
+
+
+@pytest.mark.parametrize("new", [pyarrow.ipc.new_stream, pyarrow.ipc.new_file])
+@pytest.mark.parametrize("name", ["rows.arrow", "rows.feather"])
+def test_an_arrow_is_a_stream_or_a_file(tmp_path: Path, name: str, new: Callable[..., Any]) -> None:
+    content = table(text=TEXTS, label=["a", "b", "a"])
+    with new(str(tmp_path / name), content.schema) as writer:
+        writer.write_table(content)
+    assert read(tmp_path / name) == [("schön", "a"), ("übel", "b"), ("naja", "a")]
+
+
+def test_a_gzipped_parquet_and_categories_are_read(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(text=TEXTS, label=pyarrow.array(["a", "b", "a"]).dictionary_encode()))
+    packed = tmp_path / "rows.parquet.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read(packed) == [("schön", "a"), ("übel", "b"), ("naja", "a")]
+
+
+def test_numbers_of_labels_get_the_names_of_the_dataset_and_a_missing_one_stays(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(CLASSES, text=TEXTS, label=[1, 0, -1]))
+    assert read(path) == [("schön", "schlecht"), ("übel", "sehr gut"), ("naja", "-1")]
+    assert readers.label_names(path) == ("sehr gut", "schlecht")
+
+
+def test_texts_without_labels_have_minus_one(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(CLASSES, text=TEXTS, label=[-1, -1, -1]))
+    assert read(path, labelled=False) == [(text, "") for text in TEXTS]
+
+
+@pytest.mark.parametrize("kind", ["Sequence", "List"])  # of older versions, of newer ones
+def test_the_tags_of_words_get_their_names(tmp_path: Path, kind: str) -> None:
+    features = {"ner_tags": {"feature": {"names": ["O", "B-PER"], "_type": "ClassLabel"}, "_type": kind}}
+    content = table(features, tokens=[["Öz", "lacht"], ["Ja"]], ner_tags=[[1, 0], [0]])
+    assert read(parquet(tmp_path / "rows.parquet", content)) == [(["Öz", "lacht"], ["B-PER", "O"]), (["Ja"], ["O"])]
+
+
+def test_two_columns_with_names_need_the_label_column(tmp_path: Path) -> None:
+    features = CLASSES | {"source": {"names": ["web", "print"], "_type": "ClassLabel"}}
+    path = parquet(tmp_path / "rows.parquet", table(features, text=TEXTS, label=[1, 0, 1], source=[0, 0, 1]))
+    assert readers.label_names(path) == ()
+    assert readers.label_names(path, "source") == ("web", "print")
+
+
+@pytest.mark.parametrize("rest", ["", "-0a1b2c"])  # a hash of each file's own
+def test_the_files_of_a_table_are_read_in_their_order_and_others_are_not(tmp_path: Path, rest: str) -> None:
+    for number, text in enumerate(TEXTS):
+        parquet(tmp_path / f"train-{number:05}-of-00003{rest and rest + text[0]}.parquet", table(text=[text], label=["a"]))
+    parquet(tmp_path / "test-00000-of-00001.parquet", table(text=["nein"], label=["a"]))
+    parquet(tmp_path / "train-00000-of-00001.parquet", table(text=["alt"], label=["a"]))
+    (first,) = tmp_path.glob("train-00000-of-00003*")
+    assert [text for text, _ in read(first)] == TEXTS
+
+
+def test_a_file_of_a_table_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "train-00000-of-00002.parquet", table(text=["eins"], label=["a"]))
+    assert broken(path).found == "train-00001-of-00002 is not there"
+
+
+def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
+    for rest in ("-aa", "-bb"):
+        path = parquet(tmp_path / f"train-00000-of-00001{rest}.parquet", table(text=["eins"], label=["a"]))
+    assert "train-00000-of-00001-aa.parquet" in broken(path).found
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"text,label\na,b\n", b"\xff\xff\xff\xff\x10"])
+def test_what_is_no_whole_table_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert broken(tmp_path / name).breaks
+
+
+def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(text=TEXTS, label=["a", "b", "a"]))
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "whole table" in broken(path).rule
+
+
+def test_bytes_and_numbers_are_no_texts(tmp_path: Path) -> None:
+    rows = readers.read(parquet(tmp_path / "rows.parquet", table(text=[b"a", b"b"], label=["a", "b"])))
+    assert [row.rule.startswith("a text is a string") for row in rows if isinstance(row, BadRow)] == [True, True]
