@@ -46,7 +46,7 @@ def train(arguments: argparse.Namespace) -> int:
         made_by: dict[str, Any] = {bundle.MADE_BY: ["train", *settings.options_of(arguments, data.where)]}
         made_by |= {"data_card": data.card.facts} if data.card else {}
         manifest.write_json(run / bundle.RUN_RECORD, made_by)
-        choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "validation_share")}
+        choices = {name: getattr(arguments, name) for name in ("train_rows", "golden_rows", "test_share", "validation_share")}
         with _resumable(job):
             launcher.run(scratch, ranks)
             metrics = write_bundle.complete(scratch, building, data, job, {**choices, **vars(ranks)}, made_by)
@@ -62,7 +62,8 @@ def _describe(data: Corpus, job: Job) -> None:
     if data.bad_rows:
         print(f"          {data.bad_rows} bad rows left out")
     if extra := data.unlabelled:
-        print(f"          {len(extra.texts)} texts without labels, {extra.left_out} left out that came before: {extra.where}")
+        left_out = f", {extra.left_out} left out that came before" if extra.left_out else ""
+        print(f"          {len(extra.texts)} texts without labels{left_out}: {extra.where}")
     for line in data.card.lines() if data.card else ():
         print(f"          {line}".rstrip())
     for warning in data.warnings:

@@ -61,6 +61,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--labels", nargs="*", default=[], help="the labels in their order; none: discovered")
     group.add_argument("--merge-labels", action="store_true", help="labels that differ by case or white space are one")
     group.add_argument("--leaks", choices=LEAKS, default=LEAKS[0], help="texts that are in two splits; remove: from training")
+    group.add_argument("--test-share", type=options.share, default=0.1, help="of the rows, unless test.* is there")
     group.add_argument("--validation-share", type=float, default=0.05, help="of the training rows, unless validation.* is there")
     group.add_argument("--max-bad-rows", type=int, default=0, help="so many are left out instead of refused")
     group.add_argument("--train-rows", type=int, default=0, help="a sample of so many rows, each class in its share; 0: all")

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from slipway import errors
 from slipway.contract import labelling
+from slipway.contract.parity import judgement
+from slipway.contract.variants import VARIANTS
 from slipway.errors import ToolError, UsageError
 from train import options
-from train.data import corpus
+from train.data import corpus, splitting
 from train.data.reading import Columns
 from train.distributed.ranks import Ranks
 from train.job import Job
@@ -32,6 +34,7 @@ def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
             missing=tuple(arguments.missing_label),
             merge=arguments.merge_labels,
         ),
+        test_share=arguments.test_share,
         validation_share=arguments.validation_share,
         train_rows=arguments.train_rows,
         seed=arguments.seed,
@@ -44,10 +47,12 @@ def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
 def with_unlabelled(arguments: argparse.Namespace, data: corpus.Corpus) -> corpus.Corpus:
     """Return the corpus with the texts of --unlabelled, but those that it has.
 
-    Raises UsageError for a tagger, whose sentences need tags, and CorpusError by file and line.
+    Without the option, a classifier's corpus of few test rows gets parts of its training texts, so
+    that the gate can decide; not where --golden-rows says how many rows are wanted. Raises
+    UsageError for a tagger, whose sentences need tags, and CorpusError by file and line.
     """
     if not arguments.unlabelled:
-        return data
+        return data if arguments.golden_rows or data.task == "tagging" else _with_parts(data, arguments.seed)
     if data.task == "tagging":
         without = argparse.Namespace(**{**vars(arguments), "unlabelled": ""})
         raise UsageError(
@@ -68,6 +73,17 @@ def with_unlabelled(arguments: argparse.Namespace, data: corpus.Corpus) -> corpu
         command=command_of(arguments, data.where),
     )
     return dataclasses.replace(data, unlabelled=texts)
+
+
+def _with_parts(data: corpus.Corpus, seed: int) -> corpus.Corpus:
+    missing = max(judgement.usual_rows(variant.limits) for variant in VARIANTS.values()) - len(data.test)
+    if missing <= 0:
+        return data
+    known = {splitting.key(example.text) for example in (*data.validation, *data.test)}
+    parts = splitting.parts_of_texts([example.text for example in data.train], missing, seed)
+    texts = [part for part in parts if splitting.key(part) not in known]
+    where = f"training texts, cut in two, since {len(data.test)} test rows are few for the gate"
+    return dataclasses.replace(data, unlabelled=labelling.Unlabelled(texts, 0, where)) if texts else data
 
 
 def options_of(

@@ -43,12 +43,13 @@ class Unlabelled:
     texts: list[Any]  # str; pair: tuple[str, str]
     left_out: int  # rows that came again, or that are labelled rows
     where: str
-    sha256: str  # of the file
+    sha256: str = ""  # of the file, if they are of one
 
     @property
     def facts(self) -> dict[str, Any]:
         """Return what bundle.json says of them."""
-        return {"where": self.where, "sha256": self.sha256, "rows": len(self.texts), "left_out": self.left_out}
+        of_file = {"sha256": self.sha256} if self.sha256 else {}
+        return {"where": self.where, **of_file, "rows": len(self.texts), "left_out": self.left_out}
 
 
 class Encoded(NamedTuple):

@@ -8,9 +8,12 @@ import argparse
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slipway.contract.parity import judgement
+from slipway.contract.variants import VARIANTS
 from slipway.errors import CorpusError, UsageError
 from tests.support.training.jobs import JOB
 from train import options, settings
@@ -60,6 +63,32 @@ def test_texts_without_labels_are_added_but_those_that_the_corpus_has(tmp_path: 
     extra = with_texts(tmp_path, ROWS).unlabelled
     assert extra is not None
     assert (extra.texts, extra.left_out) == (["new"], 1)
+
+
+def golden_parts(tmp_path: Path, rows: str, *words: object) -> list[Any]:
+    """The texts that a corpus without --unlabelled gets."""
+    (tmp_path / "rows.csv").write_text(rows, "utf-8")
+    arguments = parsed("--corpus", tmp_path / "rows.csv", *words)
+    data = settings.with_unlabelled(arguments, settings.corpus_of(arguments))
+    return data.unlabelled.texts if data.unlabelled else []
+
+
+def test_few_test_rows_get_parts_of_training_texts_beside_them_for_the_gate(tmp_path: Path) -> None:
+    rows = "text,label\n" + "".join(f"first {row} and then {row + 1000},{'ab'[row % 2]}\n" for row in range(600))
+    parts = golden_parts(tmp_path, rows)
+    assert len(parts) == max(judgement.usual_rows(variant.limits) for variant in VARIANTS.values()) - 60
+    assert {part.split()[0] for part in parts} <= {"first", "and", "then"}
+
+
+def test_rows_enough_or_a_number_that_was_asked_for_get_none(tmp_path: Path) -> None:
+    many = "text,label\n" + "".join(f"first {row} and then,{'ab'[row % 2]}\n" for row in range(2000))
+    assert golden_parts(tmp_path, many, "--test-share", 0.5) == []
+    assert golden_parts(tmp_path, ROWS, "--golden-rows", 2) == []
+
+
+def test_a_share_of_the_rows_is_kept_for_the_test(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS, "utf-8")
+    assert len(settings.corpus_of(parsed("--corpus", tmp_path / "rows.csv", "--test-share", 0.5)).test) == 10
 
 
 def test_a_tagger_refuses_texts_without_labels_and_the_fix_is_the_command_without_them(tmp_path: Path) -> None:

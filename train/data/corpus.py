@@ -25,7 +25,6 @@ from train.data.reading import Columns
 from train.data.splitting import labels_of, leaked_rows, sample, split_off_texts, without_leaks
 from train.options import LEAKS
 
-_TEST_SHARE = 0.1  # of the rows, where no file holds test rows
 _MOST_OF_A_CLASS = 0.2  # of a split's rows, that are left out as a class of its own
 _SHOWN_LEAKS = 3
 
@@ -75,6 +74,7 @@ def load(
     place: Path,
     columns: Columns = _PLAIN,
     *,
+    test_share: float = 0.1,
     validation_share: float = 0.0,
     train_rows: int = 0,
     seed: int = 1,
@@ -104,7 +104,7 @@ def load(
     left_out = LeftOut(bad.by_rule(), rows_read - before, before - _count(read))
     examples = _numbered(read, files, labels, columns.missing, bad)
     bad.check(examples)
-    _split(examples, validation_share, seed, place)
+    _split(examples, {"test": test_share, "validation": validation_share}, seed, place)
     _keep_sample(examples, train_rows, seed)
     examples = {split: examples[split] for split in ("train", "validation", "test")}
     facts = card.card(examples, labels, left_out, leaked)
@@ -197,9 +197,9 @@ def _example(
     return label._replace(options=("--missing-label", *missing, *row.labels)) if again else label
 
 
-def _split(examples: dict[str, list[Example]], validation_share: float, seed: int, place: Path) -> None:
+def _split(examples: dict[str, list[Example]], shares: Mapping[str, float], seed: int, place: Path) -> None:
     """Take splits without a file out of the training rows. Raises CorpusError for an empty one."""
-    for split, share in (("test", _TEST_SHARE), ("validation", validation_share)):
+    for split, share in shares.items():
         if split not in examples:
             train = examples["train"]
             kept, held_out = split_off_texts(train, share, seed)

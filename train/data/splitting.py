@@ -1,4 +1,5 @@
-"""Which rows are held out, and which are a sample of many: by label, the same for the same seed.
+"""Which rows are held out, which are a sample of many, and which parts of texts are further ones:
+by label, the same for the same seed.
 
 Rows of equal texts stay together. Texts are equal here that differ only by case and white space.
 """
@@ -10,7 +11,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from slipway.contract.formats.rows import is_dropped
 from slipway.contract.readers import Row
+
+
+_SHORT = 8  # characters without a space: a word; longer ones are of a script without spaces
 
 
 class Leak(NamedTuple):
@@ -116,6 +121,34 @@ def sample(labels: Sequence[Any], count: int, seed: int) -> list[int]:
     # their places, holds each class in its share.
     ranked = sorted(((place + 0.5) / len(rows), row) for rows in by_class.values() for place, row in enumerate(rows))
     return sorted(row for _, row in ranked[:count])
+
+
+def parts_of_texts(texts: Sequence[Any], count: int, seed: int) -> list[Any]:
+    """Return up to `count` different halves of texts, none of which is one of the texts itself.
+
+    A text is cut between two words near its middle, or at it where it has no space; of a pair both
+    texts are.
+    """
+    known = {key(text) for text in texts}
+    parts: dict[Hashable, Any] = {}
+    for text in random.Random(seed).sample(texts, len(texts)):
+        for part in _halves(text) if isinstance(text, str) else list(zip(*map(_halves, text), strict=False)):
+            if len(parts) == count:
+                return list(parts.values())
+            if key(part) not in known:
+                parts.setdefault(key(part), part)
+    return list(parts.values())
+
+
+def _halves(text: str) -> list[str]:
+    """Return both halves of a text; none of a word, and where one would have nothing to read."""
+    middle = len(text) / 2
+    spaces = [place for place, character in enumerate(text) if character.isspace()]
+    if not spaces and len(text) < _SHORT:
+        return []
+    cut = min(spaces, key=lambda place: abs(place - middle)) if spaces else round(middle)
+    halves = [text[:cut].strip(), text[cut:].strip()]
+    return [] if any(all(map(is_dropped, half)) for half in halves) else halves
 
 
 def labels_of(label: Any) -> set[int]:

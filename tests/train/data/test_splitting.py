@@ -5,7 +5,7 @@ import random
 import pytest
 
 from slipway.contract.readers import Row
-from train.data.splitting import key, leaked_rows, sample, split_off, split_off_texts
+from train.data.splitting import key, leaked_rows, parts_of_texts, sample, split_off, split_off_texts
 
 LABELS = [0] * 50 + [1] * 20 + [2] * 2 + [3]
 
@@ -100,3 +100,29 @@ def test_rows_of_one_line_are_counted_as_leaks_each() -> None:
         ("text 2", "validation"),
     ]
     assert [leak.row.text for leak in leaks["validation"]] == ["text 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "halves"),
+    [
+        ("Ein Satz über Öl", {"Ein Satz", "über Öl"}),
+        ("東京大学は本郷にある", {"東京大学は", "本郷にある"}),
+        (("kurz gesagt", "ein langer zweiter Text"), {("kurz", "ein langer"), ("gesagt", "zweiter Text")}),
+        ("a", set()),
+        ("\u200b x", set()),  # nothing that is read is left of the first half
+        (("a", "b c"), set()),
+    ],
+)
+def test_a_text_is_cut_between_two_words_or_at_its_middle(text: object, halves: set[object]) -> None:
+    assert set(parts_of_texts([text], 9, seed=1)) == halves
+
+
+def test_no_part_is_a_text_or_comes_twice() -> None:
+    assert set(parts_of_texts(["gut so", "Gut", "so war es", "so war"], 9, seed=1)) == {"so", "war", "es"}
+
+
+def test_no_more_parts_are_made_than_are_wanted_and_a_seed_chooses_them() -> None:
+    texts = [f"text {number} of many" for number in range(50)]
+    chosen = [parts_of_texts(texts, 7, seed) for seed in (1, 1, 2)]
+    assert [len(parts) for parts in chosen] == [7, 7, 7]
+    assert chosen[0] == chosen[1] != chosen[2]

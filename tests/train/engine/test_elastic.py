@@ -40,7 +40,7 @@ def survived(generated: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempP
     """The bundle, and what was said."""
     corpus = jobs.small_corpus(generated, tmp_path_factory.mktemp("small") / "corpus")
     flags = ["--corpus", corpus, "--encoder", tiny_encoder, "--max-seq-len", 48, "--epochs", EPOCHS, "--learning-rate", 3e-3]
-    flags += ["--elastic", "--min-np", 1, "--processes", 2]
+    flags += ["--golden-rows", 64, "--elastic", "--min-np", 1, "--processes", 2]
     out, process = jobs.finetune_to_step(25, lambda: tmp_path_factory.mktemp("elastic"), *flags)
     os.kill(jobs.process_of(jobs.scratch(out, process), 0), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=300)
