@@ -42,7 +42,7 @@ class Round(Disturbance):
     p99_ms: float | None
     requests: int
     errors: int  # requests without an answer
-    tries: int  # how often it was measured because something disturbed it; 0: never
+    tries: int  # how often it was measured, since it failed or something disturbed it; 0: never
     why: tuple[str, ...]  # why this round does not count; empty: it does
 
 

@@ -131,18 +131,23 @@ def _warm_up(bench: BenchSetup) -> None:
 
 
 def _measure_load(bench: BenchSetup, planned: Planned, number: int) -> LoadRound:
-    """Return one round of a load: the first try that nothing disturbed, or the last."""
+    """Return one round of a load: the first try that ended well and undisturbed, or the last.
+
+    A call that found no end is not made again: its next try would take as long.
+    """
     load = replace(_load(bench, planned), seed=number)
     if planned.share and not load.rate:
         why = "its capacity is unknown: no closed loop was answered in the first round"
         return LoadRound(result=LoadResult("", np.zeros(0), 0.0, 0, why, None))
     for tries in range(1, _MOST_TRIES + 1):
         measured = replace(_try_load(bench, load, bench.inputs[planned.kind, planned.lengths][number]), tries=tries)
-        if measured.result.failure or not _disturbed(measured):
+        if measured.result.failure:
+            print(f"            {planned.id}: {measured.result.failure}", flush=True)
+            bench.served.fix()
+            if measured.result.exit_status is None:
+                break
+        elif not _disturbed(measured):
             break
-    if measured.result.failure:
-        print(f"            {planned.id}: {measured.result.failure}", flush=True)
-        bench.served.fix()
     return measured
 
 

@@ -155,15 +155,22 @@ def test_a_benchmark_that_was_ended_goes_on_where_it_was(
 
 QUIET = LoadRound(result=LoadResult("", np.zeros(0), 0.0, 0, ""))
 BUSY = replace(QUIET, others_share=0.5)
-BROKEN = replace(BUSY, result=replace(QUIET.result, failure="exit status 99"))
+BROKEN = replace(QUIET, result=replace(QUIET.result, failure="exit status 99: no such file", exit_status=99))
+ENDLESS = replace(QUIET, result=replace(QUIET.result, failure="no end within 90 s", exit_status=None))
 
 
 @pytest.mark.parametrize(
     ("tries", "kept"),
-    [([BUSY, QUIET], QUIET), ([BUSY, BUSY, BUSY], BUSY), ([BUSY, BROKEN], BROKEN)],
-    ids=["quiet", "never", "failed"],
+    [
+        ([BUSY, QUIET], QUIET),
+        ([BUSY, BUSY, BUSY], BUSY),
+        ([BROKEN, BUSY, QUIET], QUIET),
+        ([BROKEN, BROKEN, BROKEN], BROKEN),
+        ([BUSY, ENDLESS], ENDLESS),
+    ],
+    ids=["quiet", "never quiet", "failed once", "fails", "endless"],
 )
-def test_a_disturbed_load_is_measured_again_until_it_is_quiet_or_fails(
+def test_a_load_that_failed_or_was_disturbed_is_measured_again_twice_unless_it_finds_no_end(
     tries: list[LoadRound], kept: LoadRound, run: Path, served: BenchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, Path]] = []
