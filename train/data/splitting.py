@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from slipway.contract.formats.rows import is_dropped
 from slipway.contract.readers import Row
 
-
 _SHORT = 8  # characters without a space: a word; longer ones are of a script without spaces
 
 

@@ -168,6 +168,7 @@ class Display:
         self._task = self._bar.add_task("training", total=None, text="loading the encoder")
         self._progress, self._messages = Tail(directory / PROGRESS), Tail(directory / MESSAGES)
         self._printed = time.monotonic()
+        self._first: dict[str, Any] = {}  # this step traces the graph: rates are of those after it
 
     def __enter__(self) -> Display:
         self._bar.start()
@@ -190,12 +191,18 @@ class Display:
             self._show_validation(line) if "validation_loss" in line else self._show_step(line)
 
     def _show_step(self, line: dict[str, Any]) -> None:
-        step, steps, seconds = line["step"], line["steps"], max(line["seconds"], 1e-3)
-        text = f"step {step}/{steps}  loss {_loss_text(line['loss'])}  {line['examples'] / seconds:.1f} examples/s"
+        step, steps = line["step"], line["steps"]
+        if not self._first or line["seconds"] <= self._first["seconds"]:  # elastic ranks begin to count anew
+            self._first = line
+        taken = step - self._first["step"]
+        seconds, examples = line["seconds"] - self._first["seconds"], line["examples"] - self._first["examples"]
+        rate = f"  {examples / seconds:.1f} examples/s" if taken > 0 else ""
+        left = f"  {(steps - step) * seconds / taken:.0f} s left" if taken > 0 else ""
+        text = f"step {step}/{steps}  loss {_loss_text(line['loss'])}{rate}"
         ending = "; evaluating" if step == steps else ""
         self._bar.update(self._task, total=steps, completed=step, text=text + ending)
         if self._bar.disable and (ending or time.monotonic() - self._printed > _LINE_EVERY):
-            self.say(f"          {text}  {(steps - step) * seconds / step:.0f} s left{ending}")
+            self.say(f"          {text}{left}{ending}")
             self._printed = time.monotonic()
 
     def _show_validation(self, line: dict[str, Any]) -> None:
