@@ -120,13 +120,13 @@ def _saved_rows(place: Path) -> Path:
         first = place / str(state["_data_files"][0]["filename"])
         if first.is_file() and not state.get("_indices_files"):  # it would name the rows that are meant
             return first
-        found = "rows that are chosen by another file, as old versions wrote them" if first.is_file() else f"no {first.name}"
+        value = "rows that are chosen by another file, as old versions wrote them" if first.is_file() else f"no {first.name}"
     except (ValueError, LookupError, TypeError) as error:
-        found = f"{type(error).__name__}: {error}"
+        value = f"{type(error).__name__}: {error}"
     raise CorpusError(
         f"the saved dataset {place.name} cannot be read",
         expected=f"a {_STATE} that names the files of all its rows",
-        found=found,
+        found=value,
         where=str(place / _STATE),
         fix=f"save it again with `datasets`: dataset.flatten_indices().save_to_disk({str(place)!r})",
     )
