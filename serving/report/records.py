@@ -85,6 +85,47 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """What a split holds."""
+
+    rows: int
+    labels: dict[str, int]  # rows of each label, tagger: words; without those that no row has
+    repeated: int  # rows whose text came before in this split
+    median_length: int  # characters; of a pair both texts together
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutRows:
+    """Rows of the files that are in no split."""
+
+    bad: dict[str, int]  # by the rule that they break
+    without_label: int
+    leaked: int  # removed from training and validation, because their text is in another split
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """What training counted in the corpus before its first step."""
+
+    splits: dict[str, SplitFacts]
+    left_out: LeftOutRows
+    leaks: dict[str, int]  # by split: rows of the files with a text of training, test rows also of validation
+    two_labels: int  # texts that come with more than one label
+    of_two_labels: str  # such a text with its labels
+    without_test_rows: list[str]  # labels
+    unread_words: int  # tagger: words of nothing that the tokenizer reads
+    first_row: str  # of training, with its label
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledFacts:
+    """Golden rows beside the test rows."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class BundleRecord:
     """bundle.json: which model the run has, of which corpus and encoder."""
 
@@ -94,6 +135,8 @@ class BundleRecord:
     hyper_parameters: dict[str, object]
     metrics: Metrics
     versions: dict[str, str]
+    data_card: DataCard | None = None  # None: trained elsewhere, or before cards were kept
+    unlabelled: UnlabelledFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

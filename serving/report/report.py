@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import Any
 
 from serving.benchmark import highlights
-from serving.report import benchmark_text, training_text
+from serving.report import benchmark_text, data_text, training_text
 from serving.report.html import render_page, write_page
 from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
 from serving.report.summary import (
@@ -68,10 +69,30 @@ def render_report(run: RunRecords) -> str:
         classes=training_text.worst_classes(metrics),
         mix_ups=training_text.mix_ups(metrics.confusion, run.labels),
         training=training_text.training_facts(metrics, run.training) if run.training else [],
+        data=_data(run),
+        no_data=data_text.missing_card(run),
         not_run=not_run(run),
         provenance=provenance(run),
         commands=[(benchmark_text.row_name(row), row.command) for row in record.rows],
     )
+
+
+def _data(run: RunRecords) -> dict[str, Any]:
+    """Return what the page shows of the card of the data; nothing if the run has none."""
+    if (card := run.bundle.data_card) is None:
+        return {}
+    rows = data_text.label_rows(run, card)
+    largest, smallest = data_text.ends(rows)
+    return {
+        "splits": card.splits,
+        "golden_rows": len(run.golden.texts),
+        "leak": data_text.leak_warning(run, card) if "test" in card.leaks else "",
+        "warnings": data_text.data_warnings(run, card),
+        "facts": data_text.data_facts(run, card),
+        "labels": rows,
+        "largest": largest,
+        "smallest": smallest,
+    }
 
 
 def _precision(result: OfflineCheck) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ def read(run: Path, served: Sequence[dict[str, Any]] = (), **changes: Any) -> Ru
 
 def test_a_benchmark_of_this_repository_is_read(run_copy: Path) -> None:
     assert read(run_copy, setting="full").benchmark.setting == "full"
+
+
+def test_the_card_that_training_kept_is_read(run_copy: Path) -> None:
+    facts = json.loads((run_copy / "bundle/bundle.json").read_text("utf-8"))["data_card"]
+    card = read(run_copy).bundle.data_card
+    assert card is not None
+    assert json.loads(json.dumps(asdict(card))) == facts
 
 
 @pytest.mark.parametrize("change", [{"schema": BENCHMARK_SCHEMA - 1}, {"repository_sha256": "another"}])

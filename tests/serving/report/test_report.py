@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving.report.html import write_page
+from serving.report.records import DataCard
 from serving.report.report import render_report
+from slipway.contract.records import from_json
 from tests.support import browser
 from tests.support.serving import benchmark_records
 
 PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
-SECTIONS = ["faster", "fast", "time", "cost", "same", "good", "skipped", "from"]
+SECTIONS = ["faster", "fast", "time", "cost", "same", "good", "data", "skipped", "from"]
 PRESS = """void [...document.querySelectorAll("#fast button")].find(button => button.textContent === "p50").click()"""
 SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
 ROOM = """document.querySelector("#latency .nsewdrag").getBoundingClientRect().height"""
@@ -44,6 +48,32 @@ def of_benchmark(**changes: Any) -> str:
     return render_report(benchmark_records.run(benchmark=benchmark_records.benchmark(**changes)))
 
 
+def with_card(labels: list[str], **changes: Any) -> str:
+    """The page of a run with the card of its data: of each label 40 rows in each split."""
+    split = {
+        "rows": 40 * len(labels),
+        "labels": dict.fromkeys(labels, 40),
+        "repeated": 3,
+        "median_length": 1234,
+        "longest": 56_789,
+    }
+    card = {
+        "splits": dict.fromkeys(("train", "validation", "test"), split),
+        "left_out": {"bad": {}, "without_label": 0, "leaked": 0},
+        "leaks": {"test": 5},
+        "two_labels": 1,
+        "of_two_labels": f"'{60 * 'x'}' → {', '.join(labels[:2])}",
+        "without_test_rows": [],
+        "unread_words": 0,
+        "first_row": "'first' → World",
+    }
+    run = benchmark_records.run(labels=labels)
+    return render_report(replace(run, bundle=replace(run.bundle, data_card=from_json(DataCard, card | changes))))
+
+
+MANY_LABELS = [f"{3 * 'a label with a long name '}{number}{60 * 'x'}" for number in range(219)]
+
+
 @pytest.fixture(scope="module")
 def html() -> str:
     return render_report(benchmark_records.run())
@@ -68,6 +98,14 @@ def opened(request: pytest.FixtureRequest, with_left_out: str, tmp_path_factory:
     write_page(path, with_left_out)
     with browser.opened(path, tmp_path_factory.mktemp("profile"), *request.param) as page:
         yield page
+
+
+def test_many_long_labels_need_no_scrolling_of_the_page_on_a_phone(tmp_path: Path) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    write_page(tmp_path / "report.html", with_card(MANY_LABELS))
+    with browser.opened(tmp_path / "report.html", tmp_path / "profile", 390) as page:
+        assert page.evaluate(browser.WIDTH_TOO_MUCH) <= 0
 
 
 def test_every_plot_is_drawn(opened: browser.Page) -> None:
@@ -238,6 +276,40 @@ def test_without_a_price_there_is_no_column_of_costs(html: str) -> None:
 def test_a_model_from_elsewhere_has_no_figure_of_its_training(html: str) -> None:
     assert 'id="training"' in html
     assert 'id="training"' not in render_report(benchmark_records.run(history=None))
+
+
+def test_the_card_of_the_data_has_the_rows_of_every_split_and_label() -> None:
+    rows = table(section(with_card(benchmark_records.LABELS), "data"))
+    assert rows[1] == ["train", "120", "3", "1,234", "56,789"]
+    assert rows[4] == ["golden", "400", "–", "–", "–"]
+    assert rows[5:] == [
+        ["label", "train", "validation", "test", "golden"],
+        ["World", "40", "40", "40", "134"],
+        ["Sports", "40", "40", "40", "133"],
+        ["Business", "40", "40", "40", "133"],
+    ]
+
+
+def test_many_labels_are_folded_but_for_the_largest_and_the_smallest() -> None:
+    unfolded, folded = section(with_card(MANY_LABELS), "data").split("<h3>")[1].split("<details>")
+    assert len(table(unfolded)) == 1 + 8 + 1 + 8
+    assert "203 labels between these are left out here" in text_in(unfolded)
+    assert len(table(folded)) == 1 + 219
+
+
+def test_accuracy_on_rows_of_training_is_doubted_where_it_stands() -> None:
+    assert "5 test rows have a text that the model is trained" in text_in(section(with_card(benchmark_records.LABELS), "good"))
+
+
+def test_a_run_without_a_card_of_its_data_says_so(html: str) -> None:
+    assert text_in(section(html, "data")).startswith("The data No card of the data was kept")
+
+
+def test_labels_and_texts_of_the_card_are_no_markup() -> None:
+    page = section(with_card(["<b>World", "Sports", "Business"], first_row="'<script>x'"), "data")
+    assert "&lt;b&gt;World" in page
+    assert "<b>World" not in page
+    assert "<script>" not in page
 
 
 def test_text_out_of_the_corpus_is_no_markup() -> None:
