@@ -50,6 +50,19 @@ BENCHMARK = $(SLIPWAY) bench "$(RUN)" --setting $(BENCH) --p99-ms $(P99) $(if $(
 EXPORT = $(SLIPWAY) export "$(RUN)" || { status=$$?; [ $$status -eq 11 ] || exit $$status; }
 BUILD = $(SLIPWAY) build "$(RUN)" $(REPOSITORY_ARGS)
 
+# A name that is nearly one of these is a mistake; others may be meant for what the commands read, such as CUDA_VISIBLE_DEVICES.
+KNOWN := RUN NP HOSTS CORPUS ENCODER MAX_SEQ_LEN EPOCHS RESUME TRAIN_ARGS TRAIN_ROWS GOLDEN_ROWS TEXT SECOND PORT PYTHON SAVED_MODEL \
+    VOCAB LABELS GOLDEN IMPORT_ARGS UNLABELLED P99 RATE PUBLISHED VERSION A B BENCH PRICE BENCH_ARGS REPOSITORY_ARGS AG_NEWS_DIR
+GIVEN := $(foreach name,$(filter-out $(KNOWN),$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name)))
+NEAREST = import difflib, sys; known, given = [words.split() for words in sys.argv[1:]]; \
+    print(*(f"{name}= is no variable here: {near[0]}= is." for name in given if (near := difflib.get_close_matches(name.upper(), known, 1, 0.75))))
+ifneq ($(strip $(GIVEN)),)
+MISTAKES := $(shell $(PYTHON) -c '$(NEAREST)' '$(KNOWN)' '$(GIVEN)')
+ifneq ($(MISTAKES),)
+$(error $(MISTAKES) `make help` lists the verbs, the head of the Makefile the variables)
+endif
+endif
+
 .PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-fast test-gpu check lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:

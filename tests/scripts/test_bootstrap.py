@@ -4,8 +4,10 @@ that note that they were.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,29 @@ def test_make_takes_no_run_with_a_space_and_says_what_does() -> None:
     assert done.returncode == 2
     assert "slipway COMMAND 'runs/my run'" in done.stderr
     assert "overriding" not in done.stderr
+
+
+def dry(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-n", "train", f"PYTHON={sys.executable}", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("EPOCH=1", "EPOCHS"), ("train_rows=9", "TRAIN_ROWS"), ("UNLABELED=a.txt", "UNLABELLED")]
+)
+def test_a_variable_that_is_nearly_one_of_makes_is_refused_with_its_name(given: str, meant: str) -> None:
+    done = dry(given)
+    assert done.returncode != 0
+    assert f"{meant}= is." in done.stderr
+
+
+def test_a_variable_for_what_a_command_reads_is_let_through() -> None:
+    assert dry("EPOCHS=1", "CUDA_VISIBLE_DEVICES=").returncode == 0
+
+
+def test_every_variable_that_the_makefile_names_at_its_head_is_known() -> None:
+    text = (CHECKOUT / "Makefile").read_text("utf-8")
+    named = {name for line in text.splitlines()[2:8] for name in re.findall(r"\b([A-Z][A-Z0-9_]*)=", line)}
+    known = text.partition("KNOWN :=")[2].partition("GIVEN :=")[0].replace("\\", " ").split()
+    assert named <= set(known)
