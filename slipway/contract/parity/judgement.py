@@ -50,6 +50,7 @@ class Failure:
     shown: bool = True  # False: these rows do not show that it is beyond the limit
     rows: int = 0  # about so many would decide; 0: unknown
     counts: str = ""  # what a rate was computed from
+    kind: str = "rows"  # those that would decide
 
     def __str__(self) -> str:
         if self.would_pass is None or self.limit is None:
@@ -58,7 +59,7 @@ class Failure:
         text = f"{self.what} is {self.would_pass:.4g}, limit {self.limit:.4g}{counts}"
         if self.shown:
             return text
-        return f"{text}: not decided" + (f", about {self.rows:,} rows would" if self.rows else "")
+        return f"{text}: not decided" + (f", about {self.rows:,} {self.kind} would" if self.rows else "")
 
 
 def verdict(failures: list[Failure]) -> str:
@@ -148,12 +149,17 @@ def _rates(measured: Comparison, limits: Limits) -> list[Failure]:
     bound = paired_loss_bound(flips, rows, lost, gained, labelled)
     lost_for_certain = bool(labelled) and loss_least(lost, gained, labelled, _CERTAIN) > limits.accuracy_loss_bound
     changed, paid = f"{flips} of {rows:,}", f"{lost} lost, {gained} gained of {labelled:,}"
+    kind = "rows with a label" if labelled < rows else "rows"  # those without one bound a loss by all that changed
     checks = [
-        ("flip rate", flips / max(rows, 1), limits.flip_rate, shown, changed),
-        ("upper bound on the flip rate", rate_bound(flips, rows), limits.flip_rate_bound, shown, changed),
-        ("upper bound on the accuracy loss", bound, limits.accuracy_loss_bound, lost_for_certain, paid),
+        ("flip rate", flips / max(rows, 1), limits.flip_rate, shown, changed, "rows"),
+        ("upper bound on the flip rate", rate_bound(flips, rows), limits.flip_rate_bound, shown, changed, "rows"),
+        ("upper bound on the accuracy loss", bound, limits.accuracy_loss_bound, lost_for_certain, paid, kind),
     ]
-    return [Failure(what, value, limit, sure, needed, counts) for what, value, limit, sure, counts in checks if not value <= limit]
+    return [
+        Failure(what, value, limit, sure, needed, counts, wanted)
+        for what, value, limit, sure, counts, wanted in checks
+        if not value <= limit
+    ]
 
 
 def _rows_to_decide(measured: Comparison, limits: Limits) -> int:

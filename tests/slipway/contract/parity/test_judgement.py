@@ -393,5 +393,14 @@ def test_who_has_the_usual_number_of_rows_is_told_of_more() -> None:
     assert judgement.usual_rows(limits) < 1000 < failure.rows
 
 
+def test_where_few_rows_have_a_label_more_of_those_would_decide_on_the_loss() -> None:
+    labels = np.where(np.arange(1000) < 60, LABELS[:1000], comparison.UNLABELLED)
+    right = np.flatnonzero(REFERENCE[:1000].argmax(axis=1) == LABELS[:1000])
+    measured = comparison.compare(REFERENCE[:1000], flipped(right[right > 60][:6])[:1000], labels, LENGTHS[:1000], NAMES)
+    [failure] = judgement.judge(measured, VARIANTS["ort_int8"].limits)
+    assert (failure.what, failure.kind) == ("upper bound on the accuracy loss", "rows with a label")
+    assert 60 < failure.rows < 1000
+
+
 def test_more_flips_than_rows_are_beyond_every_limit() -> None:
     assert bounds.rate_least(600, 50) > 0.9
