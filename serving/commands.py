@@ -15,18 +15,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from serving import served_parity
 from serving.registry import rollout
 from serving.registry.registry import Registry, read_published
 from serving.repository.compiler import DIRECTORIES
-from serving.served_parity import AskedModel
+from serving.served_parity import AskedModel, ServedCheck
 from serving.server import control, passing, supervisor, triton
 from serving.server.triton import Server
 from slipway import errors, options, provenance
 from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
+from slipway.contract.parity import judgement
 from slipway.contract.records import HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
 
 _DEVELOPMENT = (
@@ -112,4 +115,18 @@ def verify(arguments: argparse.Namespace) -> int:
     }
     manifest.write_json(run / SERVED, record)
     served_parity.show(checks)
+    _say_what_is_decided(run, checks, facts)
     return served_parity.exit_status(checks)
+
+
+def _say_what_is_decided(run: Path, checks: list[ServedCheck], record: dict[str, Any]) -> None:
+    """Print the commands that serve what passed alone, where too few rows decide on the rest."""
+    undecided = {check.variant for check in checks if check.verdict == judgement.UNDECIDED}
+    if not undecided or any(check.verdict == judgement.WORSE for check in checks):
+        return
+    if decided := {check.variant for check in checks} - undecided:
+        built = passing.built_with(run, record)
+        engine = built.engine if built.engine in decided else ""
+        alone = replace(built, engine=engine, without=tuple(sorted({*built.without, *undecided})))
+        print(f"serve {', '.join(sorted(decided))} alone: {alone.command(run)} && {errors.command('verify', run)}")
+    print("or give it more test rows with a label: slipway train --test-share, slipway import --golden")

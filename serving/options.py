@@ -16,6 +16,9 @@ def build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", choices=("embedded", "ngc"), default="embedded", help="which Triton is to serve it")
     parser.add_argument("--engine", choices=list(VARIANTS), help="variant behind text_classifier; default: the fastest as measured")
     parser.add_argument(
+        "--without", choices=list(VARIANTS), action="append", default=[], help="leave this variant out; may be repeated"
+    )
+    parser.add_argument(
         "--instances",
         type=options.count(1024),
         default=0,

@@ -38,9 +38,10 @@ def build(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> BuildSettings:
     """Return the settings with the defaults of this machine. Raises UsageError."""
     share, engine = Share(arguments.instances, arguments.threads), arguments.engine or ""
+    of_both = arguments.priorities, tuple(arguments.without)
     if arguments.target == "embedded":
-        return BuildSettings("embedded", engine, embedded.cores(), share.processes, share.threads_each, arguments.priorities)
-    settings = BuildSettings(arguments.target, engine, 0, 0, 0, arguments.priorities)
+        return BuildSettings("embedded", engine, embedded.cores(), share.processes, share.threads_each, *of_both)
+    settings = BuildSettings(arguments.target, engine, 0, 0, 0, *of_both)
     if arguments.instances or arguments.threads:
         raise UsageError(
             "--instances and --threads are of the target embedded",

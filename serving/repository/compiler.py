@@ -32,13 +32,15 @@ class BuildSettings:
     instances: int  # processes of text_classifier
     threads: int  # of each
     priorities: int
+    without: tuple[str, ...] = ()  # variants that passed and are left out all the same
 
     def command(self, run: Path) -> str:
         """Return the `slipway` command that builds so."""
         words: list[object] = ["build", run]
         for name, value in asdict(self).items():
             ours = name != "cores" and (name not in ("instances", "threads") or self.target == "embedded")
-            words += [f"--{name}", value] if value and ours else []
+            values = value if isinstance(value, tuple) else [value] if value and ours else []
+            words += [word for each in values for word in (f"--{name}", each)]
         return errors.command(*words)
 
 
@@ -48,6 +50,7 @@ def write(building: Path, source: Bundle, golden: Golden, passed: Sequence[Artif
     Raises ParityError when no artifact will do, or they were compared on another machine, and
     ConversionError as ngc.write.
     """
+    passed = [converted for converted in passed if converted.variant.name not in settings.without]
     write_models = _embedded if settings.target == "embedded" else _ngc
     chosen, models = write_models(building, passed, source, golden, settings)
     facts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 
+from serving import commands
 from serving.repository import compiler, embedded
 from serving.repository.compiler import BuildSettings
 from serving.repository.embedded import Share
+from serving.served_parity import ServedCheck
+from serving.server import passing
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.records import TEXT_MODEL
+from slipway.contract.parity.judgement import UNDECIDED, Failure
+from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError
 from tests.support.command import Once, slipway, slipway_output
 from tests.support.serving import word_runs
@@ -64,6 +69,44 @@ def test_what_did_not_pass_is_left_out_and_said(run: Path) -> None:
     assert "left out    ort_fp32: no parity.json" in shown
     models = {path.name for path in (run / "model_repository").iterdir() if path.is_dir()}
     assert models == {TEXT_MODEL, "bert_onnx_fp32"}
+
+
+def test_a_variant_that_passed_can_be_left_out_and_the_repositorys_command_says_so(run: Path) -> None:
+    slipway_output("build", run, "--without", "ort_fp32")
+    models = {path.name for path in (run / "model_repository").iterdir() if path.is_dir()}
+    assert models == {TEXT_MODEL, "bert_onnx_fp32"}
+    built = passing.built_with(run, json.loads((run / "model_repository" / REPOSITORY).read_text()))
+    assert shlex.split(built.command(run))[-2:] == ["--without", "ort_fp32"]
+
+
+def test_what_a_live_check_did_not_decide_on_is_left_out_by_the_command_that_it_names(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slipway_output("build", run, "--engine", "ort_fp32")
+    record = json.loads((run / "model_repository" / REPOSITORY).read_text())
+    commands._say_what_is_decided(run, [checked("onnx_fp32"), checked("ort_fp32", UNDECIDED)], record)
+    build = capsys.readouterr().out.partition(": ")[2].partition(" && ")[0]
+    slipway_output(*shlex.split(build)[1:])
+    models = json.loads((run / "model_repository" / REPOSITORY).read_text())
+    assert (models[TEXT_MODEL], list(models["models"])) == ("onnx_fp32", ["bert_onnx_fp32"])
+
+
+@pytest.mark.parametrize("verdict", ["passed", "worse"])
+def test_nothing_is_proposed_where_all_passed_or_something_is_worse(
+    run: Path, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [checked("onnx_fp32", verdict), checked("ort_fp32", UNDECIDED if verdict == "worse" else "passed")]
+    commands._say_what_is_decided(run, checks, {})
+    assert capsys.readouterr().out == ""
+
+
+def checked(variant: str, verdict: str = "passed") -> ServedCheck:
+    """A live check of this variant, of which only the verdict is looked at."""
+    missing = Failure("flip rate", 0.1, 0.01, shown=verdict == "worse")
+    check = ServedCheck.__new__(ServedCheck)
+    for name, value in {"variant": variant, "wrong_answers": [], "failures": [] if verdict == "passed" else [missing]}.items():
+        object.__setattr__(check, name, value)
+    return check
 
 
 @pytest.mark.parametrize(("times", "chosen"), [(0.5, "ort_fp32"), (2.0, "onnx_fp32")])
