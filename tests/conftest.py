@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,10 @@ SLOW_PLACES = (
     *("serving/test_planted_faults.py", "export/import_savedmodel/test_signature.py"),
     *("serving/report/test_report.py", "serving/report/test_compare.py", "slipway/test_doctor.py", "benchmarks", "scripts"),
 )
+
+
+# A shell without job control starts `make test &` deaf to Ctrl-C, and so is all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

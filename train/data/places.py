@@ -110,7 +110,8 @@ def _of_split(names: dict[Path, str], split: str) -> list[Path]:
 
 def _is_saved(place: Path) -> bool:
     """Return whether a directory holds a dataset that `datasets` saved, or one split of several."""
-    return (place / _STATE).is_file()
+    state = place / _STATE
+    return state.is_file() and "_data_files" in state.read_text("utf-8", errors="replace")
 
 
 def _saved_rows(place: Path) -> Path:

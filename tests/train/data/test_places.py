@@ -135,6 +135,13 @@ def test_a_saved_dataset_that_does_not_name_its_rows_is_refused(tmp_path: Path, 
     assert str(tmp_path / "rows") in error.fix
 
 
+def test_another_programs_state_is_no_dataset(tmp_path: Path) -> None:
+    directory_of(tmp_path, "train.csv")
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "state.json").write_text('{"step": 3}')
+    assert found(tmp_path) == {"train": "train.csv"}
+
+
 def test_of_a_table_in_several_files_the_first_stands_for_all(tmp_path: Path) -> None:
     names = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00001.parquet"]
     (tmp_path / "README.md").write_text("")
