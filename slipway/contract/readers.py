@@ -98,13 +98,13 @@ def is_first(path: Path) -> bool:
     return parts(path)[0] == path
 
 
-def label_names(path: Path, label: str = "") -> tuple[str, ...]:
+def label_names(path: Path, text: Sequence[str] = (), label: str = "") -> tuple[str, ...]:
     """Return the names that a file keeps for its label numbers, in the order of the numbers.
 
-    `label` is the column, "" the only one with names. () where none are kept or it is damaged.
+    `text` and `label` are as for `read`. () where none are kept or it is damaged.
     """
     try:
-        return arrow.label_names(path, label) if suffix(path) in arrow.SUFFIXES else ()
+        return arrow.label_names(path, tuple(text), label) if suffix(path) in arrow.SUFFIXES else ()
     except Unreadable:
         return ()
 

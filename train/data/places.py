@@ -118,10 +118,15 @@ def _saved_rows(place: Path) -> Path:
     """Return the first file of the rows of a saved dataset. Raises CorpusError."""
     try:
         state = json.loads((place / _STATE).read_text("utf-8"))
-        first = place / str(state["_data_files"][0]["filename"])
-        if first.is_file() and not state.get("_indices_files"):  # it would name the rows that are meant
+        listed = [str(file["filename"]) for file in state["_data_files"]]
+        first = place / listed[0]
+        here = sorted(path.name for path in readers.parts(first)) if first.is_file() else []
+        if state.get("_indices_files") or state.get("_indices_data_files"):  # they name the rows that are meant
+            value = "rows that are chosen by another file, as old versions wrote them"
+        elif here == sorted(listed):
             return first
-        value = "rows that are chosen by another file, as old versions wrote them" if first.is_file() else f"no {first.name}"
+        else:
+            value = f"{', '.join(here) or 'none'} of {', '.join(listed)}"
     except (ValueError, LookupError, TypeError) as error:
         value = f"{type(error).__name__}: {error}"
     raise CorpusError(

@@ -67,7 +67,8 @@ def named(
 ) -> tuple[Read, tuple[str, ...]]:
     """Return the rows with the names of their labels, and all names in the order of the logits."""
     where, has_index = str(files["train"]), _has_index(read["train"])
-    kept = _class_names(files["train"].parent) if has_index else readers.label_names(files["train"], columns.label)
+    of_file = readers.label_names(files["train"], columns.text, columns.label)
+    kept = _class_names(files["train"].parent) if has_index else of_file
     given = columns.labels or kept
     labels = tuple(map(labelling.normalised, given))
     if labels and not labelling.are_labels(labels):

@@ -44,15 +44,14 @@ def parts(path: Path) -> list[Path]:
     return sorted(path.with_name(match.string) for match in others if _table_of(match) == _table_of(shard))
 
 
-def label_names(path: Path, label: str = "") -> tuple[str, ...]:
-    """Return the names that a column's numbers stand for, in their order; () if none are known.
+def label_names(path: Path, text: tuple[str, ...] = (), label: str = "") -> tuple[str, ...]:
+    """Return the names that the label's numbers stand for, in their order; () if none are known.
 
-    `label` is the column; "" is the only one with names. Raises Unreadable.
+    `text` and `label` are the columns as for `rows`. Raises Unreadable.
     """
-    names = _names(_table(path))
-    if not label and len(names) == 1:
-        (label,) = names
-    return tuple(names.get(label, ()))
+    table = _table(path)
+    _, column = json_rows.keys(dict.fromkeys(table.column_names), text, label)
+    return tuple(_names(table).get(column, ()))
 
 
 def _table_of(shard: re.Match[str]) -> tuple[str, ...]:
@@ -79,32 +78,47 @@ def _table(path: Path) -> pyarrow.Table:
     data = unpacked(path)
     try:
         if data[:4] == b"PAR1":
-            return pyarrow.parquet.read_table(pyarrow.BufferReader(data))
-        open_ipc = pyarrow.ipc.open_file if data[:6] == b"ARROW1" else pyarrow.ipc.open_stream
-        return open_ipc(pyarrow.BufferReader(data)).read_all()
+            table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+        else:
+            open_ipc = pyarrow.ipc.open_file if data[:6] == b"ARROW1" else pyarrow.ipc.open_stream
+            table = open_ipc(pyarrow.BufferReader(data)).read_all()
     except (pyarrow.ArrowException, OSError) as error:
         raise Unreadable(1, "a whole table in the format of Parquet or Arrow", str(error).partition("\n")[0]) from error
+    if len(set(table.column_names)) < table.num_columns:
+        raise Unreadable(1, "a column's name is there once", ", ".join(table.column_names))
+    # A time is no text and no label; of some Python has no equal.
+    return table.select([field.name for field in table.schema if not pyarrow.types.is_temporal(field.type)])
 
 
 def _objects(table: pyarrow.Table, labelled: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows; without labels, the -1 that `datasets` has in their place is left out."""
     names = _names(table)
-    for fields in table.to_pylist():
+    try:
+        rows = table.to_pylist()
+    except ValueError as error:
+        raise Unreadable(1, "a table whose texts are UTF-8", str(error).partition("\n")[0]) from error
+    for fields in rows:
         known = {column: _named(fields[column], names[column]) for column in names}
         yield fields | {column: None if not labelled and label == -1 else label for column, label in known.items()}
 
 
 def _names(table: pyarrow.Table) -> dict[str, list[str]]:
     """Return the names of the columns whose numbers have some, as `datasets` keeps them."""
-    kept = (table.schema.metadata or {}).get(b"huggingface")
-    features: dict[str, Any] = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
-    # A tagger's is a list of such features.
-    of_column = {column: feature.get("feature", feature) for column, feature in features.items() if isinstance(feature, dict)}
-    return {
-        column: list(feature["names"])
-        for column, feature in of_column.items()
-        if isinstance(feature, dict) and "names" in feature and column in table.column_names
-    }
+    try:
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    names = {column: _names_of(feature) for column, feature in features.items()} if isinstance(features, dict) else {}
+    return {column: of for column, of in names.items() if of and column in table.column_names}
+
+
+def _names_of(feature: Any) -> list[str]:
+    """Return the names of a feature, or of what it is a list of, as a tagger's; none are []."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _names_of(feature[0])
+    if not isinstance(feature, dict):
+        return []
+    return list(feature.get("names") or []) or _names_of(feature.get("feature"))
 
 
 def _named(number: Any, names: list[str]) -> Any:

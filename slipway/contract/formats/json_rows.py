@@ -39,7 +39,7 @@ def of_objects(
 
 def _refuse_unknown(objects: list[tuple[int, dict[str, Any]]], text: tuple[str, ...], label: str, labelled: bool) -> None:
     """Raise Unreadable if no row has the columns, and there are rows to tell which may be meant."""
-    if not labelled or len(objects) < _FEWEST or any(_has_columns(fields, *_keys(fields, text, label)) for _, fields in objects):
+    if not labelled or len(objects) < _FEWEST or any(_has_columns(fields, *keys(fields, text, label)) for _, fields in objects):
         return
     names = [name for name, value in objects[0][1].items() if not isinstance(value, list | dict)]
     rows = [[str(fields.get(name, "")) for name in names] for _, fields in objects]
@@ -104,7 +104,7 @@ def _of_one_object(content: str) -> list[dict[str, Any]] | None:
 
 
 def _row(line: int, fields: dict[str, Any], text: tuple[str, ...], label: str) -> Row | BadRow:
-    parts, label = _keys(fields, text, label)
+    parts, label = keys(fields, text, label)
     wanted = [name for part in parts for name in part]
     if not _has_columns(fields, parts, label):
         return BadRow(line, f"a row has the columns {listed((*wanted, label))}", f"the columns {listed(fields)}")
@@ -130,7 +130,7 @@ def _row(line: int, fields: dict[str, Any], text: tuple[str, ...], label: str) -
     return Row(line, text_or_pair(texts), names[0])
 
 
-def _keys(fields: dict[str, Any], text: tuple[str, ...], label: str) -> tuple[tuple[tuple[str, ...], ...], str]:
+def keys(fields: dict[str, Any], text: tuple[str, ...], label: str) -> tuple[tuple[tuple[str, ...], ...], str]:
     """Return the keys of each text's parts and of the label: as named, or of a known form."""
     if text:
         return tuple((name,) for name in text), label or ("tags" if "tags" in fields and "label" not in fields else "label")

@@ -82,11 +82,47 @@ def test_the_tags_of_words_get_their_names(tmp_path: Path, kind: str) -> None:
     assert read(parquet(tmp_path / "rows.parquet", content)) == [(["Öz", "lacht"], ["B-PER", "O"]), (["Ja"], ["O"])]
 
 
-def test_two_columns_with_names_need_the_label_column(tmp_path: Path) -> None:
-    features = CLASSES | {"source": {"names": ["web", "print"], "_type": "ClassLabel"}}
-    path = parquet(tmp_path / "rows.parquet", table(features, text=TEXTS, label=[1, 0, 1], source=[0, 0, 1]))
+SOURCE = {"source": {"names": ["web", "print"], "_type": "ClassLabel"}}
+
+
+def test_of_two_columns_with_names_those_of_the_label_count(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(CLASSES | SOURCE, text=TEXTS, label=[1, 0, 1], source=[0, 0, 1]))
+    assert readers.label_names(path) == ("sehr gut", "schlecht")
+    assert readers.label_names(path, label="source") == ("web", "print")
+
+
+def test_the_names_of_another_column_are_not_the_labels(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(SOURCE, text=TEXTS, label=["a", "b", "a"], source=[0, 0, 1]))
     assert readers.label_names(path) == ()
-    assert readers.label_names(path, "source") == ("web", "print")
+
+
+@pytest.mark.parametrize(
+    "kept", ["{", "null", '{"info": null}', '{"info": {"features": null}}', '{"info": {"features": {"label": null}}}']
+)
+def test_what_says_nothing_of_names_is_no_error(tmp_path: Path, kept: str) -> None:
+    path = parquet(tmp_path / "rows.parquet", table(text=TEXTS, label=[0, 1, 0]).replace_schema_metadata({"huggingface": kept}))
+    assert read(path)[1] == ("übel", "1")
+
+
+def test_a_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    latin = pyarrow.array(["schön".encode("latin-1"), b"b", b"c"]).view(pyarrow.string())
+    path = tmp_path / "rows.arrow"
+    content = pyarrow.table({"text": latin, "label": ["a", "b", "a"]})
+    with pyarrow.ipc.new_file(str(path), content.schema) as writer:
+        writer.write_table(content)
+    assert "UTF-8" in broken(path).rule
+
+
+def test_a_time_beside_the_text_is_not_read(tmp_path: Path) -> None:
+    times = pyarrow.array([1, 2, 3], pyarrow.timestamp("ns"))
+    assert read(parquet(tmp_path / "rows.parquet", table(text=TEXTS, label=["a", "b", "a"], at=times)))[0] == ("schön", "a")
+
+
+def test_a_name_of_two_columns_is_refused(tmp_path: Path) -> None:
+    content = pyarrow.Table.from_arrays([pyarrow.array(TEXTS)] * 2 + [pyarrow.array(["a", "b", "a"])], ["text", "text", "label"])
+    with pyarrow.ipc.new_file(str(tmp_path / "rows.arrow"), content.schema) as writer:
+        writer.write_table(content)
+    assert broken(tmp_path / "rows.arrow").breaks
 
 
 @pytest.mark.parametrize("rest", ["", "-0a1b2c"])  # a hash of each file's own

@@ -126,6 +126,11 @@ def test_the_splits_of_a_saved_dataset_are_its_directories(tmp_path: Path) -> No
     }
 
 
+def test_a_saved_dataset_whose_files_are_not_all_found_is_refused(tmp_path: Path) -> None:
+    error = refused(saved(tmp_path / "rows", "part1.arrow", "part2.arrow"))
+    assert error.found == "part1.arrow of part1.arrow, part2.arrow"
+
+
 @pytest.mark.parametrize(
     ("state", "value"), [({"_indices_files": [{"filename": "i.arrow"}]}, "another file"), ({"_data_files": []}, "IndexError")]
 )
