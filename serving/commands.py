@@ -129,4 +129,4 @@ def _say_what_is_decided(run: Path, checks: list[ServedCheck], record: dict[str,
         engine = built.engine if built.engine in decided else ""
         alone = replace(built, engine=engine, without=tuple(sorted({*built.without, *undecided})))
         print(f"serve {', '.join(sorted(decided))} alone: {alone.command(run)} && {errors.command('verify', run)}")
-    print("or give it more test rows with a label: slipway train --test-share, slipway import --golden")
+    print("more test rows with a label, in the files or by --test-share of train, would decide on the others")

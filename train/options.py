@@ -56,7 +56,9 @@ def lr_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(group: Any) -> None:
-    group.add_argument("--corpus", default="", help="a directory with train.csv, .tsv, .jsonl or .conll, or a file; empty: AG News")
+    group.add_argument(
+        "--corpus", default="", help="a directory with train.csv, .jsonl, .parquet, .conll …, or a file; empty: AG News"
+    )
     options.columns(group)
     group.add_argument("--labels", nargs="*", default=[], help="the labels in their order; none: discovered")
     group.add_argument("--merge-labels", action="store_true", help="labels that differ by case or white space are one")

@@ -40,7 +40,7 @@ from export.import_savedmodel.source import Source
 from export.import_savedmodel.tokenizer_settings import Settings
 from export.safety.saved_model import check_saved_model
 from slipway import console, errors, provenance
-from slipway.contract import bundle, labelling, manifest
+from slipway.contract import bundle, labelling, manifest, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits, Ragged, infer_rows
@@ -260,7 +260,7 @@ def _facts(arguments: argparse.Namespace, files: Files, opened: Opened, meaning:
         "task": files.rows.task,
         "max_seq_len": max_seq_len,
         "encoder": {"handle": str(model), "sha256": sha256(model), "made_from": ""},
-        "corpus": {"where": str(golden), "sha256": manifest.sha256(golden), "generated": False},
+        "corpus": {"where": str(golden), "sha256": readers.sha256(golden), "generated": False},
         "hyper_parameters": {},
         "signature": {"name": opened.key, "inputs": opened.model.inputs, "output": opened.model.output, "kind": meaning.kind},
         **({"unlabelled": files.extra.facts} if files.extra else {}),

@@ -92,11 +92,12 @@ def _choose(usable: list[Artifact], by_speed: list[Artifact], settings: BuildSet
         return offered[0]
     run, names = source.directory.parent, [converted.variant.name for converted in usable]
     best = f"one that runs on {engines.PROVIDER}" if settings.target == "embedded" else " or ".join(ngc.FASTEST_FIRST)
+    left_out = f"; --without left out {', '.join(settings.without)}" if settings.without else ""
     here = f"take one all the same: {replace(settings, engine=names[0]).command(run)}" if names else "another --target"
     raise ParityError(
         f"no engine for {TEXT_MODEL} on the target {settings.target}",
         expected=settings.engine or best,
-        found=f"passing artifacts that it can serve: {', '.join(names) or 'none'}",
+        found=f"passing artifacts that it can serve: {', '.join(names) or 'none'}{left_out}",
         where=str(run / "artifacts"),
-        fix=f"{errors.command('export', run)}, or {here}",
+        fix=replace(settings, without=()).command(run) if left_out else f"{errors.command('export', run)}, or {here}",
     )

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from slipway.contract import manifest, readers
+from slipway.contract import readers
 from slipway.contract.bundle import NOT_ASKED
 from slipway.contract.ragged import Logits, Numbers, Ragged
 from slipway.contract.readers import BadRow, Row
@@ -115,7 +115,7 @@ def unlabelled(
         else:
             seen.add(_key(row.text))
             texts.append(row.text)
-    return Unlabelled(texts, left_out, str(path), manifest.sha256(path))
+    return Unlabelled(texts, left_out, str(path), readers.sha256(path))
 
 
 def _key(text: Any) -> str | tuple[str, ...]:

@@ -21,11 +21,13 @@ closed; in .jsonl, quotes and line breaks need no care.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from slipway.contract import manifest
 from slipway.contract.formats import arrow, conll, json_rows, tables
 from slipway.contract.formats.encoding import decoded
 from slipway.contract.formats.rows import (
@@ -47,10 +49,10 @@ __all__ = [
     "BadRow",
     "Row",
     "Unreadable",
-    "is_first",
     "label_names",
     "parts",
     "read",
+    "sha256",
     "suffix",
 ]
 
@@ -93,9 +95,10 @@ def parts(path: Path) -> list[Path]:
     return arrow.parts(path) if suffix(path) in arrow.SUFFIXES else [path]
 
 
-def is_first(path: Path) -> bool:
-    """Return whether a file stands for its rows: it is whole, or the first of a table's files."""
-    return parts(path)[0] == path
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file; of a table in several files, of all their sha256."""
+    hashes = [manifest.sha256(part) for part in parts(path)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def label_names(path: Path, text: Sequence[str] = (), label: str = "") -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def test_a_variable_that_is_nearly_one_of_makes_is_refused_with_its_name(given: 
 
 
 def test_a_variable_for_what_a_command_reads_is_let_through() -> None:
-    assert dry("EPOCHS=1", "CUDA_VISIBLE_DEVICES=").returncode == 0
+    assert dry("EPOCHS=1", "CUDA_VISIBLE_DEVICES=", "PYTHONPATH=", "TEST=1").returncode == 0
 
 
 def test_every_variable_that_the_makefile_names_at_its_head_is_known() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slipway.contract import labelling, manifest, readers
+from slipway.contract import labelling, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
 from train.data import ag_news, card, label_names, places, reading
@@ -154,8 +154,7 @@ def _checked_leaks(read: dict[str, list[Row]], files: dict[str, Path], policy: s
 def _sha256(files: dict[str, Path], labels: tuple[str, ...], columns: Columns, policy: str) -> str:
     """Return the sha256 of the files and labels, and of the options that leave out rows of them."""
     left_out = [*columns.missing, *(["--leaks remove"] if policy == "remove" else [])]
-    parts = [part for file in files.values() for part in readers.parts(file)]
-    return hashlib.sha256("\n".join([*map(manifest.sha256, parts), *labels, *left_out]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*map(readers.sha256, files.values()), *labels, *left_out]).encode()).hexdigest()
 
 
 def _of_one_class(test: list[Example], labels: tuple[str, ...]) -> list[str]:

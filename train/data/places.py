@@ -50,7 +50,7 @@ def files(place: Path, origin: str, command: str) -> dict[str, Path]:
         return files(place / "data", origin, command)
     of_split = {split: _of_split(names, split) for split in _WORDS}
     _refuse_two_splits(place, of_split, origin, command)
-    twice = [path.name for paths in of_split.values() if len(paths) > 1 for path in paths]
+    twice = [_entry(path).name for paths in of_split.values() if len(paths) > 1 for path in paths]
     if twice or not of_split["train"]:
         _refuse_foreign(place, command)
         missing = f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
@@ -70,14 +70,15 @@ def _refuse_two_splits(place: Path, of_split: dict[str, list[Path]], origin: str
         splits = [split for split, paths in of_split.items() if path in paths]
         if len(splits) > 1:
             split = splits[0] if of_split["train"] == [path] else "test"
-            ending = path.name[path.name.lower().rindex(readers.suffix(path)) :]
-            renamed = path.with_name(f"{split}{ending}")
+            entry = _entry(path)
+            ending = path.name[path.name.lower().rindex(readers.suffix(path)) :] if entry == path else ""
+            renamed = entry.with_name(f"{split}{ending}")
             raise CorpusError(
-                f"{path.name} may be the file of {' or of '.join(splits)}",
+                f"{entry.name} may be the file of {' or of '.join(splits)}",
                 expected="a file's name with the word of one split",
-                found=path.name,
+                found=entry.name,
                 where=f"{place}, named by {origin}",
-                fix=f"mv -n {shlex.join([str(path), str(renamed)])} && {command} --corpus {shlex.quote(str(place))}"
+                fix=f"mv -n {shlex.join([str(entry), str(renamed)])} && {command} --corpus {shlex.quote(str(place))}"
                 f"\n            if it is the {split} split",
             )
 
@@ -85,7 +86,7 @@ def _refuse_two_splits(place: Path, of_split: dict[str, list[Path]], origin: str
 def _without(place: Path, of_split: dict[str, list[Path]], command: str) -> str:
     """Return the command that moves all files of a split but the first one, and goes on."""
     aside = place / "other"
-    others = [str(part) for paths in of_split.values() for path in paths[1:] for part in readers.parts(path)]
+    others = [str(part) for paths in of_split.values() for path in paths[1:] for part in _parts(path)]
     moved = f"mkdir -p {shlex.quote(str(aside))} && mv {shlex.join([*others, str(aside)])}"
     return f"{moved} && {command} --corpus {shlex.quote(str(place))}"
 
@@ -106,6 +107,16 @@ def _of_split(names: dict[Path, str], split: str) -> list[Path]:
     stems = {path: name.removesuffix(".gz").removesuffix(readers.suffix(path)) for path, name in names.items()}
     whole = [path for path, stem in stems.items() if stem in _WORDS[split]]
     return whole or [path for path, name in names.items() if set(_WORDS[split]) & set(re.split("[^a-z]+", name))]
+
+
+def _entry(path: Path) -> Path:
+    """Return a split's file, or the directory of a saved dataset that it is of."""
+    return path.parent if _is_saved(path.parent) else path
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return what has to be moved with a split's file."""
+    return [_entry(path)] if _entry(path) != path else readers.parts(path)
 
 
 def _is_saved(place: Path) -> bool:

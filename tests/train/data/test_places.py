@@ -140,6 +140,21 @@ def test_a_saved_dataset_that_does_not_name_its_rows_is_refused(tmp_path: Path, 
     assert str(tmp_path / "rows") in error.fix
 
 
+def test_of_two_saved_splits_of_one_kind_the_second_is_moved_as_it_lies(tmp_path: Path) -> None:
+    for split in ("train", "dev", "validation"):
+        saved(tmp_path / split, "data-00000-of-00001.arrow")
+    error = refused(tmp_path)
+    assert error.found == "dev beside validation"
+    subprocess.run(error.fix.rpartition(" && ")[0], shell=True, check=True)
+    assert set(found(tmp_path)) == {"train", "validation"}
+
+
+def test_a_saved_split_with_the_words_of_two_is_renamed_as_a_directory(tmp_path: Path) -> None:
+    saved(tmp_path / "train_dev", "data-00000-of-00001.arrow")
+    subprocess.run(refused(tmp_path).fix.partition(" && ")[0], shell=True, check=True)
+    assert [path.parent.name for path in places.files(tmp_path, "--corpus", "slipway train runs/x").values()] == ["train"]
+
+
 def test_another_programs_state_is_no_dataset(tmp_path: Path) -> None:
     directory_of(tmp_path, "train.csv")
     (tmp_path / "checkpoint").mkdir()
