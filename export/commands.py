@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from rich.text import Text
+
 from export.disk_space import stage
 from export.parity import rebuild
 from export.parity.rebuild import NotRebuilt, Rebuild
@@ -40,7 +42,7 @@ class Checked:
 
     problems: dict[str, list[SlipwayError]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)  # variant → why
-    rebuilt: dict[str, str] = field(default_factory=dict)  # what came out of it, for a person
+    rebuilt: dict[str, str | Text] = field(default_factory=dict)  # what came out of it, for a person
     artifacts: list[Artifact] = field(default_factory=list)
 
     def hold(self, name: str, check: Callable[[], _T]) -> _T | None:
@@ -77,7 +79,7 @@ def _show(run: Path, checked: Checked) -> None:
         made_from = VARIANTS[name].made_from if name in VARIANTS else ""
         rebuilt = [checked.rebuilt.get(name, "no")] if checked.rebuilt else []
         left_out = checked.left_out.get(name, "")
-        holds = "[yellow]left out[/]" if left_out and not problems else console.verdict(not problems)
+        holds = Text("left out", "yellow") if left_out and not problems else console.verdict(not problems)
         table.add_row(name, made_from, holds, *rebuilt, left_out)
     console.console().print(table)
     for problem in [problem for problems in checked.problems.values() for problem in problems]:

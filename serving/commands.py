@@ -4,17 +4,21 @@ compiled from still passes.
 serve runs it on loopback until Ctrl-C and restarts what is killed. Its key lies in RUN/serving.json
 meanwhile; the log is RUN/triton.log, JSON Lines. verify asks every model for all golden rows and
 for probe rows over HTTP and gRPC, compares every output, judges the logits as offline, and writes
-RUN/served.json.
+RUN/served.json. Of a server that runs already, in a container or a cluster, it asks the model by
+text at each --address, and writes RUN/endpoint.json.
 
     slipway serve runs/demo
     slipway serve --published model_repository    # where promote and rollback switch versions
     slipway verify runs/demo
+    slipway verify runs/demo --address grpcs://model.example:443 --authorities ca.pem
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +31,14 @@ from serving.served_parity import AskedModel, ServedCheck
 from serving.server import control, passing, supervisor, triton
 from serving.server.triton import Server
 from slipway import errors, options, provenance
+from slipway.client import endpoint
 from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
+from slipway.contract.bundle import Bundle, Reference
 from slipway.contract.parity import judgement
-from slipway.contract.records import HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
+from slipway.contract.records import ENDPOINT, HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
 
+_QUESTION = 40  # characters of the text in the command that the greeting proposes
 _DEVELOPMENT = (
     "for one machine and development: this Triton is of October 2024, and one request can end it.\n"
     "           Production wants Triton 26.08 or newer behind a proxy (docs/serving.md)"
@@ -55,15 +62,18 @@ def serve(arguments: argparse.Namespace) -> int:
         read_published(registry)
         registry.state.mkdir(parents=True, exist_ok=True)
         return keep_serving(registry.repository, registry.state, ports, registry)
-    passing.check(arguments.run)
-    return keep_serving(arguments.run / DIRECTORIES["embedded"], arguments.run, ports)
+    source = passing.check(arguments.run).source
+    return keep_serving(arguments.run / DIRECTORIES["embedded"], arguments.run, ports, question=_question(source))
 
 
-def keep_serving(repository: Path, state: Path, ports: Ports, registry: Registry | None = None) -> int:
+def keep_serving(
+    repository: Path, state: Path, ports: Ports, registry: Registry | None = None, question: Sequence[str] = ("TEXT",)
+) -> int:
     """Serve a repository until Ctrl-C; return 0 if every request in flight was answered, else 1.
 
     Its files are held against its manifest, and nothing says that its answers are right: that is
-    for whoever calls. Log and key lie in `state`. Raises ServerError, and ManifestError.
+    for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given.
+    Raises ServerError, and ManifestError.
     """
     log, key = state / "triton.log", control.new_key()
 
@@ -71,7 +81,7 @@ def keep_serving(repository: Path, state: Path, ports: Ports, registry: Registry
         if registry:
             rollout.clear_canaries(registry)
         server = triton.start(repository, ports, log, key, registry.canaries if registry else None)
-        _greet(server)
+        _greet(server, question)
         return server
 
     triton.check_ports(ports)
@@ -83,40 +93,96 @@ def keep_serving(repository: Path, state: Path, ports: Ports, registry: Registry
     return 0 if drained else 1
 
 
-def _greet(server: Server) -> None:
+def _question(source: Bundle) -> list[str]:
+    """Return the words of `slipway ask` for a golden row of the bundle: the longest of a line."""
+    rows = [row if isinstance(row, list) else [row] for row in bundle.load_golden(source).texts]
+    spoken = [[" ".join(row)] if source.task == "tagging" else row for row in rows]
+    fitting = [row for row in spoken if sum(map(len, row)) <= _QUESTION and "\n" not in "".join(row)]
+    first, *second = max(fitting or [["TEXT"] * (2 if source.task == "text_pair" else 1)], key=lambda row: sum(map(len, row)))
+    return [first, *(word for text in second for word in ("--second", text))]
+
+
+def _greet(server: Server, question: Sequence[str]) -> None:
     port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
     metrics = f"http://{HOST}:{server.ports.metrics}/metrics"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {server.repository}")
     print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
     print(f"  log      {server.log}")
-    print(f"  ask it   {errors.command('ask', 'Oil prices fall as OPEC raises output', *port)}")
+    print(f"  ask it   {errors.command('ask', *question, *port)}")
     print(f"  only     {_DEVELOPMENT}")
     print("  stop it  Ctrl-C", flush=True)
 
 
 def verify(arguments: argparse.Namespace) -> int:
+    if arguments.address:
+        return _verify_elsewhere(arguments)
     run: Path = arguments.run
     checked = passing.check(run)
     reference, facts, repository = bundle.load_reference(checked.source), checked.record, run / DIRECTORIES["embedded"]
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     with triton.running(repository) as server:
-        rows = f"{len(reference.golden.texts)} golden rows and for probe rows"
-        print(f"Triton ready in {server.ready_seconds:.1f} s; asking for {rows}", flush=True)
+        print(f"Triton ready in {server.ready_seconds:.1f} s; {_asking(reference)}", flush=True)
         checks = [
             served_parity.check(server.address(protocol), protocol, model, reference) for protocol in PROTOCOLS for model in models
         ]
-    record = {
-        "passed": all(check.passed for check in checks),
-        "repository_sha256": manifest.sha256(repository / REPOSITORY),
-        "ready_seconds": server.ready_seconds,
-        "checks": [check.to_json() for check in checks],
-        **provenance.record("tritonclient", "tokenizers", "onnxruntime", "numpy"),
-    }
-    manifest.write_json(run / SERVED, record)
+    _write(run / SERVED, checks, repository, {"ready_seconds": server.ready_seconds})
     served_parity.show(checks)
     _say_what_is_decided(run, checks, facts)
     return served_parity.exit_status(checks)
+
+
+def _verify_elsewhere(arguments: argparse.Namespace) -> int:
+    """Compare the model by text at each --address with the run's reference."""
+    run, places = arguments.run, endpoint.elsewhere(arguments.address, arguments)
+    target = arguments.target or _target_of(arguments)
+    checked = passing.check(run, target)
+    reference, model = bundle.load_reference(checked.source), AskedModel(TEXT_MODEL, checked.record[TEXT_MODEL], TEXT_MODEL)
+    checks = []
+    for place in places:
+        print(f"{place.address}: {_asking(reference)}", flush=True)
+        checks.append(served_parity.check(place.host, place.protocol, model, reference, place.options))
+    _write(run / ENDPOINT, checks, run / DIRECTORIES[target], {"addresses": [place.address for place in places]})
+    served_parity.show(checks)
+    return served_parity.exit_status(checks)
+
+
+def _target_of(arguments: argparse.Namespace) -> str:
+    """Return the target of the run's repository; of two, if both have the same engine.
+
+    An engine's limits judge its answers, so one must not be held to another's. Raises UsageError.
+    """
+    run: Path = arguments.run
+    engines = {
+        target: json.loads(path.read_text("utf-8")).get(TEXT_MODEL)
+        for target, directory in DIRECTORIES.items()
+        if (path := run / directory / REPOSITORY).is_file()
+    }
+    if len(set(engines.values())) > 1:
+        again = ("verify", run, *(word for address in arguments.address for word in ("--address", address)))
+        raise errors.UsageError(
+            f"{run} has a repository for each target, and it is not said which one is served there",
+            expected="--target, because INT8 has other limits than FP32",
+            found=", ".join(f"{target}: {engine}" for target, engine in engines.items()),
+            where="the options of slipway verify",
+            fix=" or ".join(errors.command(*again, "--target", target) for target in engines),
+        )
+    return next(iter(engines), "embedded")
+
+
+def _asking(reference: Reference) -> str:
+    return f"asking for {len(reference.golden.texts)} golden rows and for probe rows"
+
+
+def _write(path: Path, checks: list[ServedCheck], repository: Path, facts: dict[str, Any]) -> None:
+    record = {
+        "passed": all(check.passed for check in checks),
+        "repository_sha256": manifest.sha256(repository / REPOSITORY),
+        **facts,
+        "checks": [check.to_json() for check in checks],
+        **provenance.record("tritonclient", "tokenizers", "onnxruntime", "numpy"),
+    }
+    manifest.write_json(path, record)
 
 
 def _say_what_is_decided(run: Path, checks: list[ServedCheck], record: dict[str, Any]) -> None:

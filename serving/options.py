@@ -45,6 +45,10 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
 
 def verify_options(parser: argparse.ArgumentParser) -> None:
     options.run(parser)
+    elsewhere = parser.add_argument_group("a server that runs already, on this machine or elsewhere")
+    options.addresses(elsewhere, "the embedded Triton, started for this")
+    elsewhere.add_argument("--target", choices=("embedded", "ngc"), help="which of RUN's repositories it serves, if both are there")
+    options.connection(elsewhere)
 
 
 def tune_options(parser: argparse.ArgumentParser) -> None:

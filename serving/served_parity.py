@@ -90,7 +90,7 @@ class _Answers:
     wrong: list[str]  # what other outputs said that they should not
 
 
-def check(address: str, protocol: str, model: AskedModel, reference: Reference) -> ServedCheck:
+def check(address: str, protocol: str, model: AskedModel, reference: Reference, connection: Options = _UNHURRIED) -> ServedCheck:
     """Ask for all golden rows and for probe rows, and compare every output of the answers.
 
     Raises ServerError; ManifestError for a bundle whose ids are not what its tokenizer gives.
@@ -98,10 +98,10 @@ def check(address: str, protocol: str, model: AskedModel, reference: Reference) 
     source, golden, probes = reference.bundle, reference.golden, reference.probes
     by_text, limits = model.name == TEXT_MODEL, VARIANTS[model.variant].limits
     rows = np.arange(len(probes.texts)) if by_text else _spread(probes.ids, source.task)
-    with Client(f"{protocol}://{address}", _UNHURRIED) as connection:
+    with Client(f"{protocol}://{address}", connection) as client:
         outputs = _OF_TEXTS if by_text else _OF_IDS
-        wrong = _not_compared(connection.outputs(model.served_as), outputs, model.served_as, source)
-        asked = _Asked(connection, model.served_as, source)
+        wrong = _not_compared(client.outputs(model.served_as), outputs, model.served_as, source)
+        asked = _Asked(client, model.served_as, source)
         started = time.monotonic()
         answers = asked.texts("golden", golden.texts, golden.ids) if by_text else asked.ids(golden.ids)
         seconds = time.monotonic() - started

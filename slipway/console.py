@@ -1,5 +1,7 @@
 """Tables and messages on the terminal, at their whole width when the output is a file or a pipe.
 
+Text is shown as it is: labels and paths may have brackets, which rich takes for markup.
+
 What is written for programs goes to the real stdout, whatever shows a clock or a bar meanwhile.
 """
 
@@ -14,21 +16,22 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH_OF_FILES = 10_000  # characters: no cell is cut and no line is broken
 _PATIENCE = 20  # seconds between two lines in a file
 VERDICTS = {
-    "passed": "[green]passed[/]",
-    "worse": "[red]worse[/]",
-    "undecided": "[yellow]not decided[/]",
-    "FAILED": "[red]FAILED[/]",
-    "skipped": "[yellow]skipped[/]",
+    "passed": Text("passed", "green"),
+    "worse": Text("worse", "red"),
+    "undecided": Text("not decided", "yellow"),
+    "FAILED": Text("FAILED", "red"),
+    "skipped": Text("skipped", "yellow"),
 }
 
 
 def console() -> Console:
     """Return a console for stdout."""
-    return Console(highlight=False, width=None if is_terminal(sys.stdout) else _WIDTH_OF_FILES)
+    return Console(highlight=False, markup=False, emoji=False, width=None if is_terminal(sys.stdout) else _WIDTH_OF_FILES)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -85,5 +88,5 @@ def activity(name: str) -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def verdict(passed: bool) -> str:
+def verdict(passed: bool) -> Text:
     return VERDICTS["passed" if passed else "FAILED"]

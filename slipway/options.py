@@ -36,6 +36,24 @@ def port(parser: argparse.ArgumentParser, default: int = 8000) -> None:
     parser.add_argument("--port", type=_port, default=default, help="HTTP; gRPC and metrics are the next two; default: %(default)s")
 
 
+def addresses(parser: Any, default: str) -> None:
+    """Add --address, of a server anywhere, to a parser or a group of its options."""
+    text = f"host:port, http://…, grpc://…; over TLS https://, grpcs://; may be repeated; default: {default}"
+    parser.add_argument("--address", action="append", default=[], metavar="URL", help=text)
+
+
+def connection(parser: Any) -> None:
+    """Add the options of a client's connection, to a parser or a group of its options."""
+    parser.add_argument("--deadline", type=positive, default=DEADLINE, help="seconds for a request and its retries")
+    parser.add_argument("--retries", type=count(1000, 0), default=RETRIES, help="of a request, when the server is unavailable")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="sent with each request; ps shows it")
+    parser.add_argument("--headers", type=Path, help="a file of lines `Name: value`, such as a key that ps must not show")
+    parser.add_argument("--tls", action="store_true", help="trust who signs certificates for this machine's programs")
+    parser.add_argument("--authorities", type=Path, help="TLS, trusting the certificates in this PEM file instead")
+    parser.add_argument("--certificate", type=Path, help="TLS, with this certificate of the client")
+    parser.add_argument("--key", type=Path, help="of that certificate")
+
+
 def columns(group: Any) -> None:
     """Add the options of files with labelled rows, to a parser or a group of its options."""
     group.add_argument("--encoding", type=_encoding, default="", help="of files that are not UTF-8, such as windows-1252")
@@ -116,25 +134,21 @@ def classify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-quotes", action="store_true", help='in TSV " is a character like others')
     parser.add_argument("--output", type=Path, help="default: standard output; .jsonl, .csv or .tsv, else as the input is")
     parser.add_argument("--resume", action="store_true", help="go on with --output where it was interrupted")
-    parser.add_argument("--protocol", choices=("http", "grpc"), default="http")
-    parser.add_argument("--address", help="host:port; default: where `slipway serve` listens")
+    parser.add_argument("--protocol", choices=("http", "grpc"), help="default: as --address says, else http")
+    parser.add_argument("--address", help="host:port, http://…, grpc://…; default: where `slipway serve` listens")
     parser.add_argument(
         "--batch", type=int, choices=range(1, MAX_BATCH + 1), default=MAX_BATCH, metavar="N", help="texts a request"
     )
     parser.add_argument("--in-flight", type=int, choices=range(1, 65), default=4, metavar="N", help="requests at a time, up to 64")
-    parser.add_argument("--deadline", type=float, default=DEADLINE, help="seconds for a request and its retries")
-    parser.add_argument("--retries", type=int, default=RETRIES, help="of a request, when the server is unavailable")
-    parser.add_argument("--headers", type=Path, help="a file of lines `Name: value`, such as a key that ps must not show")
-    parser.add_argument("--tls", action="store_true", help="trust who signs certificates for this machine's programs")
-    parser.add_argument("--authorities", type=Path, help="TLS, trusting the certificates in this PEM file instead")
-    parser.add_argument("--certificate", type=Path, help="TLS, with this certificate of the client")
-    parser.add_argument("--key", type=Path, help="of that certificate")
+    connection(parser)
 
 
 def ask_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="+", help="a text; several are answered one by one; a tagger's is split at white space")
     parser.add_argument("--second", help="the second text, of a model of text pairs")
     port(parser)
+    addresses(parser, "where `slipway serve` listens")
+    connection(parser)
 
 
 def doctor_options(_: argparse.ArgumentParser) -> None:

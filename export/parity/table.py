@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from export.parity.gate import ParityRecord
 from slipway import console
@@ -27,11 +27,11 @@ def show(records: list[ParityRecord], skipped: Mapping[str, Mapping[str, str]], 
     for name in skipped:
         table.add_row(name, *["–"] * 7, console.VERDICTS["skipped"])
     screen.print(table)
-    screen.print("[dim]|Δp|: 99th percentile of the change of a probability; |Δlogit|: largest change of a logit;[/]")
-    screen.print("[dim]padding: the same for a row alone, in a batch, and padded longer[/]")
+    screen.print("|Δp|: 99th percentile of the change of a probability; |Δlogit|: largest change of a logit;", style="dim")
+    screen.print("padding: the same for a row alone, in a batch, and padded longer", style="dim")
     if elsewhere := [record.artifact.variant.name for record in records if not record.as_meant]:
         names = ", ".join(elsewhere)
-        screen.print(f"[yellow]*[/] {names}: compared on a CPU, but meant for a GPU, whose arithmetic is another")
+        _say(screen, "yellow", "*", f" {names}: compared on a CPU, but meant for a GPU, whose arithmetic is another")
     for record in records:
         _explain(screen, record)
     _name_unseen(screen, records)
@@ -40,31 +40,36 @@ def show(records: list[ParityRecord], skipped: Mapping[str, Mapping[str, str]], 
         print(f"\n{names}: {error}", file=sys.stderr)
     for reason, fix in dict.fromkeys((why["reason"], why["fix"]) for why in skipped.values()):
         names = ", ".join(name for name, why in skipped.items() if why["reason"] == reason)
-        screen.print(f"[yellow]skipped[/] {names}: {reason}. To provide it: {fix}")
+        _say(screen, "yellow", "skipped", f" {names}: {reason}. To provide it: {fix}")
 
 
 def _explain(screen: Console, record: ParityRecord) -> None:
     """Print what did not pass, why, and what to do about it."""
     name, color = record.artifact.variant.name, "red" if record.verdict == judgement.WORSE else "yellow"
     for failure in record.failures:
-        screen.print(f"[{color}]{name}[/]: {failure}")
+        _say(screen, color, name, f": {failure}")
     for sentence in record.diagnosis:
-        screen.print(f"[{color}]{name}[/]: looks like this: {sentence}")
+        _say(screen, color, name, f": looks like this: {sentence}")
     if record.verdict == judgement.UNDECIDED:
         texts = "a classifier's texts without labels (--unlabelled FILE) count for changed answers, not for lost ones"
-        screen.print(f"[{color}]{name}[/]: too few golden rows to decide; {texts}")
+        _say(screen, color, name, f": too few golden rows to decide; {texts}")
     if record.failures:
-        screen.print(f"[{color}]{name}[/] is left out: what passed is built and served without it")
+        _say(screen, color, name, " is left out: what passed is built and served without it")
+
+
+def _say(screen: Console, color: str, subject: str, text: str) -> None:
+    """Print a line with its subject in a colour."""
+    screen.print(Text.assemble((subject, color), text))
 
 
 def _name_unseen(screen: Console, records: list[ParityRecord]) -> None:
     """Name the classes that the golden rows cannot judge; they are the same for every variant."""
     for group in records[0].measured.unseen if records else []:
         rows = f"{group.rows} rows have it, {group.answered} are answered so"
-        screen.print(f"[yellow]{escape(group.label)}[/]: {group.loss:.0%} of its answers could be lost unseen ({rows})")
+        _say(screen, "yellow", group.label, f": {group.loss:.0%} of its answers could be lost unseen ({rows})")
 
 
-def _row(record: ParityRecord) -> list[str]:
+def _row(record: ParityRecord) -> list[str | Text]:
     measured, invariance = record.measured, record.measured.invariance
     return [
         record.artifact.variant.name,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from rich.table import Table
+from rich.text import Text
 
 from serving.benchmark import highlights
 from serving.benchmark.record import FIGURES, BenchmarkRecord, Comparison, Row
@@ -13,7 +14,7 @@ from slipway import console
 from slipway.statistics import Figure
 
 _SHOWN = {"throughput": "texts/s", "p99_ms": "p99"}
-_STATUSES = {"ok": "", "FAILED": console.VERDICTS["FAILED"], "invalid": "[yellow]invalid[/]"}
+_STATUSES = {"ok": Text(), "FAILED": console.VERDICTS["FAILED"], "invalid": Text("invalid", "yellow")}
 
 
 def show_record(record: BenchmarkRecord) -> None:
@@ -21,15 +22,15 @@ def show_record(record: BenchmarkRecord) -> None:
     screen.print(_rows_table(record))
     for row in record.rows:
         if row.why:
-            screen.print(f"{_short_name(row.id)}: {_STATUSES[row.status]} {row.why[-1]}")
+            screen.print(Text.assemble(f"{_short_name(row.id)}: ", _STATUSES[row.status], f" {row.why[-1]}"))
     main = highlights.main_comparisons(record)
     screen.print(_comparisons_table(main))
     for why in dict.fromkeys(comparison.why for comparison in main if comparison.verdict == "invalid run"):
-        screen.print(f"[dim]invalid run: {why}[/]")
+        screen.print(f"invalid run: {why}", style="dim")
     if others := len(record.comparisons) - len(main):
-        screen.print(f"[dim]and {others // len(FIGURES)} comparisons under other loads, in benchmark.json and the report[/]")
+        screen.print(f"and {others // len(FIGURES)} comparisons under other loads, in benchmark.json and the report", style="dim")
     limit, padding = record.engine_limit.texts_per_second, record.padding.waste
-    screen.print(f"[dim]the engine alone: {limit:.0f} texts/s; padding: {padding:.1%} of the tokens computed[/]")
+    screen.print(f"the engine alone: {limit:.0f} texts/s; padding: {padding:.1%} of the tokens computed", style="dim")
     for name, why in record.skipped.items():
         print(f"skipped     {name}: {why}")
     print(f"choose      {record.choice.chosen or 'none'}: {record.choice.reason}")

@@ -12,6 +12,8 @@ import argparse
 from functools import partial
 from typing import Any
 
+from rich.text import Text
+
 from serving.benchmark import highlights
 from serving.report import benchmark_text, data_text, training_text
 from serving.report.html import render_page, write_page
@@ -120,7 +122,7 @@ def _print_summary(run: RunRecords) -> None:
     screen.print(f"{record.model} on {record.variant}: {benchmark_text.speed_verdict(record).text}")
 
 
-def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str]:
+def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str | Text]:
     worst = max(checks, key=lambda check: check.flips, default=None)
     verdict = next((check.verdict for check in (result, *checks) if not check.passed), result.verdict)
     return [

@@ -29,19 +29,20 @@ class PassingRun:
     left_out: dict[str, str]  # variant → why, in a line
 
 
-def check(run: Path) -> PassingRun:
-    """Return the run, if each served model is of an artifact that passes, and of this bundle.
+def check(run: Path, target: str = "embedded") -> PassingRun:
+    """Return the run, if each model that is compiled for the target is of an artifact that passes,
+    and of this bundle.
 
     Its files are held against the manifest, which is quicker than to compile them again, as
     publishing does. Raises ManifestError for missing or changed files, ParityError for a verdict
     that is another by now.
     """
-    directory = run / DIRECTORIES["embedded"]
-    record = manifest.read(directory, REPOSITORY, errors.command("build", run))
+    directory = run / DIRECTORIES[target]
+    record = manifest.read(directory, REPOSITORY, errors.command("build", run, "--target", target))
     source = bundle.load(run / "bundle")
     verdicts = artifact.examine(run, source.sha256)  # what is not served may be damaged or gone
     by_name = {f"bert_{converted.variant.name}": converted.sha256 for converted in verdicts.passed}
-    settings = built_with(run, record)
+    settings = built_with(run, record, target)
     names = [f"bert_{record.get(TEXT_MODEL)}", *record.get("models", {})]
     failed = [name.removeprefix("bert_") for name in names if name not in by_name or by_name[name] != record["models"].get(name)]
     if failed or record.get("bundle_sha256") != source.sha256:
@@ -60,20 +61,20 @@ def unproven(run: Path, expected: str, found: str, name: str, settings: BuildSet
         f"the compiled repository of {run} has not been shown to give the same answers",
         expected=expected,
         found=found,
-        where=str(run / DIRECTORIES["embedded"] / name),
+        where=str(run / DIRECTORIES[settings.target] / name),
         fix=settings.command(run),
     )
 
 
-def built_with(run: Path, record: dict[str, Any]) -> BuildSettings:
+def built_with(run: Path, record: dict[str, Any], target: str = "embedded") -> BuildSettings:
     """Return what a repository says it was built with. Raises ParityError if that is nothing."""
     try:
-        return replace(from_json(BuildSettings, record["built_with"]), target="embedded")
+        return replace(from_json(BuildSettings, record["built_with"]), target=target)
     except (KeyError, TypeError) as error:
         raise ParityError(
             f"the compiled repository of {run} does not say how it was built",
             expected=f"'built_with' in {REPOSITORY}, to build it again and compare",
             found=repr(error),
-            where=str(run / DIRECTORIES["embedded"] / REPOSITORY),
+            where=str(run / DIRECTORIES[target] / REPOSITORY),
             fix=errors.command("build", run),
         ) from error

@@ -70,6 +70,18 @@ class AsyncClient:
         [names] = await self._ask([partial(self._connection.names, model, "outputs")], deadline)
         return names
 
+    async def labels(self, deadline: float | None = None, model: str = TEXT_MODEL) -> tuple[str, ...]:
+        """Return a classifier's labels in the order of its logits; () where the server has none.
+
+        The server names them with an answer alone, so a text is sent, or a pair.
+        """
+        task = await self.task(deadline)
+        if task == "tagging":
+            return ()
+        [request] = tensors.text_requests([(b"labels",) * (2 if task == "text_pair" else 1)])
+        [ranked] = await self._ask([partial(self._connection.ranked, model, request)], deadline)
+        return tensors.label_names(ranked)
+
     async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
         """Return one Classification for each text, or for each pair: a list or tuple of two texts.
 
@@ -164,6 +176,10 @@ class Client:
     def outputs(self, model: str = TEXT_MODEL, deadline: float | None = None) -> set[str]:
         """Return the names of a model's outputs; see AsyncClient.outputs."""
         return self._wait(self.aio.outputs(model, deadline))
+
+    def labels(self, deadline: float | None = None, model: str = TEXT_MODEL) -> tuple[str, ...]:
+        """Return a classifier's labels in the order of its logits; see AsyncClient.labels."""
+        return self._wait(self.aio.labels(deadline, model))
 
     def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:
         """Return one answer for each text or pair; see AsyncClient.classify."""

@@ -122,6 +122,13 @@ def classifications(outputs: Tensors) -> list[Classification]:
     ]
 
 
+def label_names(ranked: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the names in ranked logits, `logit:number:name`, by number; () if one has none."""
+    parts = [entry.decode().split(":", 2) for entry in ranked]
+    names = {int(part[1]): part[2] for part in parts if len(part) == 3}
+    return tuple(names[number] for number in range(len(parts))) if len(names) == len(parts) else ()
+
+
 def taggings(outputs: Tensors, lengths: Sequence[int]) -> list[Tagging]:
     """Return the answers of one request, in its order; `lengths` are the sentences' words."""
     columns = [outputs[name] for name in _OUTPUTS]

@@ -38,6 +38,8 @@ _UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
 # it waits for a connection to be made.
 _RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 _HEADER_NAME = re.compile("[0-9A-Za-z_.-]+")
+_HERE = (HOST, "localhost")  # where `slipway serve` listens
+_ALL_CLASSES = 2**16  # Triton gives as many as there are
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 _Answer = TypeVar("_Answer")
 
@@ -81,12 +83,12 @@ class Connection:
 
     def __init__(self, address: str, options: Options) -> None:
         self._address = address
-        self._protocol, host, secure = _parse_address(address)
+        self._protocol, self._host, secure = parse_address(address)
         self._headers = _UNCOMPRESSED[self._protocol] | _own_headers(options)
         tls = options.tls or (Tls() if secure else None)
         settings = _http_settings(tls) if self._protocol == "http" else _grpc_settings(tls)
         self._api: Any = importlib.import_module(f"tritonclient.{self._protocol}.aio")
-        self._server = self._api.InferenceServerClient(host, **settings)
+        self._server = self._api.InferenceServerClient(self._host, **settings)
 
     async def infer(self, model: str, inputs: Tensors, call: str, first: int | None = None) -> Tensors:
         """Return all outputs of the request `call`. Raise RequestRefused, Unavailable.
@@ -94,14 +96,19 @@ class Connection:
         `first` is the number of its first row, if the call has other requests: the server counts
         the rows of each request from 0.
         """
-        tensors = []
-        for name, values in inputs.items():
-            kind = "BYTES" if values.dtype == object else "INT32"
-            tensors.append(self._api.InferInput(name, list(values.shape), kind))
-            tensors[-1].set_data_from_numpy(values)
+        tensors = self._tensors(inputs)
         with self._failures(model, call if first is None else f"{call}, whose row 0 is row {first} of the call"):
             result = await self._server.infer(model, tensors, request_id=call, headers=dict(self._headers))
             return {name: result.as_numpy(name) for name in self._names(result.get_response(), "outputs")}
+
+    async def ranked(self, model: str, inputs: Tensors) -> list[bytes]:
+        """Return the logits of the request's first row by Triton's classification extension: each
+        `logit:number`, and `:label` where the repository names them. Raise as `infer`.
+        """
+        output, tensors = self._api.InferRequestedOutput("logits", class_count=_ALL_CLASSES), self._tensors(inputs)
+        with self._failures(model):
+            result = await self._server.infer(model, tensors, outputs=[output], headers=dict(self._headers))
+            return list(result.as_numpy("logits")[0])
 
     async def names(self, model: str, kind: str) -> set[str]:
         """Return the names of a model's "inputs" or "outputs". Raise as `infer`."""
@@ -121,6 +128,14 @@ class Connection:
             where=self._place(call),
             fix="a longer deadline or fewer texts at once, or more of the server",
         )
+
+    def _tensors(self, inputs: Tensors) -> list[Any]:
+        tensors = []
+        for name, values in inputs.items():
+            kind = "BYTES" if values.dtype == object else "INT32"
+            tensors.append(self._api.InferInput(name, list(values.shape), kind))
+            tensors[-1].set_data_from_numpy(values)
+        return tensors
 
     def _names(self, message: Any, kind: str) -> list[str]:
         """Return the names of a message's inputs or outputs: HTTP's are JSON, gRPC's protobuf."""
@@ -154,7 +169,9 @@ class Connection:
             where = self._address.rpartition("://")[2]
             return RequestRefused("the answer is not HTTP's", **facts, fix=f"if it is gRPC's port, the address is grpc://{where}")
         if again:
-            fix = f"{errors.command('serve', 'RUN')}, in another terminal"
+            fix = f"look whether a server listens at {self._address}, and whether something between closes the way to it"
+            if self._host.rpartition(":")[0] in _HERE:
+                fix = f"{errors.command('serve', 'RUN')}, in another terminal"
             if "Socket closed" in message:
                 fix += f"; if this is HTTP's port, the address is http://{self._address.rpartition('://')[2]}"
             return Unavailable("no answer from the server", **facts, fix=fix)
@@ -164,8 +181,8 @@ class Connection:
         return f"{self._address}, request {call}" if call else self._address
 
 
-def _parse_address(address: str) -> tuple[str, str, bool]:
-    """Return protocol, host:port, and whether TLS is asked for."""
+def parse_address(address: str) -> tuple[str, str, bool]:
+    """Return protocol, host:port, and whether TLS is asked for. Raises ServerError."""
     scheme, _, host = address.rpartition("://") if isinstance(address, str) else ("", "", "")
     if scheme not in _SCHEMES or not host or not _has_good_port(host):
         raise ServerError(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 REPOSITORY = "repository.json"  # the manifest of model_repository/
 README = "README.md"  # of the published repository: it is in git, and no manifest lists it
 SERVED = "served.json"
+ENDPOINT = "endpoint.json"  # as served.json, of a server that --address named
 BENCHMARK = "benchmark.json"
 BENCHMARK_SCHEMA = 2  # docs/benchmark.schema.json
 TUNING = "tuning.json"

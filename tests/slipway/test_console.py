@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway import console
 from tests.slipway.client.terminal import on_terminal
 from tests.support.serving import tiny_repository
 
@@ -73,3 +74,12 @@ def test_the_linters_json_arrives_whole(tmp_path: Path, stdout: str) -> None:
     out, shown = on_terminal([sys.executable, "-m", "slipway.cli", "lint", "--json", str(repository)], stdout=stdout)
     assert "text_classifier" in json.loads(out)["models"]
     assert shown == b""
+
+
+@pytest.mark.parametrize("text", ["[b]", "[/b]", "[red]a[/]", "runs/[old]", ":warning:", "[link=x]"])
+def test_what_a_user_named_is_shown_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = console.table("", "label", left=("label",))
+    table.add_row(text)
+    console.console().print(table)
+    console.console().print(f"{text} alone")
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()][1:] == [text, f"{text} alone"]

@@ -1,10 +1,7 @@
-"""Classify texts on a running server: a few over HTTP and gRPC, or a file's and a pipe's lines.
+"""Classify a file's or a pipe's lines on a running server.
 
-A model of text pairs takes a second text; a tagger labels every word, split at white space.
 Answers go to stdout as they come, or to a file that --resume goes on with.
 
-    slipway ask "Oil prices fall as OPEC raises output"
-    slipway ask "Is it raining?" --second "It pours."
     slipway classify news.txt > answers.jsonl
     slipway classify reviews.csv --text review --output answered.csv
 """
@@ -27,77 +24,14 @@ from typing import Any, BinaryIO
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slipway import console, errors
-from slipway.client import answers, questions
+from slipway.client import answers, endpoint, questions
 from slipway.client.answers import Layout, LineAnswer, Tally
 from slipway.client.client import AsyncClient, Client
 from slipway.client.questions import Form, InputLine
-from slipway.client.tensors import Classification, Tagging
-from slipway.client.texts import utf8
-from slipway.client.transport import Options, RequestRefused, Tls
-from slipway.contract.records import HOST, Ports
+from slipway.client.transport import RequestRefused
 from slipway.errors import ServerError, SlipwayError
 
 Answered = list[tuple[InputLine, LineAnswer]]
-
-
-def ask(arguments: argparse.Namespace) -> int:
-    for text in arguments.text:
-        _check_text(text)
-    columns = ("over", "label", "probability", "tokens", "ms", "text")
-    table = console.table("", *columns, left=("over", "label", "text"))
-    for protocol, port in (("http", arguments.port), ("grpc", arguments.port + 1)):
-        with Client(f"{protocol}://{HOST}:{port}") as server:
-            task = server.task()
-            _check_second(task, arguments)
-            for text in arguments.text:
-                started = time.perf_counter()
-                answer = _ask_one(server, task, text, arguments.second)
-                milliseconds = (time.perf_counter() - started) * 1000
-                table.add_row(protocol, *_cells(answer), f"{milliseconds:.1f}", _shortened(text))
-    console.console().print(table)
-    return 0
-
-
-def _check_text(text: str) -> None:
-    utf8(text)
-    if not text.strip():
-        raise ServerError(
-            "there is no text to classify",
-            expected="at least one character that is not white space",
-            found=repr(text),
-            where="the argument TEXT",
-            fix=errors.command("ask", "Oil prices fall as OPEC raises output"),
-        )
-
-
-def _check_second(task: str, arguments: argparse.Namespace) -> None:
-    missing = task == "text_pair" and arguments.second is None
-    if missing or (task != "text_pair" and arguments.second is not None):
-        raise ServerError(
-            "the served model takes another number of texts",
-            expected="two texts: it is a model of text pairs" if missing else f"one text: the model's task is {task}",
-            found="one text" if missing else "two texts",
-            where="the arguments TEXT and --second",
-            fix=errors.command("ask", *arguments.text, *(("--second", "TEXT") if missing else ())),
-        )
-
-
-def _ask_one(server: Client, task: str, text: str, second: str | None) -> Classification | Tagging:
-    if task == "tagging":
-        return server.tag([text.split()])[0]
-    return server.classify([text] if second is None else [(text, second)])[0]
-
-
-def _cells(answer: Classification | Tagging) -> tuple[str, str, str]:
-    """Return label, probability and tokens; tagger: all labels, and the least probability."""
-    tokens = f"{answer.tokens}{' (truncated)' if answer.truncated else ''}"
-    if isinstance(answer, Classification):
-        return answer.label, f"{answer.probability:.3f}", tokens
-    return " ".join(label or "–" for label in answer.labels), f"≥ {min(answer.probabilities):.3f}", tokens
-
-
-def _shortened(text: str) -> str:
-    return (text[:57] + "…") if len(text) > 58 else text
 
 
 def classify(arguments: argparse.Namespace) -> int:
@@ -106,7 +40,8 @@ def classify(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as file:
         questions.refuse_other_file(file, arguments.file)
         form = Form.of(arguments.file, arguments.format, arguments.text, not arguments.no_header, not arguments.no_quotes)
-        with Client(_address(arguments), _options(arguments)) as server:
+        place = endpoint.single(arguments)
+        with Client(place.address, place.options) as server:
             tally = _classify_lines(server, file, form, arguments)
     print(f"{tally.written} lines, {tally.failed} with an error", file=sys.stderr)
     return 1 if tally.failed else 0
@@ -141,35 +76,6 @@ def _writer(
     if arguments.output:
         return answers.in_file(arguments.output, arguments.resume, layout, lines, tally)
     return answers.on_stdout(layout, tally)
-
-
-def _address(arguments: argparse.Namespace) -> str:
-    protocol = arguments.protocol
-    return f"{protocol}://{arguments.address or f'{HOST}:{getattr(Ports, protocol)}'}"
-
-
-def _options(arguments: argparse.Namespace) -> Options:
-    files = (arguments.authorities, arguments.certificate, arguments.key)
-    tls = Tls(*files) if arguments.tls or any(files) else None
-    return Options(arguments.deadline, arguments.retries, _headers(arguments.headers) if arguments.headers else {}, tls)
-
-
-def _headers(path: Path) -> dict[str, str]:
-    pairs = [line.partition(":") for line in _read(path).decode("utf-8", "replace").splitlines() if line.strip()]
-    if not all(name.strip() and colon for name, colon, _ in pairs):
-        raise ServerError(
-            "these are no headers",
-            expected="lines `Name: value`",
-            found="a line without a name or without a colon",  # not the line: it may hold a key
-            where=str(path),
-            fix="correct the file",
-        )
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _read(path: Path) -> bytes:
-    with _opened(str(path)) as file:
-        return file.read()
 
 
 @contextmanager

@@ -133,14 +133,6 @@ def test_colours_that_are_forced_take_nothing_from_stdout(echo_server: Server, t
     assert len(done.stdout.splitlines()) == 300
 
 
-@pytest.mark.parametrize("stdout", ["file", "pipe"])
-def test_the_table_of_ask_arrives_on_stdout_when_stderr_is_a_terminal(echo_server: Server, stdout: str) -> None:
-    words = [sys.executable, "-m", "slipway.cli", "ask", "text", "--port", str(echo_server.ports.http)]
-    out, shown = on_terminal(words, stdout=stdout)
-    assert [line.split()[0] for line in out.splitlines()[-2:]] == [b"http", b"grpc"]
-    assert shown == b""
-
-
 def test_answers_are_utf_8_and_not_escaped_whatever_the_locale(echo_server: Server, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("世界\n", "utf-8")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
