@@ -78,7 +78,7 @@ setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do
 
 demo: setup  ## the whole way on AG News: train, convert, compare, serve, measure, report
 	@$(MAKE) --no-print-directory RUN=runs/demo EPOCHS=1 TRAIN_ROWS=4000 GOLDEN_ROWS=4000 runs/demo/.measured; \
-	    measured=$$?; [ ! -e runs/demo/benchmark.json ] || $(DEMO_REPORT) || exit; exit $$measured
+	    measured=$$?; [ ! -e runs/demo/bundle/bundle.json ] || $(DEMO_REPORT) || exit; exit $$measured
 
 train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes, or on HOSTS=a:2,b:2 → RUN/bundle; RESUME=1 goes on
 	@$(TRAIN)

@@ -1,4 +1,4 @@
-"""All records of one run, each refused unless it belongs to the run's present state.
+"""All records of a run that belong to its present state; of the others, what writes them.
 
 JSON enters the report here; everything after this file reads dataclasses, whose fields are the
 records' keys, as far as a page shows them.
@@ -7,7 +7,7 @@ records' keys, as far as a page shows them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -230,29 +230,61 @@ class RunRecords:
     labels: list[str]
     training: TrainingRecord | None  # None: trained elsewhere
     golden: Golden
-    parity: tuple[OfflineCheck, ...]  # also of variants that were left out
+    # Of what has not run yet, or was of an earlier state: the error that names the command.
+    parity_or_error: tuple[OfflineCheck, ...] | ManifestError  # also of variants that were left out
     left_out: dict[str, str]  # variant → why, in one line
     skipped: dict[str, dict[str, str]]  # variant → "reason" and "fix"
-    served: ServedRecord
-    benchmark: BenchmarkRecord
+    served_or_error: ServedRecord | ManifestError
+    benchmark_or_error: BenchmarkRecord | ManifestError
+
+    @property
+    def parity(self) -> tuple[OfflineCheck, ...]:
+        """The verdicts offline. Raises ManifestError if there are none yet."""
+        return _there(self.parity_or_error)
+
+    @property
+    def served(self) -> ServedRecord:
+        """The verdicts of the live server. Raises ManifestError if there are none yet."""
+        return _there(self.served_or_error)
+
+    @property
+    def benchmark(self) -> BenchmarkRecord:
+        """What was measured. Raises ManifestError if nothing was yet."""
+        return _there(self.benchmark_or_error)
+
+    @property
+    def missing(self) -> dict[str, ManifestError]:
+        """What is not there, by its name: "parity", "served", "benchmark"."""
+        records = {"parity": self.parity_or_error, "served": self.served_or_error, "benchmark": self.benchmark_or_error}
+        return {name: record for name, record in records.items() if isinstance(record, ManifestError)}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a variant that was not left out changed the answers, or none is left."""
+        if "parity" in self.missing:
+            return False
+        offline = [record.passed for record in self.parity if record.variant not in self.left_out]
+        served = "served" in self.missing or (bool(self.served.checks) and self.served.passed)
+        return not (offline and all(offline) and served)
 
     @property
     def passed(self) -> bool:
         """Whether every variant that was not left out, and at least one, gave the same answers,
         offline and served.
         """
-        offline = [record.passed for record in self.parity if record.variant not in self.left_out]
-        return bool(offline) and all(offline) and bool(self.served.checks) and self.served.passed
+        return not self.failed and not {"parity", "served"} & set(self.missing)
+
+
+def _there(record: _Record | ManifestError) -> _Record:
+    if isinstance(record, ManifestError):
+        raise record
+    return record
 
 
 def read_run(run: Path) -> RunRecords:
-    """Return every record of the run. A ManifestError names the command that writes it anew."""
+    """Return what the run has of each record. Raises ManifestError if it has no bundle."""
     source = bundle.load(run / "bundle")
     history = source.directory / "history.json"
-    repository = run / "model_repository" / REPOSITORY
-    _refuse_missing(repository, errors.command("build", run))
-    of_repository = {"repository_sha256": manifest.sha256(repository)}
-    of_benchmark = {"schema": BENCHMARK_SCHEMA, **of_repository}
     left_out = artifact.examine(run, source.sha256).reasons
     return RunRecords(
         run=str(run),
@@ -260,21 +292,38 @@ def read_run(run: Path) -> RunRecords:
         labels=source.labels,
         training=from_json(TrainingRecord, json.loads(history.read_text("utf-8"))) if history.is_file() else None,
         golden=bundle.load_golden(source),
-        parity=tuple(_parity(run, left_out, {"bundle_sha256": source.sha256})),
+        parity_or_error=_if_there(lambda: _parity(run, left_out, {"bundle_sha256": source.sha256})),
         left_out=left_out,
         skipped=artifact.skipped(run),
-        served=_current(partial(from_json, ServedRecord), run / SERVED, of_repository, errors.command("verify", run)),
-        benchmark=_current(BenchmarkRecord.from_json, run / BENCHMARK, of_benchmark, errors.command("bench", run)),
+        served_or_error=_if_there(lambda: _of_repository(run, partial(from_json, ServedRecord), SERVED, "verify")),
+        benchmark_or_error=_if_there(
+            lambda: _of_repository(run, BenchmarkRecord.from_json, BENCHMARK, "bench", schema=BENCHMARK_SCHEMA)
+        ),
     )
 
 
-def _parity(run: Path, left_out: Mapping[str, str], of_bundle: Mapping[str, object]) -> Iterator[OfflineCheck]:
-    """Yield the record of every variant that was exported, and those of what was left out."""
-    exported, fix = artifact.exported(run), errors.command("export", run)
-    for variant in VARIANTS:
-        path = run / "artifacts" / variant / artifact.PARITY
-        if variant in exported or (variant in left_out and _is_of(path, of_bundle)):
-            yield _current(partial(from_json, OfflineCheck), path, of_bundle, fix)
+def _if_there(read: Callable[[], _Record]) -> _Record | ManifestError:
+    try:
+        return read()
+    except ManifestError as error:
+        return error
+
+
+def _of_repository(run: Path, build: Callable[[Any], _Record], name: str, command: str, **expected: object) -> _Record:
+    """Read a record of the run's repository, which `slipway <command> RUN` writes."""
+    repository = run / "model_repository" / REPOSITORY
+    _refuse_missing(repository, errors.command("build", run))
+    of_repository = {"repository_sha256": manifest.sha256(repository), **expected}
+    return _current(build, run / name, of_repository, errors.command(command, run))
+
+
+def _parity(run: Path, left_out: Mapping[str, str], of_bundle: Mapping[str, object]) -> tuple[OfflineCheck, ...]:
+    """Return the record of every variant that was exported, and those of what was left out."""
+    fix = errors.command("export", run)
+    tried = [name for name in left_out if _is_of(run / "artifacts" / name / artifact.PARITY, of_bundle)]
+    exported = artifact.exported(run) if not tried or (run / "artifacts" / artifact.EXPORTED).is_file() else []
+    paths = [run / "artifacts" / name / artifact.PARITY for name in VARIANTS if name in exported or name in tried]
+    return tuple(_current(partial(from_json, OfflineCheck), path, of_bundle, fix) for path in paths)
 
 
 def _is_of(path: Path, expected: Mapping[str, object]) -> bool:

@@ -1,7 +1,7 @@
 """Show a run's records on one self-contained page, RUN/report.html, and print its summary.
 
-It measures and judges nothing. It exits with 1 if a variant that was not left out changed the
-answers, offline or served.
+It measures and judges nothing. What has not run yet is named with its command. It exits with 1 if a
+variant that was not left out changed the answers, offline or served.
 
     slipway report runs/demo
 """
@@ -12,6 +12,7 @@ import argparse
 from functools import partial
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from serving.benchmark import highlights
@@ -21,6 +22,7 @@ from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
 from serving.report.summary import (
     VERDICTS,
     not_run,
+    not_yet,
     page_head,
     provenance,
     run_figures,
@@ -36,37 +38,28 @@ def report(arguments: argparse.Namespace) -> int:
     write_page(path, render_report(run))
     _print_summary(run)
     print(f"report  {path}")
-    return 0 if run.passed else 1
+    return 1 if run.failed else 0
 
 
 def render_report(run: RunRecords) -> str:
     """Return the page of a run."""
-    record, metrics = run.benchmark, run.bundle.metrics
+    metrics = run.bundle.metrics
     single, several = training_text.TASK_NOUNS[run.bundle.task]
     return render_page(
         "report.html.jinja",
         run_figures(run),
         run=run,
         bundle=run.bundle,
-        benchmark=record,
+        not_yet=not_yet(run),
+        **_of_benchmark(run),
         head=page_head(run),
         single=single,
         several=several,
-        comparisons=benchmark_text.comparison_texts(record),
-        main_comparisons=len({(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)}),
-        of_engine=partial(highlights.of_engine, record),
-        transport=benchmark_text.transport_text,
-        load=benchmark_text.load_text,
-        machine_state=benchmark_text.machine_state(record),
-        padding=benchmark_text.padding_by_model(record),
-        offers=benchmark_text.offers(record),
-        best_offers=benchmark_text.best_offers(record),
-        price_command=errors.command("bench", run.run, "--price-per-hour", "PRICE"),
         text_of=training_text.text_reader(run.golden),
         precision=_precision,
         verdicts=VERDICTS,
         served_reasons=served_reasons,
-        unseen=unseen_sentence(run.parity[0].unseen),
+        unseen="" if "parity" in run.missing else unseen_sentence(run.parity[0].unseen),
         accuracies=training_text.accuracy_table(metrics),
         classes=training_text.worst_classes(metrics),
         mix_ups=training_text.mix_ups(metrics.confusion, run.labels),
@@ -75,8 +68,28 @@ def render_report(run: RunRecords) -> str:
         no_data=data_text.missing_card(run),
         not_run=not_run(run),
         provenance=provenance(run),
-        commands=[(benchmark_text.row_name(row), row.command) for row in record.rows],
     )
+
+
+def _of_benchmark(run: RunRecords) -> dict[str, Any]:
+    """Return what the page shows of the benchmark; `benchmark` is None if there is none yet."""
+    if "benchmark" in run.missing:
+        return {"benchmark": None, "commands": []}
+    record = run.benchmark
+    return {
+        "benchmark": record,
+        "comparisons": benchmark_text.comparison_texts(record),
+        "main_comparisons": len({(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)}),
+        "of_engine": partial(highlights.of_engine, record),
+        "transport": benchmark_text.transport_text,
+        "load": benchmark_text.load_text,
+        "machine_state": benchmark_text.machine_state(record),
+        "padding": benchmark_text.padding_by_model(record),
+        "offers": benchmark_text.offers(record),
+        "best_offers": benchmark_text.best_offers(record),
+        "price_command": errors.command("bench", run.run, "--price-per-hour", "PRICE"),
+        "commands": [(benchmark_text.row_name(row), row.command) for row in record.rows],
+    }
 
 
 def _data(run: RunRecords) -> dict[str, Any]:
@@ -104,22 +117,32 @@ def _precision(result: OfflineCheck) -> str:
 
 
 def _print_summary(run: RunRecords) -> None:
-    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
-    table = console.table("Summary", *columns, left=("variant", "verdict"))
-    for result in run.parity:
-        table.add_row(*_summary_row(result, [check for check in run.served.checks if check.variant == result.variant]))
-    for variant in run.skipped:
-        table.add_row(variant, *["–"] * 5, console.VERDICTS["skipped"])
     screen = console.console()
-    screen.print(table)
+    if "parity" not in run.missing:
+        screen.print(_summary_table(run))
     for variant, why in run.left_out.items():
         print(f"{variant} was left out: {why}")
-    if not all(result.as_meant for result in run.parity):
+    if "parity" not in run.missing and not all(result.as_meant for result in run.parity):
         print("* compared on a CPU, but meant for a GPU, which rounds differently")
-    metrics, record = run.bundle.metrics, run.benchmark
+    metrics = run.bundle.metrics
     several = training_text.TASK_NOUNS[run.bundle.task][1]
     screen.print(f"test accuracy {metrics.test_accuracy:.2%} on {metrics.test_rows} {several}")
-    screen.print(f"{record.model} on {record.variant}: {benchmark_text.speed_verdict(record).text}")
+    if "benchmark" not in run.missing:
+        record = run.benchmark
+        screen.print(f"{record.model} on {record.variant}: {benchmark_text.speed_verdict(record).text}")
+    for fix, why in {fix: why for why, fix in not_yet(run).values()}.items():
+        print(f"not yet     {fix}  ({why})")
+
+
+def _summary_table(run: RunRecords) -> Table:
+    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
+    table = console.table("Summary", *columns, left=("variant", "verdict"))
+    checks = run.served.checks if "served" not in run.missing else ()
+    for result in run.parity:
+        table.add_row(*_summary_row(result, [check for check in checks if check.variant == result.variant]))
+    for variant in run.skipped:
+        table.add_row(variant, *["–"] * 5, console.VERDICTS["skipped"])
+    return table
 
 
 def _summary_row(result: OfflineCheck, checks: list[LiveCheck]) -> list[str | Text]:

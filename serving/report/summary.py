@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import plotly.graph_objects as go
 
@@ -30,6 +31,7 @@ VERDICTS = {  # what a page writes for one
     judgement.WORSE: VerdictText("worse", "bad"),
     judgement.UNDECIDED: VerdictText("not decided", "wait"),
 }
+_STAGES = {"parity": "conversion and comparison", "served": "comparison of the live server", "benchmark": "benchmark"}
 _NAMED_CLASSES = 10  # of those that too few rows judge
 _WRONG_ANSWERS = 5  # shown of a model
 
@@ -47,27 +49,34 @@ class PageHead:
 
 
 def page_head(run: RunRecords) -> PageHead:
-    machine = run.benchmark.machine
+    """Return the head of the page of a run that may have no benchmark yet."""
+    measured = "benchmark" not in run.missing
+    machine = run.benchmark.machine if measured else {}
     return PageHead(
         title=task_title(run.bundle.task, run.labels),
         answers=_answers_verdict(run),
-        speed=speed_verdict(run.benchmark),
-        tiles=_accuracy_tiles(run) + speed_tiles(run.benchmark, TASK_NOUNS[run.bundle.task][1]),
+        speed=speed_verdict(run.benchmark) if measured else VerdictText("How fast it answers was not measured yet.", "wait"),
+        tiles=_accuracy_tiles(run) + (speed_tiles(run.benchmark, TASK_NOUNS[run.bundle.task][1]) if measured else []),
         encoder=run.bundle.encoder.made_from or run.bundle.encoder.handle,
-        machine=f"{machine['cpu']}, {machine['cores']} cores",
+        machine=f"{machine['cpu']}, {machine['cores']} cores" if machine else "",
     )
 
 
 def _answers_verdict(run: RunRecords) -> VerdictText:
-    if not run.passed:
+    if run.failed:
         return VerdictText("The answers changed: see the rows that did not pass.", "bad")
-    checked = {check.variant for check in run.served.checks}
+    if "parity" in run.missing:
+        return VerdictText("Nothing is converted and compared yet: this is the trained model alone.", "wait")
+    served_yet = "served" not in run.missing
+    checked = {check.variant for check in run.served.checks} if served_yet else set()
     passed = [record.variant for record in run.parity if record.variant not in run.left_out]
     served, offline = (", ".join(variant for variant in passed if (variant in checked) is live) for live in (True, False))
     more = f"; {offline} offline" if offline else ""
     text = f"The answers stayed the same: {served} passed offline and served{more}."
+    if not served_yet:
+        text = f"The answers stayed the same offline: {offline} passed. The live server was not asked yet."
     if not run.left_out:
-        return VerdictText(text, "good")
+        return VerdictText(text, "good" if served_yet else "wait")
     return VerdictText(f"{text} Left out: {', '.join(_left_out_words(run))}.", "wait")
 
 
@@ -78,16 +87,27 @@ def _left_out_words(run: RunRecords) -> list[str]:
 
 def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
     metrics, nouns = run.bundle.metrics, TASK_NOUNS[run.bundle.task][1]
-    worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
-    return [
-        (f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel"),
-        (f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"),
-    ]
+    tiles = [(f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel")]
+    if "served" not in run.missing:
+        worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
+        tiles.append((f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"))
+    return tiles
 
 
 def run_figures(run: RunRecords) -> dict[str, go.Figure]:
-    """Return every figure of the run by its name; one without data is empty."""
-    record = run.benchmark
+    """Return every figure of the run by its name; one without data is empty, and of a record that
+    is missing there is none.
+    """
+    figures = {
+        "confusion": confusion_figure(run.bundle.metrics.confusion, run.labels),
+        "training": training_figure(run.training) if run.training else go.Figure(),
+    }
+    if "parity" not in run.missing:
+        figures["parity"] = parity_figure(run.parity)
+    return figures | (_benchmark_figures(run.benchmark) if "benchmark" not in run.missing else {})
+
+
+def _benchmark_figures(record: BenchmarkRecord) -> dict[str, go.Figure]:
     return {
         "ratios": ratios_figure(record),
         "latency": latency_figure(record),
@@ -95,9 +115,6 @@ def run_figures(run: RunRecords) -> dict[str, go.Figure]:
         "stages": stages_figure(record),
         "padding": padding_figure(record),
         "front": front_figure(record),
-        "parity": parity_figure(run.parity),
-        "confusion": confusion_figure(run.bundle.metrics.confusion, run.labels),
-        "training": training_figure(run.training) if run.training else go.Figure(),
     }
 
 
@@ -125,27 +142,41 @@ def _unseen_text(group: Unseen) -> str:
     return text if group.answered else f"{text}, and the SavedModel never answers it"
 
 
+def not_yet(run: RunRecords) -> dict[str, tuple[str, str]]:
+    """Return why each record that is missing is so, and the command that writes it."""
+    return {name: (f"{error.summary}: {Path(error.where).name}", error.fix) for name, error in run.missing.items()}
+
+
 def not_run(run: RunRecords) -> list[tuple[str, str, str]]:
-    """Return (what, why, fix) of what this machine could not run."""
+    """Return (what, why, fix) of what was not run yet, and of what this machine could not run."""
+    waiting = [(_STAGES[name], *why) for name, why in not_yet(run).items()]
     variants = [(variant, skipped["reason"], skipped["fix"]) for variant, skipped in run.skipped.items()]
-    return variants + [(name, why, "") for name, why in run.benchmark.skipped.items()]
+    measured = run.benchmark.skipped if "benchmark" not in run.missing else {}
+    return waiting + variants + [(name, why, "") for name, why in measured.items()]
 
 
 def all_versions(run: RunRecords) -> dict[str, str]:
     """Return the versions of the libraries that trained, compared and measured the run."""
-    return run.bundle.versions | run.parity[0].versions | run.benchmark.versions
+    compared = run.parity[0].versions if "parity" not in run.missing else {}
+    return run.bundle.versions | compared | (run.benchmark.versions if "benchmark" not in run.missing else {})
 
 
 def provenance(run: RunRecords) -> list[tuple[str, str]]:
     """Return names and values of what the run was made from, how, and where."""
-    source, measured = run.bundle, run.benchmark
-    machine, settings = measured.machine, source.hyper_parameters
-    return [
+    source, settings = run.bundle, run.bundle.hyper_parameters
+    made = [
         ("corpus", f"{source.corpus.where} (sha256 {source.corpus.sha256[:16]}…)"),
         ("encoder", f"{source.encoder.handle} (sha256 {source.encoder.sha256[:16]}…)"),
         ("hyper-parameters", ", ".join(f"{name} {value}" for name, value in settings.items() if name != "corpus")),
-        ("machine", f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['cpu_flags'])}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(all_versions(run).items()))),
+    ]
+    return made + (_measured_on(run.benchmark) if "benchmark" not in run.missing else [])
+
+
+def _measured_on(measured: BenchmarkRecord) -> list[tuple[str, str]]:
+    machine = measured.machine
+    return [
+        ("machine", f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['cpu_flags'])}"),
         ("commit", measured.commit or "not a git checkout"),
         ("model repository", f"sha256 {measured.repository_sha256}"),
         ("benchmark", measured.command),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,14 +38,37 @@ def test_the_card_that_training_kept_is_read(run_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"schema": BENCHMARK_SCHEMA - 1}, {"repository_sha256": "another"}])
-def test_a_benchmark_of_an_earlier_state_is_refused(run_copy: Path, change: dict[str, Any]) -> None:
+def test_a_benchmark_of_an_earlier_state_is_not_read(run_copy: Path, change: dict[str, Any]) -> None:
+    records = read(run_copy, **change)
     with pytest.raises(ManifestError, match=f"slipway bench {run_copy}"):
-        read(run_copy, **change)
+        _ = records.benchmark
 
 
 def test_a_record_that_is_missing_is_named_with_its_command(run_copy: Path) -> None:
+    records = read_run(run_copy)
     with pytest.raises(ManifestError, match=rf"(?s){SERVED}.*slipway verify {run_copy}"):
-        read_run(run_copy)
+        _ = records.served
+    assert (records.failed, records.passed) == (False, False)
+
+
+def test_of_a_trained_model_alone_the_next_commands_are_named(run_copy: Path) -> None:
+    shutil.rmtree(run_copy / "artifacts")
+    shutil.rmtree(run_copy / "model_repository")
+    missing = read_run(run_copy).missing
+    assert [error.fix.rpartition("slipway ")[2] for error in missing.values()] == [
+        f"export {run_copy}",
+        f"build {run_copy}",
+        f"build {run_copy}",
+    ]
+
+
+def test_an_export_of_which_nothing_passed_is_a_failure_and_not_missing(run_copy: Path) -> None:
+    for path in (run_copy / "artifacts").glob(f"*/{artifact.PARITY}"):
+        edit(path, flips=500)
+    (run_copy / "artifacts" / artifact.EXPORTED).unlink()
+    records = read_run(run_copy)
+    assert records.failed
+    assert {result.flips for result in records.parity} == {500}
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -83,11 +107,11 @@ def test_a_record_of_an_earlier_version_is_refused_with_the_command_that_writes_
 ) -> None:
     read(run_copy)
     edit(run_copy / name, **{key: None})
-    with pytest.raises(ManifestError, match=rf"(?s)earlier state.*slipway {command} {run_copy}"):
-        read_run(run_copy)
+    [error] = read_run(run_copy).missing.values()
+    assert "earlier state" in error.summary
+    assert error.fix.endswith(f"slipway {command} {run_copy}")
 
 
 def test_a_run_that_was_not_built_is_told_to_be(run_copy: Path) -> None:
     (run_copy / "model_repository" / REPOSITORY).unlink()
-    with pytest.raises(ManifestError, match=f"slipway build {run_copy}"):
-        read_run(run_copy)
+    assert {error.fix.rpartition("slipway ")[2] for error in read_run(run_copy).missing.values()} == {f"build {run_copy}"}

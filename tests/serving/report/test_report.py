@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from serving.report.html import write_page
-from serving.report.records import DataCard
+from serving.report.records import DataCard, RunRecords
 from serving.report.report import render_report
 from slipway.contract.records import from_json
+from slipway.errors import ManifestError
 from tests.support import browser
 from tests.support.serving import benchmark_records
 
@@ -69,6 +70,13 @@ def with_card(labels: list[str], **changes: Any) -> str:
     }
     run = benchmark_records.run(labels=labels)
     return render_report(replace(run, bundle=replace(run.bundle, data_card=from_json(DataCard, card | changes))))
+
+
+def not_yet(*names: str) -> RunRecords:
+    """The records of a run in which these are missing."""
+    run = benchmark_records.run()
+    error = ManifestError("a record is missing", expected="it", found="no", where="runs/a/it.json", fix="slipway bench runs/a")
+    return replace(run, **{f"{name}_or_error": error for name in names})
 
 
 MANY_LABELS = [f"{3 * 'a label with a long name '}{number}{60 * 'x'}" for number in range(219)]
@@ -318,3 +326,19 @@ def test_text_out_of_the_corpus_is_no_markup() -> None:
     html = render_report(benchmark_records.run(golden=golden))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<script>alert(1)</script>" not in html
+
+
+@pytest.mark.parametrize(
+    ("names", "sections", "told"),
+    [
+        (("benchmark",), ["fast", "same", "good", "data", "skipped", "from"], "The answers stayed the same: "),
+        (("benchmark", "served"), ["fast", "same", "good", "data", "skipped", "from"], "The live server was not asked yet"),
+        (("benchmark", "served", "parity"), ["fast", "same", "good", "data", "skipped", "from"], "Nothing is converted"),
+        (("served",), SECTIONS, "The live server was not asked yet"),
+    ],
+)
+def test_a_page_of_what_is_there_names_the_command_for_the_rest(names: tuple[str, ...], sections: list[str], told: str) -> None:
+    page = render_report(not_yet(*names))
+    assert re.findall('<section id="(.*?)">', page) == sections
+    assert told in text_in(page)
+    assert "slipway bench runs/a" in text_in(section(page, "skipped"))

@@ -271,9 +271,9 @@ def run(name: str = "runs/a", right: float = 0.9, **changes: Any) -> RunRecords:
         labels=json["labels"],
         training=from_json(TrainingRecord, json["history"]),
         golden=json["golden"],
-        parity=tuple(from_json(OfflineCheck, result) for result in json["parity"]),
+        parity_or_error=tuple(from_json(OfflineCheck, result) for result in json["parity"]),
         left_out=json["left_out"],
         skipped={"tensorrt_fp16": {"reason": "no libnvinfer", "fix": "a machine with an NVIDIA GPU"}},
-        served=from_json(ServedRecord, json["served"]),
-        benchmark=BenchmarkRecord.from_json(json["benchmark"]),
+        served_or_error=from_json(ServedRecord, json["served"]),
+        benchmark_or_error=BenchmarkRecord.from_json(json["benchmark"]),
     )
