@@ -74,7 +74,8 @@ def _check_classes(reference: Reference) -> None:
             expected=f"rows of at least two of the labels {', '.join(source.labels)}",
             found=f"{len(golden.texts)} rows, labels: {names}",
             where=str(source.directory / "golden.jsonl"),
-            fix=f"with rows of every class: {bundle.made_by(source.directory.parent, source.directory / bundle.MANIFEST)}",
+            fix="with rows of every class: "
+            + bundle.made_by(source.directory.parent, source.directory / bundle.MANIFEST, over=True),
         )
 
 

@@ -21,6 +21,7 @@ def import_savedmodel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, help=labels)
     parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, or .conll")
     options.columns(parser)
+    parser.add_argument("--force", action="store_true", help="replace the finished bundle of RUN")
     parser.add_argument("--unlabelled", type=Path, help="more texts, without labels: .txt with one a line, .csv, .tsv, .jsonl")
     parser.add_argument("--max-seq-len", type=int, default=128, help="tokens after which a text is cut")
     found_out = parser.add_argument_group("what is found out, and may be given")

@@ -262,7 +262,7 @@ def _tokens(source: Bundle, kind: str, texts: list[Any], ids: Ragged) -> list[To
                 expected=f"{kind} row {row} as {ids[row].tolist()}",
                 found=str(read.ids),
                 where=str(source.directory),
-                fix=bundle.made_by(run, source.directory / bundle.MANIFEST, run / bundle.RUN_RECORD),
+                fix=bundle.made_by(run, source.directory / bundle.MANIFEST, run / bundle.RUN_RECORD, over=True),
             )
     return tokens
 

@@ -31,8 +31,11 @@ from train.job import Job
 
 
 def train(arguments: argparse.Namespace) -> int:
+    run: Path = arguments.run
+    goes_on = arguments.resume and checkpoint.newest_step(run / "checkpoints")
+    if not arguments.force and not goes_on:
+        bundle.refuse_finished(run, settings.command_of(arguments, arguments.corpus))
     data, ranks = settings.with_unlabelled(arguments, settings.corpus_of(arguments)), settings.ranks_of(arguments)
-    run = arguments.run
     job = settings.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
     _describe(data, job)
     _warn_of_few_golden_rows(data, arguments.golden_rows)

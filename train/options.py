@@ -34,6 +34,7 @@ def add_job(parser: argparse.ArgumentParser) -> None:
 
 def train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint beside the bundle")
+    parser.add_argument("--force", action="store_true", help="replace the finished bundle of RUN")
     add(parser)
 
 

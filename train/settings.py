@@ -109,7 +109,8 @@ def command_of(arguments: argparse.Namespace, where: str) -> str:
     """Return the command with these arguments, on the corpus at `where`."""
     words = arguments.command.split()
     declare = options.add if words == ["train"] else getattr(options, f"{words[-1]}_options")  # without --resume
-    return errors.command(*words, arguments.run, *options_of(arguments, where, declare))
+    force = ["--force"] if getattr(arguments, "force", False) else []
+    return errors.command(*words, arguments.run, *options_of(arguments, where, declare), *force)
 
 
 def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:

@@ -17,7 +17,7 @@ import onnxruntime
 from export.graph import canonical, extract_weights, tf2onnx_process
 from export.graph.bert import Bert
 from export.session import open_onnx
-from slipway import errors
+from slipway.contract import bundle
 from slipway.contract.ragged import Ragged, unpadded
 from slipway.errors import ConversionError
 
@@ -63,7 +63,8 @@ def _run_tensorflow(saved_model: Path, target: Path) -> None:
             expected="an ONNX file",
             found=tail or f"exit status {done.returncode} (-9: killed, for want of memory?)",
             where=str(saved_model),
-            fix=f"look at the message of tf2onnx above, or {errors.command('train', saved_model.parents[1])}",
+            fix="look at the message of tf2onnx above, or "
+            + bundle.made_by(saved_model.parents[1], saved_model.with_name(bundle.MANIFEST), over=True),
         )
 
 

@@ -84,7 +84,10 @@ class Opened:
 
 
 def import_savedmodel(arguments: argparse.Namespace) -> int:
-    files, again = _files(arguments), command(arguments)
+    again = command(arguments)
+    if not arguments.force:
+        bundle.refuse_finished(arguments.run, again)
+    files = _files(arguments)
     settings, why = tokenizer_settings.settings(arguments, files.pieces, files.vocab.parent, again)
     target = arguments.run / "bundle"
     with manifest.atomic_directory(target) as building, console.activity("import") as say:
@@ -235,7 +238,8 @@ def _describe(distinct: int, rows: int, extra: Unlabelled | None) -> None:
 
 def command(arguments: argparse.Namespace, **changed: Path | None) -> str:
     """Return the command that imports this model again, with other values of some options."""
-    return errors.command("import", arguments.run, *_options(argparse.Namespace(**{**vars(arguments), **changed})))
+    words = _options(argparse.Namespace(**{**vars(arguments), **changed}))
+    return errors.command("import", arguments.run, *words, *(["--force"] if arguments.force else []))
 
 
 def _options(arguments: argparse.Namespace) -> list[str]:

@@ -67,7 +67,7 @@ def reference_logits(reference: Reference, say: Say) -> Iterator[SlipwayError]:
                 expected=f"logits {list(logits.shape)} that differ by {allowed:.2g} at most from those computed now",
                 found=f"max |Δlogit| {difference:.2g}" if fits else f"logits {list(rows.logits.shape)}",
                 where=str(source.directory / name),
-                fix=f"make the bundle anew: {bundle.made_by(source.directory.parent, source.directory / bundle.MANIFEST)}",
+                fix=f"make it anew: {bundle.made_by(source.directory.parent, source.directory / bundle.MANIFEST, over=True)}",
             )
 
 

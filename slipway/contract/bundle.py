@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from slipway import errors
 from slipway.contract import manifest
 from slipway.contract.ragged import Logits, Numbers, Ragged
-from slipway.errors import ManifestError
+from slipway.errors import ManifestError, UsageError
 
 MANIFEST = "bundle.json"
 RUN_RECORD = "train.json"  # beside the bundle
@@ -236,14 +236,36 @@ def _arrays(bundle: Bundle, name: str, wanted: tuple[str, ...]) -> dict[str, NDA
     return read
 
 
-def made_by(run: Path, *records: Path) -> str:
-    """Return the command that makes the bundle anew, with the settings in the first good record."""
+def refuse_finished(run: Path, again: str) -> None:
+    """Raise UsageError if the run has a sound bundle. `again` is the command to be forced."""
+    try:
+        finished = load(run / "bundle")
+    except ManifestError:  # none, or one that nothing reads any more
+        return
+    facts = finished.facts
+    accuracy = facts.get("metrics", {}).get("test_accuracy")
+    of = f" of {facts.get('corpus', {}).get('where', '')}" + (f", accuracy {accuracy:.2%}" if accuracy is not None else "")
+    raise UsageError(
+        f"{run} has a finished bundle, which would be lost",
+        expected="a run of another name, or --force",
+        found=f"a bundle{of}",
+        where=str(finished.directory),
+        fix=f"another RUN; or over it: {again} --force",
+    )
+
+
+def made_by(run: Path, *records: Path, over: bool = False) -> str:
+    """Return the command that makes the bundle anew, with the settings in the first good record.
+
+    With `over` it also replaces one that is sound.
+    """
+    more = ("--force",) if over else ()
     for record in records:
         if record.is_file() and not record.is_symlink():  # a pipe would never end
             with contextlib.suppress(ValueError, KeyError, TypeError):  # of an older version, or changed
                 verb, *options = json.loads(record.read_text("utf-8"))[MADE_BY]
-                return errors.command(verb, run, *options)
-    return errors.command("train", run)
+                return errors.command(verb, run, *options, *more)
+    return errors.command("train", run, *more)
 
 
 def _remake(directory: Path) -> str:

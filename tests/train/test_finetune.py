@@ -4,9 +4,42 @@ was there is kept.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+import pytest
+
+from slipway.contract import bundle, manifest
 from tests.support.command import slipway
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A run with a sound bundle."""
+    with manifest.atomic_directory(tmp_path / "my run" / "bundle") as building:
+        (building / "vocab.txt").write_text("[PAD]\n")
+        manifest.seal(building, bundle.MANIFEST, {"schema": bundle.SCHEMA})
+    return tmp_path / "my run"
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_finished_bundle_is_kept_and_the_command_that_replaces_it_is_told(
+    finished: Path, more: list[str], tmp_path: Path
+) -> None:
+    words = ["train", finished, "--corpus", tmp_path / "nothing", "--epochs", 2]
+    done = slipway(*words, *more)
+    assert done.returncode == 2
+    forced = shlex.split(done.stderr.rpartition("over it: ")[2])
+    assert forced[1:] == [*map(str, words), "--force"]
+    assert slipway(*forced[1:]).returncode == 3, "nothing but the corpus is missing then"
+    assert bundle.load(finished / "bundle")
+
+
+def test_an_import_does_not_replace_a_finished_bundle_either(finished: Path, tmp_path: Path) -> None:
+    words = ["import", finished, "--saved-model", tmp_path / "model", "--golden", tmp_path / "rows.csv"]
+    done = slipway(*words)
+    assert (done.returncode, "--force" in done.stderr) == (2, True)
+    assert slipway(*words, "--force").returncode == 7
 
 
 def test_a_bad_corpus_is_refused_before_any_process_is_started(tmp_path: Path) -> None:

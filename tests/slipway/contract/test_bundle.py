@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slipway.contract import bundle, manifest
-from slipway.errors import ManifestError
+from slipway.errors import ManifestError, UsageError
 from train import options, settings
 from train.data import corpus
 
@@ -99,3 +99,19 @@ def test_the_options_of_a_run_are_its_corpus_and_all_that_differ_from_their_defa
 def test_a_corpus_that_was_looked_up_is_named_by_its_place(generated: Path) -> None:
     data = dataclasses.replace(corpus.load(generated), where="data/ag_news")
     assert settings.options_of(parse(), data.where) == ["--corpus", "data/ag_news"]
+
+
+def test_a_finished_bundle_is_not_replaced_unless_it_is_forced(trained: Path) -> None:
+    with pytest.raises(UsageError, match=r"(?s)finished bundle.*slipway train runs/x --epochs 2 --force"):
+        bundle.refuse_finished(trained.parent, "slipway train runs/x --epochs 2")
+
+
+def test_a_bundle_that_nothing_reads_is_replaced(trained: Path, tmp_path: Path) -> None:
+    (trained / "vocab.txt").write_text("changed")
+    bundle.refuse_finished(trained.parent, "slipway train runs/x")
+    bundle.refuse_finished(tmp_path / "none", "slipway train runs/x")
+
+
+def test_what_replaces_a_sound_bundle_is_forced(trained: Path) -> None:
+    words = shlex.split(bundle.made_by(trained.parent, trained / bundle.MANIFEST, over=True))
+    assert words[1:] == ["train", str(trained.parent), *OPTIONS, "--force"]
