@@ -25,6 +25,7 @@ class Tensor:
     type: str  # STRING, FP32, INT32, BOOL
     dims: tuple[int, ...]
     ragged: bool = False  # inputs only: requests of unequal shape share a batch, unpadded
+    labels: str = ""  # outputs only: a file in the model's directory that names the elements, a line each
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class _Config:
             kind = f"TYPE_{tensor.type}"
             config.input.add(name=tensor.name, data_type=kind, dims=tensor.dims, allow_ragged_batch=tensor.ragged)
         for tensor in self.outputs:
-            config.output.add(name=tensor.name, data_type=f"TYPE_{tensor.type}", dims=tensor.dims)
+            kind = f"TYPE_{tensor.type}"
+            config.output.add(name=tensor.name, data_type=kind, dims=tensor.dims, label_filename=tensor.labels)
         return config
 
     def text(self) -> str:

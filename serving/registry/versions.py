@@ -1,5 +1,7 @@
 """The versions of a model in a registry, each <N>/, configs/<N>.pbtxt and warmup/<N>/.
 
+The labels that a config names lie in <N>/.
+
 Triton loads every model that lies in the repository. One that the active version does not have is
 set aside until one that has it is active.
 
@@ -73,6 +75,9 @@ def config(model: Path, number: int) -> Any:
     versioned = model_config.read((model / _CONFIGS / f"{number}.pbtxt").read_text("utf-8"))
     versioned.ClearField("version_policy")
     versioned.version_policy.specific.versions.append(number)
+    for output in versioned.output:
+        if output.label_filename:  # in 1/ of the compiled model; none before versions named their labels
+            output.label_filename = f"{number}/{output.label_filename.removeprefix('1/')}"
     for sample in versioned.model_warmup:
         for tensor in sample.inputs.values():
             if tensor.input_data_file:

@@ -39,6 +39,7 @@ _BESIDE = {
     "tokenize_model.py": ("inputs.py", "outputs.py"),
     "answer_model.py": ("outputs.py",),
 }
+_LABELS = "labels.txt"
 COUNTS = (Tensor("truncated", "BOOL", (1,)), Tensor("tokens", "INT32", (1,)))
 
 
@@ -93,7 +94,7 @@ def text_inputs(source: Bundle) -> tuple[Tensor, ...]:
 def answer_outputs(source: Bundle) -> tuple[Tensor, ...]:
     """Return the outputs of the answers. Classifier: one a text; tagger: one a word."""
     dims = (-1,) if source.task == "tagging" else (1,)
-    return (Tensor("label", "STRING", dims), Tensor("probability", "FP32", dims), Tensor("logits", "FP32", logits_dims(source)))
+    return (Tensor("label", "STRING", dims), Tensor("probability", "FP32", dims), logits_output(source))
 
 
 def text_config(source: Bundle) -> ModelConfig:
@@ -108,13 +109,20 @@ def ids_inputs(source: Bundle) -> tuple[Tensor, ...]:
 
 def ids_config(converted: Artifact, source: Bundle) -> ModelConfig:
     """Describe the inputs and outputs of backend/ids_model.py."""
-    outputs = (Tensor("logits", "FP32", logits_dims(source)),)
-    return ModelConfig(f"bert_{converted.variant.name}", ids_inputs(source), outputs, MAX_BATCH)
+    return ModelConfig(f"bert_{converted.variant.name}", ids_inputs(source), (logits_output(source),), MAX_BATCH)
 
 
-def logits_dims(source: Bundle) -> tuple[int, ...]:
+def logits_output(source: Bundle) -> Tensor:
+    """Describe the output of logits; a classifier's names its labels for Triton's classification.
+
+    A tagger's does not. That extension ranks all logits of a sentence in one list, whatever their
+    word, and a number in it counts words and labels: the names of the first word's labels would
+    stand there, and none behind the other words'.
+    """
     labels = len(source.labels)
-    return (-1, labels) if source.task == "tagging" else (labels,)
+    if source.task == "tagging":
+        return Tensor("logits", "FP32", (-1, labels))
+    return Tensor("logits", "FP32", (labels,), labels=f"1/{_LABELS}")  # each version's own: see copy_labels
 
 
 def warmup_rows(golden: Golden) -> dict[str, int]:
@@ -190,8 +198,14 @@ def copy_modules(version: Path, model: str, *more: str) -> None:
 
 def copy_vocabulary(version: Path, source: Bundle) -> None:
     """Copy the files that turn texts into ids, and answers into labels."""
-    for path in (TOKENIZER, source.vocabulary, source.directory / "labels.txt"):
+    for path in (TOKENIZER, source.vocabulary):
         shutil.copyfile(path, version / path.name)
+    copy_labels(version, source)
+
+
+def copy_labels(version: Path, source: Bundle) -> None:
+    """Copy the labels into a version, where config.pbtxt names them: versions may differ."""
+    shutil.copyfile(source.directory / _LABELS, version / _LABELS)
 
 
 def text_settings(source: Bundle) -> dict[str, Any]:

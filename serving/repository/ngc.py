@@ -49,12 +49,14 @@ def write(repository: Path, converted: Artifact, source: Bundle, golden: Golden,
     start_up = artifact.verdict(converted, source.sha256)["start_up"]
     _write_tokenizer(repository, source, golden, engine, start_up, priorities)
     _write_answer(repository, source, engine, priorities)
-    ensemble(source, engine).write(repository)
+    embedded.copy_labels(version, source)
+    # Also a tagger's, which names none: an object store may lose a version without a file.
+    embedded.copy_labels(ensemble(source, engine).write(repository), source)
 
 
 def engine_config(converted: Artifact, source: Bundle, golden: Golden, priorities: int = 0) -> ModelConfig:
     """Configure bert_<variant>, on the backend of its runtime."""
-    outputs = (Tensor("logits", "FP32", embedded.logits_dims(source)),)
+    outputs = (embedded.logits_output(source),)
     batching = Batching(queue=_QUEUE, priorities=priorities)
     name = f"bert_{converted.variant.name}"
     if converted.variant.runtime == "tensorrt":
@@ -142,7 +144,7 @@ def _write_answer(repository: Path, source: Bundle, engine: ModelConfig, priorit
     config = replace(answer_config(source, engine), batching=Batching(queue=_QUEUE, priorities=priorities))
     version = config.write(repository)
     embedded.copy_modules(version, "answer_model.py")
-    (version / "labels.txt").write_bytes((source.directory / "labels.txt").read_bytes())
+    embedded.copy_labels(version, source)
     manifest.write_json(version / "settings.json", {"task": source.task, "labels": source.labels})
 
 

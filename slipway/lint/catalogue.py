@@ -33,6 +33,7 @@ RULES = {
     "config-missing": Rule("There is no config.pbtxt; some backends guess what it would say.", "Write one."),
     "config-parse": Rule("config.pbtxt is no protobuf text of a ModelConfig.", "Correct the line that is named."),
     "config-encoding": Rule("config.pbtxt is not UTF-8; clients that ask for it fail.", "Save it as UTF-8."),
+    "metrics": Rule("model_metrics names no family of histograms, or gives it no buckets.", "Give both."),
     "placeholder": Rule("A template's `${…}` was not filled in.", "Fill it in."),
     "name": Rule(
         "A name is missing, twice, or not the one that the directory or model file has.", "Use the name that is expected."
@@ -49,7 +50,8 @@ RULES = {
     "format": Rule("Only TensorRT has other than linear formats.", "Delete is_non_linear_format_io."),
     "optional": Rule("ONNX Runtime's backend takes no optional input into a batch.", "Make it required, or max_batch_size 0."),
     "labels": Rule(
-        "A file of labels is missing, outside of the model, or has another number of lines.", "One label a line, in dims' order."
+        "A file of labels is missing, outside of the model, has another number of lines, or lines that no client reads as meant.",
+        "One label a line in dims' order, UTF-8, beside config.pbtxt or below.",
     ),
     # Batches
     "max-batch-size": Rule("max_batch_size is negative.", "0 for a model that does not batch."),

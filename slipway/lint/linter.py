@@ -15,6 +15,7 @@ from slipway.lint.models import CONFIG, Finding, ModelDirectory, RuleResult, Sev
 from slipway.lint.rules.batching import check_batching
 from slipway.lint.rules.ensembles import check_ensemble, find_cycles
 from slipway.lint.rules.instances import check_instances
+from slipway.lint.rules.labels import check_labels
 from slipway.lint.rules.python_models import check_python
 from slipway.lint.rules.sequences import check_sequences
 from slipway.lint.rules.tensors import check_config
@@ -121,6 +122,7 @@ def _rules(model: ModelDirectory, models: dict[str, ModelDirectory]) -> Iterator
         yield from _without_config(model)
     else:
         yield from check_config(model)
+        yield from check_labels(model)
         yield from check_batching(model)
         yield from check_sequences(model)
         yield from check_instances(model)

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from slipway import errors
 from slipway.errors import ManifestError
+from slipway.lint.protobufs import ModelConfig
 
 CONFIG = "config.pbtxt"
 ENSEMBLE = "ensemble"
@@ -87,7 +88,7 @@ class ModelDirectory:
     """One model of a repository: its config.pbtxt, and the versions on disk."""
 
     directory: Path
-    config: Any  # pb.ModelConfig; empty where there is no file, or one that cannot be parsed
+    config: Any  # protobufs.ModelConfig; empty where there is no file, or one that cannot be parsed
     has_config: bool
     parse_error: Finding | None = None  # a warning where Triton reads the file all the same
 
@@ -156,6 +157,10 @@ class ModelDirectory:
         """True if the backend fills in inputs or outputs while it loads the model."""
         return not (self.config.input and self.config.output)
 
+    def path(self, *names: str) -> Path:
+        """Return a path in the model's directory as Triton joins it: a "/" in front is dropped."""
+        return self.directory.joinpath(*(name.lstrip("/") for name in names))
+
     def finding(self, severity: Severity, rule: str, at: str, expected: str, found: str) -> Finding:
         """Return a finding; `at` is file:field, relative to the model's directory."""
         return Finding(severity, self.name, f"{self.name}/{at}", rule, expected, found)
@@ -206,29 +211,29 @@ def _read_model(directory: Path) -> ModelDirectory:
     path = directory / CONFIG
     if path.is_dir():
         fault = _parse_error(directory, "", "a file", "a directory: Triton ends")
-        return ModelDirectory(directory, pb.ModelConfig(), has_config=True, parse_error=fault)
+        return ModelDirectory(directory, ModelConfig(), has_config=True, parse_error=fault)
     if not path.is_file():
-        return ModelDirectory(directory, pb.ModelConfig(), has_config=False)
+        return ModelDirectory(directory, ModelConfig(), has_config=False)
     try:
         data = path.read_bytes()
     except OSError as error:
         fault = _parse_error(directory, "", "a file that can be read", str(error))
-        return ModelDirectory(directory, pb.ModelConfig(), has_config=True, parse_error=fault)
+        return ModelDirectory(directory, ModelConfig(), has_config=True, parse_error=fault)
     text = data.decode("utf-8", "replace")
     try:
-        config = text_format.Parse(text, pb.ModelConfig())
+        config = text_format.Parse(text, ModelConfig())
         return ModelDirectory(directory, config, has_config=True, parse_error=_not_utf8(directory, data))
     except text_format.ParseError as error:
         line, reason = error.GetLine() or 1, str(error)
     except ValueError as error:  # a number out of its field's range: protobuf does not say where
         line, reason = 0, str(error)
-    expected = "protobuf text with the fields of ModelConfig as Triton 2.51 knows them"
+    expected = "protobuf text with the fields of Triton's ModelConfig"
     if text.startswith("\ufeff"):
         expected, reason = "text without a byte order mark in front", "EF BB BF"
     elif line and (placeholder := PLACEHOLDER.search(text.splitlines()[line - 1])):
         expected = f"a value in the place of {placeholder.group()}"
     fault = _parse_error(directory, f":{line}" if line else "", expected, reason)
-    return ModelDirectory(directory, pb.ModelConfig(), has_config=True, parse_error=fault)
+    return ModelDirectory(directory, ModelConfig(), has_config=True, parse_error=fault)
 
 
 def _parse_error(directory: Path, line: str, expected: str, found: str) -> Finding:

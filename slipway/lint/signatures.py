@@ -12,35 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {"int32": _FIELD.TYPE_INT32, "int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD.TYPE_STRING}
-Messages = dict[str, tuple[tuple[str, int, str], ...]]  # message → (field, number, type; "*": repeated)
-
-
-def _message_class(name: str, syntax: str, messages: Messages) -> Any:
-    """Return the class of the last of these protobuf messages, which parses their fields alone.
-
-    protobuf skips all other fields of a file, such as the graph's nodes and functions.
-    """
-    package = f"slipway.{name}"
-    file = descriptor_pb2.FileDescriptorProto(name=f"slipway_{name}.proto", package=package, syntax=syntax)
-    for message, fields in messages.items():
-        described = file.message_type.add(name=message)
-        for field_name, number, kind in fields:
-            label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
-            added = described.field.add(name=field_name, number=number, label=label)
-            kind = kind.removeprefix("*")
-            if kind in _SCALARS:
-                added.type = _SCALARS[kind]
-            else:
-                added.type, added.type_name = _FIELD.TYPE_MESSAGE, f".{package}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{message}"))
-
+from slipway.lint.protobufs import Messages, message_class
 
 _ONNX_MESSAGES: Messages = {  # onnx.proto
     "Dimension": (("dim_value", 1, "int64"),),
@@ -56,7 +30,7 @@ _ONNX_MESSAGES: Messages = {  # onnx.proto
     "Graph": (("initializer", 5, "*Tensor"), ("input", 11, "*ValueInfo"), ("output", 12, "*ValueInfo")),
     "Model": (("graph", 7, "Graph"),),
 }
-_OnnxModel = _message_class("onnx", "proto2", _ONNX_MESSAGES)
+_OnnxModel = message_class("onnx", "proto2", _ONNX_MESSAGES)
 _EXTERNAL = 1  # data_location
 _ONNX_TYPES = {  # TensorProto.DataType
     **{1: "FP32", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "STRING"},
@@ -157,7 +131,7 @@ _SAVEDMODEL_MESSAGES: Messages = {  # a map is a repeated message of key and val
     "MetaGraph": (("signature_def", 5, "*SignatureEntry"),),
     "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
 }
-_SavedModel = _message_class("savedmodel", "proto3", _SAVEDMODEL_MESSAGES)
+_SavedModel = message_class("savedmodel", "proto3", _SAVEDMODEL_MESSAGES)
 _TENSORFLOW_TYPES = {  # DataType of types.proto
     **{1: "FP32", 2: "FP64", 3: "INT32", 4: "UINT8", 5: "INT16", 6: "INT8", 7: "STRING", 9: "INT64", 10: "BOOL"},
     **{14: "BF16", 17: "UINT16", 19: "FP16", 22: "UINT32", 23: "UINT64"},

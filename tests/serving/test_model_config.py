@@ -39,6 +39,12 @@ def test_inputs_and_outputs_are_what_was_asked_for() -> None:
     assert config.output[0].data_type == pb.TYPE_FP32
 
 
+def test_an_output_names_the_file_of_its_labels() -> None:
+    outputs = (Tensor("logits", "FP32", (4,), labels="1/labels.txt"), Tensor("tokens", "INT32", (1,)))
+    config = model_config.read(ModelConfig("bert", (IDS,), outputs, 64).text())
+    assert [output.label_filename for output in config.output] == ["1/labels.txt", ""]
+
+
 def test_a_wrong_type_fails_while_generating() -> None:
     with pytest.raises(ValueError, match="FLOAT32"):
         ModelConfig("bert", (Tensor("ids", "FLOAT32", (-1,)),), (), 64).text()

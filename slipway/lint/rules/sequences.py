@@ -96,7 +96,7 @@ def _initial_state(model: ModelDirectory, at: str, state: Any, first: Any) -> It
 
 
 def _state_file(model: ModelDirectory, at: str, first: Any) -> Iterator[Finding]:
-    path, size = model.directory / _INITIAL / first.data_file, ELEMENT_BYTES.get(type_name(first.data_type), 0)
+    path, size = model.path(_INITIAL, first.data_file), ELEMENT_BYTES.get(type_name(first.data_type), 0)
     wanted = math.prod(first.dims) * size
     if not path.is_file():
         yield model.error("sequence-state", at, f"{_INITIAL}/{first.data_file} in the model's directory", "no such file")

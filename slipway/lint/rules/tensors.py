@@ -1,10 +1,10 @@
-"""Rules on a config.pbtxt alone: name and backend, inputs and outputs, labels, placeholders."""
+"""Rules on a config.pbtxt alone: name, backend, inputs, outputs, placeholders, newer fields."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -12,7 +12,6 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from slipway.lint.models import (
     BACKEND_OF_PLATFORM,
-    CONFIG,
     ENSEMBLE,
     PLACEHOLDER,
     Finding,
@@ -33,7 +32,7 @@ def check_config(model: ModelDirectory) -> Iterator[RuleResult]:
         for tensor in tensors:
             yield from _tensor(model, f"{kind}[{tensor.name}]", tensor)
         yield from _names_once(model, kind, tensors)
-    yield from _labels(model)
+    yield from _newer_fields(model)
     for field, text in _texts(model.config):
         if placeholder := PLACEHOLDER.search(text):
             expected = f"a value in the place of {placeholder.group()}"
@@ -134,24 +133,22 @@ def _runs(dims: list[int]) -> list[int]:
     return counts
 
 
-def _labels(model: ModelDirectory) -> Iterator[RuleResult]:
-    for tensor in model.config.output:
-        if not tensor.label_filename:
-            continue
-        path, at = model.directory / tensor.label_filename, f"output[{tensor.name}].label_filename"
-        if not path.is_file():
-            expected = f"{model.name}/{tensor.label_filename}, beside {CONFIG}"
-            yield model.error("labels", at, expected, "a directory: Triton ends" if path.is_dir() else "no such file")
-            continue
-        if not path.resolve().is_relative_to(model.directory.resolve()):
-            yield model.outside("labels", at, tensor.label_filename, "Triton 26.x")
-        if -1 in tensor.dims:
-            yield model.unchecked(f"labels of {tensor.name}", f"dims {list(tensor.dims)} do not say how many there are")
-        else:
-            wanted, lines = math.prod(tensor.dims), len(path.read_bytes().splitlines())
-            if lines != wanted:
-                expected = f"{wanted} labels, as dims {list(tensor.dims)} say"
-                yield model.warning("labels", at, expected, f"{lines} lines in {tensor.label_filename}")
+def _newer_fields(model: ModelDirectory) -> Iterator[RuleResult]:
+    """Check the fields that Triton 2.51 does not know; protobufs.ModelConfig has them."""
+    config = model.config
+    if config.HasField("model_metrics"):
+        yield model.unchecked("model_metrics", "Triton 2.52 and later know it, and earlier ones refuse the file")
+    for number, control in enumerate(config.model_metrics.metric_control):
+        at = f"model_metrics.metric_control[{number}]"
+        if not control.metric_identifier.family:
+            finding = model.error("metrics", f"{at}.metric_identifier.family", "the name of a histogram's family", "none")
+            yield replace(finding, since="Triton 2.52")
+        if not control.histogram_options.buckets:
+            finding = model.error("metrics", f"{at}.histogram_options.buckets", "a bucket, or more", "none")
+            yield replace(finding, since="Triton 2.52")
+    if config.ensemble_scheduling.max_inflight_requests:
+        why = "Triton 26.x knows it, first for each request alone and then for all of the ensemble together; 2.51 refuses the file"
+        yield model.unchecked("max_inflight_requests", why)
 
 
 def _texts(message: Message, at: str = "") -> Iterator[tuple[str, str]]:

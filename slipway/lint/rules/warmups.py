@@ -70,7 +70,7 @@ def _values(model: ModelDirectory, given: Any, at: str) -> Iterator[Finding]:
 
 def _file(model: ModelDirectory, given: Any, at: str) -> Iterator[Finding]:
     """Check that the file holds as many values of the type as dims say."""
-    path, kind, elements = model.directory / "warmup" / given.input_data_file, type_name(given.data_type), math.prod(given.dims)
+    path, kind, elements = model.path("warmup", given.input_data_file), type_name(given.data_type), math.prod(given.dims)
     if not path.is_file():
         expected = f"warmup/{given.input_data_file} in the model's directory"
         yield model.error("warmup", at, expected, "a directory: Triton ends" if path.is_dir() else "no such file")

@@ -1,5 +1,5 @@
-"""What belongs to one version of a model, and is not mixed with another's: its config and its
-warm-up data.
+"""What belongs to one version of a model, and is not mixed with another's: its config, its warm-up
+data and its labels.
 """
 
 from __future__ import annotations
@@ -40,6 +40,22 @@ def test_every_version_has_its_own_config_and_warm_up(compiled: Path, tmp_path: 
         assert config.model_warmup[0].inputs["x"].input_data_file == f"{number}/zero"
         assert not linter.check(model.parent).findings
     assert (model / "warmup" / "1" / "zero").read_bytes() == bytes(4)
+
+
+def test_every_version_has_its_own_labels_and_one_from_before_none(compiled: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model_repository" / "one"
+    versions.add(compiled, model, 1)
+    config = model_config.read((compiled / "config.pbtxt").read_text())
+    config.output[0].label_filename = "1/labels.txt"
+    versions.write_config(compiled, config)
+    (compiled / "1" / "labels.txt").write_text("yes\n")
+    versions.add(compiled, model, 2)
+    for number, labels in ((2, "2/labels.txt"), (1, "")):
+        versions.activate(model, number)
+        assert model_config.read((model / "config.pbtxt").read_text()).output[0].label_filename == labels
+        assert not linter.check(model.parent).findings
+    versions.stage(model, 2, "one_canary", tmp_path / "canaries" / "one_canary")
+    assert not linter.check(tmp_path / "canaries").findings
 
 
 def test_a_dropped_version_leaves_nothing(compiled: Path, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from serving import commands
+from serving import commands, model_config
 from serving.repository import compiler, embedded
 from serving.repository.compiler import BuildSettings
 from serving.repository.embedded import Share
@@ -61,6 +62,30 @@ def settings_of(repository: Path, model: str = TEXT_MODEL) -> dict[str, Any]:
 def test_the_same_artifacts_and_settings_give_the_same_bytes(two_variants: Path, tmp_path: Path) -> None:
     first, second = (written(two_variants, tmp_path / name) for name in ("first", "second"))
     assert first == second
+
+
+@pytest.mark.parametrize("target", ["embedded", "ngc"])
+def test_every_models_logits_name_the_labels_in_a_sealed_file_of_the_version(
+    two_variants: Path, tmp_path: Path, target: str
+) -> None:
+    settings = SETTINGS if target == "embedded" else replace(SETTINGS, target="ngc", cores=0, instances=0, threads=0)
+    files = written(two_variants, tmp_path / "compiled", settings)
+    models = {path.parent for path in (tmp_path / "compiled").glob("*/config.pbtxt")}
+    having = {model.name for model in models if named_by(model) == "1/labels.txt" and f"{model.name}/1/labels.txt" in files}
+    assert having == {model.name for model in models} - {"tokenizer"}
+    assert {model.joinpath("1/labels.txt").read_text() for model in models if model.name in having} == {"Business\nSports\nWorld\n"}
+
+
+def named_by(model: Path) -> str:
+    """Return the file that the output of logits names, if there is one."""
+    config = model_config.read((model / "config.pbtxt").read_text())
+    return "".join(output.label_filename for output in config.output if output.name == "logits")
+
+
+@pytest.mark.parametrize(("task", "named"), [("single_text", "1/labels.txt"), ("text_pair", "1/labels.txt"), ("tagging", "")])
+def test_a_taggers_logits_have_no_names(task: str, named: str) -> None:
+    source: Any = SimpleNamespace(task=task, labels=("World", "Sports"))
+    assert embedded.logits_output(source).labels == named
 
 
 def test_what_did_not_pass_is_left_out_and_said(run: Path) -> None:

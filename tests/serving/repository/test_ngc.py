@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from slipway.contract.records import MAX_BATCH, REPOSITORY
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ServerError
 from slipway.lint import linter
-from tests.support.command import CHECKOUT, slipway
+from tests.support.command import CHECKOUT, slipway, slipway_output
 
 NATIVE = tools.TRITON_BACKENDS / "onnxruntime"
 
@@ -113,14 +112,18 @@ def test_the_ensemble_gives_the_golden_answers(served: Served, protocol: str) ->
         assert names == [served.labels[i] for i in logits.argmax(axis=1)]
 
 
-def test_what_the_documentation_has_replay_a_container_passes(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    documented = (CHECKOUT / "docs/configuration.md").read_text("utf-8").partition("    from pathlib import Path\n")
-    code = textwrap.dedent(documented[1] + documented[2].partition("\n\n## ")[0])
-    for name, value in (("runs/demo", str(served.run)), ("ort_fp32", "onnx_fp32"), ("127.0.0.1:8001", served.server.grpc)):
-        assert name in code
-        code = code.replace(name, value)
-    exec(code)
-    assert "passed" in capsys.readouterr().out
+def test_verify_replays_a_container_that_runs_elsewhere(served: Served) -> None:
+    words = ["verify", served.run, "--target", "ngc", "--address", f"grpc://{served.server.grpc}"]
+    assert "passed" in slipway_output(*words)
+
+
+def test_a_classification_names_the_labels_but_a_taggers(served: Served) -> None:
+    outputs = config_of(served.server.repository, "text_classifier").output
+    named = [output.name for output in outputs if output.label_filename]
+    assert named == ([] if served.task == "tagging" else ["logits"])
+    if named:
+        with client.Client(f"grpc://{served.server.grpc}") as connection:
+            assert connection.labels() == tuple(served.labels)
 
 
 def test_requests_of_unequal_length_share_a_batch_and_get_their_own_answers(served: Served) -> None:
@@ -212,10 +215,11 @@ def test_the_repository_of_a_tensorrt_engine_is_sound(task: str, ngc_run: Callab
     source = bundle.load(ngc_run(task) / "bundle")
     golden = bundle.load_golden(source)
     engine = tensorrt(source, golden)
-    (engine.write(tmp_path) / "model.plan").write_text("no engine")
+    for config in (engine, ngc.ensemble(source, engine)):
+        embedded.copy_labels(config.write(tmp_path), source)
+    (tmp_path / engine.name / "1/model.plan").write_text("no engine")
     ngc._write_tokenizer(tmp_path, source, golden, engine, start_up=[], priorities=0)
     ngc._write_answer(tmp_path, source, engine, priorities=0)
-    ngc.ensemble(source, engine).write(tmp_path)
     assert linter.check(tmp_path).findings == ()
 
 

@@ -255,6 +255,7 @@ def states() -> Iterator[Case]:
         "of_any_length": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, -1 ] zero_data: true }',
         "of_another_size": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 3, 3 ] zero_data: true }',
         "from_a_file": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "zeros" }',
+        "from_a_file_after_a_slash": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "/zeros" }',
         "from_a_short_file": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "short" }',
         "from_no_file": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "missing" }',
         "from_outside": 'initial_state { name: "i" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "../../zeros" }',
@@ -383,6 +384,7 @@ def warmups() -> Iterator[Case]:
         "no_file": f"batch_size: 1 {from_file('missing')} {strings}",
         "file_in_a_directory": f"batch_size: 1 {from_file('deep/floats')} {strings}",
         "directory": f"batch_size: 1 {from_file('deep')} {strings}",
+        "file_after_a_slash": f"batch_size: 1 {from_file('/floats')} {strings}",
         "file_beside": f"batch_size: 1 {from_file('../floats')} {strings}",
         "file_outside": f"batch_size: 1 {from_file('../../outside')} {strings}",
         "strings": f"batch_size: 1 {right} {outside % 'strings'}",
@@ -555,9 +557,50 @@ def labels() -> Iterator[Case]:
         "linked": ("labels.txt", {"labels.txt -> ": b"names.txt", "names.txt": b"a\nb\nc\nd\n"}),
         "crlf": ("labels.txt", {"labels.txt": b"a\r\nb\r\nc\r\nd\r\n"}),
         "latin_1": ("labels.txt", {"labels.txt": b"a\nb\nc\n\xe4\n"}),
+        "blank_line": ("labels.txt", {"labels.txt": b"a\n\nc\nd\n"}),
+        "blank_at_the_end": ("labels.txt", {"labels.txt": b"a\nb\nc\nd\n\n\n"}),
+        "blank_alone": ("labels.txt", {"labels.txt": b"\n"}),
+        "no_newline": ("labels.txt", {"labels.txt": b"a\nb\nc\nd"}),
+        "carriage_returns": ("labels.txt", {"labels.txt": b"a\rb\rc\rd\r"}),
+        "byte_order_mark": ("labels.txt", {"labels.txt": b"\xef\xbb\xbfa\nb\nc\nd\n"}),
+        "utf_16": ("labels.txt", {"labels.txt": "a\nb\nc\nd\n".encode("utf-16")}),
+        "zero_byte": ("labels.txt", {"labels.txt": b"a\nb\0\nc\nd\n"}),
+        "colons": ("labels.txt", {"labels.txt": b"a:1\n:\nc::\n:d\n"}),
+        "same_names": ("labels.txt", {"labels.txt": b"a\na\na\na\n"}),
+        "slash_in_front": ("/labels.txt", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "slash_behind": ("labels.txt/", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "of_the_machine": ("/etc/hostname", {}),
+        "dot_in_front": ("./labels.txt", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "up_and_down": ("1/../labels.txt", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "up_from_nowhere": ("2/../labels.txt", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "by_the_models_name": ("../labels_by_the_models_name/labels.txt", {"labels.txt": b"a\nb\nc\nd\n"}),
+        "of_the_config": ("config.pbtxt", {}),
+        "of_the_model_file": ("1/model.bin", {}),
+        "hidden": (".labels", {".labels": b"a\nb\nc\nd\n"}),
+        "spaces": ("the labels.txt", {"the labels.txt": b"a\nb\nc\nd\n"}),
+        "umlauts": ("\u00e4.txt", {"\u00e4.txt": b"a\nb\nc\nd\n"}),
+        "blank": (" ", {}),
+        "the_model": (".", {}),
+        "empty_directory": ("texts", {"texts/": b""}),
+        "linked_directory": ("texts/a", {"texts -> ": b"names", "names/a": b"a\nb\nc\nd\n"}),
+        "linked_outside": ("labels.txt", {"labels.txt -> ": b"../outside"}),
     }
     for name, (file, more) in files.items():
         yield Case(f"labels_{name}", base.replace("%s", file), {**ONE_VERSION, **more})
+    right = {**ONE_VERSION, "labels.txt": b"a\nb\nc\nd\n"}
+    with_labels = base.replace("%s", "labels.txt")
+    for kind in ("STRING", "BOOL", "UINT8", "INT64", "FP16", "BF16", "FP64"):
+        yield Case(f"labels_of_{kind}", with_labels.replace(' "y" data_type: TYPE_FP32', f' "y" data_type: TYPE_{kind}'), right)
+    outputs = {
+        "of_any_length": with_labels.replace("dims: [ 4 ] label", "dims: [ -1 ] label"),
+        "of_two_dims": with_labels.replace("dims: [ 4 ] label", "dims: [ 2, 2 ] label"),
+        "without_batches": with_labels.replace("size: 8", "size: 0"),
+        "of_two_outputs": with_labels + with_labels.splitlines()[-1].replace('"y"', '"z"'),
+        "of_one_output_twice": with_labels + with_labels.splitlines()[-1],
+        "of_one_of_two_of_a_name": with_labels + PLAIN_OUTPUT,
+    }
+    for name, config in outputs.items():
+        yield Case(f"labels_{name}", config, right)
 
 
 def texts() -> Iterator[Case]:
@@ -793,6 +836,7 @@ def parameters() -> Iterator[Case]:
             "metrics": BASE
             + 'model_metrics { metric_control { metric_identifier { family: "nv_inference_first_response_histogram_ms" } '
             "histogram_options { buckets: [ 1, 2 ] } } }\n",
+            "metrics_empty": BASE + "model_metrics { metric_control { } }\n",
             "metrics_without_family": BASE + "model_metrics { metric_control { histogram_options { buckets: 1 } } }\n",
             "metrics_without_buckets": BASE + 'model_metrics { metric_control { metric_identifier { family: "f" } } }\n',
             "metrics_of_no_buckets": BASE

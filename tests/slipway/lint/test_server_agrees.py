@@ -44,6 +44,7 @@ ELSEWHERE = {
     "python_environment_missing": "the environment lies outside of the repository",
     "other_repository_agent": "the agent is not installed",
     "other_runtime": "the runtime is not installed",
+    "other_metrics": "this server is older than the field",
 }
 
 
