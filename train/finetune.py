@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from slipway import console, errors
 from slipway.contract import bundle, manifest
 from slipway.contract.parity import judgement
@@ -131,12 +133,18 @@ def _resumable(job: Job) -> Iterator[None]:
 
 def _show(metrics: dict[str, Any]) -> None:
     screen = console.console()
-    table = console.table("test rows by class", "class", "precision", "recall", "F1", "rows", left=("class",))
-    for label, values in metrics["per_class"].items():
-        table.add_row(label, *(f"{values[name]:.4f}" for name in ("precision", "recall", "f1")), str(values["rows"]))
-    screen.print(table)
+    screen.print(_scores_table("test rows by class", "class", metrics["per_class"]))
+    if entities := metrics.get("entities"):
+        screen.print(_scores_table("entities by kind, whole ones alone are right", "kind", entities["by_kind"] | {"all": entities}))
     accuracy, macro = metrics["test_accuracy"], metrics["macro_f1"]
     screen.print(f"\naccuracy  {accuracy:.4f} on {metrics['test_rows']} test rows, macro F1 {macro:.4f}", soft_wrap=True)
     if published := metrics.get("published"):
         figures = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in published["test_accuracy"].items())
         screen.print(f"          published, on {published['trained_on']}: {figures}", soft_wrap=True)
+
+
+def _scores_table(title: str, of: str, scores: dict[str, dict[str, Any]]) -> Table:
+    table = console.table(title, of, "precision", "recall", "F1", "rows", left=(of,))
+    for name, values in scores.items():
+        table.add_row(name, *(f"{values[rate]:.4f}" for rate in ("precision", "recall", "f1")), str(values["rows"]))
+    return table

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from slipway import errors
-from slipway.contract import bundle, labelling, manifest
+from slipway.contract import bundle, manifest
 from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits
+from slipway.contract.scoring import scores
 from slipway.contract.tokenizer import Tokenizer
 from train.data import ag_news, corpus, dataset
 from train.data.dataset import Split
@@ -52,7 +53,7 @@ def complete(
     bundle.write_probes(building, _probes(scratch, building / "vocab.txt", tokenize, job))
     others = ag_news.beside(Path(data.where))
     metrics = {
-        **labelling.score(logits, test.labels, data.labels),
+        **scores.score(logits, test.labels, data.labels, test.text_of),
         **({"published": asdict(others)} if others else {}),
         "train_rows": len(data.train),
         **_figures(history.progress_lines(scratch / PROGRESS)),

@@ -18,9 +18,10 @@ from benchmarks.faults.catalogue import Fault, replace, sealed_anew
 from benchmarks.faults.graphs import INT8
 from export.import_savedmodel.golden_rows import check_better_than_guessing
 from serving.repository import engines
-from slipway.contract import artifact, bundle, labelling
+from slipway.contract import artifact, bundle
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
+from slipway.contract.scoring import scores
 
 _FUSED = "ort_fp32"
 Record = dict[str, Any]
@@ -193,7 +194,7 @@ def _imported_labels(run: Path) -> list[str]:
     source, given = bundle.load(run / "bundle"), (run / "given.txt").read_text("utf-8").splitlines()
     golden = bundle.load_golden(source)
     numbered = np.array([given.index(name) for name in source.labels])[golden.labels]
-    confusion = np.array(labelling.score(golden.logits, numbered, given)["confusion"])
+    confusion = np.array(scores.score(golden.logits, numbered, given, None)["confusion"])
     check_better_than_guessing(confusion, given, run / "given.txt", f"slipway import {run}")
     return []
 

@@ -44,6 +44,7 @@ from slipway.contract import bundle, labelling, manifest, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits, Ragged, infer_rows
+from slipway.contract.scoring import scores
 from slipway.contract.tokenizer import Tokenizer
 from slipway.encoder import hugging_face
 from slipway.errors import ConversionError
@@ -117,7 +118,8 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
         _refuse_or_say(better, settings, why, arguments)
         golden = answer_golden(reference, files.rows, tokenize, files.labels).distinct()
         check_number(len(golden.ids), len(files.rows.examples), arguments.golden, again)
-        metrics = labelling.score(golden.logits, golden.labels, files.labels)
+        text_of = None if golden.per_row else golden.text_of
+        metrics = scores.score(golden.logits, golden.labels, files.labels, text_of)
         check_better_than_guessing(np.array(metrics["confusion"]), files.labels, arguments.golden, again)
         probe_rows = probes.rows(tokenize, building / "vocab.txt", max_seq_len, files.rows.task)
         bundle.write_golden(building, golden)
@@ -130,7 +132,8 @@ def import_savedmodel(arguments: argparse.Namespace) -> int:
         print(f"          {opened.model.vocabulary - len(files.pieces)} rows of the embedding table have no word piece")
     answers = "words" if files.rows.task == "tagging" else "rows"
     accuracy = f"accuracy {metrics['test_accuracy']:.2%} on {metrics['test_rows']:,} {answers}"
-    print(f"bundle    {target}: {files.rows.task}, {accuracy}")
+    found = f", entity F1 {metrics['entities']['f1']:.4f}" if "entities" in metrics else ""
+    print(f"bundle    {target}: {files.rows.task}, {accuracy}{found}")
     _describe(len(golden.ids), len(files.rows.examples), files.extra)
     return 0
 

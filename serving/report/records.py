@@ -54,6 +54,13 @@ class LabelScores:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityScores(LabelScores):
+    """How well the entities of a tagger's test rows were found; whole ones alone are right."""
+
+    by_kind: dict[str, LabelScores]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedAccuracies:
     """Accuracies that others published for the same test rows."""
 
@@ -71,6 +78,7 @@ class Metrics:
     confusion: list[list[int]]  # [true label][predicted label]
     per_class: dict[str, LabelScores] = field(default_factory=dict)
     macro_f1: float | None = None
+    entities: EntityScores | None = None  # of a tagger whose labels are tags of entities
     published: PublishedAccuracies | None = None
     train_rows: int | None = None
     world_size: int | None = None
@@ -116,6 +124,8 @@ class DataCard:
     without_test_rows: list[str]  # labels
     unread_words: int  # tagger: words of nothing that the tokenizer reads
     first_row: str  # of training, with its label
+    leak_policy: str = ""  # what --leaks said; "" in cards of earlier versions, as no notes
+    notes: list[str] = field(default_factory=list)  # what was assumed of files and labels, or what they lack
 
 
 @dataclass(frozen=True, slots=True)

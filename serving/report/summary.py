@@ -88,6 +88,8 @@ def _left_out_words(run: RunRecords) -> list[str]:
 def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
     metrics, nouns = run.bundle.metrics, TASK_NOUNS[run.bundle.task][1]
     tiles = [(f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel")]
+    if metrics.entities:
+        tiles.append((f"{metrics.entities.f1:.2%}", f"entity F1 of {metrics.entities.rows:,d} entities"))
     if "served" not in run.missing:
         worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
         tiles.append((f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"))

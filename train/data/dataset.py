@@ -29,6 +29,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def text_of(self) -> Numbers | None:
+        """Of a tagger: number of the row that each token belongs to, [tokens]."""
+        return np.repeat(np.arange(len(self.rows)), self.rows.lengths) if self.tagger else None
+
     def micro_batch(self, rows: Numbers, length: int) -> tuple[Feed, Numbers]:
         """Return the feed of these rows padded to `length` tokens, and their labels.
 
