@@ -101,6 +101,8 @@ def _show(text: str, second: str | None, asked: list[_Asked], names: Sequence[st
     screen.print(_words(text.split(), first) if isinstance(first, Tagging) else _scores(first, names))
     times = ", ".join(f"{one.endpoint.address} {one.milliseconds:.1f} ms" for one in asked)
     print(f"{first.tokens} tokens{' (truncated)' if first.truncated else ''}; {times}")
+    if isinstance(first, Classification) and not names and len(first.logits) > 1:
+        print("the served repository does not name its other labels; one that is built anew does")
     for other in asked[1:]:
         if difference := _difference(first, other.answer):
             print(f"{other.endpoint.address} answers otherwise: {difference}")
