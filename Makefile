@@ -71,7 +71,8 @@ endif
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/\1\t\2/' | while IFS="$$(printf '\t')" read -r verb words; do \
+	    printf '  %-12s' "$$verb"; printf '%s\n' "$$words" | fold -s -w 66 | sed '2,$$s/^/              /; s/ *$$//'; done
 
 setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do)
 	@bash scripts/bootstrap.sh
@@ -136,7 +137,9 @@ compare: setup  ## two runs of one corpus, A= and B=, side by side → B/compare
 	@$(SLIPWAY) compare "$(A)" "$(B)"
 
 doctor:  ## what this machine can run, what is missing, and the command that provides it
-	@if [ -x $(PY) ]; then $(PY) -m slipway.cli doctor; else $(PYTHON) -m slipway.cli doctor; fi
+	@for python in $(PY) $(PYTHON) python3.12 python3.13 python3; do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then exec "$$python" -m slipway.cli doctor; fi; done; \
+	    printf 'MISSING  Python 3.11: none from 3.10 on is here, so that nothing else was looked for\n         apt-get install python3.11\n'; exit 1
 
 test: setup  ## all tests, with one tiny model through real Horovod processes and a real Triton
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # by number of tests, the slow files with few would come last

@@ -6,7 +6,11 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
 WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py slipway/encoder/*.py | sha256sum | cut -d' ' -f1)
-is_ready() { [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ]; }
+# What Horovod was built with for GPUs. It is built anew when other operations are asked for, and stays as it is when none are.
+OPERATIONS=$(cat .tools/horovod-operations 2>/dev/null || true)
+is_ready() {
+    [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$OPERATIONS}" = "$OPERATIONS" ]
+}
 if is_ready; then
     exit 0
 fi
@@ -31,9 +35,10 @@ flock 9 # a second make in the same checkout waits, and then has nothing to do
 if is_ready; then
     exit 0
 fi
-if [ -f "$STAMP" ]; then # something of set-up changed: what was unpacked and made is cheap to make anew
-    rm -rf "$STAMP" .tools/triton .tools/perf_analyzer .tools/tensorrt .tools/encoder
+if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" != "$WANTED" ]; then # something of set-up changed: what was unpacked and made is cheap to make anew
+    rm -rf .tools/triton .tools/perf_analyzer .tools/tensorrt .tools/encoder
 fi
+rm -f "$STAMP"
 export UV_CACHE_DIR=$PWD/.tools/cache/uv PIP_CACHE_DIR=$PWD/.tools/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "set-up      into .venv and .tools, about 5 minutes the first time"
 

@@ -32,6 +32,8 @@ _HOROVOD_BUILD = {
     "HOROVOD_WITHOUT_MPI": "1",
     "HOROVOD_CPU_OPERATIONS": "GLOO",
 }
+_OPERATIONS = "HOROVOD_GPU_OPERATIONS"  # NCCL, where a GPU is trained on; scripts/bootstrap.sh reads the file, too
+_BUILT_WITH = tools.TOOLS / "horovod-operations"
 _LIBPYTHON = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
 # soname that perf_analyzer needs → name of the same library in Triton's wheel
 _PERF_ANALYZER_LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
@@ -76,13 +78,23 @@ def _pip(*arguments: str) -> list[str]:
 
 
 def _horovod_wheels() -> Path:
-    """Return where wheels built against this Python and TensorFlow are kept.
+    """Return where wheels are kept for this Python, this TensorFlow and these GPU operations.
 
     $SLIPWAY_WHEELS keeps them across checkouts.
     """
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     place = Path(os.environ.get("SLIPWAY_WHEELS", tools.WHEELS))
-    return place / f"{_locked('horovod')[0]}-{python}-tensorflow-{importlib.metadata.version('tensorflow')}"
+    operations = f"-{_operations().lower()}" if _operations() else ""
+    return place / f"{_locked('horovod')[0]}-{python}-tensorflow-{importlib.metadata.version('tensorflow')}{operations}"
+
+
+def _operations() -> str:
+    """Return the GPU operations that are asked for, or else those that Horovod has; "" for none."""
+    return os.environ.get(_OPERATIONS, "") or _built_with()
+
+
+def _built_with() -> str:
+    return _BUILT_WITH.read_text("utf-8") if _BUILT_WITH.is_file() else ""
 
 
 def _locked(lock: str) -> list[str]:
@@ -96,7 +108,7 @@ def _horovod_installed() -> bool:
         importlib.metadata.version("horovod")
     except importlib.metadata.PackageNotFoundError:
         return False
-    return True
+    return _operations() == _built_with()
 
 
 def _install_horovod() -> None:
@@ -108,7 +120,9 @@ def _install_horovod() -> None:
         command += ["-r", str(_LOCKS / "horovod.txt"), "-w", str(building)]
         _run(command, "horovod-build.log", {**_HOROVOD_BUILD, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"})
         building.rename(wheels)
-    _run(_pip("install", "--no-deps", str(next(wheels.glob("horovod-*.whl")))), "horovod-install.log")
+    wheel = str(next(wheels.glob("horovod-*.whl")))
+    _run(_pip("install", "--no-deps", "--force-reinstall", wheel), "horovod-install.log")
+    _BUILT_WITH.write_text(_operations(), "utf-8")
 
 
 def _wheels_there() -> bool:

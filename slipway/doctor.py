@@ -11,6 +11,7 @@ import argparse
 import ctypes.util
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ _SETUP = "make setup"
 # Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
 # half a minute.
 _HOROVOD = "import horovod.tensorflow as h; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built()))"
-_GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, on a machine with an NVIDIA GPU"
+_GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with an NVIDIA GPU"
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,22 @@ class Part:
 
 def doctor(_: argparse.Namespace) -> int:
     parts = [*_programs(), *_packages(), *_tools(), *_gpu()]
-    rows = [("", "", "wanted", "found", "to provide it")]
+    print(_line("", "", "wanted", "found"))
     for part in parts:
         mark = "ok" if part.good else ("MISSING" if part.needed else "absent")
-        rows.append((mark, part.what, part.wanted, part.version or "–", "" if part.good else part.fix))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
+        print(_line(mark, part.what, part.wanted, part.version or "–"))
+        if not part.good:
+            print(_line("", f"→ {part.fix}", "", ""))
     missing = [part.what for part in parts if part.needed and not part.good]
-    needed = "Everything that is needed is here; commands skip what is absent, and say so."
+    needed = "Everything that is needed is here; commands skip what is absent, and say so.\n"
+    needed += "The embedded Triton is for one machine and development."
     print(f"\nmissing: {', '.join(missing)}" if missing else f"\n{needed}")
     return 1 if missing else 0
+
+
+def _line(mark: str, what: str, wanted: str, version: str) -> str:
+    """Return a line of the table; of a long `what` the other cells begin where it ends."""
+    return f"{mark:<7}  {what:<27}  {wanted:<14}  {version}".rstrip()
 
 
 def _programs() -> list[Part]:
@@ -90,11 +96,11 @@ def _tools() -> list[Part]:
     analyzer = _run([str(tools.PERF_ANALYZER), "--version"], tools.environment(tools.PERF_ANALYZER_LIBRARIES))
     return [
         Part("Horovod (TensorFlow, Gloo)", "0.28.1", works, _SETUP),
-        Part("Horovod with NCCL", "any", nccl, "HOROVOD_GPU_OPERATIONS=NCCL on a CUDA machine", False),
-        Part("Triton, embedded: for one machine and development", "2.51", _triton_version(), _SETUP),
+        Part("Horovod with NCCL", "any", nccl, "HOROVOD_GPU_OPERATIONS=NCCL make setup, on a CUDA machine", False),
+        Part("Triton, embedded", "2.51", _triton_version(), _SETUP),
         Part("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
         Part("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
-        Part("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy: docs/limits.md", False),
+        Part("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy (docs/limits.md)", False),
         Part("Chromium", "any", chromium, "apt-get install chromium (one test looks at the report in it)", False),
     ]
 
@@ -148,8 +154,9 @@ def _run(command: list[str], environment: dict[str, str] | None = None, status: 
 
 
 def _first_line(command: list[str]) -> str:
+    """Return the first line that the command prints, without what stands in brackets."""
     lines = _run(command).splitlines()
-    return lines[0] if lines else ""
+    return " ".join(re.sub(r"\(.*?\)", "", lines[0]).split()) if lines else ""
 
 
 def _version_in(text: str) -> str:

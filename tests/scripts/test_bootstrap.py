@@ -4,6 +4,7 @@ that note that they were.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import install
 from tests.support.command import CHECKOUT
 
 
@@ -36,9 +38,10 @@ def _copy(checkout: Path) -> None:
         shutil.copyfile(CHECKOUT / name, checkout / name)
 
 
-def set_up(checkout: Path) -> str:
+def set_up(checkout: Path, **environment: str) -> str:
     """The commands it started."""
-    subprocess.run(["bash", "scripts/bootstrap.sh"], cwd=checkout, check=True, capture_output=True)
+    words = ["bash", "scripts/bootstrap.sh"]
+    subprocess.run(words, cwd=checkout, check=True, capture_output=True, env={**os.environ, **environment})
     started = checkout / "started"
     said = started.read_text() if started.exists() else ""
     started.unlink(missing_ok=True)
@@ -64,6 +67,14 @@ def test_what_is_made_of_a_changed_file_is_made_anew(checkout: Path, changed: st
         file.write("\n")
     assert ".venv/bin/python -m scripts.install" in set_up(checkout)
     assert not (checkout / ".tools/triton").exists()
+
+
+def test_gpu_operations_that_are_asked_for_are_built_and_then_kept(checkout: Path) -> None:
+    assert "scripts.install" in set_up(checkout, HOROVOD_GPU_OPERATIONS="NCCL")
+    assert (checkout / ".tools/triton").exists(), "nothing else changed"
+    (checkout / ".tools/horovod-operations").write_text("NCCL")  # as scripts.install does
+    assert set_up(checkout, HOROVOD_GPU_OPERATIONS="NCCL") == ""
+    assert set_up(checkout) == ""
 
 
 @pytest.mark.parametrize("name", ["my checkout", "it's", "$HOME", "a(1)", "a[1]", 'a"b'])
@@ -104,3 +115,30 @@ def test_every_variable_that_the_makefile_names_at_its_head_is_known() -> None:
     named = {name for line in text.splitlines()[2:8] for name in re.findall(r"\b([A-Z][A-Z0-9_]*)=", line)}
     known = text.partition("KNOWN :=")[2].partition("GIVEN :=")[0].replace("\\", " ").split()
     assert named <= set(known)
+
+
+def test_the_verbs_fit_a_terminal() -> None:
+    done = subprocess.run(["make", "help"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    assert "\n  train  " in done.stdout
+
+
+@pytest.fixture
+def built_with_nccl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Horovod that was built for GPUs, as the file beside it says."""
+    (tmp_path / "horovod-operations").write_text("NCCL")
+    monkeypatch.setattr(install, "_BUILT_WITH", tmp_path / "horovod-operations")
+    monkeypatch.delenv("HOROVOD_GPU_OPERATIONS", raising=False)
+
+
+@pytest.mark.usefixtures("built_with_nccl")
+def test_a_horovod_that_was_built_for_gpus_stays_so_when_nothing_else_is_asked_for() -> None:
+    assert install._horovod_installed()
+    assert install._horovod_wheels().name.endswith("-nccl")
+
+
+@pytest.mark.usefixtures("built_with_nccl")
+def test_other_gpu_operations_are_built_and_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", "MPI")
+    assert not install._horovod_installed()
+    assert install._horovod_wheels().name.endswith("-mpi")

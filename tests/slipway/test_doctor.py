@@ -24,7 +24,12 @@ def test_the_table_names_every_part_with_found_and_wanted_version(table: str) ->
 
 
 def test_the_table_says_what_the_embedded_triton_is_for_and_what_production_wants(table: str) -> None:
-    assert "Triton, embedded: for one machine and development" in table
-    [production] = [line for line in table.splitlines() if "Triton, production" in line]
-    assert "from 26.08" in production
-    assert "behind a proxy" in production
+    lines = table.splitlines()
+    assert "The embedded Triton is for one machine and development." in lines
+    [production] = [number for number, line in enumerate(lines) if "Triton, production" in line]
+    assert "from 26.08" in lines[production]
+    assert "behind a proxy" in lines[production + 1]
+
+
+def test_the_table_fits_a_terminal(table: str) -> None:
+    assert [line for line in table.splitlines() if len(line) > 80] == []
