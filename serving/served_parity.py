@@ -133,18 +133,16 @@ def exit_status(checks: Sequence[ServedCheck]) -> int:
 
 def show(checks: list[ServedCheck]) -> None:
     """Print a table of the checks, and under it what was wrong."""
-    columns = ("model", "over", "outputs", "flips", "accuracy", "loss <", "probes", "texts/s", "verdict")
+    columns = ("model", "over", "flips", "accuracy", "loss <", "texts/s", "verdict")
     table = console.table("Parity of the live server with the FP32 SavedModel", *columns, left=("model", "over", "verdict"))
     for served in checks:
         measured = served.measured
         table.add_row(
             served.model,
             served.protocol,
-            str(len(served.outputs)),
             f"{measured.flips}/{measured.rows}",
             f"{measured.accuracy:.2%}",
             f"{measured.accuracy_loss_bound:.2%}",
-            str(served.probe_rows),
             f"{served.texts_per_second:.0f}",
             console.VERDICTS[served.verdict],
         )

@@ -17,18 +17,17 @@ _ELSEWHERE = " *"
 
 def show(records: list[ParityRecord], skipped: Mapping[str, Mapping[str, str]], failed: Mapping[str, Exception]) -> None:
     screen = console.console()
-    columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δp|", "|Δlogit|", "padding", "verdict")
+    columns = ("variant", "flips", "rate <", "accuracy", "loss <", "|Δp|", "verdict")
     title = "Parity with the FP32 SavedModel (<: one-sided 95 % upper bound)"
     table = console.table(title, *columns, left=("variant", "verdict"))
     for record in records:
         table.add_row(*_row(record))
     for name in failed:
-        table.add_row(name, *["–"] * 7, console.VERDICTS["FAILED"])
+        table.add_row(name, *["–"] * 5, console.VERDICTS["FAILED"])
     for name in skipped:
-        table.add_row(name, *["–"] * 7, console.VERDICTS["skipped"])
+        table.add_row(name, *["–"] * 5, console.VERDICTS["skipped"])
     screen.print(table)
-    screen.print("|Δp|: 99th percentile of the change of a probability; |Δlogit|: largest change of a logit;", style="dim")
-    screen.print("padding: the same for a row alone, in a batch, and padded longer", style="dim")
+    screen.print("|Δp|: 99th percentile of the change of a probability; more in parity.json", style="dim")
     if elsewhere := [record.artifact.variant.name for record in records if not record.as_meant]:
         names = ", ".join(elsewhere)
         _say(screen, "yellow", "*", f" {names}: compared on a CPU, but meant for a GPU, whose arithmetic is another")
@@ -70,7 +69,7 @@ def _name_unseen(screen: Console, records: list[ParityRecord]) -> None:
 
 
 def _row(record: ParityRecord) -> list[str | Text]:
-    measured, invariance = record.measured, record.measured.invariance
+    measured = record.measured
     return [
         record.artifact.variant.name,
         f"{measured.flips}/{measured.rows}",
@@ -78,7 +77,5 @@ def _row(record: ParityRecord) -> list[str | Text]:
         f"{measured.accuracy:.2%}",
         f"{measured.accuracy_loss_bound:.2%}",
         f"{measured.probabilities.difference_p99:.1e}" if measured.probabilities else "–",
-        f"{measured.logit_difference_max:.1e}",
-        f"{invariance.difference_max:.1e}" if invariance else "–",
         console.VERDICTS[record.verdict] + ("" if record.as_meant else _ELSEWHERE),
     ]

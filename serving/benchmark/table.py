@@ -11,9 +11,9 @@ from rich.text import Text
 from serving.benchmark import highlights
 from serving.benchmark.record import FIGURES, BenchmarkRecord, Comparison, Row
 from slipway import console
-from slipway.statistics import Figure
 
 _SHOWN = {"throughput": "texts/s", "p99_ms": "p99"}
+_LEVEL = "level"
 _STATUSES = {"ok": Text(), "FAILED": console.VERDICTS["FAILED"], "invalid": Text("invalid", "yellow")}
 
 
@@ -25,6 +25,8 @@ def show_record(record: BenchmarkRecord) -> None:
             screen.print(Text.assemble(f"{_short_name(row.id)}: ", _STATUSES[row.status], f" {row.why[-1]}"))
     main = highlights.main_comparisons(record)
     screen.print(_comparisons_table(main))
+    if any(comparison.verdict == "no difference" for comparison in main):
+        screen.print(f"{_LEVEL}: no difference can be shown", style="dim")
     for why in dict.fromkeys(comparison.why for comparison in main if comparison.verdict == "invalid run"):
         screen.print(f"invalid run: {why}", style="dim")
     if others := len(record.comparisons) - len(main):
@@ -38,24 +40,22 @@ def show_record(record: BenchmarkRecord) -> None:
 
 
 def _rows_table(record: BenchmarkRecord) -> Table:
-    columns = ("load, × clients", "texts/s (95 %)", "of engine", "p50 ms", "p99 ms (95 %)", "errors", "")
-    table = console.table(f"text_classifier is on {record.variant}", *columns, left=("load, × clients", ""))
+    columns = ("load", "texts/s (95 %)", "engine", "p50 ms", "p99 ms", "")
+    title = f"text_classifier is on {record.variant}; × clients, or % of its capacity at random"
+    table = console.table(title, *columns, left=("load", ""))
     for row in record.rows:
-        table.add_row(_short_name(row.id), *_cells(row, highlights.of_engine(record, row)), _STATUSES[row.status])
+        status = Text(f"{row.errors} errors", "red") if row.errors and row.status == "ok" else _STATUSES[row.status]
+        table.add_row(_short_name(row.id), *_cells(row, highlights.of_engine(record, row)), status)
     return table
 
 
 def _cells(row: Row, share: float | None) -> list[str]:
     if not (row.throughput and row.p50_ms and row.p99_ms):
-        return ["–"] * 5
-    tail = _with_interval(row.p99_ms) if row.p99_ms.enough else f"needs {row.p99_ms.needs}"
+        return ["–"] * 4
+    low, high = row.throughput.interval
+    tail = f"{row.p99_ms.value:.0f}" if row.p99_ms.enough else "too few"
     of_engine = f"{share:.0%}" if share else "–"
-    return [_with_interval(row.throughput), of_engine, f"{row.p50_ms.value:.1f}", tail, str(row.errors)]
-
-
-def _with_interval(figure: Figure) -> str:
-    low, high = figure.interval
-    return f"{figure.value:.0f} ({low:.0f} to {high:.0f})"
+    return [f"{row.throughput.value:.0f} ({low:.0f}–{high:.0f})", of_engine, f"{row.p50_ms.value:.1f}", tail]
 
 
 def _comparisons_table(comparisons: Iterable[Comparison]) -> Table:
@@ -71,9 +71,10 @@ def _short_name(row_id: str) -> str:
     subject, protocol, transport, lengths, load = row_id.split("/")
     way = protocol if transport == "network" else transport.removesuffix("_shared_memory") + " memory"
     tokens = "" if lengths == "own" else f", {lengths} tokens"
-    arrivals = f"at random {load.removeprefix('r')} %" if load.startswith("r") else f"× {load}"
+    arrivals = f"{load.removeprefix('r')} %" if load.startswith("r") else f"× {load}"
     return f"{subject} {way}{tokens} {arrivals}"
 
 
 def _verdict(comparison: Comparison) -> str:
-    return comparison.verdict if comparison.ratio is None else f"{comparison.ratio:.2f} {comparison.verdict}"
+    verdict = _LEVEL if comparison.verdict == "no difference" else comparison.verdict
+    return verdict if comparison.ratio is None else f"{comparison.ratio:.2f} {verdict}"

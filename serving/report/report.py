@@ -135,7 +135,7 @@ def _print_summary(run: RunRecords) -> None:
 
 
 def _summary_table(run: RunRecords) -> Table:
-    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s, offline", "verdict")
+    columns = ("variant", "flips", "accuracy", "loss <", "served flips", "texts/s", "verdict")
     table = console.table("Summary", *columns, left=("variant", "verdict"))
     checks = run.served.checks if "served" not in run.missing else ()
     for result in run.parity:
