@@ -163,7 +163,7 @@ def require_single_text(source: Bundle, command: str) -> None:
             expected="a model of single texts",
             found=source.task,
             where=str(source.directory),
-            fix=f"{command}, which measures every task",
+            fix=f"what measures every task: {command}",
         )
 
 

@@ -172,6 +172,8 @@ class Display:
 
     def __enter__(self) -> Display:
         self._bar.start()
+        if self._bar.disable:
+            self.say("training  every rank loads the encoder and traces the first step, for up to a minute or two")
         return self
 
     def __exit__(self, *_: object) -> None:
