@@ -8,6 +8,7 @@ RUN/served.json. Of a server that runs already, in a container or a cluster, it 
 text at each --address, and writes RUN/endpoint.json.
 
     slipway serve runs/demo
+    slipway serve runs/demo --page                # and a page to try it
     slipway serve --published model_repository    # where promote and rollback switch versions
     slipway verify runs/demo
     slipway verify runs/demo --address grpcs://model.example:443 --authorities ca.pem
@@ -18,12 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from serving import served_parity
+from serving.page import web_server
+from serving.page.answers import ServedModel
 from serving.registry import rollout
 from serving.registry.registry import Registry, read_published
 from serving.repository.compiler import DIRECTORIES
@@ -55,6 +60,14 @@ def serve(arguments: argparse.Namespace) -> int:
             where="the command line",
             fix=f"{errors.command('serve', arguments.run or 'RUN')}, or {published}",
         )
+    if arguments.page and arguments.published:
+        raise errors.UsageError(
+            "the page is of a run",
+            expected="RUN with --page, or --published without it",
+            found="--published and --page",
+            where="the command line",
+            fix=errors.command("serve", "RUN", "--page"),
+        )
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
     if arguments.published:
@@ -62,18 +75,27 @@ def serve(arguments: argparse.Namespace) -> int:
         read_published(registry)
         registry.state.mkdir(parents=True, exist_ok=True)
         return keep_serving(registry.repository, registry.state, ports, registry)
-    source = passing.check(arguments.run).source
-    return keep_serving(arguments.run / DIRECTORIES["embedded"], arguments.run, ports, question=_question(source))
+    run = passing.check(arguments.run)
+    page = web_server.running(ServedModel.of(run.source, run.record), ports) if arguments.page else nullcontext("")
+    with page as address:
+        return keep_serving(
+            arguments.run / DIRECTORIES["embedded"], arguments.run, ports, question=_question(run.source), page=address
+        )
 
 
 def keep_serving(
-    repository: Path, state: Path, ports: Ports, registry: Registry | None = None, question: Sequence[str] = ("TEXT",)
+    repository: Path,
+    state: Path,
+    ports: Ports,
+    registry: Registry | None = None,
+    question: Sequence[str] = ("TEXT",),
+    page: str = "",
 ) -> int:
     """Serve a repository until Ctrl-C; return 0 if every request in flight was answered, else 1.
 
     Its files are held against its manifest, and nothing says that its answers are right: that is
-    for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given.
-    Raises ServerError, and ManifestError.
+    for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given;
+    `page` is the address of the page to try it, if there is one. Raises ServerError, and ManifestError.
     """
     log, key = state / "triton.log", control.new_key()
 
@@ -81,7 +103,7 @@ def keep_serving(
         if registry:
             rollout.clear_canaries(registry)
         server = triton.start(repository, ports, log, key, registry.canaries if registry else None)
-        _greet(server, question)
+        _greet(server, question, page)
         return server
 
     triton.check_ports(ports)
@@ -94,21 +116,24 @@ def keep_serving(
 
 
 def _question(source: Bundle) -> list[str]:
-    """Return the words of `slipway ask` for a golden row of the bundle: the longest of a line."""
+    """Return the words of `slipway ask` for a golden row of the bundle, or for its beginning."""
     rows = [row if isinstance(row, list) else [row] for row in bundle.load_golden(source).texts]
     spoken = [[" ".join(row)] if source.task == "tagging" else row for row in rows]
-    fitting = [row for row in spoken if sum(map(len, row)) <= _QUESTION and "\n" not in "".join(row)]
-    first, *second = max(fitting or [["TEXT"] * (2 if source.task == "text_pair" else 1)], key=lambda row: sum(map(len, row)))
+    fitting = [row for row in spoken if all(len(text) <= _QUESTION and not text.startswith("-") for text in row)]
+    row = max(fitting, key=lambda row: sum(map(len, row)), default=spoken[0])
+    first, *second = (textwrap.shorten(text, _QUESTION, placeholder="") or text[:_QUESTION] for text in row)
     return [first, *(word for text in second for word in ("--second", text))]
 
 
-def _greet(server: Server, question: Sequence[str]) -> None:
+def _greet(server: Server, question: Sequence[str], page: str) -> None:
     port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
     metrics = f"http://{HOST}:{server.ports.metrics}/metrics"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {server.repository}")
     print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
     print(f"  log      {server.log}")
     print(f"  ask it   {errors.command('ask', *question, *port)}")
+    if page:
+        print(f"  page     {page}")
     print(f"  only     {_DEVELOPMENT}")
     print("  stop it  Ctrl-C", flush=True)
 

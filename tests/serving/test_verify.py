@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from serving import commands
 from serving.server import triton
 from serving.server.triton import Server
-from slipway.contract import manifest
+from slipway.contract import bundle, manifest
 from slipway.contract.records import ENDPOINT, HOST, REPOSITORY, SERVED, TEXT_MODEL
-from tests.support.command import Once, slipway
+from tests.support.command import Once, slipway, slipway_output
 from tests.support.serving import word_runs
 
 
@@ -45,6 +46,18 @@ def test_a_server_of_another_model_fails_and_the_labels_are_counted(elsewhere: S
     done = slipway("verify", other, "--address", elsewhere.http)
     assert (done.returncode, "worse" in done.stdout) == (1, True), done.stdout + done.stderr
     assert json.loads((other / ENDPOINT).read_text("utf-8"))["checks"][0]["flips"] > 0
+
+
+def test_what_serve_proposes_to_ask_is_a_held_out_text(run: Path, elsewhere: Server) -> None:
+    words = commands._question(bundle.load(run / "bundle"))
+    assert words[0] in bundle.load_golden(bundle.load(run / "bundle")).texts
+    assert words[0] in slipway_output("ask", *words, "--address", elsewhere.http)
+
+
+@pytest.mark.parametrize("task", ["text_pair", "tagging"])
+def test_of_other_tasks_it_proposes_what_ask_takes(task: str, tmp_path: Path) -> None:
+    source = bundle.load(word_runs.make(tmp_path / "run", task=task) / "bundle")
+    assert [word.startswith("--") for word in commands._question(source)] == [False, True, False][: 3 if task == "text_pair" else 1]
 
 
 def test_limits_of_one_target_are_not_taken_for_the_other(tmp_path: Path) -> None:
