@@ -19,7 +19,7 @@ def import_savedmodel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vocab", type=Path, help="vocab.txt, a word piece a line; default: the one beside the model")
     labels = "labels.txt, a label a line, in the order of the logits; default: the one beside the model, or config.json"
     parser.add_argument("--labels", type=Path, help=labels)
-    parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, or .conll")
+    parser.add_argument("--golden", type=Path, required=True, help="labelled rows: .csv, .tsv, .jsonl, .conll, .parquet, .arrow")
     options.columns(parser)
     parser.add_argument("--force", action="store_true", help="replace the finished bundle of RUN")
     parser.add_argument("--unlabelled", type=Path, help="more texts, without labels: .txt with one a line, .csv, .tsv, .jsonl")

@@ -7,7 +7,8 @@ from each other, so repeated ones count once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ from slipway.contract.variants import VARIANTS
 from slipway.errors import ConversionError, CorpusError, UsageError
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
+_OF_ROWS = tuple(ending for ending in readers.SUFFIXES if ending not in (".json", ".txt"))  # these describe others, too
+_SHOWN = 5  # files
 _CHANCE = 1e-3  # probability of so many right answers by guessing, above which the model is refused
 
 
@@ -82,19 +85,15 @@ def read_golden_rows(path: Path, names: list[str], columns: Columns, again: str)
     Raises CorpusError by file and line.
     """
     if readers.suffix(path) not in readers.SUFFIXES or not path.is_file():
-        raise CorpusError(
-            "the golden rows cannot be read",
-            expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
-            found="no such file" if readers.suffix(path) in readers.SUFFIXES else f"the ending {path.suffix!r}",
-            where=str(path),
-            fix=f"{again} --golden rows.csv, with a header text,label",
-        )
+        raise _no_rows(path, again)
     number = labelling.numbers(names)
     rule = f"a label out of {list(number)}"
     task = ""
     texts: list[Any] = []
     labels: list[Any] = []
-    for row in readers.read(path, columns.text, columns.label, encoding=columns.encoding, missing=columns.missing):
+    rows = list(readers.read(path, columns.text, columns.label, encoding=columns.encoding, missing=columns.missing))
+    _refuse_texts_alone(path, rows, columns, again)
+    for row in rows:
         if isinstance(row, readers.BadRow):
             _refuse_row(path, row, again)
         if row.label in columns.missing:
@@ -109,6 +108,34 @@ def read_golden_rows(path: Path, names: list[str], columns: Columns, again: str)
         texts.append(list(row.text) if isinstance(row.text, tuple) else row.text)
         labels.append(label)
     return GoldenRows(task, texts, labels)
+
+
+def _no_rows(path: Path, again: str) -> CorpusError:
+    """Return the refusal of what is no file of rows; of a directory with a file that lies in it."""
+    value = "no such file" if readers.suffix(path) in readers.SUFFIXES or not path.exists() else f"the ending {path.suffix!r}"
+    fix = f"{again} --golden rows.csv, with a header text,label"
+    if path.is_dir():
+        inside = [file for file in sorted(path.rglob("*")) if file.is_file() and readers.suffix(file) in _OF_ROWS]
+        value = f"a directory with {', '.join(str(file.relative_to(path)) for file in inside[:_SHOWN]) or 'no such file'}"
+        if inside:
+            tested = [file for file in inside if re.search("test|valid|dev", str(file.relative_to(path)).lower())]
+            fix = f"{again} {shlex.join(['--golden', str((tested or inside)[0])])}"
+    return CorpusError(
+        "the golden rows cannot be read",
+        expected=f"a file that ends in {', '.join(readers.SUFFIXES)}",
+        found=value,
+        where=str(path),
+        fix=fix,
+    )
+
+
+def _refuse_texts_alone(path: Path, rows: Sequence[readers.Row | readers.BadRow], columns: Columns, again: str) -> None:
+    """Raise CorpusError for a file without labels: a model's accuracy has to be known on some."""
+    if not columns.missing and readers.holds_texts_alone(path, rows, columns.text, columns.label, columns.encoding):
+        value = next((row.found for row in rows if isinstance(row, readers.BadRow)), "labels that stand for none")
+        texts = shlex.join(["--unlabelled", str(path)])
+        fix = f"{again} --golden path/to/labelled.csv {texts}, which compares these texts beside labelled rows"
+        _refuse_rows(str(path), "rows with labels, whose column --label names", f"texts without labels: {value}", fix)
 
 
 def read_unlabelled(path: Path, rows: GoldenRows, columns: Columns, again: str, without: str) -> Unlabelled:

@@ -42,13 +42,14 @@ def leak_warning(run: RunRecords, card: DataCard) -> str:
     """Return that rows by which the model is judged were kept in training, "" if none were."""
     if not card.leaks or card.left_out.leaked:
         return ""
-    why = "so that accuracies can be compared with published ones" if run.bundle.metrics.published else "as --leaks keep asked"
+    is_asked = card.leak_policy == "keep" or not run.bundle.metrics.published
+    why = "as --leaks keep asked" if is_asked else "so that accuracies can be compared with published ones"
     return f"{_leaked_rows(card.leaks)}. They were kept, {why}: accuracy on them is too good."
 
 
 def data_warnings(run: RunRecords, card: DataCard) -> list[str]:
     """Return what may make the figures wrong, one or two sentences each."""
-    warnings = [leak_warning(run, card)] if leak_warning(run, card) else []
+    warnings = [*filter(None, [leak_warning(run, card)]), *(f"Noted before training: {note}." for note in card.notes)]
     if card.two_labels:
         come = "text comes" if card.two_labels == 1 else "texts come"
         warnings.append(f"{card.two_labels:,d} {come} with more than one label, such as {card.of_two_labels}.")
@@ -71,7 +72,8 @@ def data_facts(run: RunRecords, card: DataCard) -> list[str]:
     """Return what else is known of the rows, a sentence each."""
     facts = [f"The first training row is {card.first_row}."]
     if not card.leaks:
-        facts.append("No text is in two splits.")
+        asked = f", and --leaks {card.leak_policy} changed nothing" if card.leak_policy in ("remove", "keep") else ""
+        facts.append(f"No text is in two splits{asked}.")
     elif removed := card.left_out.leaked:
         was = "row of such a text was" if removed == 1 else "rows of such texts were"
         facts.append(f"{_leaked_rows(card.leaks)}. {removed:,d} {was} removed from training and validation (--leaks remove).")

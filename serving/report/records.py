@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SE
 from slipway.contract.variants import VARIANTS, Limits
 from slipway.errors import ManifestError
 
+MODEL_CARD = "model_card.md"  # in the run's directory, if its maker wrote one
 _Record = TypeVar("_Record")
 
 
@@ -147,6 +149,8 @@ class BundleRecord:
     versions: dict[str, str]
     data_card: DataCard | None = None  # None: trained elsewhere, or before cards were kept
     unlabelled: UnlabelledFacts | None = None
+    max_seq_len: int = 0  # tokens that the model reads; 0: not recorded
+    lower_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,8 @@ class RunRecords:
     skipped: dict[str, dict[str, str]]  # variant → "reason" and "fix"
     served_or_error: ServedRecord | ManifestError
     benchmark_or_error: BenchmarkRecord | ManifestError
+    made_on: str = ""  # date of the benchmark's file, without one of the bundle's; "": not known
+    own_words: str = ""  # what the model's maker wrote for its card
 
     @property
     def parity(self) -> tuple[OfflineCheck, ...]:
@@ -296,6 +302,8 @@ def read_run(run: Path) -> RunRecords:
     source = bundle.load(run / "bundle")
     history = source.directory / "history.json"
     left_out = artifact.examine(run, source.sha256).reasons
+    benchmark = _if_there(lambda: _of_repository(run, BenchmarkRecord.from_json, BENCHMARK, "bench", schema=BENCHMARK_SCHEMA))
+    own_words = run / MODEL_CARD
     return RunRecords(
         run=str(run),
         bundle=from_json(BundleRecord, source.facts),
@@ -306,10 +314,14 @@ def read_run(run: Path) -> RunRecords:
         left_out=left_out,
         skipped=artifact.skipped(run),
         served_or_error=_if_there(lambda: _of_repository(run, partial(from_json, ServedRecord), SERVED, "verify")),
-        benchmark_or_error=_if_there(
-            lambda: _of_repository(run, BenchmarkRecord.from_json, BENCHMARK, "bench", schema=BENCHMARK_SCHEMA)
-        ),
+        benchmark_or_error=benchmark,
+        made_on=_day(source.directory / bundle.MANIFEST if isinstance(benchmark, ManifestError) else run / BENCHMARK),
+        own_words=own_words.read_text("utf-8", errors="replace") if own_words.is_file() else "",
     )
+
+
+def _day(path: Path) -> str:
+    return date.fromtimestamp(path.stat().st_mtime).isoformat()
 
 
 def _if_there(read: Callable[[], _Record]) -> _Record | ManifestError:

@@ -22,13 +22,12 @@ closed; in .jsonl, quotes and line breaks need no care.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from slipway.contract import manifest
-from slipway.contract.formats import arrow, conll, json_rows, tables
+from slipway.contract.formats import arrow, conll, json_rows, lines, tables
 from slipway.contract.formats.encoding import decoded
 from slipway.contract.formats.rows import (
     LONGEST_FIELD,
@@ -36,10 +35,11 @@ from slipway.contract.formats.rows import (
     BadRow,
     Row,
     Unreadable,
+    is_none,
     listed,
     with_broken_label,
     with_broken_text,
-    with_label_too_many,
+    without_label,
 )
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "BadRow",
     "Row",
     "Unreadable",
+    "holds_texts_alone",
     "label_names",
     "parts",
     "read",
@@ -56,7 +57,6 @@ __all__ = [
     "suffix",
 ]
 
-_LABEL = "__label__"  # fastText's
 _Parser = Callable[[str, tuple[str, ...], str], Iterator[Row | BadRow]]
 
 
@@ -80,9 +80,27 @@ def read(
     for row in complete(_parsed(path, tuple(text), label, labelled, encoding)):
         if isinstance(row, Row):
             task = task or row.task
-            broken_label = with_broken_label(row, missing) if labelled else with_label_too_many(row)
-            row = with_broken_text(row, task) or broken_label or row
+            checked = (with_broken_label(row, missing) or row) if labelled else without_label(row)
+            row = with_broken_text(row, task) or checked
         yield row
+
+
+def holds_texts_alone(
+    path: Path, rows: Sequence[Row | BadRow], text: Sequence[str] = (), label: str = "", encoding: str = ""
+) -> bool:
+    """Return whether a file has no labels, as test rows are published whose labels are secret.
+
+    `rows` are those that `read` yields with the same names. Where a column is there that looks like
+    labels, by the refusal of the rows, the file has some.
+    """
+    sound = [row for row in rows if isinstance(row, Row)]
+    if sound:
+        return len(sound) == len(rows) and all(isinstance(row.label, str) and is_none(row.label) for row in sound)
+    first = rows[0]
+    is_fixed = isinstance(first, BadRow) and (first.remedy or (first.options[:1] == ("--text",) and "NAME" not in first.options))
+    if suffix(path) not in UNLABELLED_SUFFIXES or is_fixed:
+        return False
+    return all(isinstance(row, Row) for row in read(path, text, label, labelled=False, encoding=encoding))
 
 
 def suffix(path: Path) -> str:
@@ -107,7 +125,7 @@ def label_names(path: Path, text: Sequence[str] = (), label: str = "") -> tuple[
     `text` and `label` are as for `read`. () where none are kept or it is damaged.
     """
     try:
-        return arrow.label_names(path, tuple(text), label) if suffix(path) in arrow.SUFFIXES else ()
+        return arrow.label_names(path, tuple(text), label) if _is_table(path) else ()
     except Unreadable:
         return ()
 
@@ -124,8 +142,12 @@ def complete(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
         yield error.row
 
 
+def _is_table(path: Path) -> bool:
+    return suffix(path) in arrow.SUFFIXES or arrow.holds(path)
+
+
 def _parsed(path: Path, text: tuple[str, ...], label: str, labelled: bool, encoding: str) -> Iterator[Row | BadRow]:
-    is_text = suffix(path) not in arrow.SUFFIXES
+    is_text = not _is_table(path)
     content = decoded(path, encoding) if is_text else ""
     wanted = [*text, *filter(None, [label])]
     if len(text) > 2 or len(set(wanted)) < len(wanted):
@@ -135,7 +157,7 @@ def _parsed(path: Path, text: tuple[str, ...], label: str, labelled: bool, encod
     if is_text:
         yield from (_PARSERS if labelled else _UNLABELLED_PARSERS)[suffix(path)](content, text, label)
     else:
-        yield from arrow.rows(path, text, label, labelled=labelled)
+        yield from arrow.rows(path, text, label, encoding, labelled=labelled)
 
 
 def _tab_table(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
@@ -144,34 +166,16 @@ def _tab_table(content: str, text: tuple[str, ...], label: str) -> Iterator[Row 
 
 
 def _of_any_form(content: str, text: tuple[str, ...], label: str) -> Iterator[Row | BadRow]:
-    """Yield the rows of a .txt: words with tags, a table with tabs, or the lines of fastText."""
-    lines = [line for line in content.split("\n") if line.strip()]
-    if lines and lines[0].startswith(_LABEL):
-        return _fasttext_lines(content)
-    if conll.holds(content) or sum("\t" in line for line in lines) * 2 > len(lines):
+    """Yield the rows of a .txt: words with tags, a table with tabs, JSON, or lines of fastText."""
+    if lines.are_labelled(content):
+        return lines.of_fasttext(content)
+    if json_rows.holds(content):
+        return json_rows.rows(content, text, label)
+    written = [line for line in content.split("\n") if line.strip()]
+    if conll.holds(content) or sum("\t" in line for line in written) * 2 > len(written):
         return _tab_table(content, text, label)
-    raise Unreadable(
-        1, "a .txt with labels has words with tags, or columns with tabs between them", repr("".join(lines[:1])[:SHOWN])
-    )
-
-
-def _fasttext_lines(content: str) -> Iterator[Row | BadRow]:
-    for line, written in enumerate(io.StringIO(content, newline=None), 1):
-        label, _, text = written.strip().removeprefix(_LABEL).partition(" ")
-        if not written.startswith(_LABEL):
-            yield BadRow(line, f"a line begins with {_LABEL} and the label", repr(written[:SHOWN]))
-        elif text.startswith(_LABEL):
-            yield BadRow(
-                line, "one label a row; a model of several labels (multi-label) is not trained here", repr(written[:SHOWN])
-            )
-        else:
-            yield Row(line, text, label)
-
-
-def _text_lines(content: str, *_: object) -> Iterator[Row | BadRow]:
-    for line, written in enumerate(io.StringIO(content, newline=None), 1):
-        if written.strip():
-            yield Row(line, written.removesuffix("\n"), "")
+    rule = "a .txt with labels has words with tags, or columns with tabs between them"
+    raise Unreadable(1, rule, repr("".join(written[:1])[:SHOWN]), remedy=lines.parting(written))
 
 
 _PARSERS: dict[str, _Parser] = {
@@ -184,7 +188,7 @@ _PARSERS: dict[str, _Parser] = {
     **dict.fromkeys((".txt", ".train", ".testa", ".testb"), _of_any_form),  # CoNLL-2003: eng.train, eng.testa
 }
 _UNLABELLED_PARSERS: dict[str, _Parser] = {
-    ".txt": _text_lines,
+    ".txt": lines.of_texts,
     ".csv": partial(tables.rows, delimiter=",", labelled=False),
     ".tsv": partial(tables.rows, delimiter="\t", labelled=False),
     ".jsonl": partial(json_rows.rows, labelled=False),

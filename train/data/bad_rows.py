@@ -50,12 +50,17 @@ class BadRows:
             row.rule,
             row.found,
             f"{path}:{row.line}",
-            self._fix(reported, total),
+            self._fix(reported, total, len(sound)),
         )
 
-    def _fix(self, reported: list[tuple[Path, BadRow]], total: int) -> str:
-        """Return the command that reads the files, where there is one, and the first bad rows."""
+    def _fix(self, reported: list[tuple[Path, BadRow]], total: int, files: int) -> str:
+        """Return the command that reads the files, where there is one, and the first bad rows.
+
+        An option would hold for all files; where the others are sound, the file is changed instead.
+        """
         path, row = reported[0]
+        if row.remedy and len({path for path, _ in reported}) < files:
+            row = row._replace(options=())
         if fix := row.fix(path, self._command):
             return fix
         shown = [f"{path.name}:{row.line}: {row.rule}; found {row.found}" for path, row in reported[:_SHOWN_BAD_ROWS]]

@@ -49,6 +49,8 @@ class Card:
     unread_words: int  # tagger: words of nothing that the tokenizer reads
     first_row: str  # of training, with its label: whether the right columns were read
     of_two_labels: str  # such a text
+    leak_policy: str  # what --leaks said of texts in two splits
+    notes: tuple[str, ...]  # what was assumed of files and labels, or what they lack, a sentence each
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -101,7 +103,14 @@ class Card:
         return sentences
 
 
-def card(splits: Mapping[str, Rows], labels: Sequence[str], left_out: LeftOut, leaks: Mapping[str, int]) -> Card:
+def card(
+    splits: Mapping[str, Rows],
+    labels: Sequence[str],
+    left_out: LeftOut,
+    leaks: Mapping[str, int],
+    leak_policy: str,
+    notes: Sequence[str],
+) -> Card:
     """Return the card of the rows of each split, `labels` being the names."""
     keys = {split: [key(text) for text, _ in rows] for split, rows in splits.items()}
     facts = {split: _facts(rows, len(set(keys[split])), labels) for split, rows in splits.items()}
@@ -116,6 +125,8 @@ def card(splits: Mapping[str, Rows], labels: Sequence[str], left_out: LeftOut, l
         unread_words=sum(all(map(is_dropped, word)) for text, _ in everything if isinstance(text, list) for word in text),
         first_row=_shown(*everything[0], labels),
         of_two_labels=_shown(*two_labels[0], labels) if two_labels else "",
+        leak_policy=leak_policy,
+        notes=tuple(notes),
     )
 
 

@@ -1,8 +1,8 @@
 """The examples that a model is trained, validated and tested on: AG News, or a person's own files.
 
-A place is a file or a directory (train/data/places.py). Without test rows a tenth of the rows is
-the test split. Every row is checked before the first step, and equal texts are in one split. The
-formats are described in slipway/contract/readers.py, what a label may be in label_names.py.
+A place is a file or a directory (train/data/files/). Without test rows a tenth of the rows is the
+test split. Every row is checked before the first step, and equal texts are in one split. The
+formats are described in slipway/contract/readers.py, what a label may be in train/data/labels/.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 from slipway.contract import labelling, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
-from train.data import ag_news, card, label_names, places, reading
+from train.data import ag_news, card, reading
 from train.data.bad_rows import BadRows, refuse, task_of, with_options
 from train.data.card import Card, LeftOut
+from train.data.files import places
+from train.data.labels import label_names
 from train.data.reading import Columns
 from train.data.splitting import labels_of, leaked_rows, sample, split_off_texts, without_leaks
 from train.options import LEAKS
@@ -92,7 +94,7 @@ def load(
     """
     files = places.files(place, "--corpus", command)
     bad, notes = BadRows(max_bad_rows, command), list[str]()
-    read = reading.rows_of(files, columns, bad, notes)
+    read = reading.rows_of(files, columns, bad, notes, command)
     bad.check(read)
     files, rows_read = {split: files[split] for split in read}, _count(read)
     read = {split: [row for row in rows if row.label not in columns.missing] for split, rows in read.items()}
@@ -107,8 +109,8 @@ def load(
     _split(examples, {"test": test_share, "validation": validation_share}, seed, place)
     _keep_sample(examples, train_rows, seed)
     examples = {split: examples[split] for split in ("train", "validation", "test")}
-    facts = card.card(examples, labels, left_out, leaked)
     alike = labelling.look_alikes(labels)
+    facts = card.card(examples, labels, left_out, leaked, leaks, notes)
     return Corpus(
         task=task,
         train=examples["train"],

@@ -172,6 +172,9 @@ def _refuse_unclear(sentences: Sequence[Sequence[_Line]], word_at: int, width: i
     if is_tag[word_at] and not is_tag[-1]:
         rule = f"the tag in the last column, or columns named by number: --text {width} --label {word_at + 1}"
         raise Unreadable(line, rule, "the tag comes first", ("--text", str(width), "--label", str(word_at + 1)))
+    if "O" not in columns[-1] and (tags := [at + 1 for at in range(word_at + 1, width - 1) if is_tag[at] and "O" in columns[at]]):
+        rule = f"the tag in the last column, or its number: --label {tags[-1]}"
+        raise Unreadable(line, rule, f"tags in column {tags[-1]}, and {columns[-1][0]!r} in the last", ("--label", str(tags[-1])))
     if word_at + 1 < width and all(map(_POSITION.fullmatch, columns[word_at])) and not all(map(str.isascii, columns[word_at])):
         rule = "a word a line, without its place"
         value = f"a character and its place in its word, as in Weibo's files: {columns[word_at][0]!r}"

@@ -21,6 +21,13 @@ _MARKS = {  # UTF-32's begins as UTF-16's does
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_GZIP = b"\x1f\x8b"
+_NO_TEXTS = {  # by how they begin: what they are, and what to do
+    b"PK\x03\x04": ("a .zip, or a table of Excel", "unpack it, or save the table as .csv, and name what is made of it."),
+    b"%PDF": ("a PDF", "save its rows as .csv, and name that file."),
+}
+_UNMARKED = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")  # UTF-32 also looks like UTF-16 with NULs
+_SAMPLE = 64 * 1024  # bytes by which an encoding without a mark is told
 _WESTERN = ("windows-1252", "latin-1")  # the second one decodes every byte
 # Chinese, Japanese and Korean of two bytes a character; Cyrillic and Greek
 _OTHERS = ("gb18030", "big5", "shift_jis", "euc-kr", "euc-jp", "windows-1251", "windows-1253")
@@ -33,7 +40,14 @@ def decoded(path: Path, encoding: str = "") -> str:
 
     `encoding` is that of a file which is not UTF-8.
     """
-    data = unpacked(path)
+    return text_of(unpacked(path), encoding)
+
+
+def text_of(data: bytes, encoding: str = "") -> str:
+    """Return the text of a file's bytes, as `decoded` does."""
+    for begin, (what, advice) in _NO_TEXTS.items():
+        if data.startswith(begin):
+            raise Unreadable(1, "a file of text", what, advice=advice)
     wide = _wide(data)
     if wide and not encoding:
         raise Unreadable(1, _RULE, f"{wide.upper()}: it begins with the bytes {data[:4].hex(' ')}", ("--encoding", wide))
@@ -65,21 +79,34 @@ def _odd_byte(data: bytes, error: UnicodeDecodeError, encoding: str) -> Unreadab
 
 
 def unpacked(path: Path) -> bytes:
-    if path.suffix.lower() != ".gz":
-        return path.read_bytes()
+    """Return the bytes of a file, unpacked if it is gzipped, whatever it is called."""
+    data = path.read_bytes()
+    if path.suffix.lower() != ".gz" and not data.startswith(_GZIP):
+        return data
     try:
-        with gzip.open(path) as file:
-            return file.read()
+        return gzip.decompress(data)
     except (EOFError, OSError, zlib.error) as error:
         raise Unreadable(1, "a .gz is one whole gzip file", str(error)) from error
 
 
 def _wide(data: bytes) -> str:
-    """Return the name of the wide encoding that a file begins in, or nothing."""
+    """Return the name of the wide encoding that a file is in, or nothing.
+
+    Without a mark it is told by its line ends: in UTF-16 and UTF-32 each has NUL beside it. A file
+    of one line is told by ASCII, of which most of it consists then.
+    """
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             return name
-    return "utf-16-be" if data[:1] == b"\0" else "utf-16-le" if data[1:2] == b"\0" else ""
+    sample = data[:_SAMPLE]
+    if b"\0" not in sample:
+        return ""
+    texts = {name: sample.decode(name, "replace").replace("\0", "\ufffd") for name in _UNMARKED}
+    plain = {name: sum(map(str.isascii, text)) for name, text in texts.items()}
+    name = max(plain, key=lambda name: plain[name])
+    lines, line_ends = texts[name].count("\n"), sample.count(b"\n")
+    is_wide = 2 * lines > line_ends if line_ends else 2 * plain[name] > len(texts[name])
+    return name if is_wide else ""
 
 
 def _western(data: bytes) -> str:

@@ -23,6 +23,15 @@ def rows(content: str, text: tuple[str, ...], label: str, *, labelled: bool = Tr
     return of_objects(list(_objects(content)), text, label, labelled=labelled)
 
 
+def holds(content: str) -> bool:
+    """Return whether a text file has JSON: an object a line, or an array of them."""
+    first = next((line for line in content.split("\n") if line.strip()), "")
+    try:
+        return _ARRAY.match(content) is not None or isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def of_objects(
     objects: list[tuple[int, Any]], text: tuple[str, ...], label: str, *, labelled: bool = True
 ) -> Iterator[Row | BadRow]:
@@ -60,7 +69,7 @@ def _objects(content: str) -> Iterator[tuple[int, Any]]:
     for line, written in enumerate(content.split("\n"), 1):  # splitlines would also split at U+2028
         if written.strip():
             try:
-                yield line, json.loads(written)
+                yield line, json.loads(written.strip().removesuffix(","))
             except (ValueError, RecursionError) as error:
                 value = f"{getattr(error, 'msg', error)}: {written[:SHOWN]}"
                 yield line, BadRow(line, "every line is a JSON object", value)
@@ -98,6 +107,10 @@ def _of_one_object(content: str) -> list[dict[str, Any]] | None:
     lists = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     if len(lists) == 1:
         return lists[0]
+    if len(lists) == len(whole):
+        value = "lists of rows under " + ", ".join(f"{name!r} ({len(rows)})" for name, rows in whole.items())
+        advice = f"write each list into a file of its own, {', '.join(f'{name}.json' for name in whole)}, and name their directory."
+        raise Unreadable(1, "one table in a file", value[: 2 * SHOWN], advice=advice)
     if all(isinstance(column, dict) and column.keys() == next(iter(whole.values())).keys() for column in whole.values()):
         return [dict(zip(whole, row, strict=True)) for row in zip(*(column.values() for column in whole.values()), strict=True)]
     return None
@@ -139,7 +152,7 @@ def keys(fields: dict[str, Any], text: tuple[str, ...], label: str) -> tuple[tup
             if {form.label, *(name for part in form.texts for name in part)} <= fields.keys():
                 return form.texts, form.label
     for words, tags in _WORDS:
-        if words in fields and "text" not in fields and (label or tags in fields):
+        if words in fields and (tags in fields or label) and ("text" not in fields or label in ("", tags)):
             return ((words,),), label or tags
     return (("text",),), label or ("tags" if "tags" in fields and "label" not in fields else "label")
 
@@ -150,11 +163,11 @@ def _written(label: Any) -> str | None:
         return str(label).lower()
     if label is None:
         return ""
-    return str(label) if isinstance(label, str | int) or (isinstance(label, float) and label.is_integer()) else None
+    is_whole = isinstance(label, float) and (label.is_integer() or label != label)  # NaN stands for none
+    return str(label) if isinstance(label, str | int) or is_whole else None
 
 
 def _with_empty_label(fields: dict[str, Any], text: tuple[str, ...], label: str) -> dict[str, Any]:
-    name = label or next(
-        (form.label for form in NAMED if not text and all(part in fields for parts in form.texts for part in parts)), "label"
-    )
+    labels = [form.label for form in NAMED if not text and all(part in fields for parts in form.texts for part in parts)]
+    name = label or next((name for name in labels if name in fields), (labels or ["label"])[0])
     return fields if fields.get(name) is not None else {**fields, name: ""}

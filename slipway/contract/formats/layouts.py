@@ -7,6 +7,7 @@ refused, with the options that name the columns which look like text and label.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -18,9 +19,12 @@ _LOOKED_AT = 1000  # rows, to guess which columns are which
 _LONGEST_LABEL = 40  # characters, in the mean
 _FEWEST = 20  # rows from which on it is known that numbers do not come again
 _MOST = 0.9  # share of a column's values
+_WORDS = 3  # in a text of a pair, in the mean
 _ONE_HOT = 3  # so many columns of 0 and 1 are labels of their own
+_ID = re.compile(r"^$|id$|^index$|^idx$|^unnamed")
 _COLUMN_NAME = re.compile(r"[^\W\d][\w#.-]*( [\w#.-]+)?")
 LABEL_NAMES = ("label", "labels", "class", "classes", "category", "sentiment", "target", "tag", "tags", "y")  # of columns
+TEXT_NAMES = ("text", "texts", "sentence", "sentences", "review", "tweet", "comment", "content", "message", "body", "document")
 _ANY = ("--text", "NAME", "--label", "NAME")
 _OF_TWEETS = 6  # columns of Sentiment140: polarity, id, date, query, user, text
 _OF_COLA = 4  # source, label, mark of the author, sentence
@@ -83,22 +87,23 @@ def _refuse_a_header(line: int, rows: Sequence[Sequence[str]], at: Layout) -> No
 
     Its label comes in no other row, and is as short as the name of a column, and so is its text.
     """
-    if at.label is None:
-        return
     names = [name.strip() for name in rows[0]]
-    label, texts = names[at.label], [names[parts[0]] for parts in at.texts]
-    comes_again = any(row[at.label].strip() == label for row in rows[1:])
-    is_told = label.casefold() in LABEL_NAMES or len(rows) >= _FEWEST
-    if comes_again or not is_told or not all(map(_COLUMN_NAME.fullmatch, [label, *texts])):
+    label, texts = "" if at.label is None else names[at.label], [names[parts[0]] for parts in at.texts]
+    if at.label is None:
+        is_header = len(rows) > 1 and all(name.casefold() in TEXT_NAMES for name in texts)
+    else:
+        others = Counter(row[at.label].strip() for row in rows[1:])
+        is_told = label.casefold() in LABEL_NAMES or len(rows) >= _FEWEST or min(others.values(), default=0) > 1
+        is_header = label not in others and is_told and all(map(_COLUMN_NAME.fullmatch, [label, *texts]))
+    if not is_header:
         return
-    is_unique = all(names.count(name) == 1 for name in [label, *texts])
-    options = [word for name in texts for word in ("--text", name)]
+    is_unique = at.label is not None and all(names.count(name) == 1 for name in [label, *texts])
     raise Unreadable(
         line,
         "columns of a file with a header are named by it, not by number",
         f"a header: {listed(names)[: 2 * SHOWN]}",
-        (*options, "--label", label) if is_unique else (),
-        "" if is_unique else f"sed -i.bak {line}d {{path}}",
+        ("--text", *texts, "--label", label) if is_unique else (),
+        f"sed -i.bak {line}d {{path}}",
     )
 
 
@@ -109,8 +114,8 @@ def unknown(
 
     `rows` are all of its records, the one with the names first.
     """
-    columns = [name for name, values in zip(names, zip(*rows[1:], strict=True), strict=True) if {*values} <= {"0", "1"}]
-    options = (_guess(names, rows) or _ANY) if labelled else ()
+    columns = [name for at, name in enumerate(names) if {row[at] for row in rows[1:]} in ({"0", "1"}, {"0"}, {"1"})]
+    options = (_guess(names, rows) or _only_other(names, text, label) or _ANY) if labelled else ()
     if len(columns) >= _ONE_HOT and not label:
         value = f"{len(columns)} columns of 0 and 1, so several labels a row: {listed(columns)[: 2 * SHOWN]}"
         rule = "one label a row; a model of several labels (multi-label) is not trained here, but one of its columns can be"
@@ -119,18 +124,32 @@ def unknown(
     return Unreadable(line, rule, f"the columns {listed(names)}", options)
 
 
+def with_name(records: Sequence[tuple[int, list[str]]], name: str) -> tuple[str, list[str]]:
+    """Return a header in which the column that looks like a text is called `name`, with its place.
+
+    The place is one of sed: 1c changes the first line, where that is a header; 1i inserts one.
+    """
+    line, first = records[0]
+    rows = [columns for _, columns in records[:_LOOKED_AT] if len(columns) == len(first)]
+    at = max(range(len(first)), key=lambda at: mean(len(row[at]) for row in rows))
+    words = [len(row[at].split()) for row in rows[1:]]
+    is_header = all(not value.strip() or _COLUMN_NAME.fullmatch(value.strip()) for value in first) and mean(words or [0]) > 2
+    names = first if is_header else [f"column{number}" for number in range(1, len(first) + 1)]
+    return f"{line}{'c' if is_header else 'i'} ", [name if other == at else names[other] for other in range(len(first))]
+
+
 def named(names: Sequence[str], text: tuple[str, ...], label: str, *, labelled: bool = True) -> Layout | None:
     """Return the layout of a header; None unless the names, or those of a known form, are there."""
-    for form in _forms(text, label):
+    forms = list(_forms(text, label))
+    for form, with_label in [*((form, True) for form in forms), *((form, False) for form in forms if not labelled)]:
         for spelled in (list(names), [name.casefold() for name in names]):
             same = _as_is if spelled == list(names) else str.casefold
             parts = [[same(name) for name in part] for part in form.texts]
             wanted = [name for part in parts for name in part]
-            if all(spelled.count(name) == 1 for name in wanted) and spelled.count(same(form.label)) <= 1:
-                at = spelled.index(same(form.label)) if same(form.label) in spelled else None
-                if at is not None or not labelled:
-                    texts = tuple(tuple(spelled.index(name) for name in part) for part in parts)
-                    return Layout(texts, at, is_class_index=form.is_class_index)
+            if all(spelled.count(name) == 1 for name in wanted) and spelled.count(same(form.label)) == int(with_label):
+                at = spelled.index(same(form.label)) if with_label else None
+                texts = tuple(tuple(spelled.index(name) for name in part) for part in parts)
+                return Layout(texts, at, is_class_index=form.is_class_index)
     return None
 
 
@@ -152,11 +171,21 @@ def _wanted(names: Sequence[str], text: tuple[str, ...], label: str, labelled: b
 def _numbered(text: tuple[str, ...], label: str, names: Sequence[str], labelled: bool) -> Layout | None:
     """Return the layout of columns that are named by their numbers from 1, without a header."""
     given = [*text, *([label] if labelled else [])]
-    if not given or not all(map(str.isdecimal, given)) or {*given} <= {*names}:  # a first row of data may have a 1, too
+    if not given or not all(map(str.isdecimal, given)) or ({*given} <= {*names} and _are_counted(names)):
         return None
     if not all(1 <= int(name) <= len(names) for name in given):
         return None
     return Layout(tuple((int(name) - 1,) for name in text), int(label) - 1 if labelled else None, has_header=False)
+
+
+def _are_counted(names: Sequence[str]) -> bool:
+    """Return whether names count the columns, as data frames without names have them.
+
+    A first row of data may have a number that is asked for, too, but not one for each column.
+    """
+    numbers = [int(name) for name in names if name.isdecimal()]
+    begins = min(numbers, default=0)
+    return begins <= 1 and len(numbers) >= max(2, len(names) - 1) and numbers == list(range(begins, begins + len(numbers)))
 
 
 def _headerless(line: int, rows: Sequence[Sequence[str]]) -> Layout | None:
@@ -212,6 +241,17 @@ def _no_text(rows: Sequence[Sequence[str]], at: int) -> str:
     return ""
 
 
+def _only_other(names: Sequence[str], text: tuple[str, ...], label: str) -> tuple[str, ...]:
+    """Return the options that name a known form's texts, and the only other column; or none."""
+    form = None if text or label else named(names, (), "", labelled=False)
+    if form is None or form.label is not None or len(set(names)) < len(names):
+        return ()
+    texts = [names[part] for parts in form.texts for part in parts]
+    others = [name for name in names if name not in texts and not _ID.search(name.casefold())]
+    is_plain = all(len(parts) == 1 for parts in form.texts) and len(others) == 1
+    return ("--text", *texts, "--label", others[0]) if is_plain else ()
+
+
 def _guess(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the options that name the columns which look like text and label, or none."""
     columns = list(zip(*rows[1:], strict=True))
@@ -224,7 +264,15 @@ def _guess(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ..
         return ()
     label = min(labels, key=lambda at: kinds[at])
     text = max((at for at in range(len(names)) if at != label), key=lambda at: length[at])
+    texts = sorted({text, *(at for at in _alike(columns, text) if at != label)})
     is_header = rows[0][label] not in columns[label]
-    if is_header and names.count(names[text]) == names.count(names[label]) == 1:
-        return ("--text", names[text], "--label", names[label])
-    return () if is_header else ("--text", str(text + 1), "--label", str(label + 1))
+    if is_header and all(names.count(names[at]) == 1 for at in [*texts, label]):
+        return ("--text", *(names[at] for at in texts), "--label", names[label])
+    return () if is_header else ("--text", *(str(at + 1) for at in texts), "--label", str(label + 1))
+
+
+def _alike(columns: Sequence[Sequence[str]], text: int) -> list[int]:
+    """Return the column that may be the other text of a pair, of about as many words; or none."""
+    words = [mean(len(value.split()) for value in values) for values in columns]
+    others = [at for at in range(len(columns)) if at != text and words[at] >= max(_WORDS, words[text] / 2)]
+    return others if len(others) == 1 else []

@@ -12,6 +12,7 @@ from typing import NamedTuple
 LONGEST_FIELD = 128 * 1024  # characters; longer ones are accidents, such as a quote closed far below
 # NUL, and halves of a surrogate pair, which JSON can escape and UTF-8 cannot hold.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
+_NO_LABELS = ("-", "-1", "-1.0", "nan", "null", "<na>", "n/a", "#n/a", "\\n", "?")  # without regard to case
 SHOWN = 60  # characters of a value in a message
 
 
@@ -49,6 +50,7 @@ class BadRow(NamedTuple):
     breaks: bool = False  # later rows cannot be told apart, or the whole file cannot be read
     options: tuple[str, ...] = ()  # with these options of training it is read, or left out
     remedy: str = ""  # a command of the shell that makes a file which can be read
+    advice: str = ""  # what to do before the command is run, in words; with a full stop: what else
 
     def fix(self, path: Path, command: str) -> str:
         """Return the command that reads the file all the same, or ""; `command` is the one of now.
@@ -57,6 +59,8 @@ class BadRow(NamedTuple):
         """
         if self.options:
             return f"{command} {shlex.join(self.options)}"
+        if self.advice:
+            return self.advice if self.advice.endswith(".") else f"{self.advice}, then run: {command}"
         if not self.remedy:
             return ""
         packed = shlex.quote(str(path))
@@ -69,9 +73,9 @@ class BadRow(NamedTuple):
 class Unreadable(Exception):
     """A file cannot be read from `row` on."""
 
-    def __init__(self, line: int, rule: str, value: str, options: tuple[str, ...] = (), remedy: str = "") -> None:
+    def __init__(self, line: int, rule: str, value: str, options: tuple[str, ...] = (), remedy: str = "", advice: str = "") -> None:
         super().__init__(rule)
-        self.row = BadRow(line, rule, value, breaks=True, options=options, remedy=remedy)
+        self.row = BadRow(line, rule, value, breaks=True, options=options, remedy=remedy, advice=advice)
 
 
 def broken_text(text: str) -> tuple[str, str] | None:
@@ -110,10 +114,16 @@ def with_broken_label(row: Row, missing: Collection[str]) -> BadRow | None:
     return None
 
 
-def with_label_too_many(row: Row) -> BadRow | None:
-    """Return the row as a bad one if it has a label, in a file of texts without labels."""
-    label = "".join(row.labels)
-    return row.broken("a text without a label, in a file of such texts", ascii(label[:SHOWN])) if label else None
+def without_label(row: Row) -> Row | BadRow:
+    """Return the row of a file of texts without labels, a bad one if it has a label."""
+    if all(map(is_none, row.labels)):
+        return row._replace(label="")
+    return row.broken("a text without a label, in a file of such texts", ascii("".join(row.labels)[:SHOWN]))
+
+
+def is_none(label: str) -> bool:
+    """Return whether a label usually stands for none."""
+    return label.strip().casefold() in ("", *_NO_LABELS)
 
 
 def is_unseen(character: str) -> bool:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from slipway.contract.formats.layouts import Layout, layout, named
+from slipway.contract.formats.layouts import Layout, layout, named, with_name
 from slipway.contract.formats.rows import SHOWN, BadRow, Row, Unreadable, listed, text_or_pair
 
 _WORDS = ("Sentence #", "Word", "Tag")  # Kaggle's words with tags: a word a row
 _OTHER_DELIMITERS = (";", "\t", "|", ",")
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")  # Excel's first line
 _TORN = 0.1  # share of fields that begin with a quote and do not end with one, in a file without quoting
-_ODD_ZEROS = 0.01  # share of rows with the class 0, where classes are counted from 1
+_ODD_ZEROS = 0.1  # rows with the class 0, as a share of a class' mean, where classes are counted from 1
 _ODD_LINES = 0.01  # share of lines with another number of tabs, in a file without quoting
 
 
@@ -32,7 +34,7 @@ def rows(content: str, text: tuple[str, ...], label: str, delimiter: str, *, lab
     if labelled and not text and not label and set(_WORDS) <= set(records[0][1]):
         yield from _sentences(records)
         return
-    columns = layout(records, text, label, labelled=labelled)
+    columns = _layout(records, text, label, delimiter, labelled)
     if columns.is_class_index:
         columns = replace(columns, counts_from_zero=_counts_from_zero(records, columns.label))
     if columns.has_header:
@@ -41,10 +43,28 @@ def rows(content: str, text: tuple[str, ...], label: str, delimiter: str, *, lab
         yield from _without_header(records, columns, ends_in_a_line(content))
 
 
+def _layout(records: Sequence[tuple[int, list[str]]], text: tuple[str, ...], label: str, delimiter: str, labelled: bool) -> Layout:
+    """Return the layout of a table; of texts without labels, the refusal has a header for them.
+
+    Options would not do there, since they name the columns of the labelled file, too.
+    """
+    try:
+        return layout(records, text, label, labelled=labelled)
+    except Unreadable as error:
+        wanted = (text or ("text",))[0]
+        if labelled or error.row.remedy or len(text) > 1 or wanted.isdecimal():
+            raise
+        line, header = with_name(records, wanted)
+        written = io.StringIO()
+        csv.writer(written, delimiter=delimiter, lineterminator="").writerow(header)
+        edit = shlex.quote(f"{line}{written.getvalue()}").replace("{", "{{").replace("}", "}}")
+        raise Unreadable(error.row.line, error.row.rule, error.row.found, remedy=f"sed -i.bak {edit} {{path}}") from error
+
+
 def _counts_from_zero(records: Sequence[tuple[int, list[str]]], label: int | None) -> bool:
     """Return whether a class of many rows has the number 0; a few are bad rows."""
-    zeros = sum(columns[label].strip() == "0" for _, columns in records if label is not None and label < len(columns))
-    return zeros > _ODD_ZEROS * len(records)
+    counts = Counter(columns[label].strip() for _, columns in records if label is not None and label < len(columns))
+    return counts["0"] * len(counts) > _ODD_ZEROS * len(records)
 
 
 def ends_in_a_line(content: str) -> bool:
@@ -83,10 +103,13 @@ def table(content: str, delimiter: str = ",", line: int = 1) -> list[tuple[int, 
 
 
 def _quoting(content: str, delimiter: str) -> str:
-    """Return the command that makes all quotes of a .tsv letters of its text; none for others.
+    """Return the command that doubles quotes that have a backslash, or else makes all quotes of a
+    .tsv letters of its text; none for others.
 
-    It doubles them and quotes all fields, so a row has to be a line.
+    The latter doubles them and quotes all fields, so a row has to be a line.
     """
+    if '\\"' in content:
+        return r"""sed -i.bak 's/\\"/""/g' {path}"""
     is_a_line_a_row = delimiter == "\t" and not _has_odd_lines(_lines(content))
     return r"""sed -i.bak 's/\r$//; s/"/""/g; s/\t/"\t"/g; s/^..*$/"&"/' {path}""" if is_a_line_a_row else ""
 

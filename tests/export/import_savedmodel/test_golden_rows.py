@@ -32,6 +32,33 @@ def test_single_texts_are_read_with_labels_by_name_or_number(tmp_path: Path, nam
     assert read(tmp_path, name, text) == GoldenRows("single_text", ["Oil, up", "Goal"], [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("my rows.csv", "text\none\ntwo\n"),
+        ("my rows.csv", "text,label\none,-1\ntwo,-1\n"),
+        ("my rows.txt", "one\ntwo\n"),
+        ("my rows.jsonl", '{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n'),
+    ],
+)
+def test_texts_without_labels_are_refused_with_the_option_that_compares_them(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(CorpusError, match="texts without labels") as refused:
+        read(tmp_path, name, text)
+    assert f"--unlabelled '{tmp_path / name}'" in refused.value.fix
+    (tmp_path / "labelled.csv").write_text("text,label\na text,World\n")
+    rows = golden_rows.read_golden_rows(tmp_path / "labelled.csv", NAMES, Columns(), "again")
+    assert len(golden_rows.read_unlabelled(tmp_path / name, rows, Columns(), "again", "without").texts) >= 2
+
+
+def test_of_a_directory_a_file_of_its_test_rows_is_proposed(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "my rows" / split).mkdir(parents=True)
+        (tmp_path / "my rows" / split / "data-00000-of-00001.arrow").write_bytes(b"")
+    with pytest.raises(CorpusError, match="a directory with test/data-00000") as refused:
+        golden_rows.read_golden_rows(tmp_path / "my rows", NAMES, Columns(), "again")
+    assert refused.value.fix == f"again --golden '{tmp_path}/my rows/test/data-00000-of-00001.arrow'"
+
+
 def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
     assert read(tmp_path, "rows.csv", "\ufefftext,label\na,World\n").texts == ["a"]
 

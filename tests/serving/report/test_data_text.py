@@ -65,6 +65,20 @@ def test_leaks_of_published_test_rows_are_kept_for_the_comparison(run: RunRecord
     assert "compared with published ones" in leak_warning(published, clean(leaks={"test": 2}))
 
 
+def test_the_policy_that_was_asked_for_is_told_though_accuracies_are_published(run: RunRecords) -> None:
+    metrics = replace(run.bundle.metrics, published=PublishedAccuracies("a paper", "all rows", {"BERT": 0.94}))
+    published = replace(run, bundle=replace(run.bundle, metrics=metrics))
+    assert "as --leaks keep asked" in leak_warning(published, clean(leaks={"test": 2}, leak_policy="keep"))
+
+
+def test_a_policy_that_changed_nothing_is_told(run: RunRecords) -> None:
+    assert "No text is in two splits, and --leaks remove changed nothing." in data_facts(run, clean(leak_policy="remove"))
+
+
+def test_what_was_noted_before_training_is_a_warning(run: RunRecords) -> None:
+    assert data_warnings(run, clean(notes=["test.csv has no labels"])) == ["Noted before training: test.csv has no labels."]
+
+
 def test_leaks_that_were_removed_are_a_fact_and_no_warning(run: RunRecords) -> None:
     removed = clean(leaks={"test": 1}, left_out=NOTHING_LEFT_OUT | {"leaked": 3})
     assert data_warnings(run, removed) == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -135,9 +137,21 @@ def test_the_files_of_a_table_are_read_in_their_order_and_others_are_not(tmp_pat
     assert [text for text, _ in read(first)] == TEXTS
 
 
-def test_a_file_of_a_table_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "train-00000-of-00002.parquet", table(text=["eins"], label=["a"]))
-    assert broken(path).found == "train-00001-of-00002 is not there"
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("train-00000-of-00002.parquet", "train-00001-of-00002.parquet"), ("0002.parquet", "0000.parquet")],
+)
+def test_a_file_of_a_table_that_is_not_there_is_refused_by_name(tmp_path: Path, name: str, missing: str) -> None:
+    bad = broken(parquet(tmp_path / name, table(text=["eins"], label=["a"])))
+    assert bad.found == f"{missing} is not there"
+    assert bad.fix(tmp_path / name, "slipway train runs/x") == f"copy {missing} to {tmp_path}, then run: slipway train runs/x"
+
+
+def test_numbered_files_of_the_hub_are_one_table(tmp_path: Path) -> None:
+    for number, text in enumerate(TEXTS):
+        parquet(tmp_path / f"{number:04}.parquet", table(text=[text], label=["a"]))
+    parquet(tmp_path / "12345.parquet", table(text=["nein"], label=["a"]))
+    assert [text for text, _ in read(tmp_path / "0000.parquet")] == TEXTS
 
 
 def test_two_files_of_one_number_are_refused(tmp_path: Path) -> None:
@@ -159,6 +173,30 @@ def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
     assert "whole table" in broken(path).rule
 
 
-def test_bytes_and_numbers_are_no_texts(tmp_path: Path) -> None:
-    rows = readers.read(parquet(tmp_path / "rows.parquet", table(text=[b"a", b"b"], label=["a", "b"])))
+def test_texts_and_labels_that_are_bytes_of_utf8_are_read(tmp_path: Path) -> None:
+    content = table(text=[text.encode() for text in TEXTS], label=[b"a", b"b", b"a"], image=[b"\xff"] * 3)
+    assert read(parquet(tmp_path / "rows.parquet", content)) == [("schön", "a"), ("übel", "b"), ("naja", "a")]
+
+
+def test_bytes_of_another_encoding_are_refused_by_row_and_column_until_it_is_named(tmp_path: Path) -> None:
+    content = table(text=[b"naja", *(text.encode("windows-1252") for text in TEXTS)], label=["a", "b", "a", "b"])
+    bad = broken(parquet(tmp_path / "rows.parquet", content))
+    assert (bad.line, "column text" in bad.rule, bad.options) == (2, True, ("--encoding", "windows-1252"))
+    assert read(tmp_path / "rows.parquet", encoding="windows-1252")[1] == ("schön", "b")
+
+
+def test_a_parquet_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "rows.csv", table(CLASSES, text=TEXTS, label=[1, 0, 1]))
+    assert read(path)[0] == ("schön", "schlecht")
+    assert readers.label_names(path) == ("sehr gut", "schlecht")
+
+
+def test_the_first_version_of_feather_is_read(tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        pyarrow.feather.write_feather(table(text=TEXTS, label=["a", "b", "a"]), str(tmp_path / "rows.feather"), version=1)
+    assert read(tmp_path / "rows.feather")[0] == ("schön", "a")
+
+
+def test_numbers_are_no_texts(tmp_path: Path) -> None:
+    rows = readers.read(parquet(tmp_path / "rows.parquet", table(text=[1, 2], label=["a", "b"])))
     assert [row.rule.startswith("a text is a string") for row in rows if isinstance(row, BadRow)] == [True, True]

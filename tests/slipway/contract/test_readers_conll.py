@@ -157,3 +157,12 @@ def test_words_with_tags_are_told_from_a_table(tmp_path: Path, name: str) -> Non
 
 def test_a_txt_of_plain_texts_has_no_labels(tmp_path: Path) -> None:
     assert "words with tags" in refused(read(tmp_path, "just a text\nand another\n", name="train.txt")).rule
+
+
+def test_tags_before_a_last_column_of_something_else_are_refused_until_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.conll"
+    path.write_text("In O in\nRome B-LOC rome\n\nYes O yes\n")
+    (bad,) = readers.read(path)
+    assert isinstance(bad, BadRow)
+    assert bad.options == ("--label", "2")
+    assert [row.label for row in readers.read(path, (), "2") if isinstance(row, Row)] == [["O", "B-LOC"], ["O"]]

@@ -29,6 +29,25 @@ def test_another_encoding_is_refused_with_the_option_that_reads_it(tmp_path: Pat
     assert row.text == "ca va\u2026 caf\u00e9"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["一是不了人", "Это хорошее кино", "plain"])
+def test_a_wide_encoding_without_a_mark_is_named_whatever_its_first_letter(tmp_path: Path, encoding: str, text: str) -> None:
+    content = f'{{"text": "{text}", "label": "A"}}\n'
+    (tmp_path / "rows.jsonl").write_bytes(f"\n{content}".encode(encoding))
+    (bad,) = readers.read(tmp_path / "rows.jsonl")
+    assert isinstance(bad, BadRow)
+    assert bad.options == ("--encoding", encoding)
+    (row,) = readers.read(tmp_path / "rows.jsonl", encoding=encoding)
+    assert isinstance(row, Row)
+    assert row.text == text
+
+
+def test_a_single_nul_in_a_file_of_utf8_is_no_wide_encoding(tmp_path: Path) -> None:
+    bad = read(tmp_path / "rows.csv", b"text,label\na\0b,A\n")
+    assert isinstance(bad, BadRow)
+    assert "no NUL" in bad.rule
+
+
 def test_the_words_around_an_odd_byte_are_shown_as_they_would_read(tmp_path: Path) -> None:
     bad = read(tmp_path / "rows.csv", CONTENT.encode("windows-1252"))
     assert isinstance(bad, BadRow)
@@ -92,3 +111,17 @@ def test_a_gzip_file_that_is_none_or_cut_is_refused(tmp_path: Path, content: byt
     bad = read(tmp_path / "rows.csv.gz", content)
     assert isinstance(bad, BadRow)
     assert bad.rule == "a .gz is one whole gzip file"
+
+
+def test_a_gzipped_file_is_read_without_its_ending(tmp_path: Path) -> None:
+    row = read(tmp_path / "rows.csv", gzip.compress(CONTENT.encode()))
+    assert isinstance(row, Row)
+    assert row.label == "A"
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"PK\x03\x04\0\0\x08\0", "a .zip"), (b"%PDF-1.7\n\xe2\xe3", "a PDF")])
+def test_what_is_no_text_is_refused_by_what_it_is_and_not_as_an_encoding(tmp_path: Path, content: bytes, what: str) -> None:
+    bad = read(tmp_path / "rows.csv", content)
+    assert isinstance(bad, BadRow)
+    assert bad.found.startswith(what)
+    assert bad.options == ()

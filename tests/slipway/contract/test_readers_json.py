@@ -95,3 +95,28 @@ def test_places_in_a_text_are_refused_by_what_they_are(tmp_path: Path, spans: st
     (bad,) = read(tmp_path, f'{{"text": "Rome is", "label": {spans}}}')
     assert isinstance(bad, BadRow)
     assert "spans" in bad.rule
+
+
+def test_an_object_with_a_list_for_each_split_is_refused_with_their_names(tmp_path: Path) -> None:
+    (bad,) = read(tmp_path, '{"train": [{"text": "a", "label": 0}], "test": [{"text": "b", "label": 1}]}')
+    assert isinstance(bad, BadRow)
+    assert bad.found == "lists of rows under 'train' (1), 'test' (1)"
+    assert "train.json, test.json" in bad.advice
+
+
+def test_words_with_tags_are_read_beside_their_text(tmp_path: Path) -> None:
+    content = '{"text": "In Rome", "tokens": ["In", "Rome"], "ner_tags": [0, 1]}\n'
+    assert sound(read(tmp_path, content)) == [(["In", "Rome"], ["0", "1"])]
+
+
+def test_a_comma_behind_each_object_changes_nothing(tmp_path: Path) -> None:
+    assert sound(read(tmp_path, '{"text": "a", "label": 0},\n{"text": "b", "label": 1},\n')) == [("a", "0"), ("b", "1")]
+
+
+def test_nan_is_a_label_that_stands_for_none(tmp_path: Path) -> None:
+    assert sound(read(tmp_path, '{"text": "a", "label": NaN}\n')) == [("a", "nan")]
+
+
+def test_a_list_under_labels_is_no_missing_label(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a", "labels": [1]}\n' * 3)
+    assert not readers.holds_texts_alone(tmp_path / "rows.jsonl", list(readers.read(tmp_path / "rows.jsonl")))

@@ -205,6 +205,50 @@ def test_a_header_is_no_row_of_columns_that_are_named_by_number(tmp_path: Path) 
     assert first(read(tmp_path, "rows.csv", content, ("message",), "category")) == (TEXTS[0], "ham")
 
 
+def test_a_header_of_few_rows_is_told_by_labels_that_come_again(tmp_path: Path) -> None:
+    content = "comment,verdict\n" + "".join(f'"{text}",{("ham", "spam")[row % 2]}\n' for row, text in enumerate(TEXTS[:4]))
+    bad = refused(read(tmp_path, "rows.csv", content, ("1",), "2"))
+    assert bad.options == ("--text", "comment", "--label", "verdict")
+
+
+def test_a_header_above_a_pair_that_is_named_by_number_is_refused_with_both_texts(tmp_path: Path) -> None:
+    content = "first,second,kind\n" + "".join(f'"{text}","{text}",{"ab"[row % 2]}\n' for row, text in enumerate(TEXTS))
+    bad = refused(read(tmp_path, "rows.csv", content, ("1", "2"), "3"))
+    assert bad.options == ("--text", "first", "second", "--label", "kind")
+
+
+def test_the_only_column_beside_known_texts_is_proposed_as_the_label(tmp_path: Path) -> None:
+    content = "index\tsentence1\tsentence2\tscore\n" + "".join(f"{row}\t{text}\tb\t{row}.5\n" for row, text in enumerate(TEXTS))
+    bad = refused(read(tmp_path, "rows.tsv", content))
+    assert bad.options == ("--text", "sentence1", "sentence2", "--label", "score")
+    assert first(read(tmp_path, "rows.tsv", content, ("sentence1", "sentence2"), "score")) == ((TEXTS[0], "b"), "0.5")
+
+
+def test_labels_before_texts_in_a_txt_are_refused_with_the_command_that_parts_them(tmp_path: Path) -> None:
+    content = "".join(f"{('DESC:manner', 'NUM:count')[row % 2]} {text}\n" for row, text in enumerate(TEXTS))
+    bad = refused(read(tmp_path, "rows.txt", content))
+    path = tmp_path / "rows.txt"
+    subprocess.run(bad.remedy.format(path=shlex.quote(str(path))), shell=True, check=True)
+    assert first(list(readers.read(path, ("2",), "1"))) == (TEXTS[0], "DESC:manner")
+
+
+def test_a_table_of_nothing_but_an_unknown_header_is_refused(tmp_path: Path) -> None:
+    assert refused(read(tmp_path, "rows.csv", "when,what,why\n")).found == "the columns when, what, why"
+
+
+@pytest.mark.parametrize(("header", "text"), [("0,1", "0"), (",0,1", "0"), ("1,2", "1")])
+def test_columns_that_a_data_frame_counts_are_named_by_its_header(tmp_path: Path, header: str, text: str) -> None:
+    names = header.split(",")
+    rows = "".join(f'{"7," * (len(names) - 2)}"{text}",{row % 2}\n' for row, text in enumerate(TEXTS))
+    assert first(read(tmp_path, "rows.csv", f"{header}\n{rows}", (text,), names[-1])) == (TEXTS[0], "0")
+
+
+def test_a_first_row_with_the_number_that_is_asked_for_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("".join(f'{2 - row % 2},"{text}"\n' for row, text in enumerate(TEXTS)))
+    rows = list(readers.read(tmp_path / "texts.csv", ("2",), labelled=False))
+    assert [row.text for row in rows if isinstance(row, Row)] == TEXTS
+
+
 def test_a_label_of_the_first_row_alone_is_one_when_its_text_is_no_name(tmp_path: Path) -> None:
     content = "odd,a text of words\n" + "".join(f'{("ham", "spam")[row % 2]},"{text}"\n' for row, text in enumerate(TEXTS))
     assert first(read(tmp_path, "rows.csv", content, ("2",), "1")) == ("a text of words", "odd")
@@ -225,3 +269,22 @@ def test_a_few_quotes_that_do_not_close_are_refused_with_the_command_that_makes_
 def test_no_command_is_proposed_for_a_table_whose_fields_have_line_ends(tmp_path: Path) -> None:
     content = "text\tlabel\n" + '"a text\nof two lines"\t1\n' * 20 + '"open\t1\n'
     assert not [row for row in read(tmp_path, "rows.tsv", content) if isinstance(row, BadRow)][-1].remedy
+
+
+def test_both_texts_of_a_pair_are_proposed(tmp_path: Path) -> None:
+    content = "".join(f"{text}\tanother {text}\t{'ab'[row % 2]}\n" for row, text in enumerate(TEXTS))
+    assert refused(read(tmp_path, "rows.tsv", content)).options == ("--text", "1", "2", "--label", "3")
+
+
+def test_quotes_behind_a_backslash_are_refused_with_the_command_that_doubles_them(tmp_path: Path) -> None:
+    bad = refused(read(tmp_path, "rows.csv", 'text,label\n"he said \\"yes\\", twice",a\n'))
+    path = tmp_path / "rows.csv"
+    subprocess.run(bad.remedy.format(path=shlex.quote(str(path))), shell=True, check=True)
+    assert first(list(readers.read(path))) == ('he said "yes", twice', "a")
+
+
+def test_the_label_of_texts_without_labels_may_have_any_known_name(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,labels\none,A\n")
+    (bad,) = readers.read(tmp_path / "rows.csv", labelled=False)
+    assert isinstance(bad, BadRow)
+    assert bad.found == "'A'"

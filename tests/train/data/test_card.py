@@ -160,6 +160,14 @@ def test_test_rows_whose_labels_are_all_secret_are_no_split_either(tmp_path: Pat
     assert "test.csv has no labels" in loaded.warnings[0]
 
 
+def test_what_was_noted_of_files_and_the_policy_for_leaks_are_facts(tmp_path: Path) -> None:
+    rows = [(f"text {row}", "ab"[row % 2]) for row in range(40)]
+    write(tmp_path, train=table(*rows), test="id,text\n0,secret\n")
+    facts = card_of(corpus.load(tmp_path, leaks="remove")).facts
+    assert facts["leak_policy"] == "remove"
+    assert [note.partition(",")[0] for note in facts["notes"]] == ["test.csv has no labels"]
+
+
 def test_the_card_is_in_the_record_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (write(tmp_path, train=TRAIN, test=table(("x", "a"))) / "encoder").mkdir()
     parser = argparse.ArgumentParser()

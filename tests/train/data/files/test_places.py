@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.contract import readers
 from slipway.errors import CorpusError
-from train.data import places
+from train.data.files import places
 
 
 def directory_of(tmp_path: Path, *names: str) -> Path:
@@ -131,6 +132,13 @@ def test_a_saved_dataset_whose_files_are_not_all_found_is_refused(tmp_path: Path
     assert error.found == "part1.arrow of part1.arrow, part2.arrow"
 
 
+def test_a_missing_file_of_a_saved_dataset_is_named_with_the_place_for_it(tmp_path: Path) -> None:
+    (saved(tmp_path / "my rows", "a-00000-of-00002.arrow", "a-00001-of-00002.arrow") / "a-00001-of-00002.arrow").unlink()
+    error = refused(tmp_path / "my rows")
+    assert error.found == "a-00001-of-00002.arrow of 2 files not there"
+    assert error.fix == f"copy it to '{tmp_path}/my rows', then run: slipway train runs/x --corpus '{tmp_path}/my rows'"
+
+
 @pytest.mark.parametrize(
     ("state", "value"), [({"_indices_files": [{"filename": "i.arrow"}]}, "another file"), ({"_data_files": []}, "IndexError")]
 )
@@ -170,6 +178,56 @@ def test_of_a_table_in_several_files_the_first_stands_for_all(tmp_path: Path) ->
     assert found(tmp_path) == {"train": names[0], "test": names[2]}
 
 
+def parquet(directory: Path, *names: str) -> Path:
+    """Files of a dataset as the hub has them; empty, since only their names are read."""
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(b"")
+    return directory
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/0000.parquet", "train/0001.parquet", "test/0000.parquet"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("plain_text/train-00000-of-00001.parquet", "plain_text/test-00000-of-00001.parquet"),
+        ("data/sst2/train-00000-of-00001.parquet", "data/sst2/test-00000-of-00001.parquet"),
+        ("train/rows.csv", "test/rows.csv"),
+    ],
+)
+def test_the_one_configuration_of_a_dataset_is_read_by_its_splits(tmp_path: Path, names: tuple[str, ...]) -> None:
+    read = places.files(parquet(tmp_path, *names, "dataset_infos.json"), "--corpus", "slipway train runs/x")
+    assert [path.relative_to(tmp_path).as_posix() for path in read.values()] == [names[0], names[-1]]
+
+
+def command_of(error: CorpusError) -> dict[str, str]:
+    """The splits that the command of an error's fix reads."""
+    words = shlex.split(error.fix.splitlines()[0])
+    return found(Path(words[words.index("--corpus") + 1]))
+
+
+def test_several_configurations_are_refused_with_their_splits_until_one_is_named(tmp_path: Path) -> None:
+    error = refused(parquet(tmp_path, "cola/train/0000.parquet", "sst2/train/0000.parquet", "sst2/test/0000.parquet"))
+    assert error.found == "2 configurations, each with splits of its own: cola (train), sst2 (train, test)"
+    assert command_of(error) == {"train": "0000.parquet"}
+
+
+@pytest.mark.parametrize("splits", [("all",), ("fold_0", "fold_1")])
+def test_a_saved_dataset_without_a_split_for_training_is_refused_with_those_it_has(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for split in splits:
+        saved(tmp_path / split, "data-00000-of-00001.arrow")
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["all"]}')
+    error = refused(tmp_path)
+    assert error.found == f"no name of a file for training: {', '.join(splits)}"
+    assert command_of(error) == {"train": "data-00000-of-00001.arrow"}
+
+
+def test_the_largest_table_is_proposed_where_no_name_says_which(tmp_path: Path) -> None:
+    (parquet(tmp_path, "labels.csv", "my rows.csv") / "my rows.csv").write_text("text,label\n")
+    assert command_of(refused(tmp_path)) == {"train": "my rows.csv"}
+
+
 def test_the_conversion_of_an_archive_makes_a_corpus_whatever_its_path(tmp_path: Path) -> None:
     odd = tmp_path / "my $HOME's [x] {y}"
     odd.mkdir()
@@ -178,3 +236,20 @@ def test_the_conversion_of_an_archive_makes_a_corpus_whatever_its_path(tmp_path:
     conversion, _, command = refused(odd / "a b.tgz").fix.rpartition(" && ")
     subprocess.run(conversion, shell=True, check=True)
     assert found(Path(shlex.split(command)[-1])) == {"train": "train.csv"}
+
+
+def test_a_directory_of_texts_for_each_class_is_converted_with_the_classes_as_labels(tmp_path: Path) -> None:
+    for name in ("train/neg", "train/pos", "train/unsup", "test/neg", "test/pos"):
+        (tmp_path / "my texts" / name).mkdir(parents=True)
+        (tmp_path / "my texts" / name / "0_1.txt").write_text(f"a text of {name}\nin two lines", "utf-8")
+    error = refused(tmp_path / "my texts")
+    assert "neg, pos" in error.found
+    conversion, _, command = error.fix.rpartition(" && ")
+    subprocess.run(conversion, shell=True, check=True)
+    files = places.files(Path(shlex.split(command)[-1]), "--corpus", "")
+    assert len(list(readers.read(files["train"]))) == 2
+    rows = list(readers.read(files["test"]))
+    assert [(row.text, row.label) for row in rows if isinstance(row, readers.Row)] == [
+        ("a text of test/neg\nin two lines", "neg"),
+        ("a text of test/pos\nin two lines", "pos"),
+    ]

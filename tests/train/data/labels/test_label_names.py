@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def fixed(error: CorpusError) -> Corpus:
     return settings.corpus_of(parser.parse_args(words[words.index("train") + 1 :]))
 
 
-@pytest.mark.parametrize("none", ["-", "-1", "nan", "NaN", "null", ""])
+@pytest.mark.parametrize("none", ["-", "-1", "nan", "NaN", "null", "\\N", "?", ""])
 def test_a_label_that_stands_for_none_is_asked_about_and_left_out_by_its_option(tmp_path: Path, none: str) -> None:
     error = refused(write(tmp_path, [*"0123" * 3, none]))
     assert repr(none) in error.found
@@ -142,82 +143,6 @@ def test_a_column_that_is_different_in_every_row_is_no_label(tmp_path: Path) -> 
     assert "40 different ones in 40 rows" in refused(write(tmp_path, [f"id {row}" for row in range(40)])).found
 
 
-def headerless(tmp_path: Path, classes: list[int], name: str = "train.csv") -> Path:
-    rows = [f'"{classes[row % len(classes)]}","title {row}","{name} text {row}"\n' for row in range(40)]
-    (tmp_path / name).write_text("".join(rows), "utf-8")
-    return tmp_path
-
-
-def test_classes_without_names_are_numbers_and_never_those_of_ag_news(tmp_path: Path) -> None:
-    loaded = load(headerless(tmp_path, [1, 2]))
-    assert loaded.labels == ("1", "2")
-    assert "classes.txt" in loaded.warnings[0]
-
-
-def test_texts_of_others_keep_their_backslashes(tmp_path: Path) -> None:
-    path = headerless(tmp_path, [1, 2]) / "train.csv"
-    path.write_text(path.read_text().replace("title 0", "a\\nb"))
-    assert "a\\nb train.csv text 0" in {text for text, _ in load(tmp_path).train}
-
-
-def test_a_classes_file_names_the_classes_from_one(tmp_path: Path) -> None:
-    (headerless(tmp_path, [2, 1]) / "classes.txt").write_text("bad\ngood\n")
-    loaded = load(tmp_path)
-    assert loaded.labels == ("bad", "good")
-    assert dict(loaded.train)["title 0 train.csv text 0"] == 1
-
-
-def test_a_single_class_of_zero_is_a_bad_row_of_classes_from_one(tmp_path: Path) -> None:
-    path = headerless(tmp_path, [1, 2, 1]) / "train.csv"
-    rows = "".join(f'"2","title {row}","another text {row}"\n' for row in range(80))
-    path.write_text(f'{path.read_text()}{rows}"0","title","odd"\n')
-    error = refused(tmp_path, "--labels", "bad", "good", "better")
-    assert (error.expected, error.found) == ("the class index is 1 to 3", "'0'")
-
-
-@pytest.mark.parametrize("named_by", ["classes.txt", "--labels"])
-def test_classes_from_zero_are_named_from_zero(tmp_path: Path, named_by: str) -> None:
-    headerless(tmp_path, [1, 0])
-    if named_by == "classes.txt":
-        (tmp_path / "classes.txt").write_text("bad\ngood\n")
-    loaded = load(tmp_path, *(["--labels", "bad", "good"] if named_by == "--labels" else []))
-    assert loaded.labels == ("bad", "good")
-    assert dict(loaded.train)["title 0 train.csv text 0"] == 1
-
-
-@pytest.mark.parametrize("names", [(), ("--labels", "a", "b", "c")])
-@pytest.mark.parametrize("without_header", ["train.csv", "test.csv"])
-def test_files_that_do_not_number_their_classes_alike_are_refused(
-    tmp_path: Path, names: tuple[str, ...], without_header: str
-) -> None:
-    headerless(tmp_path, [1, 2], without_header)
-    write(tmp_path, ["0", "1", "2"], "test.csv" if without_header == "train.csv" else "train.csv")
-    error = refused(tmp_path, *names)
-    assert f"{without_header} has the labels 1, 2" in error.found
-    assert "0, 1, 2" in error.found
-
-
-def test_numbers_from_one_and_from_zero_have_the_same_names_where_it_is_clear_which_is_which(tmp_path: Path) -> None:
-    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("bad\ngood\n")
-    (tmp_path / "test.csv").write_text("text,label\none,0\ntwo,1\n")
-    loaded = load(tmp_path)
-    assert [label for _, label in loaded.test] == [0, 1]
-    assert dict(loaded.train)["title 0 train.csv text 0"] == 0
-
-
-def test_numbers_from_one_are_named_alike_with_a_header_and_without(tmp_path: Path) -> None:
-    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("bad\ngood\n")
-    (tmp_path / "test.csv").write_text("text,label\none,1\ntwo,2\n")
-    assert [label for _, label in load(tmp_path).test] == [0, 1]
-
-
-@pytest.mark.parametrize("columns", ["Class Index,Title,Description", ""])
-def test_given_labels_name_the_classes_from_one(tmp_path: Path, columns: str) -> None:
-    path = headerless(tmp_path, [2, 1]) / "train.csv"
-    path.write_text(f"{columns}\n{path.read_text()}")
-    assert dict(load(tmp_path, "--labels", "bad", "good").train)["title 0 train.csv text 0"] == 1
-
-
 def test_numbers_from_one_to_n_are_the_given_labels_in_their_order_and_said_so(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, ["1", "2", "3"]), "--labels", "low", "middle", "high")
     assert dict(loaded.train)["text 0"] == 0
@@ -243,7 +168,30 @@ def test_no_option_is_proposed_that_leaves_out_half_of_the_test_rows(tmp_path: P
     assert "--missing-label" not in refused(tmp_path).fix
 
 
-def test_names_of_classes_may_be_numbers_and_other_splits_may_have_the_names(tmp_path: Path) -> None:
-    (headerless(tmp_path, [1, 2]) / "classes.txt").write_text("2019\nearlier\n")
-    (tmp_path / "test.jsonl").write_text('{"text": "one", "label": "2019"}\n{"text": "two", "label": "earlier"}\n')
-    assert [label for _, label in load(tmp_path).test] == [0, 1]
+@pytest.mark.parametrize("labels", [["-1"], ["-"], [""]])
+def test_training_rows_without_a_label_are_refused_as_what_they_are(tmp_path: Path, labels: list[str]) -> None:
+    path = write(tmp_path, labels, "my texts.csv")
+    error = refused(path)
+    assert error.summary == "my texts.csv has texts and no labels"
+    (tmp_path / "labelled.csv").write_text("text,label\n" + "".join(f"another {row},{'ab'[row % 2]}\n" for row in range(40)))
+    parser = argparse.ArgumentParser()
+    options.train_options(parser)
+    words = shlex.split(error.fix.replace("path/to/labelled.csv", str(tmp_path / "labelled.csv")))
+    arguments = parser.parse_args(words[words.index("train") + 1 :])
+    data = settings.with_unlabelled(arguments, settings.corpus_of(arguments))
+    assert data.unlabelled is not None
+    assert len(data.unlabelled.texts) == 40
+
+
+def test_the_directory_with_training_rows_is_proposed_for_a_test_file_without_labels(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b"], "train.csv")
+    assert f"--corpus {tmp_path} --unlabelled {tmp_path}/test.csv" in refused(write(tmp_path, ["-1"], "test.csv")).fix
+
+
+def test_a_header_in_one_of_two_files_is_removed_where_columns_are_named_by_number(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b"], "test.csv")
+    rows = [f"train {row},{'ab'[row % 2]}\n" for row in range(40)]
+    (tmp_path / "train.csv").write_text("".join(rows))
+    error = refused(tmp_path, "--text", "1", "--label", "2")
+    subprocess.run(error.fix.partition(" && ")[0], shell=True, check=True)
+    assert len(fixed(error).test) == 40
