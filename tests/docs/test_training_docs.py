@@ -42,7 +42,7 @@ def test_a_default_is_the_parsers(name: str, written: str) -> None:
 
 
 def test_no_flag_is_mentioned_that_is_not_there() -> None:
-    known = {*parsed(), "--resume", "--logdir"}
+    known = {*parsed(), "--resume", "--force", "--logdir"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT)) <= known
 
 
