@@ -94,8 +94,8 @@ def keep_serving(
     """Serve a repository until Ctrl-C; return 0 if every request in flight was answered, else 1.
 
     Its files are held against its manifest, and nothing says that its answers are right: that is
-    for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given;
-    `page` is the address of the page to try it, if there is one. Raises ServerError, and ManifestError.
+    for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given,
+    `page` the address of the page to try it, if there is one. Raises ServerError, ManifestError.
     """
     log, key = state / "triton.log", control.new_key()
 

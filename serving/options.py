@@ -40,6 +40,7 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="REPOSITORY",
         help="instead of RUN: where versions were published; without a value: %(const)s",
     )
+    parser.add_argument("--page", action="store_true", help="with RUN: a page to try the model, on the port 3 above HTTP's")
     options.port(parser)
 
 

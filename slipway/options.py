@@ -123,16 +123,18 @@ def lint_options(parser: argparse.ArgumentParser) -> None:
 
 
 def classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", default="-", help="texts, as UTF-8; - or nothing: standard input")
+    parser.add_argument("file", nargs="?", default="-", help="texts, as UTF-8, or Parquet; - or nothing: standard input")
     parser.add_argument(
-        "--format", choices=("text", "jsonl", "csv", "tsv"), help="default: as the file's name ends; text is one text a line"
+        "--format",
+        choices=("text", "jsonl", "csv", "tsv", "parquet"),
+        help="default: as the file's name ends; text is one text a line",
     )
     parser.add_argument(
         "--text", action="append", default=[], metavar="NAME", help="the text's column, or field in JSONL; twice: of a pair"
     )
     parser.add_argument("--no-header", action="store_true", help="a table begins with a text; its columns are called 1, 2 …")
     parser.add_argument("--no-quotes", action="store_true", help='in TSV " is a character like others')
-    parser.add_argument("--output", type=Path, help="default: standard output; .jsonl, .csv or .tsv, else as the input is")
+    parser.add_argument("--output", type=Path, help="default: standard output; .jsonl, .csv, .tsv, .parquet, else as the input is")
     parser.add_argument("--resume", action="store_true", help="go on with --output where it was interrupted")
     parser.add_argument("--protocol", choices=("http", "grpc"), help="default: as --address says, else http")
     parser.add_argument("--address", help="host:port, http://…, grpc://…; default: where `slipway serve` listens")

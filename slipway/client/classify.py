@@ -4,6 +4,7 @@ Answers go to stdout as they come, or to a file that --resume goes on with.
 
     slipway classify news.txt > answers.jsonl
     slipway classify reviews.csv --text review --output answered.csv
+    slipway classify reviews.parquet --text review --output answered.parquet
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shlex
 import stat
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -24,22 +26,20 @@ from typing import Any, BinaryIO
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slipway import console, errors
-from slipway.client import answers, endpoint, questions
-from slipway.client.answers import Layout, LineAnswer, Tally
+from slipway.client import endpoint
 from slipway.client.client import AsyncClient, Client
-from slipway.client.questions import Form, InputLine
+from slipway.client.files import answers, parquet_in, parquet_out, questions
+from slipway.client.files.answers import Answered, Layout, LineAnswer, Tally, Write
+from slipway.client.files.questions import Form, InputLine, Source
 from slipway.client.transport import RequestRefused
 from slipway.errors import ServerError, SlipwayError
-
-Answered = list[tuple[InputLine, LineAnswer]]
 
 
 def classify(arguments: argparse.Namespace) -> int:
     if arguments.resume and not arguments.output:
         raise _not_resumable(arguments)
     with _opened(arguments.file) as file:
-        questions.refuse_other_file(file, arguments.file)
-        form = Form.of(arguments.file, arguments.format, arguments.text, not arguments.no_header, not arguments.no_quotes)
+        form = _form(file, arguments)
         place = endpoint.single(arguments)
         with Client(place.address, place.options) as server:
             tally = _classify_lines(server, file, form, arguments)
@@ -47,13 +47,32 @@ def classify(arguments: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
+def _form(file: BinaryIO, arguments: argparse.Namespace) -> Form:
+    """Return how the file is to be read. Raises SlipwayError for what cannot be read or written."""
+    begins = questions.beginning(file)
+    questions.refuse_other_file(begins, arguments.file)
+    name = arguments.format or questions.form_of_content(begins)
+    form = Form.of(arguments.file, name, arguments.text, not arguments.no_header, not arguments.no_quotes)
+    parquet_in.refuse_other_input(begins, arguments.file, form, file.seekable())
+    writes_parquet = parquet_out.is_written(arguments.output, form.name == "parquet")
+    if writes_parquet and arguments.resume:
+        raise parquet_out.not_resumable(arguments.output)
+    if writes_parquet or form.name == "parquet":
+        parquet_in.require_pyarrow()
+    return form
+
+
 def _classify_lines(server: Client, file: BinaryIO, form: Form, arguments: argparse.Namespace) -> Tally:
     task, tally = server.task(), Tally()
-    source = questions.read(file, arguments.file, form, task)
-    layout = Layout.of(source, task, arguments.output, form.quotes)
-    with _writer(arguments, layout, source.lines, tally) as write, _progress(file, tally, not arguments.output) as show:
+    reads = parquet_in.read if form.name == "parquet" else questions.read
+    source = reads(file, arguments.file, form, task)
+    total = _size(file) if source.total is None else source.total
+    with (
+        _writer(arguments, source, task, form, tally) as write,
+        _progress(total, tally, not arguments.output) as show,
+    ):
         for answered in _answers(server, task, source.lines, arguments.batch, arguments.in_flight):
-            write(b"".join(layout.row(line, answer) for line, answer in answered))
+            write(answered)
             for _, answer in answered:
                 tally.add(isinstance(answer, str))
             show(sum(line.size for line, _ in answered))
@@ -70,11 +89,12 @@ def _not_resumable(arguments: argparse.Namespace) -> errors.UsageError:
     )
 
 
-def _writer(
-    arguments: argparse.Namespace, layout: Layout, lines: Iterator[InputLine], tally: Tally
-) -> AbstractContextManager[Callable[[bytes], None]]:
+def _writer(arguments: argparse.Namespace, source: Source, task: str, form: Form, tally: Tally) -> AbstractContextManager[Write]:
+    if parquet_out.is_written(arguments.output, form.name == "parquet"):
+        return parquet_out.in_file(arguments.output, source, task, tally)
+    layout = Layout.of(source, task, arguments.output, form.quotes)
     if arguments.output:
-        return answers.in_file(arguments.output, arguments.resume, layout, lines, tally)
+        return answers.in_file(arguments.output, arguments.resume, layout, source.lines, tally)
     return answers.on_stdout(layout, tally)
 
 
@@ -88,6 +108,8 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
+        if Path(name).is_dir():
+            raise _is_directory(name)
         file = Path(name).open("rb")  # noqa: SIM115 – closed below; an error of the block is not one of opening
     except OSError as error:
         raise _unreadable(name, error.strerror or str(error)) from error
@@ -97,6 +119,22 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 def _unreadable(name: str, why: str) -> ServerError:
     return ServerError("the file cannot be read", expected="a file", found=why, where=name, fix="name another")
+
+
+def _is_directory(name: str) -> ServerError:
+    """Return the error of a directory, with a loop over its files of the most common suffix."""
+    suffixes = Counter(path.suffix for path in sorted(Path(name).iterdir()) if path.suffix and path.is_file())
+    [(suffix, count)] = suffixes.most_common(1) or [("", 0)]
+    words = [word for word in parquet_in.without_option("--output", name) if word != "--resume"]
+    once = f'{errors.command(*words)} --output "answered/${{part##*/}}" "$part"'
+    loop = f"mkdir -p answered && for part in {shlex.quote(name.rstrip('/'))}/*{suffix}; do {once}; done"
+    return ServerError(
+        "a directory is not read as one table",
+        expected="a file; a directory's parts are answered one by one",
+        found=f"a directory with {count} files {suffix}" if count else "a directory without files",
+        where=name,
+        fix=loop if count else "name a file",
+    )
 
 
 def _answers(server: Client, task: str, lines: Iterator[InputLine], batch: int, in_flight: int) -> Iterator[Answered]:
@@ -143,18 +181,22 @@ async def _answer_questions(server: AsyncClient, task: str, questions: list[Any]
     return first + await _answer_questions(server, task, questions[middle:])
 
 
-@contextmanager
-def _progress(file: BinaryIO, tally: Tally, data_on_stdout: bool) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal a bar by the bytes of a file, with rate and time left; of a pipe, the
-    count and the rate alone.
-    """
+def _size(file: BinaryIO) -> int | None:
+    """Return the bytes of a file; None for a pipe."""
     status = os.fstat(file.fileno())
-    is_file = stat.S_ISREG(status.st_mode)
-    columns = (BarColumn(), TaskProgressColumn()) if is_file else ()
-    times = (TimeElapsedColumn(), TimeRemainingColumn()) if is_file else (TimeElapsedColumn(),)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def _progress(total: int | None, tally: Tally, data_on_stdout: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal a bar by the bytes of a file or the rows of a Parquet file, with rate and
+    time left; of a pipe, the count and the rate alone.
+    """
+    columns = () if total is None else (BarColumn(), TaskProgressColumn())
+    times = (TimeElapsedColumn(),) if total is None else (TimeElapsedColumn(), TimeRemainingColumn())
     started, before = time.monotonic(), tally.written
     with console.bar_beside_data(*columns, TextColumn("{task.description}"), *times, data_on_stdout=data_on_stdout) as progress:
-        bar = progress.add_task("", total=status.st_size if is_file else None, completed=tally.size)
+        bar = progress.add_task("", total=total, completed=tally.size)
 
         def show(size: int) -> None:
             rate = (tally.written - before) / max(time.monotonic() - started, 1e-3)

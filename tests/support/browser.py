@@ -53,6 +53,23 @@ class Page:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]))
 
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self._call("Input.insertText", text=text)
+
+    def press(self, key: str, control: bool = False) -> None:
+        """Press a key by its name, such as Enter or Tab, alone or with Ctrl."""
+        code = {"Enter": 13, "Tab": 9, " ": 32}[key]
+        key_event = {
+            "key": key,
+            "code": {" ": "Space"}.get(key, key),
+            "windowsVirtualKeyCode": code,
+            "modifiers": 2 if control else 0,
+        }
+        text = {} if control else {"Enter": {"text": "\r"}, " ": {"text": " "}}.get(key, {})
+        self._call("Input.dispatchKeyEvent", type="keyDown", **key_event, **text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **key_event)
+
     def open(self, address: str, width: int, dark: bool) -> None:
         made = self._call("Target.createTarget", url="about:blank")
         self._session = self._call("Target.attachToTarget", targetId=made["targetId"], flatten=True)["sessionId"]
@@ -102,9 +119,9 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(path: Path, scratch: Path, width: int = 1200, dark: bool = False) -> Iterator[Page]:
-    """The file in a browser of its own, `width` pixels wide, loaded; `scratch` takes the browser's
-    profile.
+def opened(path: Path | str, scratch: Path, width: int = 1200, dark: bool = False) -> Iterator[Page]:
+    """The file or address in a browser of its own, `width` pixels wide, loaded; `scratch` takes the
+    browser's profile.
     """
     ours_read, theirs_write = os.pipe()
     theirs_read, ours_write = os.pipe()
@@ -124,7 +141,7 @@ def opened(path: Path, scratch: Path, width: int = 1200, dark: bool = False) -> 
         watch.start()
         try:
             page = Page(ours_write, ours_read)
-            page.open(path.resolve().as_uri(), width, dark)
+            page.open(path if isinstance(path, str) else path.resolve().as_uri(), width, dark)
             yield page
         finally:
             watch.cancel()

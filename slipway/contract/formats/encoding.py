@@ -48,7 +48,7 @@ def text_of(data: bytes, encoding: str = "") -> str:
     for begin, (what, advice) in _NO_TEXTS.items():
         if data.startswith(begin):
             raise Unreadable(1, "a file of text", what, advice=advice)
-    wide = _wide(data)
+    wide = wide_name(data)
     if wide and not encoding:
         raise Unreadable(1, _RULE, f"{wide.upper()}: it begins with the bytes {data[:4].hex(' ')}", ("--encoding", wide))
     try:
@@ -89,7 +89,7 @@ def unpacked(path: Path) -> bytes:
         raise Unreadable(1, "a .gz is one whole gzip file", str(error)) from error
 
 
-def _wide(data: bytes) -> str:
+def wide_name(data: bytes) -> str:
     """Return the name of the wide encoding that a file is in, or nothing.
 
     Without a mark it is told by its line ends: in UTF-16 and UTF-32 each has NUL beside it. A file

@@ -195,8 +195,8 @@ def test_texts_become_a_table_and_a_table_json_lines(echo_server: Server, tmp_pa
 
 
 def test_a_suffix_that_is_not_written_is_refused(echo_server: Server, tmp_path: Path) -> None:
-    code, _, said = run(echo_server, "--output", tmp_path / "out.parquet", lines=b"text\n")
-    assert (code, ".parquet is not written" in said, list(tmp_path.iterdir())) == (2, True, [])
+    code, _, said = run(echo_server, "--output", tmp_path / "out.xlsx", lines=b"text\n")
+    assert (code, ".xlsx is not written" in said, list(tmp_path.iterdir())) == (2, True, [])
 
 
 def test_json_lines_do_not_become_a_table(echo_server: Server, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The answers to lines, as JSON lines or the rows of a table: on stdout, or in a file that an
 interrupted run goes on with.
 
-Writes UTF-8, whatever the locale. A file is called FILE.part until every line is answered.
+Writes UTF-8, whatever the locale. A file is called FILE.part until every line is answered. Parquet
+is written by parquet_out.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from slipway import errors
-from slipway.client.questions import Fields, InputLine, Source, table_rows
+from slipway.client.files.questions import Fields, InputLine, Source, table_rows
 from slipway.client.tensors import Classification, Tagging
 from slipway.errors import SlipwayError, UsageError
 
 LineAnswer = Classification | Tagging | str  # str: why there is no answer
+Answered = list[tuple[InputLine, LineAnswer]]
+Write = Callable[[Answered], None]
 _JSON_OWN = ("line", "answer", "error")
-_SUFFIXES = {".jsonl": "", ".ndjson": "", ".csv": ",", ".tsv": "\t"}  # suffix → delimiter of a table
+SUFFIXES = {".jsonl": "", ".ndjson": "", ".csv": ",", ".tsv": "\t"}  # suffix → delimiter of a table
 
-_NOT_WRITTEN = (".parquet", ".xlsx", ".xls")
+NOT_WRITTEN = (".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -45,29 +48,21 @@ class Layout:
     def of(cls, source: Source, task: str, output: Path | None, quotes: bool) -> Layout:
         """Choose the layout by the output's suffix, or as the input's. Raises UsageError."""
         delimiter = source.delimiter
-        if output and output.suffix.lower() in _NOT_WRITTEN:
+        if output and output.suffix.lower() in NOT_WRITTEN:
             raise UsageError(
                 f"{output.suffix} is not written",
-                expected="a file .jsonl, .csv or .tsv, which what reads Parquet and Excel reads too",
+                expected="a file .jsonl, .csv, .tsv or .parquet; Excel reads .csv",
                 found=str(output),
                 where="the option --output",
                 fix=f"--output {output.with_suffix('.csv')}",
             )
-        if output and output.suffix.lower() in _SUFFIXES:
-            suffixed = _SUFFIXES[output.suffix.lower()]
+        if output and output.suffix.lower() in SUFFIXES:
+            suffixed = SUFFIXES[output.suffix.lower()]
             delimiter = delimiter if suffixed == "," and delimiter == ";" else suffixed
         if not delimiter:
             return cls()
-        if not source.columns:
-            raise UsageError(
-                "JSON lines do not become a table",
-                expected="a file .jsonl: each line may have other fields",
-                found=str(output),
-                where="the option --output",
-                fix="--output answers.jsonl",
-            )
-        names = [field.name for field in fields(Tagging if task == "tagging" else Classification)]
-        answers = tuple(f"answer_{name}" for name in (*names, "error"))
+        refuse_no_columns(source, output)
+        answers = answer_columns(task)
         columns = tuple(column for column in source.columns if column not in answers)
         return cls(columns, delimiter, answers, source.header, quotes or delimiter != "\t")
 
@@ -77,14 +72,14 @@ class Layout:
 
     def row(self, line: InputLine, answer: LineAnswer) -> bytes:
         """Return the line with its answer."""
-        values = {"error": answer} if isinstance(answer, str) else {**vars(answer), "logits": _listed(answer.logits)}
+        values = values_of(answer)
         if self.delimiter:
             own = {f"answer_{name}": _cell(value) for name, value in values.items()}
             return self._cells([*self.question(line.fields).values(), *(own.get(name, "") for name in self.answers)])
         answered = values if isinstance(answer, str) else {"answer": values}
         return _json({**self.question(line.fields), "line": line.number, **answered}) + b"\n"
 
-    def question(self, fields: Fields) -> Fields:
+    def question(self, fields: Fields) -> dict[str, Any]:
         """Return the fields that are the input's own; what an earlier run answered is not."""
         if self.delimiter:
             return {name: _cell(fields.get(name, "")) for name in self.columns}
@@ -118,40 +113,57 @@ class Layout:
         return text.getvalue().removesuffix("\r\n").encode("utf-8", "backslashreplace") + b"\n"
 
 
+def refuse_no_columns(source: Source, output: Path | None) -> None:
+    """Raise UsageError for JSON lines, of which no table can be made."""
+    if not source.columns:
+        raise UsageError(
+            "JSON lines do not become a table",
+            expected="a file .jsonl: each line may have other fields",
+            found=str(output),
+            where="the option --output",
+            fix="--output answers.jsonl",
+        )
+
+
+def answer_columns(task: str) -> tuple[str, ...]:
+    """Return the names of a table's columns that hold answers, or why there is none."""
+    names = [field.name for field in fields(Tagging if task == "tagging" else Classification)]
+    return tuple(f"answer_{name}" for name in (*names, "error"))
+
+
+def values_of(answer: LineAnswer) -> Fields:
+    """Return an answer's values by their names, or its `error`."""
+    return {"error": answer} if isinstance(answer, str) else {**vars(answer), "logits": _listed(answer.logits)}
+
+
 @dataclass
 class Tally:
     """How many lines have been answered."""
 
     written: int = 0
     failed: int = 0  # of them, with an error instead
-    size: int = 0  # bytes of the input that an earlier run has answered
+    size: int = 0  # of the input that an earlier run has answered, as InputLine.size
 
     def add(self, failed: bool) -> None:
         self.written, self.failed = self.written + 1, self.failed + failed
 
 
 @contextmanager
-def on_stdout(layout: Layout, tally: Tally) -> Iterator[Callable[[bytes], None]]:
+def on_stdout(layout: Layout, tally: Tally) -> Iterator[Write]:
     """Yield a function that writes answers to stdout.
 
     The block ends quietly when a pipe's reader has gone (`| head`). Raises SlipwayError where
     stdout cannot be written.
     """
     if sys.stdout is None:
-        raise _unwritable("stdout", "it is closed")
-
-    def write(rows: bytes) -> None:
-        sys.stdout.buffer.write(rows)
-        sys.stdout.buffer.flush()
-
+        raise unwritable("stdout", "it is closed")
     try:
-        write(layout.head())
-        yield write
+        yield _writer(sys.stdout.buffer, layout, layout.head())
     except BrokenPipeError:
         _write_nothing_more()
     except OSError as error:
         _write_nothing_more()
-        raise _unwritable("stdout", error.strerror or str(error)) from error
+        raise unwritable("stdout", error.strerror or str(error)) from error
     except KeyboardInterrupt:
         print(f"\n{tally.written} lines were answered; --output FILE would keep them for --resume", file=sys.stderr)
         raise
@@ -162,9 +174,7 @@ def _write_nothing_more() -> None:
 
 
 @contextmanager
-def in_file(
-    output: Path, resume: bool, layout: Layout, lines: Iterator[InputLine], tally: Tally
-) -> Iterator[Callable[[bytes], None]]:
+def in_file(output: Path, resume: bool, layout: Layout, lines: Iterator[InputLine], tally: Tally) -> Iterator[Write]:
     """Yield a function that writes answers to `output`.part, which is called `output` once the
     block has ended.
 
@@ -178,7 +188,7 @@ def in_file(
         with partial.open("r+b") as file:
             file.seek(size)
             file.truncate()
-            write = _writer(file, b"" if size else layout.head())
+            write = _writer(file, layout, b"" if size else layout.head())
             try:
                 yield write
             except SlipwayError:
@@ -186,7 +196,7 @@ def in_file(
                 raise
         partial.replace(output)
     except OSError as error:
-        raise _unwritable(str(partial), error.strerror or str(error)) from error
+        raise unwritable(str(partial), error.strerror or str(error)) from error
     except KeyboardInterrupt as interrupt:
         raise errors.Interrupted(
             "interrupted",
@@ -204,12 +214,13 @@ def _keep(partial: Path, tally: Tally) -> None:
         partial.unlink()
 
 
-def _writer(file: BinaryIO, head: bytes) -> Callable[[bytes], None]:
-    def write(rows: bytes) -> None:
-        file.write(rows)
+def _writer(file: BinaryIO, layout: Layout, head: bytes) -> Write:
+    def write(answered: Answered) -> None:
+        file.write(b"".join(layout.row(line, answer) for line, answer in answered))
         file.flush()
 
-    write(head)
+    file.write(head)
+    file.flush()
     return write
 
 
@@ -267,7 +278,8 @@ def _again(*options: str) -> str:
     return errors.command(*(word for word in sys.argv[1:] if word not in options), *options)
 
 
-def _unwritable(where: str, why: str) -> SlipwayError:
+def unwritable(where: str, why: str) -> SlipwayError:
+    """Return the error of a place that cannot be written to."""
     return SlipwayError(
         "the answers cannot be written", expected="a place that can be written to", found=why, where=where, fix="--output FILE"
     )
@@ -278,6 +290,8 @@ def _listed(logits: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else _json(value).decode()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipway.client import questions
-from slipway.client.questions import Form, InputLine, Source, read_line
+from slipway.client.files import questions
+from slipway.client.files.questions import Form, InputLine, Source, read_line
 from slipway.errors import ServerError, UsageError
 
 
@@ -84,7 +84,15 @@ def test_the_field_of_a_json_line_may_have_another_name() -> None:
 
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("news.txt", "text"), ("-", "text"), ("a.JSONL", "jsonl"), ("a.ndjson", "jsonl"), ("a.csv", "csv"), ("a.tsv", "tsv")],
+    [
+        ("news.txt", "text"),
+        ("-", "text"),
+        ("a.JSONL", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("a.csv", "csv"),
+        ("a.tsv", "tsv"),
+        ("a.parquet", "parquet"),
+    ],
 )
 def test_a_files_name_says_how_it_is_read(file: str, name: str) -> None:
     assert Form.of(file, None, (), header=True, quotes=True).name == name
@@ -101,7 +109,13 @@ def test_a_named_format_wins_over_the_files_name() -> None:
 
 @pytest.mark.parametrize(
     ("name", "columns", "header", "quotes"),
-    [("text", ("a",), True, True), ("jsonl", (), False, True), ("csv", (), True, False), ("csv", ("a", "b", "c"), True, True)],
+    [
+        ("text", ("a",), True, True),
+        ("jsonl", (), False, True),
+        ("csv", (), True, False),
+        ("csv", ("a", "b", "c"), True, True),
+        ("parquet", (), False, True),
+    ],
 )
 def test_options_that_do_not_go_with_the_format_are_refused(
     name: str, columns: tuple[str, ...], header: bool, quotes: bool
@@ -192,12 +206,23 @@ def test_as_many_columns_are_named_as_the_task_has_texts(columns: tuple[str, ...
 @pytest.mark.parametrize(
     ("begins", "what", "fix"),
     [
-        (b"PAR1", "a Parquet file", "read_parquet"),
         (b"\x1f\x8b\x08\x00", "compressed by gzip", "zcat data"),
-        ("ä".encode("utf-16"), "UTF-16", "iconv -f UTF-16"),
+        ("ä".encode("utf-16"), "UTF-16", "iconv -f UTF-16 "),
+        ("news\nmore\n".encode("utf-16-le"), "UTF-16LE", "iconv -f UTF-16LE "),
+        ("id,text\n1,世界\n".encode("utf-16-be"), "UTF-16BE", "iconv -f UTF-16BE "),
         (b"PK\x03\x04", "a ZIP archive", "CSV UTF-8"),
     ],
 )
 def test_a_file_without_lines_is_refused_by_what_it_is(begins: bytes, what: str, fix: str) -> None:
     with pytest.raises(ServerError, match=rf"found     {what}(.*\n)*.*{fix}"):
-        questions.refuse_other_file(io.BufferedReader(io.BytesIO(begins)), "data")  # type: ignore[arg-type]
+        questions.refuse_other_file(begins, "data")
+
+
+def test_a_packed_parquet_file_is_not_read_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["slipway", "classify", "a.parquet.gz"])
+    with pytest.raises(ServerError, match=r"gunzip --keep a\.parquet\.gz && \S+ classify a\.parquet$"):
+        questions.refuse_other_file(b"\x1f\x8b\x08\x00", "a.parquet.gz")
+
+
+def test_a_nul_in_utf_8_is_no_utf_16() -> None:
+    questions.refuse_other_file(b"a\0b\nnews\n", "data")

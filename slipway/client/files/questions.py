@@ -1,8 +1,8 @@
 """The lines of a file or pipe → questions for a served model, beside all else that they hold.
 
-Reads UTF-8: a text a line, JSON objects (.jsonl), or tables with a header (.csv, .tsv). A line that
-cannot be read is a question with an error, and the others go on; what makes the rest unreadable
-raises ServerError.
+Reads UTF-8: a text a line, JSON objects (.jsonl), or tables with a header (.csv, .tsv); Parquet is
+read by parquet_in. A line that cannot be read is a question with an error, and the others go on;
+what makes the rest unreadable raises ServerError.
 """
 
 from __future__ import annotations
@@ -12,35 +12,30 @@ import itertools
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from slipway import errors
+from slipway.contract.formats import encoding
 from slipway.errors import ServerError, UsageError
 
 # task → the fields that a JSONL line must have, and the columns of a table
 FIELD_NAMES = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 # Where numbers have a decimal comma, Excel writes ; and some name a file with tabs .csv.
 _DELIMITERS = {"csv": ",;\t", "tsv": "\t"}
 _LONGEST_FIELD = 2**24  # characters; an answered text has at most a MiB
 # How a file begins of which no line can be read, what it is, and the commands that make lines of it
 # or what else to do.
 _OTHER_FILES: tuple[tuple[bytes, str, tuple[str, ...] | str], ...] = (
-    (
-        b"PAR1",
-        "a Parquet file",
-        ("python3", "-c", "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_csv(sys.stdout, index=False)"),
-    ),
     (b"\x1f\x8b", "compressed by gzip", ("zcat",)),
     (b"PK\x03\x04", "a ZIP archive, as Excel's .xlsx is", "save the sheet as CSV UTF-8, or unpack the archive"),
-    (b"\xff\xfe", "UTF-16", ("iconv", "-f", "UTF-16", "-t", "UTF-8")),
-    (b"\xfe\xff", "UTF-16", ("iconv", "-f", "UTF-16", "-t", "UTF-8")),
 )
+_PARQUET = b"PAR1"
 _ARRAY_TO_LINES = ("python3", "-c", "import json, sys; [print(json.dumps(row)) for row in json.load(open(sys.argv[1]))]")
-Fields = dict[str, Any]  # a JSONL line, or a table's row by its columns
+Fields = Mapping[str, Any]  # a JSONL line, or a table's row by its columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class InputLine:
     """One line or row of the input: a question, or the reason why it is none."""
 
     number: int  # from 1; of a table the row, its header not counted
-    size: int  # bytes
+    size: int  # bytes; of a Parquet row 1
     fields: Fields  # the line's own, to be written beside the answer
     question: Any  # a text, a pair, or a list of words; None with an error
     error: str = ""
@@ -58,7 +53,7 @@ class InputLine:
 class Form:
     """How the input is to be read."""
 
-    name: str  # text, jsonl, csv or tsv
+    name: str  # text, jsonl, csv, tsv or parquet
     columns: tuple[str, ...] = ()  # with the text, or the two of a pair; none: FIELD_NAMES
     header: bool = True  # of a table; without one its columns are called 1, 2 …
     quotes: bool = True  # of a table: a quoted field may hold delimiters and line ends
@@ -108,10 +103,22 @@ class Source:
     columns: tuple[str, ...] = ()  # in their order; none: JSON objects, each with its own fields
     delimiter: str = ""
     header: bool = True
+    total: int | None = None  # what the lines' sizes add up to, where that is not the file's bytes
+    schema: Any = None  # of Parquet: pyarrow's, of the columns
 
 
 def read(file: BinaryIO, name: str, form: Form, task: str) -> Source:
     """Return the input as it is read. Raises ServerError for a table without the text's column."""
+    check_count(form, name, task)
+    if form.name in _DELIMITERS:
+        return _table(file, name, form, task)
+    jsonl = form.name == "jsonl"
+    lines = (read_line(number, raw, task, jsonl, form.columns) for number, raw in enumerate(file, 1))
+    return Source(lines, () if jsonl else FIELD_NAMES[task])
+
+
+def check_count(form: Form, name: str, task: str) -> None:
+    """Raise UsageError where other columns are named than a task has texts."""
     if form.columns and len(form.columns) != len(FIELD_NAMES[task]):
         raise UsageError(
             "the served model takes another number of texts",
@@ -120,26 +127,43 @@ def read(file: BinaryIO, name: str, form: Form, task: str) -> Source:
             where=name,
             fix="name its columns alone",
         )
-    if form.name in _DELIMITERS:
-        return _table(file, name, form, task)
-    jsonl = form.name == "jsonl"
-    lines = (read_line(number, raw, task, jsonl, form.columns) for number, raw in enumerate(file, 1))
-    return Source(lines, () if jsonl else FIELD_NAMES[task])
 
 
-def refuse_other_file(file: BinaryIO, name: str) -> None:
-    """Raise ServerError for a file that has no lines, such as Parquet, by what it is."""
-    begins = file.peek(4) if hasattr(file, "peek") else b""
+def beginning(file: BinaryIO) -> bytes:
+    """Return how a file begins, without taking it; a terminal waits for its first line."""
+    return file.peek(4) if hasattr(file, "peek") else b""
+
+
+def form_of_content(begins: bytes) -> str | None:
+    """Return the form that a file shows by how it begins, whatever it is called."""
+    return "parquet" if begins.startswith(_PARQUET) else None
+
+
+def refuse_other_file(begins: bytes, name: str) -> None:
+    """Raise ServerError for a file that has no lines, such as a ZIP archive, by how it begins."""
     for magic, what, fix in _OTHER_FILES:
         if begins.startswith(magic):
-            form = "csv" if magic == b"PAR1" else _named_by(name)
-            raise ServerError(
-                "this file has no lines that can be classified",
-                expected="UTF-8: a text a line, JSONL, CSV or TSV",
-                found=what,
-                where=name,
-                fix=fix if isinstance(fix, str) else f"{shlex.join([*fix, name])} | {_of_standard_input(name, form)}",
-            )
+            raise _other_file(name, what, _unpack(name) if fix == ("zcat",) and name.endswith(".parquet.gz") else fix)
+    if wide := encoding.wide_name(begins):
+        known_as = wide.upper().replace("-LE", "LE").replace("-BE", "BE")  # by iconv
+        raise _other_file(name, known_as, ("iconv", "-f", known_as, "-t", "UTF-8"))
+
+
+def _unpack(name: str) -> str:
+    """Return the commands for a packed Parquet file, which cannot be read from a pipe."""
+    words = [word.removesuffix(".gz") if word == name else word for word in sys.argv[1:]]
+    return f"{shlex.join(['gunzip', '--keep', name])} && {errors.command(*words)}"
+
+
+def _other_file(name: str, what: str, fix: str | tuple[str, ...]) -> ServerError:
+    piped = fix if isinstance(fix, str) else f"{shlex.join([*fix, name])} | {_of_standard_input(name, _named_by(name))}"
+    return ServerError(
+        "this file has no lines that can be classified",
+        expected="UTF-8: a text a line, JSONL, CSV or TSV; or Parquet",
+        found=what,
+        where=name,
+        fix=piped,
+    )
 
 
 def _of_standard_input(name: str, form: str) -> str:
