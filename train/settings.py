@@ -17,6 +17,7 @@ from train.data import corpus, splitting
 from train.data.reading import Columns
 from train.distributed.ranks import Ranks
 from train.job import Job
+from train.model import hugging_face_encoder
 
 # Golden rows that halves of texts make up for, of those that a right model usually takes: few of
 # the labels are known, and what is served flips one row more or less each time.
@@ -114,7 +115,14 @@ def command_of(arguments: argparse.Namespace, where: str) -> str:
 
 
 def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: str, evaluate: bool) -> Job:
-    """Return the job of these arguments; `checkpoints` is a directory, empty for none."""
+    """Return the job of these arguments; `checkpoints` is a directory, empty for none.
+
+    An encoder of Hugging Face is made into a TF Hub module beside the run's bundle first.
+    """
+    again = command_of(arguments, data.where)
+    encoder = arguments.encoder
+    if hugging_face_encoder.is_one(encoder):
+        encoder = hugging_face_encoder.module(encoder, arguments.run / "encoder", again)
     given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Job)}
     return Job(
         **{
@@ -125,7 +133,8 @@ def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: s
             "checkpoints": checkpoints,
             "resume": getattr(arguments, "resume", False),
             "evaluate": evaluate,
-            "command": command_of(arguments, data.where),
+            "encoder": encoder,
+            "command": again,
         }
     )
 

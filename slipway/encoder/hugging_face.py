@@ -22,6 +22,7 @@ from slipway.errors import ConversionError
 
 CONFIG = "config.json"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"  # one file, or several with a list of them
+_POOLER, _POOLER_DEVIATION = "pooler.dense.weight", 0.02  # BERT's own initializer_range
 _GELU = {"gelu": "exact", "gelu_new": "approximate", "gelu_pytorch_tanh": "approximate", "gelu_fast": "approximate"}
 _HEADS = {"ForSequenceClassification": False, "ForTokenClassification": True}  # end of the architecture → a tagger?
 Weights = Mapping[str, NDArray[Any]]
@@ -121,22 +122,45 @@ def write_classifier(directory: Path, target: Path, again: str) -> None:
 
     Raises ConversionError for what is none, or of another kind.
     """
-    from safetensors import SafetensorError
-
     from slipway.encoder import saving
 
+    config, weights = _read(directory, again)
+    saving.save_classifier(_classifier(config, weights, directory, again), target)
+
+
+def write_encoder(directory: Path, vocabulary: bytes, lower_case: bool, target: Path, again: str) -> bool:
+    """Write an encoder as a TF Hub module, to be trained; return whether its pooler is its own.
+
+    A model that was trained without a pooler, as a DistilBERT or most language models, gets one of
+    random weights. Raises ConversionError for what is no encoder that is known here.
+    """
+    from slipway.encoder import saving
+
+    config, weights = _read(directory, again)
+    family = _family(config, directory, again)
+    own = any(name in weights for name in (_POOLER, f"{family.prefix}{_POOLER}"))
+    saving.save_encoder(build_encoder(config, weights, directory, again, new_pooler=not own), vocabulary, target, lower_case)
+    return own
+
+
+def _read(directory: Path, again: str) -> tuple[dict[str, Any], Weights]:
+    from safetensors import SafetensorError
+
     try:
-        config = json.loads((directory / CONFIG).read_text("utf-8"))
-        weights = _read_weights(directory)
+        return json.loads((directory / CONFIG).read_text("utf-8")), _read_weights(directory)
     except (SafetensorError, OSError, ValueError, KeyError) as error:  # cut, a pointer of Git LFS, or a file that is not there
         raise _refused(
             directory, "config.json and whole files of safetensors", f"{type(error).__name__}: {error}", again
         ) from error
-    saving.save_classifier(_classifier(config, weights, directory, again), target)
 
 
-def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, again: str, pooler: bool = True) -> Any:
-    """Return the encoder as a Keras model with its weights. Raises ConversionError."""
+def build_encoder(
+    config: Mapping[str, Any], weights: Weights, where: Path, again: str, pooler: bool = True, new_pooler: bool = False
+) -> Any:
+    """Return the encoder as a Keras model with its weights. Raises ConversionError.
+
+    A `new_pooler` has random weights, the same each time.
+    """
     from slipway.encoder import bert
 
     family = _family(config, where, again)
@@ -150,9 +174,13 @@ def build_encoder(config: Mapping[str, Any], weights: Weights, where: Path, agai
         gelu=_GELU[config.get(family.config.get("hidden_act", "hidden_act"), "gelu")],
         epsilon=float(config.get("layer_norm_eps") or 1e-12),
     )
-    model = bert.build(size, pooler=pooler and "pooler_transform/kernel" in family.others)
+    model = bert.build(size, pooler=new_pooler or (pooler and "pooler_transform/kernel" in family.others))
     for variable in model.variables:
         name, shape = variable.name.removesuffix(":0"), tuple(variable.shape)
+        if new_pooler and name.startswith("pooler_transform"):
+            random = np.random.default_rng(0).normal(0, _POOLER_DEVIATION, shape)
+            variable.assign(random if name.endswith("kernel") else np.zeros(shape))
+            continue
         if name.startswith("type_embeddings") and name not in family.others:
             variable.assign(np.zeros(shape, np.float32))  # a DistilBERT does not tell the texts of a pair apart
             continue
@@ -271,7 +299,7 @@ def _read_weights(directory: Path) -> Weights:
 
 def _refused(where: Path, expected: str, found: str, again: str) -> ConversionError:
     return ConversionError(
-        "the Hugging Face model cannot be imported",
+        "the Hugging Face model cannot be read",
         expected=expected,
         found=found,
         where=str(where / CONFIG),

@@ -8,12 +8,14 @@ from slipway.contract.ragged import INPUTS
 from slipway.tensorflow import SIGNATURE, tf, tf_keras
 
 
-def save_encoder(model: tf_keras.Model, vocabulary: bytes, target: Path) -> None:
-    """Write the encoder as a TF Hub module for lower-cased texts, its vocabulary as an asset."""
+def save_encoder(model: tf_keras.Model, vocabulary: bytes, target: Path, lower_case: bool = True) -> None:
+    """Write the encoder as a TF Hub module, its vocabulary as an asset; its texts in lower case or
+    not.
+    """
     vocabulary_file = target / "vocab.txt"  # saving copies it into assets/
     vocabulary_file.write_bytes(vocabulary)
     model.vocab_file = tf.saved_model.Asset(str(vocabulary_file))
-    model.do_lower_case = tf.Variable(True, trainable=False, dtype=tf.bool)
+    model.do_lower_case = tf.Variable(lower_case, trainable=False, dtype=tf.bool)
     tf.saved_model.save(model, str(target))
     vocabulary_file.unlink()
 

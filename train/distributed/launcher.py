@@ -37,7 +37,8 @@ def run(directory: Path, ranks: Ranks, worker: str = "train.engine.worker") -> N
     """
     ranks.write(directory)
     job = Job.read(directory)
-    print(f"training  {ranks.processes} Horovod processes" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
+    several = "processes" if ranks.processes > 1 else "process"
+    print(f"training  {ranks.processes} Horovod {several}" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
     with (directory / _LOG).open("wb") as log:
         # In a session of its own: Ctrl-C reaches only us, and we let the ranks write a checkpoint
         # first.

@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_would_be_computed_otherwise_is_refused_by_name(name: str, tmp_path: Path) -> None:
     changed, found = REFUSED[name]
     path = models.write(tmp_path / "hf", models.config("bert", CLASSIFIER, **changed), models.weights("bert", tagger=False))
-    with pytest.raises(ConversionError, match="cannot be imported") as refused:
+    with pytest.raises(ConversionError, match="cannot be read") as refused:
         hugging_face.write_classifier(path, tmp_path / "saved", "again")
     assert found in refused.value.found
 
@@ -115,5 +115,5 @@ def test_weights_that_are_not_there_or_cut_are_refused(content: bytes | None, tm
     (path / "model.safetensors").unlink()
     if content is not None:
         (path / "model.safetensors").write_bytes(content)
-    with pytest.raises(ConversionError, match="cannot be imported"):
+    with pytest.raises(ConversionError, match="cannot be read"):
         hugging_face.write_classifier(path, tmp_path / "saved", "again")
