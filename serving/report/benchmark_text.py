@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ _MEASURES = {
     "p99_ms": "the p99 latency",
 }
 _CLASSES = {"faster": "good", "slower": "bad", "no difference": "soft", "invalid run": "wait"}
+_NAMED_REASONS = 2
 _CLAUSES = {
     "faster": "{ratio:.1f} × what {baseline} does (95 %: {low:.1f} to {high:.1f})",
     "slower": "only {ratio:.2f} × what {baseline} does (95 %: {low:.2f} to {high:.2f})",
@@ -45,6 +48,11 @@ class ComparisonText:
     css: str
     text: str
     other_measures: str
+    why: str  # it does not count; "": it does
+
+    @property
+    def counts(self) -> bool:
+        return not self.why
 
 
 def transport_text(row: Row) -> str:
@@ -92,8 +100,19 @@ def comparison_texts(record: BenchmarkRecord) -> list[ComparisonText]:
     texts = []
     for (a, b), (first, *others) in pairs.items():
         more = "; ".join(_measure_text(other) for other in others if other.why != first.why or other.interval)
-        texts.append(ComparisonText(first.verdict, _CLASSES[first.verdict], _sentence(first, rows[a], rows[b]), more))
+        why = first.why if first.interval is None else ""
+        texts.append(ComparisonText(first.verdict, _CLASSES[first.verdict], _sentence(first, rows[a], rows[b]), more, why))
     return texts
+
+
+def uncounted_sentence(comparisons: Sequence[ComparisonText]) -> str:
+    """Return how many did not count, and the reasons that most of them have; "" if all count."""
+    reasons = Counter(comparison.why for comparison in comparisons if comparison.why)
+    if not reasons:
+        return ""
+    named = [why for why, _ in reasons.most_common(_NAMED_REASONS)]
+    more = ["other reasons"] if len(reasons) > _NAMED_REASONS else []
+    return f"{reasons.total()} of {len(comparisons)} comparisons did not count, because: {'; '.join([*named, *more])}"
 
 
 def _measure_text(comparison: Comparison) -> str:

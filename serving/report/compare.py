@@ -17,9 +17,9 @@ from serving.benchmark.highlights import best_row, best_single_client, figure_of
 from serving.benchmark.record import BenchmarkRecord
 from serving.report.benchmark_text import VerdictText, figure_text
 from serving.report.html import render_page, write_page
+from serving.report.model.training_text import TASK_NOUNS, text_reader
 from serving.report.records import OfflineCheck, RunRecords, read_run
 from serving.report.summary import VERDICTS, all_versions, page_head, provenance, run_figures
-from serving.report.training_text import TASK_NOUNS, text_reader
 from slipway import console, errors
 from slipway.contract.parity import comparison, judgement
 from slipway.contract.parity.bounds import CONFIDENCE

@@ -16,9 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from serving.benchmark import highlights
-from serving.report import benchmark_text, data_text, training_text
+from serving.report import benchmark_text, data_text
 from serving.report.html import render_page, write_page
-from serving.report.records import LiveCheck, OfflineCheck, RunRecords, read_run
+from serving.report.model import answers, card, request, training_text
+from serving.report.places import without_machine_paths
+from serving.report.records import MODEL_CARD, LiveCheck, OfflineCheck, RunRecords, read_run
 from serving.report.summary import (
     VERDICTS,
     not_run,
@@ -42,7 +44,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def render_report(run: RunRecords) -> str:
-    """Return the page of a run."""
+    """Return the page of a run. It names no directory of this machine, but in commands."""
+    run = without_machine_paths(run)
     metrics = run.bundle.metrics
     single, several = training_text.TASK_NOUNS[run.bundle.task]
     return render_page(
@@ -64,6 +67,7 @@ def render_report(run: RunRecords) -> str:
         classes=training_text.worst_classes(metrics),
         mix_ups=training_text.mix_ups(metrics.confusion, run.labels),
         training=training_text.training_facts(metrics, run.training) if run.training else [],
+        **_of_model(run),
         data=_data(run),
         no_data=data_text.missing_card(run),
         not_run=not_run(run),
@@ -71,15 +75,33 @@ def render_report(run: RunRecords) -> str:
     )
 
 
+def _of_model(run: RunRecords) -> dict[str, Any]:
+    """Return what the page shows of the model's answers, of asking it, and of its card."""
+    return {
+        "examples": answers.example_answers(run.golden, run.labels),
+        "errors": answers.confident_errors(run.golden, run.labels),
+        "request": request.example_request(run.bundle.task, run.golden),
+        "serve": errors.command("serve", run.run),
+        "card": card.card_facts(run),
+        "limits": card.model_limits(run),
+        "own_words": card.own_paragraphs(run.own_words),
+        "own_file": MODEL_CARD,
+    }
+
+
 def _of_benchmark(run: RunRecords) -> dict[str, Any]:
     """Return what the page shows of the benchmark; `benchmark` is None if there is none yet."""
     if "benchmark" in run.missing:
         return {"benchmark": None, "commands": []}
     record = run.benchmark
+    comparisons = benchmark_text.comparison_texts(record)
+    main = len({(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)})
     return {
         "benchmark": record,
-        "comparisons": benchmark_text.comparison_texts(record),
-        "main_comparisons": len({(comparison.a, comparison.b) for comparison in highlights.main_comparisons(record)}),
+        "main_comparisons": [comparison for comparison in comparisons[:main] if comparison.counts],
+        "other_comparisons": [comparison for comparison in comparisons[main:] if comparison.counts],
+        "uncounted": [comparison for comparison in comparisons if not comparison.counts],
+        "uncounted_sentence": benchmark_text.uncounted_sentence(comparisons),
         "of_engine": partial(highlights.of_engine, record),
         "transport": benchmark_text.transport_text,
         "load": benchmark_text.load_text,

@@ -21,8 +21,8 @@ from serving.report.benchmark_figures import (
 )
 from serving.report.benchmark_text import VerdictText, speed_tiles, speed_verdict
 from serving.report.figures import confusion_figure, parity_figure, training_figure
+from serving.report.model.training_text import TASK_NOUNS, task_title
 from serving.report.records import LiveCheck, RunRecords
-from serving.report.training_text import TASK_NOUNS, task_title
 from slipway.contract.parity import judgement
 from slipway.contract.parity.comparison import Unseen
 
@@ -40,7 +40,8 @@ _WRONG_ANSWERS = 5  # shown of a model
 class PageHead:
     """The head of a page, or of a page's side."""
 
-    title: str
+    title: str  # the run's name, and when what is shown last was made
+    task: str
     answers: VerdictText
     speed: VerdictText
     tiles: list[tuple[str, str]]  # number, what it is
@@ -53,13 +54,20 @@ def page_head(run: RunRecords) -> PageHead:
     measured = "benchmark" not in run.missing
     machine = run.benchmark.machine if measured else {}
     return PageHead(
-        title=task_title(run.bundle.task, run.labels),
+        title=_title(run),
+        task=task_title(run.bundle.task, run.labels),
         answers=_answers_verdict(run),
         speed=speed_verdict(run.benchmark) if measured else VerdictText("How fast it answers was not measured yet.", "wait"),
         tiles=_accuracy_tiles(run) + (speed_tiles(run.benchmark, TASK_NOUNS[run.bundle.task][1]) if measured else []),
         encoder=run.bundle.encoder.made_from or run.bundle.encoder.handle,
         machine=f"{machine['cpu']}, {machine['cores']} cores" if machine else "",
     )
+
+
+def _title(run: RunRecords) -> str:
+    name = Path(run.run).absolute().name  # of "." too
+    made = "measured" if "benchmark" not in run.missing else "imported" if run.training is None else "trained"
+    return f"{name}, {made} on {run.made_on}" if run.made_on else name
 
 
 def _answers_verdict(run: RunRecords) -> VerdictText:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serving.report.figures import confusion_figure, training_figure
+from serving.report.model.training_text import accuracy_table, mix_ups, text_reader, training_facts, worst_classes
 from serving.report.records import Metrics, TrainingRecord
-from serving.report.training_text import accuracy_table, mix_ups, text_reader, training_facts, worst_classes
 from slipway.contract.bundle import NOT_ASKED, Golden
 from slipway.contract.ragged import Ragged
 from slipway.contract.records import from_json

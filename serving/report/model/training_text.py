@@ -14,7 +14,11 @@ TASK_NOUNS = {  # what an answer is for, and the plural
     "text_pair": ("pair of texts", "pairs of texts"),
     "tagging": ("word", "words"),
 }
-_TITLES = {"single_text": "Text in, label out", "text_pair": "Two texts in, label out", "tagging": "Words in, a label for each out"}
+TASK_TITLES = {
+    "single_text": "Text in, label out",
+    "text_pair": "Two texts in, label out",
+    "tagging": "Words in, a label for each out",
+}
 _NAMED_LABELS = 5
 _WORST_CLASSES = 10
 _MIX_UPS = 10
@@ -22,7 +26,7 @@ _MIX_UPS = 10
 
 def task_title(task: str, labels: list[str]) -> str:
     more = f" and {len(labels) - _NAMED_LABELS} more" if len(labels) > _NAMED_LABELS else ""
-    return f"{_TITLES[task]}: {', '.join(labels[:_NAMED_LABELS])}{more}"
+    return f"{TASK_TITLES[task]}: {', '.join(labels[:_NAMED_LABELS])}{more}"
 
 
 def training_facts(metrics: Metrics, training: TrainingRecord) -> list[tuple[str, str]]:

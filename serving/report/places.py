@@ -1,0 +1,54 @@
+"""Paths of the machine that made a run, as a page shows them that others read: their ends alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from serving.report.records import BundleRecord, RunRecords
+
+_PARTS = 2
+_ABSOLUTE = re.compile(r"""(?<![\w.:/>])(?:file://)?~?/[^\s/"'`,;:()<>]+/[^\s"'`,;:()<>]*""")  # within a sentence
+
+
+def short_place(place: str) -> str:
+    """Return a path from the working directory if it is below, else its last parts; anything else
+    as it is.
+    """
+    if not place.startswith(("/", "~", "../", "file://")):
+        return place
+    path = Path(place.removeprefix("file://"))
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    parts = [part for part in path.parts if part not in ("/", "..", "~")]
+    own = parts[2:] if parts[:1] in (["home"], ["Users"]) else parts  # without the user's name
+    return "/".join(own[-_PARTS:]) or place
+
+
+def without_paths(text: str) -> str:
+    """Return a sentence whose absolute paths are short."""
+    return _ABSOLUTE.sub(lambda found: short_place(found.group()), text)
+
+
+def without_machine_paths(run: RunRecords) -> RunRecords:
+    """Return the records with short paths. `run` itself stays: commands need it."""
+    return replace(
+        run,
+        bundle=_bundle(run.bundle),
+        left_out={variant: without_paths(why) for variant, why in run.left_out.items()},
+        skipped={name: {key: without_paths(text) for key, text in facts.items()} for name, facts in run.skipped.items()},
+    )
+
+
+def _bundle(source: BundleRecord) -> BundleRecord:
+    encoder, card = source.encoder, source.data_card
+    settings = {name: short_place(value) if isinstance(value, str) else value for name, value in source.hyper_parameters.items()}
+    return replace(
+        source,
+        corpus=replace(source.corpus, where=short_place(source.corpus.where)),
+        encoder=replace(encoder, handle=short_place(encoder.handle), made_from=short_place(encoder.made_from)),
+        hyper_parameters=settings,
+        data_card=card and replace(card, notes=[without_paths(note) for note in card.notes]),
+        unlabelled=source.unlabelled and replace(source.unlabelled, where=short_place(source.unlabelled.where)),
+    )
