@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway import options
 
+ENCODER = ".tools/encoder"  # that set-up made, in the checkout
 LEAKS = ("refuse", "remove", "keep")  # what is done with texts that are in two splits
 
 
@@ -79,7 +80,7 @@ def _add_data(group: Any) -> None:
 
 
 def _add_model(group: Any) -> None:
-    group.add_argument("--encoder", default=".tools/encoder", help="TF Hub handle, or a Hugging Face directory")
+    group.add_argument("--encoder", default=ENCODER, help="TF Hub handle, or a Hugging Face directory")
     group.add_argument("--output-size", type=int, default=0, help="hidden units the encoder must have; 0: not checked")
     group.add_argument("--fine-tune-layers", type=int, default=-1, help="-1: all; 0: none; n: the top n, no embeddings")
     group.add_argument("--dropout", type=float, default=0.1, help="before the head")

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from slipway import errors
+from slipway import errors, tools
 from slipway.contract import labelling
 from slipway.contract.parity import judgement
 from slipway.contract.variants import VARIANTS
@@ -121,6 +121,8 @@ def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: s
     """
     again = command_of(arguments, data.where)
     encoder = arguments.encoder
+    if encoder == options.ENCODER and not Path(encoder).exists():
+        encoder = str(tools.ENCODER)  # from another working directory
     if hugging_face_encoder.is_one(encoder):
         encoder = hugging_face_encoder.module(encoder, arguments.run / "encoder", again)
     given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Job)}

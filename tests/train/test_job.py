@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from slipway import tools
 from slipway.contract.parity import judgement
 from slipway.contract.variants import VARIANTS
 from slipway.errors import CorpusError, UsageError
@@ -110,3 +111,12 @@ def test_what_measures_training_takes_no_texts_without_labels(capsys: pytest.Cap
     with pytest.raises(SystemExit):
         parser.parse_args(["runs/x", "--unlabelled", "texts.txt"])
     assert "--unlabelled" in capsys.readouterr().err
+
+
+def test_the_default_encoder_is_the_checkouts_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS, "utf-8")
+    arguments = parsed("--corpus", tmp_path / "rows.csv")
+    data = settings.corpus_of(arguments)
+    monkeypatch.chdir(tmp_path)
+    assert settings.job_of(arguments, data, checkpoints="", evaluate=True).encoder == str(tools.ENCODER)
+    assert "--encoder" not in settings.command_of(arguments, data.where)
