@@ -183,7 +183,7 @@ $(RUN)/.settings: FORCE
 FORCE:
 
 $(RUN)/bundle/bundle.json: $(RUN)/.settings
-	@$(TRAIN)
+	@$(TRAIN) --force
 
 $(RUN)/artifacts/export.json: $(RUN)/bundle/bundle.json
 	@$(EXPORT)

@@ -7,8 +7,9 @@ PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
 WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py slipway/encoder/*.py | sha256sum | cut -d' ' -f1)
 # What Horovod was built with for GPUs. It is built anew when other operations are asked for, and stays as it is when none are.
-OPERATIONS=$(cat .tools/horovod-operations 2>/dev/null || true)
 is_ready() {
+    local OPERATIONS
+    OPERATIONS=$(cat .tools/horovod-operations 2>/dev/null || true)
     [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$OPERATIONS}" = "$OPERATIONS" ]
 }
 if is_ready; then

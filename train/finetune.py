@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,7 @@ from train.job import Job
 
 def train(arguments: argparse.Namespace) -> int:
     run: Path = arguments.run
-    goes_on = arguments.resume and checkpoint.newest_step(run / "checkpoints")
-    if not arguments.force and not goes_on:
+    if not arguments.force and not checkpoint.newest_step(run / "checkpoints"):  # these are refused, or gone on with, below
         bundle.refuse_finished(run, settings.command_of(arguments, arguments.corpus))
     data, ranks = settings.with_unlabelled(arguments, settings.corpus_of(arguments)), settings.ranks_of(arguments)
     job = settings.job_of(arguments, data, checkpoints=str((run / "checkpoints").resolve()), evaluate=True)
@@ -100,7 +100,7 @@ def _check_checkpoints(job: Job, ranks: Ranks, scratch: Path, run: Path) -> None
             expected="no checkpoints, for a run from the beginning",
             found=f"one after step {step}",
             where=str(directory),
-            fix=f"go on with it: {interrupted} --resume; or give it up: rm -r {directory}",
+            fix=f"go on with it: {interrupted} --resume; or give it up: {shlex.join(['rm', '-r', str(directory)])}",
         )
     newest, warnings = checkpoint.newest(directory) if step else (None, [])
     for warning in warnings:

@@ -38,6 +38,7 @@ class _Asked:
     endpoint: Endpoint
     answer: Classification | Tagging
     milliseconds: float
+    names: Sequence[str] = ()  # of the labels, in the order of the logits; none: the repository does not say
 
 
 def ask(arguments: argparse.Namespace) -> int:
@@ -46,18 +47,17 @@ def ask(arguments: argparse.Namespace) -> int:
     ports = Ports(arguments.port, arguments.port + 1, arguments.port + 2)
     endpoints = endpoint.elsewhere(arguments.address, arguments) or endpoint.local(ports, arguments)
     answers: list[list[_Asked]] = [[] for _ in arguments.text]
-    names: Sequence[str] = ()
     for place in endpoints:
         with Client(place.address, place.options) as server:
             task = server.task()
             _check_second(task, arguments)
-            names = names or server.labels()
+            names = server.labels()
             for asked, text in zip(answers, arguments.text, strict=True):
                 started = time.perf_counter()
                 answer = _ask_one(server, task, text, arguments.second)
-                asked.append(_Asked(place, answer, (time.perf_counter() - started) * 1000))
+                asked.append(_Asked(place, answer, (time.perf_counter() - started) * 1000, names))
     for asked, text in zip(answers, arguments.text, strict=True):
-        _show(text, arguments.second, asked, names)
+        _show(text, arguments.second, asked)
     return 0
 
 
@@ -91,13 +91,13 @@ def _ask_one(server: Client, task: str, text: str, second: str | None) -> Classi
     return server.classify([text] if second is None else [(text, second)])[0]
 
 
-def _show(text: str, second: str | None, asked: list[_Asked], names: Sequence[str]) -> None:
+def _show(text: str, second: str | None, asked: list[_Asked]) -> None:
     screen = console.console()
     print()
     for part in (text, second):
         if part is not None:
             screen.print(_shortened(part))
-    first = asked[0].answer
+    first, names = asked[0].answer, asked[0].names
     screen.print(_words(text.split(), first) if isinstance(first, Tagging) else _scores(first, names))
     times = ", ".join(f"{one.endpoint.address} {one.milliseconds:.1f} ms" for one in asked)
     print(f"{first.tokens} tokens{' (truncated)' if first.truncated else ''}; {times}")
@@ -111,12 +111,12 @@ def _show(text: str, second: str | None, asked: list[_Asked], names: Sequence[st
 def _scores(answer: Classification, names: Sequence[str]) -> Table:
     """Return the labels with their probabilities, the largest first."""
     table = console.table("", "label", "probability", left=("label",))
-    if len(names) != len(answer.logits):  # the served repository names none
-        table.add_row(answer.label, f"{answer.probability:.3f}")
-        return table
     shares = np.exp(np.array(answer.logits, np.float64) - max(answer.logits))
     shares /= shares.sum()
     order = np.argsort(-shares, kind="stable")
+    if len(names) != len(shares) or names[order[0]] != answer.label:  # none, or not the answering model's
+        table.add_row(answer.label, f"{answer.probability:.3f}")
+        return table
     for place in order[:_SHOWN_LABELS]:
         table.add_row(names[place], f"{shares[place]:.3f}")
     if (rest := len(order) - _SHOWN_LABELS) > 0:

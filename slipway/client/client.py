@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from slipway.client import tensors, transport
 from slipway.client.tensors import Classification, Tagging, Tensors
 from slipway.client.texts import Sentences, Texts, as_list, sentence_rows, text_rows
-from slipway.client.transport import Connection, Options
+from slipway.client.transport import Connection, Options, RequestRefused
 from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 from slipway.errors import ServerError
 
@@ -79,7 +79,10 @@ class AsyncClient:
         if task == "tagging":
             return ()
         [request] = tensors.text_requests([(b"labels",) * (2 if task == "text_pair" else 1)])
-        [ranked] = await self._ask([partial(self._connection.ranked, model, request)], deadline)
+        try:
+            [ranked] = await self._ask([partial(self._connection.ranked, model, request)], deadline)
+        except RequestRefused:  # by something in between that knows no classification
+            return ()
         return tensors.label_names(ranked)
 
     async def classify(self, texts: Texts, deadline: float | None = None, model: str = TEXT_MODEL) -> list[Classification]:

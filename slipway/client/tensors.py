@@ -124,7 +124,7 @@ def classifications(outputs: Tensors) -> list[Classification]:
 
 def label_names(ranked: Sequence[bytes]) -> tuple[str, ...]:
     """Return the names in ranked logits, `logit:number:name`, by number; () if one has none."""
-    parts = [entry.decode().split(":", 2) for entry in ranked]
+    parts = [entry.decode("utf-8", "replace").split(":", 2) for entry in ranked]
     names = {int(part[1]): part[2] for part in parts if len(part) == 3}
     return tuple(names[number] for number in range(len(parts))) if len(names) == len(parts) else ()
 

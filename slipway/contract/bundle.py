@@ -250,7 +250,7 @@ def refuse_finished(run: Path, again: str) -> None:
         expected="a run of another name, or --force",
         found=f"a bundle{of}",
         where=str(finished.directory),
-        fix=f"another RUN; or over it: {again} --force",
+        fix=f"go on with it: {errors.command('export', run)}; or take another RUN; or over it: {again} --force",
     )
 
 

@@ -142,3 +142,8 @@ def test_other_gpu_operations_are_built_and_kept_apart(monkeypatch: pytest.Monke
     monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", "MPI")
     assert not install._horovod_installed()
     assert install._horovod_wheels().name.endswith("-mpi")
+
+
+def test_a_demo_of_other_settings_is_trained_over_the_one_that_is_there() -> None:
+    rule = (CHECKOUT / "Makefile").read_text("utf-8").partition("$(RUN)/bundle/bundle.json: $(RUN)/.settings\n")[2]
+    assert rule.startswith("\t@$(TRAIN) --force\n")

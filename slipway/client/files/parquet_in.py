@@ -225,14 +225,14 @@ def _extension() -> Any:
     return pyarrow.BaseExtensionType
 
 
-def without_option(option: str, *dropped: str) -> list[str]:
-    """Return the words of this command without an option, its values, and the words to drop."""
+def without_option(option: str, file: str = "") -> list[str]:
+    """Return the words of this command without an option and its values, and without the file."""
     words: list[str] = []
-    given = iter(sys.argv[1:])
+    given = iter(questions.with_other_file(sys.argv[1:], file))
     for word in given:
         if word == option:
             next(given, None)
-        elif not word.startswith(f"{option}=") and word not in dropped:
+        elif not word.startswith(f"{option}="):
             words.append(word)
     return words
 

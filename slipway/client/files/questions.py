@@ -34,6 +34,7 @@ _OTHER_FILES: tuple[tuple[bytes, str, tuple[str, ...] | str], ...] = (
     (b"PK\x03\x04", "a ZIP archive, as Excel's .xlsx is", "save the sheet as CSV UTF-8, or unpack the archive"),
 )
 _PARQUET = b"PAR1"
+_FLAGS = ("--no-header", "--no-quotes", "--resume", "--tls")  # options without a value
 _ARRAY_TO_LINES = ("python3", "-c", "import json, sys; [print(json.dumps(row)) for row in json.load(open(sys.argv[1]))]")
 Fields = Mapping[str, Any]  # a JSONL line, or a table's row by its columns
 
@@ -151,8 +152,19 @@ def refuse_other_file(begins: bytes, name: str) -> None:
 
 def _unpack(name: str) -> str:
     """Return the commands for a packed Parquet file, which cannot be read from a pipe."""
-    words = [word.removesuffix(".gz") if word == name else word for word in sys.argv[1:]]
+    words = with_other_file(sys.argv[1:], name, name.removesuffix(".gz"))
     return f"{shlex.join(['gunzip', '--keep', name])} && {errors.command(*words)}"
+
+
+def with_other_file(words: Sequence[str], name: str, *other: str) -> list[str]:
+    """Return a command's words with `other` in place of the file; the same word as an option's
+    value stays.
+    """
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        if at and word == name and not (before.startswith("--") and "=" not in before and before not in _FLAGS):
+            return [*words[:at], *other, *words[at + 1 :]]
+    return list(words)
 
 
 def _other_file(name: str, what: str, fix: str | tuple[str, ...]) -> ServerError:
@@ -168,7 +180,7 @@ def _other_file(name: str, what: str, fix: str | tuple[str, ...]) -> ServerError
 
 def _of_standard_input(name: str, form: str) -> str:
     """Return the same command, reading what another one makes of the file."""
-    words = [word for word in sys.argv[1:] if word != name]
+    words = with_other_file(sys.argv[1:], name)
     return errors.command(*words, *(() if "--format" in words else ("--format", form)))
 
 
@@ -292,8 +304,8 @@ def _row(number: int, cells: list[str], size: int, columns: list[str], task: str
         return InputLine(number, size, fields, None, f"expected {len(columns)} columns, found {len(cells)}")
     texts = [cells[columns.index(name)] for name in wanted]
     try:
-        for text in texts:
-            text.encode("utf-8", "surrogateescape").decode("utf-8")
+        for cell in cells:  # the other columns, too: they are to be kept
+            cell.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeDecodeError as error:
         return InputLine(number, size, fields, None, str(error))
     if task == "tagging":

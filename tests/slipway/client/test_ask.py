@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from tests.support.command import slipway, slipway_output
 ENTRY = [sys.executable, "-m", "slipway.cli", "ask"]
 
 
-def asked(*answers: Classification | Tagging) -> list[_Asked]:
-    return [_Asked(Endpoint("http", f"h{number}:1", Options()), answer, 1.0) for number, answer in enumerate(answers)]
+def asked(*answers: Classification | Tagging, names: Sequence[str] = ()) -> list[_Asked]:
+    return [_Asked(Endpoint("http", f"h{number}:1", Options()), answer, 1.0, names) for number, answer in enumerate(answers)]
 
 
 def classified(*logits: float, label: str = "a", probability: float = 0.5) -> Classification:
@@ -32,37 +33,42 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 
 
 def test_every_label_is_shown_with_its_probability_the_likeliest_first(capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("a text", None, asked(classified(0.0, 1.0, -1.0)), ("bad", "good", "odd"))
+    ask._show("a text", None, asked(classified(0.0, 1.0, -1.0, label="good"), names=("bad", "good", "odd")))
     lines = shown(capsys)
     assert lines[0] == ["a", "text"]
     assert lines[2:5] == [["good", "0.665"], ["bad", "0.245"], ["odd", "0.090"]]
 
 
 def test_beyond_ten_labels_the_others_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("a text", None, asked(classified(*[0.0] * 20)), [f"label{number}" for number in range(20)])
+    ask._show("a text", None, asked(classified(*[0.0] * 20, label="label0"), names=[f"label{number}" for number in range(20)]))
     assert shown(capsys)[12] == ["10", "more", "0.500"]
 
 
 def test_a_repository_without_names_shows_the_label_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("a text", None, asked(classified(0.0, 1.0, label="good", probability=0.731)), ())
+    ask._show("a text", None, asked(classified(0.0, 1.0, label="good", probability=0.731)))
     assert shown(capsys)[2] == ["good", "0.731"]
 
 
+def test_names_that_are_not_the_answering_models_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    ask._show("a text", None, asked(classified(0.0, 1.0, label="World"), names=("World", "Sports")))
+    assert [line[0] for line in shown(capsys)[1:3]] == ["label", "World"]
+
+
 def test_both_texts_of_a_pair_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("Is it raining?", "It pours.", asked(classified(0.0, 1.0)), ("no", "yes"))
+    ask._show("Is it raining?", "It pours.", asked(classified(0.0, 1.0, label="yes"), names=("no", "yes")))
     assert shown(capsys)[:2] == [["Is", "it", "raining?"], ["It", "pours."]]
 
 
 def test_each_word_has_its_tag_and_one_that_was_not_read_has_none(capsys: pytest.CaptureFixture[str]) -> None:
     answer = Tagging(("B-LOC", "O", ""), (0.9, 0.8, 0.0), np.zeros((3, 2), np.float32), truncated=True, tokens=4)
-    ask._show("Köln ist schön", None, asked(answer), ())
+    ask._show("Köln ist schön", None, asked(answer))
     lines = shown(capsys)
     assert lines[2:5] == [["Köln", "B-LOC", "0.900"], ["ist", "O", "0.800"], ["schön", "–"]]
     assert "(truncated);" in lines[5]
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("[red]a[/] text", None, asked(classified(0.0, 1.0)), ("no", "[b]"))
+    ask._show("[red]a[/] text", None, asked(classified(0.0, 1.0, label="[b]"), names=("no", "[b]")))
     lines = shown(capsys)
     assert (lines[0], lines[2]) == (["[red]a[/]", "text"], ["[b]", "0.731"])
 
@@ -71,7 +77,7 @@ def test_what_looks_like_markup_is_shown_as_it_is(capsys: pytest.CaptureFixture[
     ("other", "told"), [(classified(0.0, 1.0), False), (classified(1.0, 0.0, label="b"), True), (classified(probability=0.6), True)]
 )
 def test_an_address_that_answers_otherwise_is_named(other: Classification, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    ask._show("a text", None, asked(classified(0.0, 1.0), other), ())
+    ask._show("a text", None, asked(classified(0.0, 1.0), other))
     assert ("h1:1 answers otherwise" in capsys.readouterr().out) == told
 
 

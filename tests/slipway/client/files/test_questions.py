@@ -226,3 +226,18 @@ def test_a_packed_parquet_file_is_not_read_from_a_pipe(monkeypatch: pytest.Monke
 
 def test_a_nul_in_utf_8_is_no_utf_16() -> None:
     questions.refuse_other_file(b"a\0b\nnews\n", "data")
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("classify comment --text comment", "classify --text comment"),
+        ("classify --text comment comment", "classify --text comment"),
+        ("classify --no-header comment", "classify --no-header"),
+        ("classify --text=comment comment", "classify --text=comment"),
+        ("classify classify", "classify"),
+    ],
+)
+def test_a_file_that_is_called_as_an_options_value_is_told_apart(words: str, left: str) -> None:
+    name = "classify" if words == "classify classify" else "comment"
+    assert questions.with_other_file(words.split(), name) == left.split()
