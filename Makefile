@@ -65,7 +65,7 @@ $(error $(MISTAKES) `make help` lists the verbs, the head of the Makefile the va
 endif
 endif
 
-.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-fast test-gpu check bare lock clean
+.PHONY: help setup demo train measure profile scaling export repository tune verify publish promote rollback status serve ask bench peers report compare doctor test test-fast test-gpu check docs bare lock clean
 # No .DELETE_ON_ERROR: records are written whole, and kept when they say FAILED; what is made anew hangs on the marks below.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -158,6 +158,10 @@ check: setup  ## format, lint, types, import rules: what CI runs before the test
 	    MYPYPATH=$$api/stubs .venv/bin/mypy --cache-dir .mypy_cache/tensorrt-$$(basename $$api) export/runtime/tensorrt.py tests/gpu || failed=1; \
 	done; [ -z "$$failed" ]
 	@$(PY) -m pytest -q tests/test_layout.py
+
+docs: setup  ## these pages as a site → site/index.html; a link that leads nowhere is an error
+	@$(PY) -m sphinx -q -W --keep-going -c docs -d .tools/doctrees . site
+	@echo "site/index.html"
 
 bare:  ## demo and test in a fresh clone, in a Debian with nothing but g++, make, git and Python, without root (80 minutes; needs root to make it)
 	@bash scripts/bare.sh "make demo" "make test"

@@ -22,7 +22,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +163,13 @@ def _verify_elsewhere(arguments: argparse.Namespace) -> int:
     target = arguments.target or _target_of(arguments)
     checked = passing.check(run, target)
     reference, model = bundle.load_reference(checked.source), AskedModel(TEXT_MODEL, checked.record[TEXT_MODEL], TEXT_MODEL)
-    checks = []
+    checks, servers = [], []
     for place in places:
         print(f"{place.address}: {_asking(reference)}", flush=True)
+        servers.append(asdict(endpoint.describe(place)))
         checks.append(served_parity.check(place.host, place.protocol, model, reference, place.options))
-    _write(run / ENDPOINT, checks, run / DIRECTORIES[target], {"addresses": [place.address for place in places]})
+    facts = {"addresses": [place.address for place in places], "servers": servers}
+    _write(run / ENDPOINT, checks, run / DIRECTORIES[target], facts)
     served_parity.show(checks)
     return served_parity.exit_status(checks)
 
@@ -202,6 +204,7 @@ def _asking(reference: Reference) -> str:
 def _write(path: Path, checks: list[ServedCheck], repository: Path, facts: dict[str, Any]) -> None:
     record = {
         "passed": all(check.passed for check in checks),
+        "made_at": provenance.now(),
         "repository_sha256": manifest.sha256(repository / REPOSITORY),
         **facts,
         "checks": [check.to_json() for check in checks],

@@ -73,8 +73,11 @@ def bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window-ms", type=options.count(100_000), help="the shortest of perf_analyzer's windows, three a round")
     parser.add_argument("--texts", type=options.count(100_000), help="golden texts sent in turn")
     parser.add_argument("--p99-ms", type=options.positive, default=100.0, help="what 99 of 100 texts have to be answered within")
-    parser.add_argument("--price-per-hour", type=options.positive, help="of this machine, for the cost of a million texts")
+    parser.add_argument("--price-per-hour", type=options.positive, help="of the server, for the cost of a million texts")
     parser.add_argument("--currency", default="USD", help="of that price")
+    elsewhere = parser.add_argument_group("a server that runs already, here or elsewhere; it is sent all that it can take")
+    options.addresses(elsewhere, "one of the benchmark's own, with every variant and two baselines")
+    options.connection(elsewhere)
 
 
 def report_options(parser: argparse.ArgumentParser) -> None:

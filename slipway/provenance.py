@@ -12,8 +12,10 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ _GPU_MACHINE = "run in nvcr.io/nvidia/tensorflow:25.02-tf2-py3 on a machine with
 # Extensions that decide how a CPU multiplies matrices: how fast, and with which rounding. A served
 # version (serving/backend/engine.py, which has this list too) compares them with its gate's.
 _CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
+_HEADERS = ("--header", "-H")  # options of Slipway's and of perf_analyzer's
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,27 @@ class Gpu:
 def record(*modules: str) -> dict[str, Any]:
     """Return the origin of a result, with the versions of those `modules` that are installed."""
     return {
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": shown([*_program(), *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), **versions(*modules)},
         "machine": machine(),
         "commit": commit(),
     }
+
+
+def shown(words: Sequence[str]) -> str:
+    """Return a command line as a record may keep it: a header has its name, and … for its value,
+    which may be a key.
+    """
+    line = [words[0]]
+    for before, word in pairwise(words):
+        is_header = before in _HEADERS or word.startswith("--header=")
+        line.append(f"{word.partition(':')[0]}:…" if is_header else word)
+    return shlex.join(line)
+
+
+def now() -> str:
+    """Return the time, in UTC and to the second, as a record's `made_at` has it (ISO 8601)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions(*modules: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ CHECKOUT = Path(__file__).parents[1]
 TOOLS = CHECKOUT / ".tools"
 WHEELS = TOOLS / "wheels"
 ENCODER = TOOLS / "encoder"
+HOROVOD_OPERATIONS = TOOLS / "horovod-operations"  # its content: NCCL where Horovod was built with it, or nothing
 
 TRITON = TOOLS / "triton"
 TRITON_SERVER = TRITON / "bin" / "tritonserver"
@@ -18,6 +19,8 @@ TRITON_LIBRARIES = TRITON / "libs"
 TRITON_KEY = TRITON / "hidden_key.so"  # of scripts/hidden_key.c
 
 TENSORRT_API = TOOLS / "tensorrt"  # by major version; made by scripts.tensorrt_api
+
+UMASK = 0o077  # for what handles texts: its files and shared memory are for its user alone
 
 PERF_ANALYZER = Path(sys.prefix) / "bin" / "perf_analyzer"
 PERF_ANALYZER_LIBRARIES = TOOLS / "perf_analyzer"

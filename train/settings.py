@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from train.model import hugging_face_encoder
 # the labels are known, and what is served flips one row more or less each time.
 _MORE_THAN_USUAL = 1.5
 _CHECKOUT = Path(__file__).parents[1]
+# Variable with the number of processes → who sets it
+_STARTED_BY = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "SLURM_STEP_NUM_TASKS": "srun"}
 
 
 def corpus_of(arguments: argparse.Namespace) -> corpus.Corpus:
@@ -87,7 +90,7 @@ def _with_parts(data: corpus.Corpus, seed: int) -> corpus.Corpus:
     known = {splitting.key(example.text) for example in (*data.validation, *data.test)}
     parts = splitting.parts_of_texts([example.text for example in data.train], missing, seed)
     texts = [part for part in parts if splitting.key(part) not in known]
-    where = f"training texts, cut in two, since {len(data.test)} test rows are few for the gate"
+    where = f"training texts, cut in two or put together anew, since {len(data.test)} test rows are few for the gate"
     return dataclasses.replace(data, unlabelled=labelling.Unlabelled(texts, 0, where)) if texts else data
 
 
@@ -142,7 +145,8 @@ def job_of(arguments: argparse.Namespace, data: corpus.Corpus, *, checkpoints: s
 
 
 def ranks_of(arguments: argparse.Namespace) -> Ranks:
-    """Return the ranks of these arguments. Raises ToolError."""
+    """Return the ranks of these arguments. Raises ToolError, UsageError."""
+    _refuse_several_launches(arguments)
     processes = _slots(arguments) if arguments.hosts else arguments.processes
     if arguments.elastic and not 1 <= arguments.min_np < processes:
         raise ToolError(
@@ -160,7 +164,21 @@ def ranks_of(arguments: argparse.Namespace) -> Ranks:
         min_processes=arguments.min_np,
         fusion_threshold_mb=arguments.fusion_threshold_mb,
         cycle_time_ms=arguments.cycle_time_ms,
+        network_interfaces=arguments.network_interfaces,
     )
+
+
+def _refuse_several_launches(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where mpirun or srun started this program several times."""
+    for variable, program in _STARTED_BY.items():
+        if (copies := os.environ.get(variable, "1")) != "1":
+            raise UsageError(
+                f"{program} started this command {copies} times",
+                expected="one command, which starts the ranks of all hosts itself",
+                found=f"{variable}={copies}",
+                where="the environment",
+                fix=f"{command_of(arguments, arguments.corpus)}, without {program} before it; hosts are named by --hosts a:2,b:2",
+            )
 
 
 def _slots(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from slipway import errors
+from slipway import errors, provenance
 from slipway.contract import bundle, manifest
 from slipway.contract.parity import probes
 from slipway.contract.ragged import Logits
@@ -62,6 +62,7 @@ def complete(
     shutil.rmtree(scratch)
     bundle_facts = {
         "schema": bundle.SCHEMA,
+        "made_at": provenance.now(),
         "task": job.task,
         "max_seq_len": job.max_seq_len,
         "lower_case": facts["lower_case"],

@@ -263,6 +263,7 @@ def _facts(arguments: argparse.Namespace, files: Files, opened: Opened, meaning:
     sha256 = hugging_face.sha256 if files.found.weights_alone else manifest.sha256
     return {
         "schema": bundle.SCHEMA,
+        "made_at": provenance.now(),
         bundle.MADE_BY: ["import", *_options(arguments)],
         "task": files.rows.task,
         "max_seq_len": max_seq_len,

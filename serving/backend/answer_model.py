@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import outputs
 import triton_python_backend_utils as pb
-from outputs import Outputs, ServedModel
+from outputs import Outputs, Refusal, ServedModel
 
 
 class TritonPythonModel(ServedModel):
@@ -28,8 +28,8 @@ class TritonPythonModel(ServedModel):
         super().initialize(arguments)
         self._labels = outputs.read_labels(self.settings)
 
-    def answers(self, requests: list[Any]) -> list[Outputs]:
-        return [self._answer(request) for request in requests]
+    def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
+        return outputs.of_each(self._answer, requests)
 
     def _answer(self, request: Any) -> Outputs:
         logits = _values(request, "engine_logits")

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import inputs
 import numpy as np
+import outputs
 from metrics import EngineModel
 from outputs import Outputs, Refusal
 
@@ -42,7 +43,7 @@ class TritonPythonModel(EngineModel):
 
     def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
         """Read every request, run the engine once for all, and give each request its own rows."""
-        read = [self._read(request) for request in requests]
+        read = outputs.of_each(self._read, requests)
         rows = inputs.accepted(read)
         types = [row.types for row in rows] if self._pairs else None
         logits = self.run([row.ids for row in rows], types, len(requests)) if rows else []

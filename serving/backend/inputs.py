@@ -111,7 +111,7 @@ def _odd_parameters(request: Any) -> Refusal | None:
     """Refuse parameters: nobody reads them. Triton's own (timeout, priority …) do not come here."""
     try:
         parameters = json.loads(request.parameters() or "{}")
-    except UnicodeDecodeError:  # HTTP lets bytes through that are not UTF-8
+    except ValueError:  # HTTP lets bytes through that are not UTF-8
         return Refusal("expected no parameters, found some that are not UTF-8")
     for name, value in parameters.items():
         if name.lower() != _LENGTH_HEADER:

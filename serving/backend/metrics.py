@@ -6,6 +6,7 @@ nv_inference_queue_duration_us. Copied beside every model that runs an engine.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ class EngineModel(ServedModel):
     def execute(self, requests: list[Any]) -> list[Any]:
         started = time.perf_counter()
         responses = super().execute(requests)
-        self.counters.answered(responses, time.perf_counter() - started)
+        with contextlib.suppress(Exception):  # requests are answered whatever becomes of the counting
+            self.counters.answered(responses, time.perf_counter() - started)
         return responses
 
     def run(self, rows: Sequence[Ids], types: Sequence[Ids] | None, requests: int, truncated: int = 0) -> Sequence[Logits]:

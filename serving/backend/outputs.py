@@ -1,22 +1,24 @@
 """The answers of a served model: outputs, refusals, failures; and its lines in the log.
 
 A client is told one sentence with its request's id; the log gets the trace too, which Triton would
-answer by itself, with this machine's paths. Copied beside every served model; imports numpy alone.
+answer by itself, with this machine's paths. What a request carries is read for that request alone,
+so that nothing in it can fail another. Copied beside every served model; imports numpy alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import triton_python_backend_utils as pb
@@ -28,6 +30,7 @@ CHANGED = (
     " --target ngc); of a published version, publish its run again"
 )
 Outputs = dict[str, np.ndarray]
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,9 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """What went wrong in the model, for the log."""
+class Failure(Refusal):
+    """What went wrong in the model, for the log; its client hears only that something did."""
 
-    why: str
     trace: str = ""
 
 
@@ -67,46 +69,66 @@ class ServedModel:
             self._log("info", "batch done", done, ms=round((time.perf_counter() - started) * 1000, 2))
         return responses
 
-    def _answers(self, requests: list[Any], ids: list[str]) -> list[Outputs | Refusal | Failure]:
+    def _answers(self, requests: list[Any], ids: list[str]) -> list[Outputs | Refusal]:
         try:
-            return [_finite(answer) for answer in self.answers(requests)]
+            return [_finite(answer) for _, answer in zip(requests, self.answers(requests), strict=True)]
         except Exception as error:  # whatever it is, it is answered
             if len(requests) == 1:
-                return [Failure(str(error), traceback.format_exc())]
+                return [_failure(error)]
             # One request is the cause, and its neighbours must not suffer from it.
             self._log("warning", f"the batch failed, so each request is run alone: {error}", ids)
             return [self._answers([request], [request_id])[0] for request, request_id in zip(requests, ids, strict=True)]
 
-    def _response(self, request_id: str, answer: Outputs | Refusal | Failure) -> Any:
-        if isinstance(answer, Refusal):
-            self._log("warning", f"refused: {answer.why}", [request_id])
-            return _error(f"{answer.why} (request {request_id})", pb.TritonError.INVALID_ARG)
+    def _response(self, request_id: str, answer: Outputs | Refusal) -> Any:
+        if not isinstance(answer, Refusal):
+            try:
+                return pb.InferenceResponse([pb.Tensor(name, values) for name, values in answer.items()])
+            except Exception as error:  # such as a full /dev/shm
+                answer = _failure(error)
         if isinstance(answer, Failure):
             self._log("error", f"the model failed: {answer.why}", [request_id], trace=answer.trace)
             return _error(f"the model failed; its log has the reason (request {request_id})", pb.TritonError.INTERNAL)
-        return pb.InferenceResponse([pb.Tensor(name, values) for name, values in answer.items()])
+        self._log("warning", f"refused: {answer.why}", [request_id])
+        return _error(f"{answer.why} (request {request_id})", pb.TritonError.INVALID_ARG)
 
     def _log(self, level: str, message: str, ids: list[str], **facts: Any) -> None:
         line = json.dumps({"level": level, "message": message, **self._version, "request_ids": ids, **facts})
         # In one piece, and on a line of its own even if Triton has not ended its line yet: both
-        # write to one pipe.
-        os.write(sys.stderr.fileno(), f"\n{line}\n".encode())
+        # write to one pipe. Who reads it can be gone, and requests are answered all the same.
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"\n{line}\n".encode())
+
+
+def of_each(read: Callable[[Any], Read], requests: list[Any]) -> list[Read | Refusal]:
+    """Return what `read` makes of each request; one that it raises on has failed alone."""
+
+    def alone(request: Any) -> Read | Refusal:
+        try:
+            return read(request)
+        except Exception as error:
+            return _failure(error)
+
+    return [alone(request) for request in requests]
 
 
 def _request_id(request: Any) -> str:
-    """Return the client's id of the request, or a new one if it gave none."""
-    try:
+    """Return the client's id of the request, or a new one if it gave none that can be read."""
+    given = ""
+    with contextlib.suppress(Exception):  # HTTP lets ids through that are not UTF-8
         given = request.request_id()[:_LONGEST_ID]
-    except UnicodeDecodeError:  # HTTP lets ids through that are not UTF-8
-        given = ""
     return given or uuid.uuid4().hex
 
 
-def _finite(answer: Outputs | Refusal) -> Outputs | Refusal | Failure:
+def _finite(answer: Outputs | Refusal) -> Outputs | Refusal:
     """Return the answer, or a failure if logits are not finite: JSON cannot hold NaN."""
     if isinstance(answer, Refusal) or np.isfinite(answer.get("logits", 0.0)).all():
         return answer
     return Failure("its logits are not finite")
+
+
+def _failure(error: Exception) -> Failure:
+    """Return what is being handled, with its trace."""
+    return Failure(str(error), traceback.format_exc())
 
 
 def _error(message: str, code: Any) -> Any:

@@ -52,7 +52,7 @@ class TritonPythonModel(EngineModel):
 
     def _read(self, requests: list[Any]) -> list[list[_Row] | Refusal]:
         """Return each request's texts with their tokens, from one call for all, or a refusal."""
-        texts = [inputs.texts(request, self._task) for request in requests]
+        texts = outputs.of_each(lambda request: inputs.texts(request, self._task), requests)
         accepted = inputs.accepted(texts)
         tokens = self._tokenize(accepted)
         rows = list(zip(accepted, tokens, strict=True))

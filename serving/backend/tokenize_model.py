@@ -36,7 +36,7 @@ class TritonPythonModel(ServedModel):
             self._log("warning", f"tokenizers {here}, not {proven}: taken, because the start-up texts have the bundle's ids", [])
 
     def answers(self, requests: list[Any]) -> list[Outputs | Refusal]:
-        return [self._answer(request) for request in requests]
+        return outputs.of_each(self._answer, requests)
 
     def _answer(self, request: Any) -> Outputs | Refusal:
         """Return the outputs, [texts, …] each."""

@@ -1,10 +1,12 @@
 """Measure a run with perf_analyzer: what it serves, its other variants, and two baselines.
 
 Measurements are kept at once, so that the same command goes on after Ctrl-C. Writes benchmark.json
-(docs/benchmark.schema.json); exits 1 when a load FAILED.
+(docs/benchmark.schema.json); exits 1 when a load FAILED. Of a server that runs already it measures
+the model by text at each --address, and writes endpoint_benchmark.json.
 
     slipway bench runs/demo                     four minutes on 2 cores
     slipway bench runs/demo --setting full      half an hour
+    slipway bench runs/demo --address grpcs://model.example:443 --authorities ca.pem
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.benchmark import plan, results, table
+from serving.benchmark import elsewhere, plan, results, table
 from serving.benchmark.journal import PARTIAL, Journal, only_benchmark
 from serving.benchmark.plan import SETTINGS, BenchSetting, Planned
 from serving.benchmark.record import BenchmarkRecord, EngineLimit, EngineRound, MeasuredModel, Padding
@@ -44,6 +46,8 @@ from slipway.errors import Interrupted
 
 def bench(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
+    if arguments.address:
+        return elsewhere.measure(arguments, _setting(arguments))
     checked = check_run(arguments.run)
     with only_benchmark(checked.run):
         return _benchmark(arguments, checked, started)
@@ -150,6 +154,7 @@ def _record(
         seconds=0.0,
         harness_share=0.0,
         resumed_loads=journal.taken_over,
+        made_at=provenance.now(),
         **provenance.record("tritonclient", "onnxruntime", "tokenizers", "numpy", "tensorflow"),
     )
 

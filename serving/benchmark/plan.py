@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +22,8 @@ NETWORK, SYSTEM, CUDA = "network", "system_shared_memory", "cuda_shared_memory"
 _CLOSED_REQUESTS, _OPEN_REQUESTS = 50, 100
 _WINDOWS = 3.6  # of perf_analyzer in one call: three, and what lies between them
 _STARTING = 0.2  # seconds that perf_analyzer takes to start and end
+_LONGEST_WINDOW = 5000  # ms
+WARM_CLIENTS, WARM_MS = 2, 300  # of the first requests, which are not counted
 _LOADING, _ENGINE = 25.0, 4.0  # seconds until all models are loaded and warm, and of an engine alone
 
 
@@ -88,6 +92,25 @@ def plan_loads(setting: BenchSetting, subjects: Sequence[MeasuredModel], longest
     return closed + opened
 
 
+def order(planned: Sequence[Planned], number: int) -> list[Planned]:
+    """Return the loads as round `number` has them: the closed loops at random, then the open ones,
+    whose rates depend on the others.
+    """
+    closed, opened = [load for load in planned if not load.share], [load for load in planned if load.share]
+    shuffled = random.Random(number)
+    return [*shuffled.sample(closed, len(closed)), *shuffled.sample(opened, len(opened))]
+
+
+def window(setting: BenchSetting, planned: Planned, pace: float | None) -> int:
+    """Return the ms of a window that holds the load's requests at `pace` texts/s; None: unknown."""
+    return max(setting.window_ms, min(_LONGEST_WINDOW, round(1000 * planned.requests / (pace or math.inf))))
+
+
+def load_seconds(window_ms: float) -> float:
+    """Return about how long one call of perf_analyzer takes."""
+    return _STARTING + _WINDOWS * window_ms / 1000
+
+
 def with_loads(setting: BenchSetting, subjects: Sequence[MeasuredModel]) -> tuple[list[MeasuredModel], dict[str, str]]:
     """Return the subjects that the setting measures; and why it does not measure the others."""
     names = {load.subject for load in plan_loads(setting, subjects, longest=0, gpu=False)}
@@ -115,7 +138,7 @@ def cost_card(setting: BenchSetting, planned: Sequence[Planned], subjects: Seque
     seconds = _ENGINE * (len(subjects) if setting.everything else 1)  # of one round
     for load in planned:
         rate = (load.share or 1) * cores * (12 if load.subject in slow else 75)
-        seconds += _STARTING + _WINDOWS * max(setting.window_ms / 1000, load.requests / rate)
+        seconds += load_seconds(max(setting.window_ms, 1000 * load.requests / rate))
     minutes = (_LOADING + setting.rounds * seconds) / 60
     calls = f"{setting.rounds} rounds of {len(planned)} loads on {len(subjects)} models, and the engine alone"
     return f"benchmark   {setting.name}: {calls}, about {minutes:.0f} minutes"

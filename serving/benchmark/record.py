@@ -1,4 +1,5 @@
-"""The record of a benchmark, RUN/benchmark.json, as frozen dataclasses.
+"""The records of a benchmark, RUN/benchmark.json and RUN/endpoint_benchmark.json, as frozen
+dataclasses.
 
 Field names are the keys of docs/benchmark.schema.json (schema 2). A model's name is the exception:
 in the file it is the key of its entry in `subjects`.
@@ -14,6 +15,7 @@ from typing import Any
 
 from serving.load.interference import Disturbance, GpuUse
 from serving.load.latency_breakdown import LatencyBreakdown
+from slipway.client.endpoint import Described
 from slipway.contract.records import from_json
 from slipway.statistics import Figure, Interval, Percentile
 
@@ -184,6 +186,7 @@ class BenchmarkRecord:
     versions: dict[str, str]
     machine: dict[str, Any]  # slipway.provenance.machine
     commit: str
+    made_at: str = ""  # when it ended, UTC in ISO 8601; "": written by an earlier version
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BenchmarkRecord:
@@ -196,13 +199,59 @@ class BenchmarkRecord:
         data = asdict(self)
         for facts in data["subjects"].values():
             del facts["name"]
-        for row in data["rows"]:
-            for name in FIGURES:
-                if row[name] is None:
-                    del row[name]
+        _drop_missing_figures(data["rows"])
         return data
 
     @property
     def by_id(self) -> dict[str, Row]:
         """The rows by their ids."""
         return {row.id: row for row in self.rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredAddress(Described):
+    """A server that ran already, as it is reached and as it describes itself."""
+
+    address: str
+    tls: bool
+    headers: tuple[str, ...]  # names of those that were sent
+    on_this_machine: bool  # then what others took of the cores may be the server's work, and is not judged
+    verified: bool  # RUN/endpoint.json says that this address answers as RUN's SavedModel
+    why_not: str  # "": it does
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """What was measured, from this machine, of a server that ran already."""
+
+    schema: int
+    setting: str
+    rounds: int
+    texts: int
+    window_ms: int
+    bundle_sha256: str  # whose golden texts were sent
+    model: str  # text_classifier
+    addresses: tuple[MeasuredAddress, ...]
+    rows: tuple[Row, ...]
+    client_share: dict[str, float]  # row → share of this machine's cores that the client took, median round
+    comparisons: tuple[Comparison, ...]
+    choice: Choice
+    seconds: float
+    command: str
+    versions: dict[str, str]
+    machine: dict[str, Any]  # where the client ran: nothing is known of the server's
+    commit: str
+    made_at: str  # when it ended, UTC in ISO 8601
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what endpoint_benchmark.json holds."""
+        data = asdict(self)
+        _drop_missing_figures(data["rows"])
+        return data
+
+
+def _drop_missing_figures(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for name in FIGURES:
+            if row[name] is None:
+                del row[name]

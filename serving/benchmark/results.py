@@ -51,7 +51,13 @@ class LoadRounds:
 def load_rounds(planned: Planned, journal: Journal) -> LoadRounds:
     """Return the load's rounds in the journal. One that failed or was disturbed does not count."""
     rounds = journal.rounds(LoadRound, planned.id)
-    disturbed = interference.disturbed(rounds)
+    return counted(planned, rounds, interference.disturbed(rounds))
+
+
+def counted(planned: Planned, rounds: list[LoadRound], disturbed: list[list[str]]) -> LoadRounds:
+    """Return the load's rounds; `disturbed`: why each of them does not count, if so, though it
+    ended well.
+    """
     why = []
     for measured, reasons in zip(rounds, disturbed, strict=True):
         failure, errors = measured.result.failure, measured.result.errors
@@ -288,7 +294,7 @@ def _reason(best: Offer | None, offers: Sequence[Offer], p99_ms: float, currency
     if best is None:
         least = min((offer.p99_ms for offer in offers), default=None)
         lowest = f"the lowest is {least:.0f} ms" if least is not None else "nothing was measured well enough to say"
-        return f"nothing that is published holds a p99 of {p99_ms:g} ms; {lowest}"
+        return f"nothing that is served holds a p99 of {p99_ms:g} ms; {lowest}"
     cost = f", {best.cost_per_million:.2f} {currency} a million texts" if best.cost_per_million is not None else ""
     figures = f"{best.texts_per_second:.0f}, with a p99 below {best.p99_ms:.0f} ms"
     return f"the most texts a second whose p99 is {p99_ms:g} ms at most: {figures}{cost}"

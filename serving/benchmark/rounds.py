@@ -7,8 +7,6 @@ goes into the journal at once.
 from __future__ import annotations
 
 import json
-import math
-import random
 import shlex
 import subprocess
 import sys
@@ -40,9 +38,7 @@ _RELOADED_WITHIN = 60  # s
 # benchmark is on loopback, and up for the benchmark alone.
 _CLOSED = tuple(api for api in control.CLOSED if api != "shared-memory")
 _SHARED_MEMORY = {plan.NETWORK: "none", plan.SYSTEM: "system", plan.CUDA: "cuda"}
-_WARM_CLIENTS, _WARM_MS = 2, 300
 _MOST_TRIES = 3  # of a load or an engine alone that is disturbed, before its round is lost
-_LONGEST_WINDOW = 5000  # ms
 _LIMIT_TEXTS = {False: 16 * MAX_BATCH, True: 32 * MAX_BATCH}  # of the engine alone; True: the full setting
 
 
@@ -102,7 +98,7 @@ def measure_rounds(bench: BenchSetup) -> None:
     journal = bench.journal
     _warm_up(bench)
     for number in range(bench.setting.rounds):
-        for load in _order(bench.planned, number):
+        for load in plan.order(bench.planned, number):
             if journal.get(LoadRound, number, load.id) is None:
                 journal.add(number, load.id, _measure_load(bench, load, number))
         for version in _engines(bench, number):
@@ -111,18 +107,11 @@ def measure_rounds(bench: BenchSetup) -> None:
         print(f"            round {number + 1} of {bench.setting.rounds}", flush=True)
 
 
-def _order(planned: Sequence[Planned], number: int) -> list[Planned]:
-    """Return the closed loops at random, then the open ones: their rates depend on the others."""
-    closed, opened = [load for load in planned if not load.share], [load for load in planned if load.share]
-    shuffled = random.Random(number)
-    return [*shuffled.sample(closed, len(closed)), *shuffled.sample(opened, len(opened))]
-
-
 def _warm_up(bench: BenchSetup) -> None:
     """Send every subject its first requests, not counted, and note its pace the first time."""
     for subject in bench.subjects:
-        warming = Planned(subject.name, subject.kind, "grpc", plan.NETWORK, "own", _WARM_CLIENTS)
-        result = _send(bench, replace(_load(bench, warming), window_ms=_WARM_MS), bench.inputs[subject.kind, "own"][0])
+        warming = Planned(subject.name, subject.kind, "grpc", plan.NETWORK, "own", plan.WARM_CLIENTS)
+        result = _send(bench, replace(_load(bench, warming), window_ms=plan.WARM_MS), bench.inputs[subject.kind, "own"][0])
         if result.failure:
             print(f"            {subject.name}, warming up: {result.failure}", flush=True)
             bench.served.fix()
@@ -174,8 +163,7 @@ def _send(bench: BenchSetup, load: Load, inputs: Path) -> LoadResult:
 def _load(bench: BenchSetup, planned: Planned) -> Load:
     """Return the load for perf_analyzer, with a window long enough for `planned.requests`."""
     pace, rate = bench.journal.get(Pace, 0, planned.subject), _rate(bench, planned)
-    seconds = planned.requests / (rate or (pace.texts_per_second if pace else math.inf))
-    window = max(bench.setting.window_ms, min(_LONGEST_WINDOW, round(1000 * seconds)))
+    window = plan.window(bench.setting, planned, rate or (pace.texts_per_second if pace else None))
     address = bench.served.server.address(planned.protocol)
     shared_memory = _SHARED_MEMORY[planned.transport]
     return Load(planned.subject, planned.protocol, address, planned.concurrency or 0, window, rate, shared_memory)

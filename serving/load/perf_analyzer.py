@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shlex
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slipway import tools
-from slipway.client.transport import PROTOCOLS
+from slipway import provenance, tools
+from slipway.client.transport import PROTOCOLS, Options
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import ToolError
@@ -35,6 +35,11 @@ _MESSAGE_LINES = 4  # of its output: its threads failed, and only then why
 _EXPORT, _SUMMARY = "requests.json", "summary.csv"
 _CUT_SHORT = "perf_analyzer ended well, but its export of the requests is cut short"
 _FEWEST_TEXTS, _ENOUGH_TEXTS = 16, 128  # of one length: fewer are not used, more are not made
+_TLS = {  # its options for the authorities, the client's certificate and the key of that
+    "http": ("--ssl-https-ca-certificates-file", "--ssl-https-client-certificate-file", "--ssl-https-private-key-file"),
+    "grpc": ("--ssl-grpc-root-certifications-file", "--ssl-grpc-certificate-chain-file", "--ssl-grpc-private-key-file"),
+}
+_PLAIN = Options()
 # (text or ids, "own" or tokens of every text) → perf_analyzer's input file of each round
 InputFiles = dict[tuple[str, str | int], list[Path]]
 
@@ -55,6 +60,7 @@ class Load:
     rate: float = 0.0  # texts/s on average, a Poisson process; 0: the closed loop
     shared_memory: str = "none"  # system, cuda: where tensors lie; Triton's API for it has to be open
     seed: int = 0  # of the arrivals: perf_analyzer's own are the same in every call
+    connection: Options = _PLAIN  # its headers and TLS; perf_analyzer knows no deadline and no retries
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def command(load: Load, inputs: Path, scratch: Path) -> list[str]:
         str(tools.PERF_ANALYZER),
         *("-m", load.model),
         *("-i", load.protocol),
-        *("-u", load.address),
+        *_connecting(load),
         *("--input-data", str(inputs)),
         *_arrivals(load, scratch / "arrivals.txt"),
         *(("--shared-memory", load.shared_memory) if load.shared_memory != "none" else ()),
@@ -100,6 +106,23 @@ def command(load: Load, inputs: Path, scratch: Path) -> list[str]:
         *("-f", str(scratch / _SUMMARY)),
         *("--profile-export-file", str(scratch / _EXPORT)),
     ]
+
+
+def _connecting(load: Load) -> list[str]:
+    """Return the options for address, headers and TLS. Its help says otherwise, but -H goes with
+    gRPC's requests too.
+    """
+    headers = [word for name, value in load.connection.headers.items() for word in ("-H", f"{name}:{value}")]
+    tls = load.connection.tls
+    if tls is None:
+        return ["-u", load.address, *headers]
+    authorities = tls.authorities or ssl.get_default_verify_paths().cafile  # None: those it finds itself
+    own = (tls.certificate, tls.key or tls.certificate) if tls.certificate else (None, None)
+    files = [
+        word for name, file in zip(_TLS[load.protocol], (authorities, *own), strict=True) if file for word in (name, str(file))
+    ]
+    secure = ["-u", f"https://{load.address}"] if load.protocol == "http" else ["-u", load.address, "--ssl-grpc-use-ssl", "true"]
+    return [*secure, *files, *headers]
 
 
 def _arrivals(load: Load, file: Path) -> list[str]:
@@ -139,7 +162,9 @@ def _run(load: Load, inputs: Path) -> LoadResult:
         arguments, export = command(load, inputs, Path(scratch)), Path(scratch) / _EXPORT
         environment = tools.environment(tools.PERF_ANALYZER_LIBRARIES)
         try:
-            done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=_TIME_LIMIT, check=False)
+            done = subprocess.run(
+                arguments, capture_output=True, text=True, env=environment, umask=tools.UMASK, timeout=_TIME_LIMIT, check=False
+            )
         except subprocess.TimeoutExpired:
             return _failed(arguments, f"no end within {_TIME_LIMIT} s", None)
         if done.returncode != 0 or not export.exists():
@@ -191,7 +216,7 @@ def _read(arguments: list[str], exported: dict[str, Any]) -> LoadResult:
 
 
 def _shown(arguments: list[str]) -> str:
-    return shlex.join(["perf_analyzer", *arguments[1:-4]])  # without the files that it writes
+    return provenance.shown(["perf_analyzer", *arguments[1:-4]])  # without the files that it writes
 
 
 def write_inputs(directory: Path, source: Bundle, golden: Golden, count: int, lengths: set[int], rounds: int = 1) -> InputFiles:

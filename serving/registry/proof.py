@@ -15,7 +15,7 @@ from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
-from slipway.errors import ManifestError
+from slipway.errors import ManifestError, PublishingError
 from slipway.lint.models import CONFIG
 
 
@@ -53,10 +53,13 @@ def proven(run: Path) -> Compiled:
     It is built again beside it, with the settings it was built with, and the first file that
     differs, is missing or additional is refused by name. So nothing is served that was changed
     after the comparison, whatever its manifest says. Raises ManifestError when files are missing
-    or changed, ParityError when the repository is another or was compared on another machine.
+    or changed, ParityError when the repository is another or was compared on another machine,
+    PublishingError when the run is built for NVIDIA's container alone.
     """
     source = bundle.load(run / "bundle")
-    directory = run / DIRECTORIES["embedded"]
+    directory, containers = run / DIRECTORIES["embedded"], run / DIRECTORIES["ngc"]
+    if containers.is_dir() and not directory.exists():
+        raise _of_the_container(run, containers)
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
     verdicts = artifact.verdicts(run, source.sha256)
     settings = passing.built_with(run, record)
@@ -78,6 +81,21 @@ def proven(run: Path) -> Compiled:
         labels=list(source.labels),
     )
     return Compiled(directory, origin)
+
+
+def _of_the_container(run: Path, directory: Path) -> PublishingError:
+    """Return the error for a repository that no registry takes. Its ensemble asks for its models'
+    newest versions, and they are switched one after the other: for a while a version's tokenizer
+    would feed another's engine, and nobody would notice.
+    """
+    verify = errors.command("verify", run, "--target", "ngc", "--address", "URL")
+    return PublishingError(
+        f"{run} is built for NVIDIA's container alone, which is not published",
+        expected=f"{directory.with_name(DIRECTORIES['embedded'])}, of the Triton that promote and rollback switch",
+        found=f"{directory}: an ensemble, of which a version is an image",
+        where=str(run),
+        fix=f"{errors.command('build', run)}; or an image of that directory, and before it gets clients {verify}",
+    )
 
 
 def _first_difference(built: Path, compiled: Path) -> tuple[str, str, str] | None:

@@ -51,8 +51,7 @@ def open_loop_figure(record: BenchmarkRecord) -> go.Figure:
     """Draw latency against the rate at random, a share of the capacity where it is known."""
     rows = measured_rows(record, "poisson")
     known = all(row.offered_share is not None for row in rows)
-    unit = ", % of the model's capacity" if known else " a second"
-    figure = empty_figure(420, f"texts that arrive{unit}", "p99 latency (ms)")
+    figure = empty_figure(420, "load, % of capacity" if known else "texts that arrive a second", "p99 latency (ms)")
     if rows and known:
         _mark(figure, 100, "capacity")
     x_of = (lambda row: 100 * (row.offered_share or 0)) if known else (lambda row: row.rate or 0.0)
@@ -266,7 +265,13 @@ def padding_figure(record: BenchmarkRecord) -> go.Figure:
     )
     figure.update_yaxes(rangemode="tozero", tickmode="auto", nticks=6)
     figure.update_xaxes(type="category")
-    second = {"overlaying": None, "side": "right", "title": {"text": "texts"}, "showgrid": False, "rangemode": "tozero"}
+    second = {
+        "overlaying": None,
+        "side": "right",
+        "title": {"text": "texts", "font": {"size": 13}},
+        "showgrid": False,
+        "rangemode": "tozero",
+    }
     figure.update_layout(yaxis2=second, yaxis={"overlaying": "y2"})
     return figure
 
@@ -275,11 +280,11 @@ def front_figure(record: BenchmarkRecord) -> go.Figure:
     """Draw the accuracy that may be lost against throughput, with the Pareto front of both."""
     offers = [offer for offer in record.choice.rows if offer.accuracy_loss_bound is not None]
     offers.sort(key=lambda offer: offer.texts_per_second)
-    figure = empty_figure(380, "texts per second", "accuracy lost, at most (points, 95 %)")
+    figure = empty_figure(380, "texts per second", "accuracy lost, at most (points)")
     kinds = (
         ("Pareto front", [offer for offer in offers if offer.on_front], "lines+markers", "circle", COLOURS[2]),
         ("others", [offer for offer in offers if not offer.on_front], "markers", "circle-open", GREY),
-        ("chosen", [offer for offer in offers if offer.row == record.choice.chosen], "markers", "star", COLOURS[1]),
+        ("the most that holds", [offer for offer in offers if offer.row == record.choice.chosen], "markers", "star", COLOURS[1]),
     )
     names = {row.id: row_name(row) for row in record.rows}
     for title, shown, mode, symbol, colour in kinds:
@@ -290,7 +295,7 @@ def front_figure(record: BenchmarkRecord) -> go.Figure:
                 mode=mode,
                 name=title,
                 line={"color": colour, "dash": "dot"},
-                marker={"size": 16 if title == "chosen" else 11, "symbol": symbol, "color": colour},
+                marker={"size": 16 if symbol == "star" else 11, "symbol": symbol, "color": colour},
                 customdata=[[names[offer.row], offer.p99_ms] for offer in shown],
                 hovertemplate="%{customdata[0]}<br>%{x:.0f} texts/s, p99 below %{customdata[1]:.0f} ms, "
                 "loses less than %{y:.2f} points<extra></extra>",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,19 +26,22 @@ _MEASURES = {
 }
 _CLASSES = {"faster": "good", "slower": "bad", "no difference": "soft", "invalid run": "wait"}
 _NAMED_REASONS = 2
+_NUMBERS = re.compile(r"[\d.,]+")
 _CLAUSES = {
-    "faster": "{ratio:.1f} × what {baseline} does (95 %: {low:.1f} to {high:.1f})",
-    "slower": "only {ratio:.2f} × what {baseline} does (95 %: {low:.2f} to {high:.2f})",
+    "faster": "{ratio:.1f} × what {baseline} does",
+    "slower": "only {ratio:.2f} × what {baseline} does",
     "no difference": "no difference from {baseline} can be shown",
-    "invalid run": "against {baseline} the run was invalid",
+    "invalid run": "the comparison with {baseline} does not count",
 }
+_INTERVALS = {"faster": "{low:.1f} to {high:.1f} ×", "slower": "{low:.2f} to {high:.2f} ×"}
 
 
 class VerdictText(NamedTuple):
-    """A sentence at the head of a page, and the CSS class that colours it."""
+    """A sentence at the head of a page, the CSS class that colours it, and what else is to know."""
 
     text: str
     css: str  # good, bad, soft, wait
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def load_text(row: Row) -> str:
     """Return how many clients or texts there are, and how long the texts are if that was set."""
     if row.load == "poisson":
         rate = "at random" if row.rate is None else f"{row.rate:.0f} texts/s at random"
-        load = rate if row.offered_share is None else f"{row.offered_share:.0%} of capacity at random"
+        load = rate if row.offered_share is None else f"{percent(row.offered_share, 0)} of capacity at random"
     else:
         load = "1 client" if row.concurrency == 1 else f"{row.concurrency} clients"
     return load if row.lengths == "own" else f"{load}, {row.lengths} tokens each"
@@ -75,6 +79,11 @@ def row_name(row: Row) -> str:
 
 def _name_parts(row: Row) -> tuple[str, str, str]:
     return row.subject, load_text(row), transport_text(row)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as `12.3 %`, whose space does not break."""
+    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def three_digits(value: float) -> str:
@@ -106,13 +115,21 @@ def comparison_texts(record: BenchmarkRecord) -> list[ComparisonText]:
 
 
 def uncounted_sentence(comparisons: Sequence[ComparisonText]) -> str:
-    """Return how many did not count, and the reasons that most of them have; "" if all count."""
-    reasons = Counter(comparison.why for comparison in comparisons if comparison.why)
-    if not reasons:
+    """Return how many did not count, and the causes that most of them have; "" if all count."""
+    causes = [_cause(comparison.why) for comparison in comparisons if comparison.why]
+    if not causes:
         return ""
-    named = [why for why, _ in reasons.most_common(_NAMED_REASONS)]
-    more = ["other reasons"] if len(reasons) > _NAMED_REASONS else []
-    return f"{reasons.total()} of {len(comparisons)} comparisons did not count, because: {'; '.join([*named, *more])}"
+    alike = {_NUMBERS.sub("", cause): cause for cause in reversed(causes)}  # one of each kind, the first
+    most = Counter(_NUMBERS.sub("", cause) for cause in causes).most_common(_NAMED_REASONS)
+    more = ["other reasons"] if len(alike) > _NAMED_REASONS else []
+    return (
+        f"{len(causes)} of {len(comparisons)} comparisons did not count: {'; '.join([*(alike[kind] for kind, _ in most), *more])}"
+    )
+
+
+def _cause(why: str) -> str:
+    """Return the last of several reasons, without the load that it is of."""
+    return re.sub(r"^.* (is invalid|FAILED): ", "", why.rpartition("; ")[2]).removeprefix("busy: ")
 
 
 def _measure_text(comparison: Comparison) -> str:
@@ -151,16 +168,36 @@ def speed_verdict(record: BenchmarkRecord) -> VerdictText:
         why = next((row.why[0] for row in record.rows if row.why), "there is no row of the published model")
         return VerdictText(f"Nothing could be measured: {why}.", "bad")
     if top.status != "ok":
-        return VerdictText(f"Its speed could not be measured, the run was invalid: {'; '.join(top.why)}.", "wait")
+        return VerdictText(
+            "How fast it answers was measured, but what was measured does not count.", "wait", f"{'; '.join(top.why)}."
+        )
+    against = _against_baselines(record)
+    row = headline_row(record, top)
+    answers, load = f"It answers {throughput_of(row):.0f} texts a second", f"{load_text(row)}, {transport_text(row)}"
+    if not against:
+        return VerdictText(f"{answers}; it was not compared with a baseline.", "soft", f"With {load}.")
+    classes = {_CLASSES[comparison.verdict] for comparison in against.values()}
+    valid_first = sorted(against.items(), key=lambda pair: pair[1].interval is None)
+    clauses = "; ".join(
+        _CLAUSES[compared.verdict].format(ratio=compared.ratio, baseline=baseline) for baseline, compared in valid_first
+    )
+    intervals = " and ".join(filter(None, (_interval(compared) for _, compared in valid_first)))
+    css = next(css for css in ("bad", "wait", "soft", "good") if css in classes)
+    return VerdictText(f"{answers}: {clauses}.", css, f"With {load}{'; 95 %: ' if intervals else ''}{intervals}.")
+
+
+def _interval(comparison: Comparison) -> str:
+    low, high = comparison.interval or (0.0, 0.0)
+    return _INTERVALS.get(comparison.verdict, "").format(low=low, high=high)
+
+
+def headline_row(record: BenchmarkRecord, top: Row) -> Row:
+    """Return the published model's row at the head of the page: the one that was compared with the
+    baselines, or `top`, its best, if that is not ok.
+    """
     against = _against_baselines(record)
     compared = record.by_id[list(against.values())[-1].a] if against else top
-    row = compared if compared.status == "ok" else top
-    answers = f"With {load_text(row)} over {transport_text(row)} it answers {throughput_of(row):.0f} texts a second"
-    if not against:
-        return VerdictText(f"{answers}; it was not compared with a baseline.", "soft")
-    classes = {_CLASSES[comparison.verdict] for comparison in against.values()}
-    clauses = ", ".join(_clause(baseline, comparison) for baseline, comparison in against.items())
-    return VerdictText(f"{answers}: {clauses}.", next(css for css in ("bad", "wait", "soft", "good") if css in classes))
+    return compared if compared.status == "ok" else top
 
 
 def _against_baselines(record: BenchmarkRecord) -> dict[str, Comparison]:
@@ -168,31 +205,25 @@ def _against_baselines(record: BenchmarkRecord) -> dict[str, Comparison]:
     rows = record.by_id
     against = {}
     for comparison in sorted(record.comparisons, key=lambda comparison: rows[comparison.a].concurrency or 0):
-        row, other = rows[comparison.a], record.subjects[rows[comparison.b].subject]
+        row, other = rows[comparison.a], rows[comparison.b].subject
         published = (row.subject, row.lengths, comparison.measure) == (record.model, "own", "throughput")
-        if published and other.baseline:
-            against[other.name] = comparison
+        if published and record.subjects[other].baseline:
+            against[other] = comparison
     return against
 
 
-def _clause(baseline: str, comparison: Comparison) -> str:
-    low, high = comparison.interval or (None, None)
-    return _CLAUSES[comparison.verdict].format(ratio=comparison.ratio, baseline=baseline, low=low, high=high)
-
-
 def speed_tiles(record: BenchmarkRecord, nouns: str) -> list[tuple[str, str]]:
-    """Return (number, what it is) of throughput, latency and cost of `nouns`, what is answered."""
+    """Return (number, what it is) of efficiency, latency and cost of `nouns`, what is answered; the
+    throughput is in `speed_verdict`.
+    """
     tiles = []
-    if top := best_row(record):
-        low, high = figure_of(top, "throughput").interval
-        words = f"{nouns} served ({low:.0f}–{high:.0f}), {load_text(top)} over {transport_text(top)}"
-        tiles.append((f"{throughput_of(top):.0f}/s", words if top.status == "ok" else f"{words}; invalid run"))
-        if top.status == "ok" and (share := of_engine(record, top)):
-            tiles.append((f"{share:.0%}", "of what the same engine does without a server"))
+    top = best_row(record)
+    if top and top.status == "ok" and (share := of_engine(record, headline_row(record, top))):
+        tiles.append((percent(share, 0), f"of the {nouns} a second that its engine does without a server"))
     if single := best_single_client(record):
         p99 = figure_of(single, "p99_ms")
         low, high = p99.interval
-        words = f"p99 latency ({low:.1f}–{high:.1f}) of one client over {transport_text(single)}"
+        words = f"are enough for 99 of 100 answers ({low:.1f}–{high:.1f}), one client, {transport_text(single)}"
         tiles.append((f"{p99.value:.1f} ms", words))
     choice = record.choice
     for offer in choice.rows:
@@ -208,11 +239,14 @@ def machine_state(record: BenchmarkRecord) -> str:
     if not rounds:
         return ""
     others, steal = max(round_.others_share for round_ in rounds), max(round_.steal_share for round_ in rounds)
-    text = f"other processes used up to {others:.1%} of the cores, the hypervisor took up to {steal:.1%}"
+    text = f"other processes used up to {percent(others)} of the cores, the hypervisor took up to {percent(steal)}"
     if again := sum(round_.tries > 1 for round_ in rounds):
         text += f", {again} of {len(rounds)} measurements were repeated because of that"
     clocks = [round_.mhz for round_ in rounds if round_.mhz]
-    return f"{text}, clocks {min(clocks):.0f} to {max(clocks):.0f} MHz" if clocks else text
+    if not clocks:
+        return text
+    low, high = f"{min(clocks):.0f}", f"{max(clocks):.0f}"
+    return f"{text}, clocks {low if low == high else f'{low} to {high}'} MHz"
 
 
 def padding_by_model(record: BenchmarkRecord) -> list[tuple[str, float]]:

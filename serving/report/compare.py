@@ -8,18 +8,23 @@ Reads the records of both runs, as `slipway report` does, and writes B/compare.h
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 
 from serving.benchmark.highlights import best_row, best_single_client, figure_of, of_engine
 from serving.benchmark.record import BenchmarkRecord
-from serving.report.benchmark_text import VerdictText, figure_text
+from serving.report.benchmark_text import VerdictText, figure_text, headline_row, percent
 from serving.report.html import render_page, write_page
 from serving.report.model.training_text import TASK_NOUNS, text_reader
-from serving.report.records import OfflineCheck, RunRecords, read_run
-from serving.report.summary import VERDICTS, all_versions, page_head, provenance, run_figures
+from serving.report.reading import read_run
+from serving.report.records import OfflineCheck, RunRecords
+from serving.report.shown import configuration
+from serving.report.shown.names import with_plain_names
+from serving.report.shown.places import without_machine_paths
+from serving.report.summary import VERDICTS, PageHead, all_versions, page_head, provenance, run_figures
 from slipway import console, errors
 from slipway.contract.parity import comparison, judgement
 from slipway.contract.parity.bounds import CONFIDENCE
@@ -30,7 +35,7 @@ _SIGNIFICANT = 1 - CONFIDENCE  # McNemar's exact p below which a difference is a
 _WITHOUT_VERDICT = VerdictText("", "")
 _OTHER_TIMES = VerdictText("measured at different times: no verdict", "soft")
 _SPEED_FACTS = {
-    "most texts/s": _OTHER_TIMES,
+    "texts/s": _OTHER_TIMES,
     "p99 of one client, ms": _OTHER_TIMES,
     "padding, share of the tokens": _WITHOUT_VERDICT,
     "of what the engine does alone": VerdictText("each against its engine in its own run", "soft"),
@@ -73,14 +78,16 @@ def compare(arguments: argparse.Namespace) -> int:
 def render_comparison(a: RunRecords, b: RunRecords) -> str:
     """Return the page of two runs. Raises ManifestError unless `check_comparable` allows it."""
     check_comparable(a, b)
-    facts = compared_facts(a, b)
-    figures = {"A": run_figures(a), "B": run_figures(b)}
+    a, b = (with_plain_names(without_machine_paths(run)) for run in (a, b))
+    facts, heads = compared_facts(a, b), _heads(a, b)
+    none = dict.fromkeys(_TITLES, go.Figure())
+    figures = {"A": none | run_figures(a), "B": none | run_figures(b)}
     for name in _TITLES:
         _share_axes(name, figures["A"][name], figures["B"][name])
     return render_page(
         "compare.html.jinja",
         {f"{name}_{letter}": drawn[name] for name in _TITLES for letter, drawn in figures.items()},
-        sides=[(letter, run.run, page_head(run), provenance(run)) for letter, run in (("A", a), ("B", b))],
+        sides=[("A", heads[0], provenance(a)), ("B", heads[1], provenance(b))],
         several=TASK_NOUNS[a.bundle.task][1],
         task=a.bundle.task,
         labels=a.labels,
@@ -91,6 +98,15 @@ def render_comparison(a: RunRecords, b: RunRecords) -> str:
         provenance_differences=provenance_differences(a, b),
         titles=_TITLES,
     )
+
+
+def _heads(a: RunRecords, b: RunRecords) -> list[PageHead]:
+    """Return the heads of both sides; of runs of one name, with that of the directory above."""
+    heads = [page_head(a), page_head(b)]
+    if heads[0].name != heads[1].name:
+        return heads
+    above = [Path(run.run).absolute().parent.name for run in (a, b)]
+    return [replace(head, name=f"{parent}/{head.name}") for head, parent in zip(heads, above, strict=True)]
 
 
 def _share_axes(name: str, a: go.Figure, b: go.Figure) -> None:
@@ -139,7 +155,7 @@ def _corpus(run: RunRecords) -> str:
 def compared_facts(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
     """Return what a person would look at first."""
     accuracy = accuracy_verdict(compare_answers(a, b), TASK_NOUNS[a.bundle.task][1])
-    accuracies = f"{a.bundle.metrics.test_accuracy:.2%}", f"{b.bundle.metrics.test_accuracy:.2%}"
+    accuracies = percent(a.bundle.metrics.test_accuracy, 2), percent(b.bundle.metrics.test_accuracy, 2)
     first = ComparedFact("test accuracy, FP32 SavedModel", accuracies, accuracy, accuracy.css in ("good", "bad"))
     return [first, *_compared_variants(a, b), *_compared_speed(a, b)]
 
@@ -148,12 +164,12 @@ def accuracy_verdict(answers: Comparison | None, nouns: str) -> VerdictText:
     """Return which model is significantly more accurate; `nouns` says what was answered."""
     if answers is None:
         return VerdictText(f"Their held-out {nouns} differ, so that their accuracies cannot be compared row by row.", "wait")
-    only = f"only B has {answers.gained} right, only A {answers.lost}"
-    counts = f"of {answers.labelled:,d} {nouns} {only}, McNemar p {answers.mcnemar_p:.2g}"
+    only = f"only B has {answers.gained:,d} right, only A {answers.lost:,d}"
+    counts = f"Of {answers.labelled:,d} {nouns} {only}; McNemar p {answers.mcnemar_p:.2g}."
     if answers.mcnemar_p > _SIGNIFICANT:
-        return VerdictText(f"No difference in accuracy can be shown: {counts}.", "soft")
+        return VerdictText("No difference in accuracy can be shown.", "soft", counts)
     better, css = ("B", "good") if answers.gained > answers.lost else ("A", "bad")
-    return VerdictText(f"{better} is more accurate: {counts}.", css)
+    return VerdictText(f"{better} is more accurate.", css, counts)
 
 
 def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
@@ -168,7 +184,7 @@ def compare_answers(a: RunRecords, b: RunRecords) -> Comparison | None:
 
 def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
     """Return flips and the bound on the accuracy loss, for every variant of either run."""
-    first, second = ({result.variant: result for result in run.parity} for run in (a, b))
+    first, second = ({result.variant: result for result in ([] if "parity" in run.missing else run.parity)} for run in (a, b))
     facts = []
     for variant in dict.fromkeys([*first, *second]):
         results = {"A": first.get(variant), "B": second.get(variant)}
@@ -187,25 +203,29 @@ def _compared_variants(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
 
 
 def _parity_text(result: OfflineCheck | None) -> str:
-    return f"{result.flips} of {result.rows}, {result.accuracy_loss_bound:.2%}" if result else "–"
+    return f"{result.flips:,d} of {result.rows:,d}, {percent(result.accuracy_loss_bound, 2)}" if result else "–"
 
 
 def _compared_speed(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
-    variants = a.benchmark.variant, b.benchmark.variant
-    pairs = zip(_SPEED_FACTS.items(), _speed_texts(a.benchmark), _speed_texts(b.benchmark), strict=True)
+    engines = [configuration.in_short(run.configuration) if run.configuration else "–" for run in (a, b)]
+    pairs = zip(_SPEED_FACTS.items(), _speed_texts(a), _speed_texts(b), strict=True)
     facts = [ComparedFact(name, (first, second), verdict) for (name, verdict), first, second in pairs]
-    return [ComparedFact("text_classifier runs on", variants, differs=variants[0] != variants[1]), *facts]
+    return [ComparedFact("it runs", (engines[0], engines[1]), differs=engines[0] != engines[1]), *facts]
 
 
-def _speed_texts(record: BenchmarkRecord) -> list[str]:
-    """Return the values of _SPEED_FACTS."""
-    top, single = best_row(record), best_single_client(record)
+def _speed_texts(run: RunRecords) -> list[str]:
+    """Return the values of _SPEED_FACTS; of a run that was not measured `–`."""
+    if "benchmark" in run.missing:
+        return ["–"] * len(_SPEED_FACTS)
+    record = run.benchmark
+    best, single = best_row(record), best_single_client(record)
+    top = headline_row(record, best) if best and best.status == "ok" else None  # invalid: it has no speed to show
     share = of_engine(record, top) if top else None
     return [
         figure_text(figure_of(top, "throughput")) if top else "–",
         figure_text(figure_of(single, "p99_ms")) if single else "–",
-        f"{record.padding.waste:.1%}",
-        "–" if share is None else f"{share:.0%}",
+        percent(record.padding.waste),
+        "–" if share is None else percent(share, 0),
     ]
 
 
@@ -217,12 +237,18 @@ def provenance_differences(a: RunRecords, b: RunRecords) -> list[ComparedFact]:
 
 
 def _provenance(run: RunRecords) -> dict[str, str]:
-    source, measured = run.bundle, run.benchmark
+    source = run.bundle
     return {
         "encoder": source.encoder.made_from or source.encoder.handle,
         **{name: str(value) for name, value in source.hyper_parameters.items() if name != "corpus"},
-        "machine": f"{measured.machine['cpu']}, {measured.machine['cores']} cores",
-        "commit": measured.commit,
-        "benchmark": f"{measured.setting}, {measured.rounds} rounds",
+        **(_measured_with(run.benchmark) if "benchmark" not in run.missing else {}),
         **all_versions(run),
+    }
+
+
+def _measured_with(record: BenchmarkRecord) -> dict[str, str]:
+    return {
+        "machine": f"{record.machine['cpu']}, {record.machine['cores']} cores",
+        "commit": record.commit,
+        "benchmark": f"{record.setting}, {record.rounds} rounds",
     }

@@ -37,7 +37,7 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
         colorway=COLOURS,
         legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )
-    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": GREY}
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": GREY, "title_font_size": 13}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure
@@ -73,7 +73,7 @@ def offer_buttons(figure: go.Figure, buttons: list[Button], active: int) -> None
 
 def parity_figure(results: Sequence[OfflineCheck]) -> go.Figure:
     """Draw each variant's accuracy loss with its upper bound, and the limit for that bound."""
-    figure = empty_figure(110 + 60 * len(results), "accuracy lost against the FP32 SavedModel (points)", "")
+    figure = empty_figure(110 + 60 * len(results), "accuracy lost (points)", "")
     names = [result.variant for result in results]
     losses = [100 * result.accuracy_loss for result in results]
     bounds = [100 * result.accuracy_loss_bound for result in results]

@@ -24,16 +24,12 @@ def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> s
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "three_digits": benchmark_text.three_digits, "count": "{:,d}".format}
+    environment.filters |= {"percent": benchmark_text.percent, "three_digits": benchmark_text.three_digits, "count": "{:,d}".format}
     plain = {"full_html": False, "include_plotlyjs": False, "config": _SETTINGS}
     html = {name: figure.to_html(div_id=name, **plain) if figure.data else "" for name, figure in figures.items()}
     drawn = {name: Markup(plot) for name, plot in html.items()}  # noqa: S704 (Plotly's own output)
     library = Markup(plotly.offline.get_plotlyjs())  # noqa: S704
     return environment.get_template(template).render(**facts, plots=drawn, plotly=library)
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}\u00a0%"
 
 
 def write_page(path: Path, html: str) -> None:

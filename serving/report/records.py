@@ -1,28 +1,18 @@
-"""All records of a run that belong to its present state; of the others, what writes them.
-
-JSON enters the report here; everything after this file reads dataclasses, whose fields are the
-records' keys, as far as a page shows them.
+"""The records of a run as frozen dataclasses, whose fields are the records' keys, as far as a page
+shows them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from serving.benchmark.record import BenchmarkRecord
-from slipway import errors
-from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Golden
 from slipway.contract.parity.comparison import Flip, Neighbours, Precision, ProbeComparison, Unseen
 from slipway.contract.parity.judgement import Failure
 from slipway.contract.parity.probabilities import Probabilities
-from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED, from_json
-from slipway.contract.variants import VARIANTS, Limits
+from slipway.contract.variants import Limits
 from slipway.errors import ManifestError
 
 MODEL_CARD = "model_card.md"  # in the run's directory, if its maker wrote one
@@ -151,6 +141,7 @@ class BundleRecord:
     unlabelled: UnlabelledFacts | None = None
     max_seq_len: int = 0  # tokens that the model reads; 0: not recorded
     lower_case: bool = False
+    made_at: str = ""  # UTC in ISO 8601; "": written by an earlier version
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +227,59 @@ class ServedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ElsewhereRecord:
+    """endpoint.json: the checks of servers that `verify --address` named, one of each."""
+
+    passed: bool
+    addresses: tuple[str, ...]
+    checks: tuple[LiveCheck, ...]
+    made_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """How text_classifier runs: a variant, processes with an engine each, and their threads."""
+
+    engine: str
+    instances: int
+    threads: int  # of each
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    p99_ms: float
+    rate: float = 0.0  # texts/s; 0: none was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLoad:
+    """The load of most texts/s that holds the SLO."""
+
+    texts_per_second: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Configuration):
+    """A configuration that was to be tried; `holds` is None unless a load of it held the SLO."""
+
+    cores: int
+    status: str  # measured, not measured
+    holds: HeldLoad | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRecord:
+    """tuning.json: which configuration is the cheapest that holds an SLO."""
+
+    slo: Slo
+    candidates: tuple[Candidate, ...]
+    choice: Configuration | None  # None: nothing holds it
+    reason: str
+    use: str  # the command that builds the choice
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecords:
     """Every record of the run whose directory is `run`."""
 
@@ -250,8 +294,12 @@ class RunRecords:
     skipped: dict[str, dict[str, str]]  # variant → "reason" and "fix"
     served_or_error: ServedRecord | ManifestError
     benchmark_or_error: BenchmarkRecord | ManifestError
-    made_on: str = ""  # date of the benchmark's file, without one of the bundle's; "": not known
+    # None: `verify --address` was not run; an error: for a repository that is another by now
+    elsewhere: ElsewhereRecord | ManifestError | None = None
+    configuration: Configuration | None = None  # of the repository; None: not built yet
+    tuning: TuningRecord | None = None  # None: not run, or for another bundle
     own_words: str = ""  # what the model's maker wrote for its card
+    files: dict[str, str] = field(default_factory=dict)  # name → text of each record that is read here
 
     @property
     def parity(self) -> tuple[OfflineCheck, ...]:
@@ -275,13 +323,22 @@ class RunRecords:
         return {name: record for name, record in records.items() if isinstance(record, ManifestError)}
 
     @property
+    def made_on(self) -> str:
+        """The day of the benchmark, without one that of the bundle, in UTC; "": not recorded."""
+        made_at = self.bundle.made_at if "benchmark" in self.missing else self.benchmark.made_at
+        return made_at.partition("T")[0]
+
+    @property
     def failed(self) -> bool:
-        """Whether a variant that was not left out changed the answers, or none is left."""
+        """Whether a variant that was not left out changed the answers, here or where `verify
+        --address` asked, or none is left.
+        """
         if "parity" in self.missing:
             return False
         offline = [record.passed for record in self.parity if record.variant not in self.left_out]
         served = "served" in self.missing or (bool(self.served.checks) and self.served.passed)
-        return not (offline and all(offline) and served)
+        elsewhere = not isinstance(self.elsewhere, ElsewhereRecord) or self.elsewhere.passed
+        return not (offline and all(offline) and served and elsewhere)
 
     @property
     def passed(self) -> bool:
@@ -295,83 +352,3 @@ def _there(record: _Record | ManifestError) -> _Record:
     if isinstance(record, ManifestError):
         raise record
     return record
-
-
-def read_run(run: Path) -> RunRecords:
-    """Return what the run has of each record. Raises ManifestError if it has no bundle."""
-    source = bundle.load(run / "bundle")
-    history = source.directory / "history.json"
-    left_out = artifact.examine(run, source.sha256).reasons
-    benchmark = _if_there(lambda: _of_repository(run, BenchmarkRecord.from_json, BENCHMARK, "bench", schema=BENCHMARK_SCHEMA))
-    own_words = run / MODEL_CARD
-    return RunRecords(
-        run=str(run),
-        bundle=from_json(BundleRecord, source.facts),
-        labels=source.labels,
-        training=from_json(TrainingRecord, json.loads(history.read_text("utf-8"))) if history.is_file() else None,
-        golden=bundle.load_golden(source),
-        parity_or_error=_if_there(lambda: _parity(run, left_out, {"bundle_sha256": source.sha256})),
-        left_out=left_out,
-        skipped=artifact.skipped(run),
-        served_or_error=_if_there(lambda: _of_repository(run, partial(from_json, ServedRecord), SERVED, "verify")),
-        benchmark_or_error=benchmark,
-        made_on=_day(source.directory / bundle.MANIFEST if isinstance(benchmark, ManifestError) else run / BENCHMARK),
-        own_words=own_words.read_text("utf-8", errors="replace") if own_words.is_file() else "",
-    )
-
-
-def _day(path: Path) -> str:
-    return date.fromtimestamp(path.stat().st_mtime).isoformat()
-
-
-def _if_there(read: Callable[[], _Record]) -> _Record | ManifestError:
-    try:
-        return read()
-    except ManifestError as error:
-        return error
-
-
-def _of_repository(run: Path, build: Callable[[Any], _Record], name: str, command: str, **expected: object) -> _Record:
-    """Read a record of the run's repository, which `slipway <command> RUN` writes."""
-    repository = run / "model_repository" / REPOSITORY
-    _refuse_missing(repository, errors.command("build", run))
-    of_repository = {"repository_sha256": manifest.sha256(repository), **expected}
-    return _current(build, run / name, of_repository, errors.command(command, run))
-
-
-def _parity(run: Path, left_out: Mapping[str, str], of_bundle: Mapping[str, object]) -> tuple[OfflineCheck, ...]:
-    """Return the record of every variant that was exported, and those of what was left out."""
-    fix = errors.command("export", run)
-    tried = [name for name in left_out if _is_of(run / "artifacts" / name / artifact.PARITY, of_bundle)]
-    exported = artifact.exported(run) if not tried or (run / "artifacts" / artifact.EXPORTED).is_file() else []
-    paths = [run / "artifacts" / name / artifact.PARITY for name in VARIANTS if name in exported or name in tried]
-    return tuple(_current(partial(from_json, OfflineCheck), path, of_bundle, fix) for path in paths)
-
-
-def _is_of(path: Path, expected: Mapping[str, object]) -> bool:
-    return path.is_file() and expected.items() <= json.loads(path.read_text("utf-8")).items()
-
-
-def _current(build: Callable[[Any], _Record], path: Path, expected: Mapping[str, object], fix: str) -> _Record:
-    """Read a record that has these values, and `build` it.
-
-    Raises ManifestError if it is missing, has others, or was written by an earlier version.
-    """
-    _refuse_missing(path, fix)
-    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    for name, value in expected.items():
-        if (actual := record.get(name)) != value:
-            raise _outdated(path, f"{name} {value}", str(actual), fix)
-    try:
-        return build(record)
-    except TypeError as error:
-        raise _outdated(path, "every key that this version writes", str(error), fix) from error
-
-
-def _outdated(path: Path, expected: str, found: str, fix: str) -> ManifestError:
-    return ManifestError("a record is of an earlier state", expected=expected, found=found, where=str(path), fix=fix)
-
-
-def _refuse_missing(path: Path, fix: str) -> None:
-    if not path.is_file():
-        raise ManifestError("a record is missing", expected=path.name, found="no such file", where=str(path), fix=fix)

@@ -19,8 +19,11 @@ from serving.benchmark import highlights
 from serving.report import benchmark_text, data_text
 from serving.report.html import render_page, write_page
 from serving.report.model import answers, card, request, training_text
-from serving.report.places import without_machine_paths
-from serving.report.records import MODEL_CARD, LiveCheck, OfflineCheck, RunRecords, read_run
+from serving.report.reading import read_run
+from serving.report.records import MODEL_CARD, LiveCheck, OfflineCheck, RunRecords
+from serving.report.shown import configuration, downloads
+from serving.report.shown.names import with_plain_names
+from serving.report.shown.places import without_machine_paths
 from serving.report.summary import (
     VERDICTS,
     not_run,
@@ -28,6 +31,7 @@ from serving.report.summary import (
     page_head,
     provenance,
     run_figures,
+    served_elsewhere,
     served_reasons,
     unseen_sentence,
 )
@@ -45,7 +49,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def render_report(run: RunRecords) -> str:
     """Return the page of a run. It names no directory of this machine, but in commands."""
-    run = without_machine_paths(run)
+    run = with_plain_names(without_machine_paths(run))
     metrics = run.bundle.metrics
     single, several = training_text.TASK_NOUNS[run.bundle.task]
     return render_page(
@@ -62,6 +66,10 @@ def render_report(run: RunRecords) -> str:
         precision=_precision,
         verdicts=VERDICTS,
         served_reasons=served_reasons,
+        elsewhere=served_elsewhere(run),
+        advice=configuration.advice(run),
+        is_chosen=configuration.is_chosen,
+        slo_text=configuration.slo_text,
         unseen="" if "parity" in run.missing else unseen_sentence(run.parity[0].unseen),
         accuracies=training_text.accuracy_table(metrics),
         classes=training_text.worst_classes(metrics),
@@ -72,6 +80,7 @@ def render_report(run: RunRecords) -> str:
         no_data=data_text.missing_card(run),
         not_run=not_run(run),
         provenance=provenance(run),
+        downloads=downloads.downloads(run.files, None if "benchmark" in run.missing else run.benchmark),
     )
 
 
@@ -135,10 +144,11 @@ def _data(run: RunRecords) -> dict[str, Any]:
 def _precision(result: OfflineCheck) -> str:
     """Return what a variant computes in, without precisions of less than 0.5 % of its weights."""
     weights = result.precision.weights if result.precision else {}
-    return ", ".join(f"{share:.0%} {kind}" for kind, share in weights.items() if share > 0.005) or "–"
+    return ", ".join(f"{benchmark_text.percent(share, 0)} {kind}" for kind, share in weights.items() if share > 0.005) or "–"
 
 
 def _print_summary(run: RunRecords) -> None:
+    run = with_plain_names(run)
     screen = console.console()
     if "parity" not in run.missing:
         screen.print(_summary_table(run))
@@ -150,8 +160,10 @@ def _print_summary(run: RunRecords) -> None:
     several = training_text.TASK_NOUNS[run.bundle.task][1]
     screen.print(f"test accuracy {metrics.test_accuracy:.2%} on {metrics.test_rows} {several}")
     if "benchmark" not in run.missing:
-        record = run.benchmark
-        screen.print(f"{record.model} on {record.variant}: {benchmark_text.speed_verdict(record).text}")
+        record, verdict = run.benchmark, benchmark_text.speed_verdict(run.benchmark)
+        screen.print(f"{record.model} on {record.variant}: {verdict.text} {verdict.more}")
+    for address, check in served_elsewhere(run):
+        print(f"{address}: {check.rows - check.flips} of {check.rows} answers the same, {VERDICTS[check.verdict].text}")
     for fix, why in {fix: why for why, fix in not_yet(run).values()}.items():
         print(f"not yet     {fix}  ({why})")
 

@@ -19,19 +19,25 @@ from serving.report.benchmark_figures import (
     ratios_figure,
     stages_figure,
 )
-from serving.report.benchmark_text import VerdictText, speed_tiles, speed_verdict
+from serving.report.benchmark_text import VerdictText, percent, speed_tiles, speed_verdict
 from serving.report.figures import confusion_figure, parity_figure, training_figure
 from serving.report.model.training_text import TASK_NOUNS, task_title
-from serving.report.records import LiveCheck, RunRecords
+from serving.report.records import ElsewhereRecord, LiveCheck, RunRecords
 from slipway.contract.parity import judgement
 from slipway.contract.parity.comparison import Unseen
+from slipway.errors import ManifestError
 
 VERDICTS = {  # what a page writes for one
     judgement.PASSED: VerdictText("passed", "good"),
     judgement.WORSE: VerdictText("worse", "bad"),
     judgement.UNDECIDED: VerdictText("not decided", "wait"),
 }
-_STAGES = {"parity": "conversion and comparison", "served": "comparison of the live server", "benchmark": "benchmark"}
+_STAGES = {
+    "parity": "conversion and comparison",
+    "served": "comparison of the live server",
+    "benchmark": "benchmark",
+    "elsewhere": "comparison of the server elsewhere",
+}
 _NAMED_CLASSES = 10  # of those that too few rows judge
 _WRONG_ANSWERS = 5  # shown of a model
 
@@ -40,7 +46,8 @@ _WRONG_ANSWERS = 5  # shown of a model
 class PageHead:
     """The head of a page, or of a page's side."""
 
-    title: str  # the run's name, and when what is shown last was made
+    name: str  # the run's
+    made: str  # `measured on 2026-03-04`; "": not recorded
     task: str
     answers: VerdictText
     speed: VerdictText
@@ -48,13 +55,18 @@ class PageHead:
     encoder: str
     machine: str
 
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.made}" if self.made else self.name
+
 
 def page_head(run: RunRecords) -> PageHead:
     """Return the head of the page of a run that may have no benchmark yet."""
     measured = "benchmark" not in run.missing
     machine = run.benchmark.machine if measured else {}
     return PageHead(
-        title=_title(run),
+        name=Path(run.run).absolute().name,  # of "." too
+        made=_made(run),
         task=task_title(run.bundle.task, run.labels),
         answers=_answers_verdict(run),
         speed=speed_verdict(run.benchmark) if measured else VerdictText("How fast it answers was not measured yet.", "wait"),
@@ -64,10 +76,9 @@ def page_head(run: RunRecords) -> PageHead:
     )
 
 
-def _title(run: RunRecords) -> str:
-    name = Path(run.run).absolute().name  # of "." too
+def _made(run: RunRecords) -> str:
     made = "measured" if "benchmark" not in run.missing else "imported" if run.training is None else "trained"
-    return f"{name}, {made} on {run.made_on}" if run.made_on else name
+    return f"{made} on {run.made_on}" if run.made_on else ""
 
 
 def _answers_verdict(run: RunRecords) -> VerdictText:
@@ -79,13 +90,22 @@ def _answers_verdict(run: RunRecords) -> VerdictText:
     checked = {check.variant for check in run.served.checks} if served_yet else set()
     passed = [record.variant for record in run.parity if record.variant not in run.left_out]
     served, offline = (", ".join(variant for variant in passed if (variant in checked) is live) for live in (True, False))
-    more = f"; {offline} offline" if offline else ""
-    text = f"The answers stayed the same: {served} passed offline and served{more}."
+    text = "Converted and served, it gives the answers of the trained model."
+    more = [f"Passed after conversion and when served: {served}."] if served_yet else []
+    if offline:
+        more.append(f"Passed after conversion{' alone' if served_yet else ''}: {offline}.")
     if not served_yet:
-        text = f"The answers stayed the same offline: {offline} passed. The live server was not asked yet."
-    if not run.left_out:
-        return VerdictText(text, "good" if served_yet else "wait")
-    return VerdictText(f"{text} Left out: {', '.join(_left_out_words(run))}.", "wait")
+        text = "Converted, it gives the answers of the trained model. The live server was not asked yet."
+    if isinstance(run.elsewhere, ElsewhereRecord):
+        more.append(f"Passed elsewhere: {', '.join(run.elsewhere.addresses)}{_on(run.elsewhere.made_at)}.")
+    if run.left_out:
+        more.append(f"Left out: {', '.join(_left_out_words(run))}.")
+    return VerdictText(text, "good" if served_yet and not run.left_out else "wait", " ".join(more))
+
+
+def _on(made_at: str) -> str:
+    day = made_at.partition("T")[0]
+    return f" (asked on {day})" if day else ""
 
 
 def _left_out_words(run: RunRecords) -> list[str]:
@@ -95,12 +115,13 @@ def _left_out_words(run: RunRecords) -> list[str]:
 
 def _accuracy_tiles(run: RunRecords) -> list[tuple[str, str]]:
     metrics, nouns = run.bundle.metrics, TASK_NOUNS[run.bundle.task][1]
-    tiles = [(f"{metrics.test_accuracy:.2%}", f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel")]
+    tiles = [(percent(metrics.test_accuracy, 2), f"test accuracy on {metrics.test_rows:,d} {nouns}, FP32 SavedModel")]
     if metrics.entities:
-        tiles.append((f"{metrics.entities.f1:.2%}", f"entity F1 of {metrics.entities.rows:,d} entities"))
+        tiles.append((percent(metrics.entities.f1, 2), f"entity F1 of {metrics.entities.rows:,d} entities"))
     if "served" not in run.missing:
         worst = max(run.served.checks, key=lambda check: check.flip_rate_bound)
-        tiles.append((f"{worst.flips} of {worst.rows}", f"labels changed at the live endpoint, at most ({worst.model})"))
+        most = f", at most ({worst.model})" if worst.flips and len(run.served.checks) > 1 else ""
+        tiles.append((f"{worst.flips:,d} of {worst.rows:,d}", f"labels changed when served{most}"))
     return tiles
 
 
@@ -148,19 +169,32 @@ def unseen_sentence(unseen: Sequence[Unseen]) -> str:
 def _unseen_text(group: Unseen) -> str:
     if not group.rows:
         return "no row has it"
-    text = f"{group.rows} row{'s' if group.rows != 1 else ''}, up to {group.loss:.0%} of its right answers could be lost unseen"
+    rows = "1 row" if group.rows == 1 else f"{group.rows} rows"
+    text = f"{rows}, up to {percent(group.loss, 0)} of its right answers could be lost unseen"
     return text if group.answered else f"{text}, and the SavedModel never answers it"
+
+
+def served_elsewhere(run: RunRecords) -> list[tuple[str, LiveCheck]]:
+    """Return (address, check) of each server that `verify --address` asked."""
+    if not isinstance(run.elsewhere, ElsewhereRecord):
+        return []
+    return list(zip(run.elsewhere.addresses, run.elsewhere.checks, strict=False))
 
 
 def not_yet(run: RunRecords) -> dict[str, tuple[str, str]]:
     """Return why each record that is missing is so, and the command that writes it."""
-    return {name: (f"{error.summary}: {Path(error.where).name}", error.fix) for name, error in run.missing.items()}
+    outdated = {"elsewhere": run.elsewhere} if isinstance(run.elsewhere, ManifestError) else {}
+    missing = run.missing | outdated
+    return {name: (f"{error.summary}: {Path(error.where).name}", error.fix) for name, error in missing.items()}
 
 
 def not_run(run: RunRecords) -> list[tuple[str, str, str]]:
     """Return (what, why, fix) of what was not run yet, and of what this machine could not run."""
     waiting = [(_STAGES[name], *why) for name, why in not_yet(run).items()]
-    variants = [(variant, skipped["reason"], skipped["fix"]) for variant, skipped in run.skipped.items()]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for variant, skipped in run.skipped.items():
+        alike.setdefault((skipped["reason"], skipped["fix"]), []).append(variant)
+    variants = [(", ".join(names), *why) for why, names in alike.items()]
     measured = run.benchmark.skipped if "benchmark" not in run.missing else {}
     return waiting + variants + [(name, why, "") for name, why in measured.items()]
 
@@ -173,11 +207,10 @@ def all_versions(run: RunRecords) -> dict[str, str]:
 
 def provenance(run: RunRecords) -> list[tuple[str, str]]:
     """Return names and values of what the run was made from, how, and where."""
-    source, settings = run.bundle, run.bundle.hyper_parameters
+    source = run.bundle
     made = [
         ("corpus", f"{source.corpus.where} (sha256 {source.corpus.sha256[:16]}…)"),
         ("encoder", f"{source.encoder.handle} (sha256 {source.encoder.sha256[:16]}…)"),
-        ("hyper-parameters", ", ".join(f"{name} {value}" for name, value in settings.items() if name != "corpus")),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(all_versions(run).items()))),
     ]
     return made + (_measured_on(run.benchmark) if "benchmark" not in run.missing else [])
@@ -195,6 +228,6 @@ def _measured_on(measured: BenchmarkRecord) -> list[tuple[str, str]]:
 
 
 def _duration(measured: BenchmarkRecord) -> str:
-    text = f"{measured.seconds / 60:.1f} minutes, {measured.harness_share:.1%} of them neither load nor server"
+    text = f"{measured.seconds / 60:.1f} minutes, {percent(measured.harness_share)} of them neither load nor server"
     resumed = measured.resumed_loads
     return f"{text}; {resumed} loads were measured by an earlier command that did not end" if resumed else text

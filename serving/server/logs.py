@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import threading
 from datetime import UTC, datetime
@@ -22,6 +23,12 @@ _LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "fatal"}
 _TRITONS = re.compile(r"(?P<level>[IWEF])\d{4} [\d:.]+ \d+ (?P<where>\S+:\d+)\] (?P<message>.*)")
 _REQUEST = re.compile(r"\[request id: (.*?)\]")
 Facts = dict[str, Any]  # JSON
+
+
+def begin(log: Path) -> None:
+    """Make the log if there is none; it is for its owner alone, and so is one that was there."""
+    os.close(_for_its_owner(log, os.O_WRONLY | os.O_CREAT))
+    log.chmod(0o600)
 
 
 def write(log: Path, level: str, message: str) -> None:
@@ -40,7 +47,7 @@ def take(output: IO[bytes], log: Path) -> None:
 def record(line: str) -> Facts:
     """Translate a line of the server's output; not its time: the log has that of its arrival."""
     if line.startswith("{"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             facts: Facts = json.loads(line)
             if {"level", "message"} <= facts.keys():
                 return facts
@@ -53,8 +60,8 @@ def record(line: str) -> Facts:
 
 
 def messages(log: Path) -> list[str]:
-    """Return the message of every line of the log."""
-    return [json.loads(line)["message"] for line in log.read_bytes().splitlines()]
+    """Return the message of every line of the log; half a line is one as it is."""
+    return [record(line.decode("utf-8", "replace"))["message"] for line in log.read_bytes().splitlines()]
 
 
 def _append(log: Path, facts: Facts) -> None:
@@ -62,8 +69,20 @@ def _append(log: Path, facts: Facts) -> None:
     with _WRITING, contextlib.suppress(OSError):  # a full disk must not stop the server
         if log.exists() and log.stat().st_size > _MOST_BYTES:
             log.replace(log.with_name(f"{log.name}.1"))
-        with log.open("ab", buffering=0) as file:
-            file.write(line.encode())
+        with open(log, "a+b", buffering=0, opener=_for_its_owner) as file:
+            file.write(_on_its_own(line, file).encode())
+
+
+def _for_its_owner(path: Path | str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _on_its_own(line: str, log: IO[bytes]) -> str:
+    """Put the line break before it that the line before lacks, if a full disk has cut that."""
+    if log.tell() == 0:
+        return line
+    log.seek(-1, os.SEEK_END)
+    return line if log.read(1) == b"\n" else f"\n{line}"
 
 
 def _unquoted(message: str) -> str:

@@ -103,7 +103,7 @@ def start(
     repositories = [_one_word(path, _SHARED_MEMORY / link) for link, path in links.items() if path]
     options = _options(repositories, ports, shared_memory)
     process = start_process(options, key, closed)
-    log.touch()
+    logs.begin(log)
     reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
     reader.start()
     server = Server(process, repository, ports, log, reader, shared_memory, key)
@@ -232,6 +232,7 @@ def start_process(options: list[str], key: str, closed: Sequence[str] = control.
             env={**tools.environment(tools.TRITON_LIBRARIES), **library},
             pass_fds=[key_out],
             start_new_session=True,  # Ctrl-C goes to us alone; we end the server in good order
+            umask=tools.UMASK,
         )
     finally:
         os.close(key_out)

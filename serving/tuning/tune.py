@@ -64,6 +64,7 @@ class TuningRecord:
     def to_json(self) -> dict[str, Any]:
         """Return what tuning.json holds."""
         return {
+            "made_at": provenance.now(),
             "slo": asdict(self.setup.slo),
             "cores": embedded.cores(),
             "bundle_sha256": self.setup.source.sha256,

@@ -1,16 +1,19 @@
-"""Where a command asks: its options --address, headers and TLS → addresses and client options."""
+"""Where a command asks: its options --address, headers and TLS → addresses and client options; and
+what the server there says of itself.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway import errors
 from slipway.client import transport
-from slipway.client.transport import Options, Tls
-from slipway.contract.records import HOST, Ports
+from slipway.client.transport import Connection, Options, Tls
+from slipway.contract.records import HOST, TEXT_MODEL, Ports
 from slipway.errors import ServerError
 
 
@@ -25,7 +28,42 @@ class Endpoint:
     @property
     def address(self) -> str:
         """The address as Client takes it."""
-        return f"{self.protocol}://{self.host}"
+        return f"{self.protocol}{'s' if self.options.tls else ''}://{self.host}"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a server says of itself and of its text_classifier; "" and () where it does not say."""
+
+    server: str
+    server_version: str
+    model_versions: tuple[str, ...]  # that are served
+    platform: str
+    inputs: tuple[str, ...]
+
+
+def describe(place: Endpoint) -> Described:
+    """Ask a server what it is. Raises ServerError, as a client's call."""
+    return asyncio.run(_describe(place))
+
+
+async def _describe(place: Endpoint) -> Described:
+    connection, seconds = Connection(place.address, place.options), place.options.deadline
+    end = asyncio.get_running_loop().time() + seconds
+    try:
+        async with asyncio.timeout_at(end):
+            server, model = await transport.persist(lambda: connection.metadata(TEXT_MODEL), place.options.retries, end)
+    except TimeoutError as error:
+        raise connection.late(seconds, "metadata") from error
+    finally:
+        await connection.close()
+    return Described(
+        server=server.get("name", ""),
+        server_version=server.get("version", ""),
+        model_versions=tuple(model.get("versions", ())),
+        platform=model.get("platform", ""),
+        inputs=tuple(tensor["name"] for tensor in model.get("inputs", ())),
+    )
 
 
 def single(arguments: argparse.Namespace) -> Endpoint:

@@ -38,6 +38,7 @@ _UNCOMPRESSED = {"http": {"accept-encoding": "identity"}, "grpc": {}}
 # it waits for a connection to be made.
 _RECONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 1000}
 _HEADER_NAME = re.compile("[0-9A-Za-z_.-]+")
+_UNTRUSTED = re.compile("certificate.verify.failed", re.IGNORECASE)  # OpenSSL's; gRPC's has _ between the words
 _HERE = (HOST, "localhost")  # where `slipway serve` listens
 _ALL_CLASSES = 2**16  # Triton gives as many as there are
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
@@ -116,6 +117,13 @@ class Connection:
             metadata = await self._server.get_model_metadata(model, headers=dict(self._headers))
             return set(self._names(metadata, kind))
 
+    async def metadata(self, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the server says of itself, and of a model, as JSON. Raise as `infer`."""
+        as_json = {"as_json": True} if self._protocol == "grpc" else {}
+        with self._failures(model):
+            of_server = await self._server.get_server_metadata(headers=dict(self._headers), **as_json)
+            return of_server, await self._server.get_model_metadata(model, headers=dict(self._headers), **as_json)
+
     async def close(self) -> None:
         await self._server.close()
 
@@ -168,6 +176,9 @@ class Connection:
             facts["found"] = "no HTTP: another protocol's port"
             where = self._address.rpartition("://")[2]
             return RequestRefused("the answer is not HTTP's", **facts, fix=f"if it is gRPC's port, the address is grpc://{where}")
+        if _UNTRUSTED.search(message):
+            fix = "name a file with who signed it (Tls.authorities, or --authorities FILE), and ask by the name that it is for"
+            return RequestRefused("the server's certificate is not trusted", **facts, fix=fix)
         if again:
             fix = f"look whether a server listens at {self._address}, and whether something between closes the way to it"
             if self._host.rpartition(":")[0] in _HERE:

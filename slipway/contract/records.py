@@ -14,6 +14,7 @@ README = "README.md"  # of the published repository: it is in git, and no manife
 SERVED = "served.json"
 ENDPOINT = "endpoint.json"  # as served.json, of a server that --address named
 BENCHMARK = "benchmark.json"
+ENDPOINT_BENCHMARK = "endpoint_benchmark.json"  # of a server that --address named
 BENCHMARK_SCHEMA = 2  # docs/benchmark.schema.json
 TUNING = "tuning.json"
 

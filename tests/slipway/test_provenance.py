@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,12 @@ def test_a_module_has_the_version_of_whatever_package_it_came_in() -> None:
     found = provenance.record("onnxruntime", "numpy", "torch")["versions"]
     del found["python"]
     assert found == {"onnxruntime-gpu": "1.2.3", "numpy": "1.2.3"}
+
+
+@pytest.mark.parametrize("given", [["--header", "x-key: a b"], ["--header=x-key:a"], ["-H", "x-key:a"]])
+def test_a_recorded_command_has_no_headers_value(given: list[str]) -> None:
+    words = ["slipway", "bench", "runs/a b", *given, "--tls"]
+    assert provenance.shown(words) == shlex.join([*words[:3], *given[:-1], given[-1].partition(":")[0] + ":…", "--tls"])
 
 
 def test_what_is_imported_here_has_its_version() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,18 @@ class Page:
         size = self._call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]))
+
+    def saved(self, script: str, directory: Path) -> Path:
+        """The file that the page saves when `script` is run, into an empty directory."""
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(directory))
+        self.evaluate(script)
+        end = time.monotonic() + _PATIENCE
+        while True:  # until there is one file, and neither a part of one nor an empty one that holds its place
+            files = list(directory.iterdir())
+            if len(files) == 1 and files[0].suffix != ".crdownload" and files[0].stat().st_size:
+                return files[0]
+            assert time.monotonic() < end, f"nothing was saved: {files}"
+            time.sleep(0.05)
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""

@@ -6,15 +6,17 @@ Rows of equal texts stay together. Texts are equal here that differ only by case
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from slipway.contract.formats.rows import is_dropped
 from slipway.contract.readers import Row
 
 _SHORT = 8  # characters without a space: a word; longer ones are of a script without spaces
+_MOST_CROSSINGS = 20  # of a text with others: enough for a few dozen texts, and an end for thousands of equal words
 
 
 class Leak(NamedTuple):
@@ -123,20 +125,38 @@ def sample(labels: Sequence[Any], count: int, seed: int) -> list[int]:
 
 
 def parts_of_texts(texts: Sequence[Any], count: int, seed: int) -> list[Any]:
-    """Return up to `count` different halves of texts, none of which is one of the texts itself.
+    """Return up to `count` different new texts of the words of `texts`, a single text or pair each.
 
-    A text is cut between two words near its middle, or at it where it has no space; of a pair both
-    texts are.
+    They are halves: a text is cut between two words near its middle, or at it where it has no
+    space; of a pair both texts are. Where halves do not reach, first halves of texts stand before
+    second ones of others, and of pairs first texts beside second ones of others.
     """
-    known = {key(text) for text in texts}
+    different = list({key(text): text for text in texts}.values())
+    shuffled = random.Random(seed).sample(different, len(different))
+    known = {key(text) for text in different}
     parts: dict[Hashable, Any] = {}
-    for text in random.Random(seed).sample(texts, len(texts)):
-        for part in _halves(text) if isinstance(text, str) else list(zip(*map(_halves, text), strict=False)):
-            if len(parts) == count:
-                return list(parts.values())
-            if key(part) not in known:
-                parts.setdefault(key(part), part)
+    for part in itertools.chain(_cut(shuffled), _crossed(shuffled)):
+        if len(parts) == count:
+            break
+        if key(part) not in known:
+            parts.setdefault(key(part), part)
     return list(parts.values())
+
+
+def _cut(texts: Sequence[Any]) -> Iterator[Any]:
+    for text in texts:
+        yield from _halves(text) if isinstance(text, str) else zip(*map(_halves, text), strict=False)
+
+
+def _crossed(texts: Sequence[Any]) -> Iterator[Any]:
+    for distance in range(1, min(len(texts), _MOST_CROSSINGS + 1)):
+        for number, text in enumerate(texts):
+            other = texts[(number + distance) % len(texts)]
+            if isinstance(text, str):
+                space = "" if len(text.split()) == 1 and len(text) >= _SHORT else " "
+                yield space.join([(_halves(text) or [text])[0], (_halves(other) or [other])[-1]])
+            else:
+                yield text[0], other[1]
 
 
 def _halves(text: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from serving.report.benchmark_text import percent
 from serving.report.records import LabelScores, Metrics, TrainingRecord
 from slipway.contract.bundle import Golden
 
@@ -40,11 +41,15 @@ def training_facts(metrics: Metrics, training: TrainingRecord) -> list[tuple[str
         ("examples, all epochs together", "{:,d}", metrics.examples),
         ("examples per second, all ranks", "{:,.1f}", metrics.examples_per_second),
         ("tokens per second, without padding", "{:,.0f}", metrics.tokens_per_second),
-        ("padding, share of the tokens fed", "{:.1%}", metrics.padding_waste),
+        ("padding, share of the tokens fed", "{}", _percent(metrics.padding_waste, 1)),
         ("largest memory of a rank", "{:.2f} GiB", None if memory is None else memory / 2**30),
-        ("accuracy on the validation rows, at the end", "{:.2%}", metrics.validation_accuracy),
+        ("accuracy on the validation rows, at the end", "{}", _percent(metrics.validation_accuracy, 2)),
     ]
     return [(name, form.format(value)) for name, form, value in facts if value is not None]
+
+
+def _percent(share: float | None, digits: int) -> str | None:
+    return None if share is None else percent(share, digits)
 
 
 def _ranks(metrics: Metrics) -> str | None:
@@ -60,8 +65,8 @@ def accuracy_table(metrics: Metrics) -> list[tuple[str, str, str]]:
     published = metrics.published
     if published is None:
         return []
-    own = ("this model", f"{metrics.test_accuracy:.4f}", f"{metrics.train_rows:,d} rows")
-    return [own, *((model, f"{accuracy:.3f}", published.trained_on) for model, accuracy in published.test_accuracy.items())]
+    own = ("this model", percent(metrics.test_accuracy, 2), f"{metrics.train_rows:,d} rows")
+    return [own, *((model, percent(accuracy), published.trained_on) for model, accuracy in published.test_accuracy.items())]
 
 
 def worst_classes(metrics: Metrics) -> dict[str, LabelScores]:

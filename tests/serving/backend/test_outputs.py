@@ -5,10 +5,13 @@ request.
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -124,3 +127,27 @@ def test_the_clients_error_names_the_request_that_the_log_knows(server: Server, 
     match = re.search("request ([0-9a-f]{16})", caught.value.where)
     assert match
     assert [line["level"] for line in logged(server, match[1])] == ["error"]
+
+
+def test_requests_are_answered_when_nobody_reads_the_log_any_more(tmp_path: Path) -> None:
+    """As after a supervisor's end; the server drains then."""
+    run = tiny_repository.classifiers(tmp_path / "run")
+    with triton.running(run / "model_repository") as server, client.Client(f"http://{server.http}") as connection:
+        assert server.process.stdout
+        with Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), server.process.stdout.fileno())  # the pipe's other end is closed with its last read
+        assert [connection.classify(["good"])[0].label for _ in range(10)] == ["no"] * 10
+        with pytest.raises(ServerError, match="the model failed; its log has the reason"):
+            connection.classify(["good breaks"])
+        assert not server.reader.is_alive()
+        server.process.kill()
+
+
+def test_a_request_that_cannot_be_read_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("not asked"))
+    from serving.backend import outputs
+
+    first, second = outputs.of_each(lambda request: request.decode(), [b"good", b"\xff"])
+    assert first == "good"
+    assert isinstance(second, outputs.Failure)
+    assert "Traceback" in second.trace

@@ -4,11 +4,11 @@ metrics page.
 
 from __future__ import annotations
 
-import contextlib
-import http.client
+import random
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,14 +20,17 @@ from export.graph import fused
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import client
-from slipway.client.transport import PROTOCOLS, RequestRefused
-from slipway.contract.records import HOST, TEXT_MODEL
+from slipway.client.transport import PROTOCOLS, Options, RequestRefused
+from slipway.contract.records import TEXT_MODEL
+from tests.serving.backend.bad_input import odd_requests
+from tests.serving.backend.bad_input.bad_input import Reply
 from tests.support.serving import tiny_repository
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(124))]
 LONGEST = 40  # tokens; a batch of rows this unequal is mostly padding
 TEXTS = [" ".join(WORDS[4 + (row * 7 + at) % 124] for at in range(1 + row * 5 % (LONGEST - 2))) for row in range(120)]
 Counts = dict[str, float]
+_LEAK = re.compile(r"/\w+/\w+|Traceback|site-packages|Failed to process|the model failed")  # a path, a trace, or our fault
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +97,35 @@ def test_requests_that_fail_or_are_refused_fail_alone(failing: Server, protocol:
     assert "each request is run alone" in failing.log.read_text()  # or none of them would have had neighbours
 
 
-def test_ids_and_parameters_that_are_not_utf8_harm_no_neighbour(failing: Server) -> None:
-    text = b'"inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": ["good oil"]}]'
-    odd = {b"": 200, b', "id": "\xff"': 200, b', "parameters": {"\xff": 1}': 400, b', "parameters": {"x": "\xff"}': 400}
+@pytest.mark.parametrize("send", [odd_requests.send_over_http, odd_requests.send_over_grpc])
+def test_no_id_parameter_name_header_or_text_harms_a_client_beside_it(
+    server: Server, send: Callable[[Server, random.Random], Reply]
+) -> None:
+    """Four clients send odd requests, sixteen good ones of which none may fail."""
 
-    def status(more: bytes) -> int:
-        connection = http.client.HTTPConnection(HOST, failing.ports.http)
-        connection.request("POST", f"/v2/models/{TEXT_MODEL}/infer", b"{" + text + more + b"}")
-        with contextlib.closing(connection):
-            return connection.getresponse().status
+    def send_odd(seed: int) -> list[Reply]:
+        dice = random.Random(seed)
+        return [send(server, dice) for _ in range(150)]
 
-    with ThreadPoolExecutor(40) as threads:
-        assert list(threads.map(status, list(odd) * 30)) == list(odd.values()) * 30
+    def ask_until_done(number: int) -> int:
+        protocol = PROTOCOLS[number % 2]
+        with client.Client(f"{protocol}://{server.address(protocol)}", Options(retries=0)) as connected:
+            alone, answered = connected.classify(["w1 w2"])[0].logits, 0
+            while not done.is_set():
+                np.testing.assert_allclose(connected.classify(["w1 w2"])[0].logits, alone, atol=1e-5)
+                answered += 1
+            return answered
+
+    done = threading.Event()
+    with ThreadPoolExecutor(20) as threads:
+        good = [threads.submit(ask_until_done, number) for number in range(16)]
+        try:
+            replies = [reply for replies in threads.map(send_odd, range(4)) for reply in replies]
+        finally:
+            done.set()
+    assert min(asking.result() for asking in good) > 5  # or the error that one of them met
+    assert len({status for status, _ in replies}) > 1  # answered, and refused
+    assert [said for _, said in replies if _LEAK.search(said)] == []
 
 
 def test_the_metrics_page_counts_tokens_padding_batches_truncations_and_seconds(server: Server) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.benchmark import results, rounds
+from serving.benchmark import plan, results, rounds
 from serving.benchmark.journal import Journal, LoadRound
 from serving.benchmark.plan import NETWORK, SETTINGS, SYSTEM, Planned
 from serving.benchmark.record import MeasuredModel, Row
@@ -127,7 +127,7 @@ def test_what_is_killed_during_a_load_is_back_for_the_next(
     monkeypatch.setattr(perf_analyzer, "run", killed)
     loads = [GOOD, OTHER_WAY, planned(clients=3)]
     rows = measure(run, loads, served, Journal(tmp_path, {}))
-    first, second, third = (rows[load.id] for load in rounds._order(loads, 0))
+    first, second, third = (rows[load.id] for load in plan.order(loads, 0))
     assert [(row.status, row.exit_status) for row in (first, second)] == [("FAILED", 99)] * 2
     assert all("had error" in row.why[0] for row in (first, second))  # a killed Python process can end this Triton, too
     assert (third.status in ("ok", "invalid"), third.errors) == (True, 0)

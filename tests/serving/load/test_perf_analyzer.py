@@ -9,6 +9,7 @@ import pytest
 
 from serving.load import perf_analyzer
 from serving.load.perf_analyzer import Load
+from slipway.client.transport import Options, Tls
 
 LOAD = Load("text_classifier", "grpc", "127.0.0.1:1", concurrency=4, window_ms=100)
 
@@ -59,6 +60,21 @@ def test_texts_at_random_come_at_the_rate_and_otherwise_with_each_seed(tmp_path:
         gaps.append(np.loadtxt(tmp_path / "arrivals.txt"))
     assert all(gap.mean() == pytest.approx(2000, rel=0.05) and gap.std() == pytest.approx(2000, rel=0.05) for gap in gaps)  # µs
     assert (gaps[0] != gaps[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options"),
+    [
+        ("http", "-u https://127.0.0.1:1 --ssl-https-ca-certificates-file a"),
+        (
+            "grpc",
+            "-u 127.0.0.1:1 --ssl-grpc-use-ssl true --ssl-grpc-root-certifications-file a",
+        ),
+    ],
+)
+def test_tls_is_asked_for_as_each_protocol_has_it(protocol: str, options: str, tmp_path: Path) -> None:
+    load = replace(LOAD, protocol=protocol, connection=Options(tls=Tls(Path("a"))))
+    assert options in " ".join(perf_analyzer.command(load, tmp_path / "in.json", tmp_path))
 
 
 @pytest.mark.parametrize(("cut", "failure"), [(5, ""), (6, perf_analyzer._CUT_SHORT)])

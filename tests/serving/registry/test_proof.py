@@ -14,7 +14,7 @@ import pytest
 from serving.registry import proof
 from slipway.contract import manifest
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
-from slipway.errors import ParityError, SlipwayError
+from slipway.errors import ParityError, PublishingError, SlipwayError
 from tests.support.command import slipway
 
 BERT = "bert_onnx_fp32"
@@ -94,6 +94,13 @@ def test_a_repository_that_does_not_say_how_it_was_built_is_refused(run_copy: Pa
     manifest.seal(repository, REPOSITORY, {name: value for name, value in facts.items() if name not in ("files", "built_with")})
     with pytest.raises(ParityError, match="built_with"):
         proof.proven(run_copy)
+
+
+def test_a_run_that_is_built_for_nvidias_container_alone_is_refused_with_what_to_do_there(run_copy: Path) -> None:
+    (run_copy / "model_repository").rename(run_copy / "model_repository_ngc")
+    with pytest.raises(PublishingError, match="NVIDIA's container") as refusal:
+        proof.proven(run_copy)
+    assert f"slipway verify {run_copy} --target ngc --address" in refusal.value.fix
 
 
 def test_the_fix_builds_with_the_same_options(word_run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from serving.report.compare import ComparedFact, compared_facts, provenance_diff
 from serving.report.html import write_page
 from serving.report.records import RunRecords
 from slipway.errors import ManifestError
-from tests.serving.report.test_report import PLOTS, text_in
+from tests.serving.report.test_report import CUT, CUT_TABLES, PLOTS, UNFOLD, text_in
 from tests.support import browser
 from tests.support.serving import benchmark_records
 
@@ -34,10 +34,12 @@ def accuracy(b: RunRecords) -> ComparedFact:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
 def test_a_browser_draws_the_plots_of_both_and_asks_for_nothing(tmp_path: Path) -> None:
     write_page(tmp_path / "compare.html", render_comparison(benchmark_records.run(), better()))
-    with browser.opened(tmp_path / "compare.html", tmp_path / "profile", width=500) as opened:
+    with browser.opened(tmp_path / "compare.html", tmp_path / "profile", width=390) as opened:
         assert set(opened.evaluate(browser.DRAWN)) == {f"{name}_{letter}" for name in PLOTS - {"ratios"} for letter in "AB"}
         assert opened.evaluate(browser.REPEATED) == []
         assert opened.evaluate(browser.WIDTH_TOO_MUCH) <= 0
+        opened.evaluate(UNFOLD)
+        assert opened.evaluate(CUT) == opened.evaluate(CUT_TABLES) == []
         assert (opened.requested, opened.errors) == ([], [])
 
 
@@ -62,9 +64,15 @@ def test_accuracies_on_other_held_out_texts_are_not_compared() -> None:
 def test_speed_has_no_verdict() -> None:
     row = benchmark_records.row("text_classifier", throughput=benchmark_records.figure(400.0))
     fast = benchmark_records.benchmark(rows=[row], **benchmark_records.NOTHING_COMPARED)
-    compared = fact("most texts/s", benchmark_records.run("runs/b", benchmark=fast))
+    compared = fact("texts/s", benchmark_records.run("runs/b", benchmark=fast))
     assert compared.sides == ("200 (190–210)", "400 (380–420)")
     assert (compared.differs, compared.verdict.css) == (False, "soft")
+
+
+def test_a_run_whose_measurements_do_not_count_has_no_speed() -> None:
+    row = benchmark_records.row("text_classifier", status="invalid", why=["busy"])
+    invalid = benchmark_records.benchmark(rows=[row], **benchmark_records.NOTHING_COMPARED)
+    assert fact("texts/s", benchmark_records.run("runs/b", benchmark=invalid)).sides[1] == "–"
 
 
 def test_a_variant_that_one_run_lacks_is_marked() -> None:
@@ -100,6 +108,21 @@ def test_plots_side_by_side_have_the_same_axes() -> None:
     ranges = [html.split(f'"{name}",', 1)[1].split('"type":"log","range":')[1].split("]")[0] for name in ("latency_A", "latency_B")]
     assert ranges[0] == ranges[1]
     assert np.log10(9000) < float(ranges[0].split(",")[1])
+
+
+def test_the_title_is_the_names_and_no_directory_of_the_machine_is_on_the_page() -> None:
+    html = render_comparison(benchmark_records.run("/home/someone/x/a"), benchmark_records.run("/home/someone/y/a"))
+    assert "<h1>x/a against y/a</h1>" in html
+    assert "/home/someone" not in html
+
+
+def test_of_runs_that_were_only_trained_the_accuracies_are_compared() -> None:
+    error = ManifestError("a record is missing", expected="it", found="no", where="it.json", fix="slipway bench runs/a")
+    a, b = (
+        replace(run, parity_or_error=error, served_or_error=error, benchmark_or_error=error)
+        for run in (benchmark_records.run(), better())
+    )
+    assert "B is more accurate" in text_in(render_comparison(a, b))
 
 
 def test_texts_that_the_two_answer_differently_can_be_read() -> None:

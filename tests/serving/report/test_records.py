@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from serving.report.records import RunRecords, read_run
+from serving.report.reading import read_run
+from serving.report.records import ElsewhereRecord, RunRecords
 from slipway.contract import artifact, manifest
-from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, SERVED
+from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, ENDPOINT, REPOSITORY, SERVED
 from slipway.errors import ManifestError
 from tests.support.serving import benchmark_records
 
@@ -115,3 +117,36 @@ def test_a_record_of_an_earlier_version_is_refused_with_the_command_that_writes_
 def test_a_run_that_was_not_built_is_told_to_be(run_copy: Path) -> None:
     (run_copy / "model_repository" / REPOSITORY).unlink()
     assert {error.fix.rpartition("slipway ")[2] for error in read_run(run_copy).missing.values()} == {f"build {run_copy}"}
+
+
+def of_elsewhere(run: Path, repository: str) -> RunRecords:
+    """The run's records, after a server elsewhere was asked for the answers of a repository."""
+    asked = {"passed": True, "addresses": ["http://elsewhere:8000"], "checks": [benchmark_records.live("ort_int8", [7])]}
+    manifest.write_json(run / ENDPOINT, {**asked, "made_at": "2026-03-04T05:06:07+00:00", "repository_sha256": repository})
+    return read_run(run)
+
+
+def test_what_a_server_elsewhere_answered_is_read(run_copy: Path) -> None:
+    records = of_elsewhere(run_copy, manifest.sha256(run_copy / "model_repository" / REPOSITORY))
+    assert isinstance(records.elsewhere, ElsewhereRecord)
+    assert records.elsewhere.addresses == ("http://elsewhere:8000",)
+    assert read_run(run_copy).files.keys() > {ENDPOINT, "bundle/bundle.json"}
+
+
+def test_what_a_server_elsewhere_answered_of_another_repository_is_to_be_asked_again(run_copy: Path) -> None:
+    elsewhere = of_elsewhere(run_copy, "another").elsewhere
+    assert isinstance(elsewhere, ManifestError)
+    assert elsewhere.fix.endswith(f"verify {run_copy} --address http://elsewhere:8000")
+
+
+def test_the_configuration_is_the_repositorys(run_copy: Path) -> None:
+    configuration = read_run(run_copy).configuration
+    assert configuration is not None
+    settings = json.loads((run_copy / "model_repository/text_classifier/1/settings.json").read_text("utf-8"))
+    assert (configuration.engine, configuration.threads) == ("ort_int8", settings["threads"])
+
+
+def test_the_day_of_a_run_that_was_not_measured_is_the_bundles_own(run_copy: Path) -> None:
+    made_at = json.loads((run_copy / "bundle/bundle.json").read_text("utf-8"))["made_at"]
+    os.utime(run_copy / "bundle/bundle.json", (0, 0))
+    assert read_run(run_copy).made_on == made_at[:10]

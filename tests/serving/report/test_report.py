@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,23 +10,46 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from serving.report.html import write_page
-from serving.report.records import DataCard, RunRecords
+from serving.report.records import (
+    Candidate,
+    Configuration,
+    DataCard,
+    ElsewhereRecord,
+    HeldLoad,
+    LiveCheck,
+    RunRecords,
+    Slo,
+    TuningRecord,
+)
 from serving.report.report import render_report
-from slipway.contract.records import from_json
+from slipway.contract.records import BENCHMARK, from_json
 from slipway.errors import ManifestError
 from tests.support import browser
 from tests.support.serving import benchmark_records
 
 PLOTS = {"ratios", "latency", "open_loop", "stages", "padding", "front", "parity", "confusion", "training"}
-SECTIONS = ["examples", "good", "same", "faster", "fast", "time", "cost", "ask", "data", "card", "skipped", "from"]
-ALONE = [name for name in SECTIONS if name not in ("faster", "time", "cost")]  # without a benchmark
+SECTIONS = ["examples", "good", "same", "faster", "fast", "time", "cost", "ask", "data", "card", "skipped", "from", "records"]
+ALONE = [name for name in SECTIONS if name not in ("faster", "time", "cost", "records")]  # without a benchmark
 PRESS = """void [...document.querySelectorAll("#fast button")].find(button => button.textContent === "p50").click()"""
 SHOWN = """(({data, layout}) => [layout.yaxis.title.text, data[0].y[0]])(document.getElementById("latency"))"""
 ROOM = """document.querySelector("#latency .nsewdrag").getBoundingClientRect().height"""
+# Figures of which a word at an axis lies outside; tables that are wider than the page.
+CUT = """[...document.querySelectorAll(".plotly-graph-div")].filter(figure => {
+    const paper = figure.getBoundingClientRect();
+    return [...figure.querySelectorAll(".xtitle, .ytitle, .y2title, .xtick text, .ytick text, .y2tick text")].some(words => {
+        const {left, right, top, bottom} = words.getBoundingClientRect();
+        return left < paper.left - 1 || right > paper.right + 1 || top < paper.top - 1 || bottom > paper.bottom + 1;
+    });
+}).map(figure => figure.id)"""
+UNFOLD = """(document.querySelectorAll("details").forEach(one => one.open = true), dispatchEvent(new Event("resize")))"""
+CUT_TABLES = """[...document.querySelectorAll("table")].filter(table => table.offsetWidth > table.parentElement.clientWidth)
+    .map(table => table.rows[1].cells[0].textContent)"""
+SAVE = """void [...document.querySelectorAll("#same .choices button")].find(button => button.textContent === "SVG").click()"""
 TOO_HIGH = """[...document.querySelectorAll(".plotly-graph-div")].filter(figure => figure.parentElement.offsetHeight
     < figure.querySelector(".main-svg").getBoundingClientRect().height).map(figure => figure.id)"""
 
@@ -80,6 +104,17 @@ def not_yet(*names: str) -> RunRecords:
     return replace(run, **{f"{name}_or_error": error for name in names})
 
 
+FILES = {BENCHMARK: json.dumps(benchmark_records.benchmark(), indent=1)}
+BUILT, CHOSEN = Configuration("ort_int8", 1, 2), Configuration("ort_int8", 2, 1)
+TUNED = TuningRecord(
+    Slo(100.0),
+    (Candidate("ort_int8", 2, 1, 2, "measured", HeldLoad(190.0, 90.0)), Candidate("ort_fp32", 1, 2, 2, "not measured")),
+    CHOSEN,
+    "2 cores hold 190 texts/s",
+    "slipway build runs/a --instances 2",
+)
+CHECK: LiveCheck = from_json(LiveCheck, benchmark_records.live("ort_int8", [7, 30]))
+ELSEWHERE = ElsewhereRecord(True, ("https://triton.example:443",), (CHECK,), "2026-03-04T05:06:07+00:00")
 MANY_LABELS = [f"{3 * 'a label with a long name '}{number}{60 * 'x'}" for number in range(219)]
 
 
@@ -96,7 +131,8 @@ def with_left_out() -> str:
     left_out = {"ort_int8": "not decided: about 1,400 rows would decide", "onnx_fp16": "no parity.json"}
     checks = [benchmark_records.live("ort_fp32", [])]
     served = {"passed": True, "ready_seconds": 1.0, "checks": checks}
-    return render_report(benchmark_records.run(parity=parity, left_out=left_out, served=served))
+    run = benchmark_records.run(parity=parity, left_out=left_out, served=served)
+    return render_report(replace(run, configuration=BUILT, tuning=TUNED, elsewhere=ELSEWHERE, files=FILES))
 
 
 @pytest.fixture(scope="module", params=[(1200, False), (390, True)], ids=["wide", "phone, dark"])
@@ -129,6 +165,26 @@ def test_nothing_has_to_be_scrolled_sideways(opened: browser.Page) -> None:
     assert opened.evaluate(browser.WIDTH_TOO_MUCH) <= 0
 
 
+def test_no_word_at_an_axis_is_cut(opened: browser.Page) -> None:
+    assert opened.evaluate(CUT) == []
+
+
+def test_every_table_is_shown_whole(opened: browser.Page) -> None:
+    opened.evaluate(UNFOLD)
+    assert opened.evaluate(CUT_TABLES) == []
+
+
+def test_a_record_can_be_saved_as_it_is(opened: browser.Page, tmp_path: Path) -> None:
+    saved = opened.saved(f"""void document.querySelector('a[download="{BENCHMARK}"]').click()""", tmp_path)
+    assert saved.read_text("utf-8") == FILES[BENCHMARK]
+
+
+def test_a_figure_can_be_saved(opened: browser.Page, tmp_path: Path) -> None:
+    saved = opened.saved(SAVE, tmp_path)
+    assert saved.name == "parity.svg"
+    assert "accuracy lost" in "".join(ElementTree.parse(saved).getroot().itertext())
+
+
 def test_a_legend_of_many_lines_leaves_the_plot_its_height(opened: browser.Page) -> None:
     assert opened.evaluate(ROOM) > 340  # of the figure's 460
 
@@ -153,20 +209,47 @@ def test_the_sections_come_in_the_order_of_what_a_person_asks(html: str) -> None
 
 
 def test_both_verdicts_stand_before_the_first_section(html: str) -> None:
-    verdicts = re.findall('<p class="verdict (.*?)">(.*?)</p>', html.split("<section")[0])
+    verdicts = re.findall('<div class="verdict (.*?)">(.*?)</div>', html.split("<section")[0])
     assert [css for css, _ in verdicts] == ["good", "good"]
     assert "ort_fp32" in verdicts[0][1]
-    assert "200 texts a second: 4.0 ×" in verdicts[1][1]
+    assert "200 texts a second: 4.0 × what tf2onnx, padded does" in verdicts[1][1]
+
+
+def test_the_configuration_to_run_stands_before_the_first_section(with_left_out: str) -> None:
+    head = text_in(with_left_out.split("<section")[0])
+    assert "Run ort_int8 in 2 processes with 1 thread each" in head
+    assert "It is built to run ort_int8 in 1 process with 2 threads. slipway build runs/a --instances 2" in head
+
+
+def test_every_configuration_that_was_tried_is_shown(with_left_out: str) -> None:
+    rows = table(section(with_left_out, "run"))
+    assert rows[1:] == [["ort_int8 chosen", "2", "1", "2", "190", "90"], ["ort_fp32", "1", "2", "2", "not measured"]]
+
+
+def test_what_a_server_elsewhere_answered_is_shown_with_its_time(with_left_out: str) -> None:
+    same = section(with_left_out, "same")
+    assert ["https://triton.example:443", "398 of 400", "0.40 %", "38", "passed"] in table(same)
+    assert "on 2026-03-04 at 05:06 UTC" in text_in(same)
+
+
+def test_a_server_elsewhere_that_answers_otherwise_makes_the_verdict_bad() -> None:
+    check = replace(CHECK, passed=False, verdict="worse")
+    run = replace(benchmark_records.run(), elsewhere=replace(ELSEWHERE, passed=False, checks=(check,)))
+    assert '<div class="verdict bad">' in render_report(run).split("<section")[0]
+
+
+def test_the_title_has_the_day_of_the_benchmark() -> None:
+    assert "<title>a, measured on 2026-03-04 " in of_benchmark(made_at="2026-03-04T23:59:59+00:00")
 
 
 def test_a_variant_that_failed_makes_the_verdict_bad() -> None:
     failed = [benchmark_records.parity("ort_int8", [7, 30], passed=False, verdict="worse")]
-    assert '<p class="verdict bad">' in render_report(benchmark_records.run(parity=failed)).split("<section")[0]
+    assert '<div class="verdict bad">' in render_report(benchmark_records.run(parity=failed)).split("<section")[0]
 
 
 def test_a_variant_that_was_left_out_is_named_at_the_head_and_makes_nothing_bad(with_left_out: str) -> None:
     head = with_left_out.split("<section")[0]
-    assert '<p class="verdict wait">' in head
+    assert '<div class="verdict wait">' in head
     assert "ort_int8 (not decided), onnx_fp16 (not compared)" in text_in(head)
 
 
@@ -174,7 +257,7 @@ def test_each_variant_has_one_of_three_verdicts_in_its_row() -> None:
     verdicts = {"ort_fp32": "passed", "ort_int8": "worse", "onnx_fp16": "undecided"}
     parity = [benchmark_records.parity(variant, [], verdict=verdict) for variant, verdict in verdicts.items()]
     page = render_report(benchmark_records.run(parity=parity, left_out={"ort_int8": "worse", "onnx_fp16": "too few rows"}))
-    rows = {row[0]: row[-1] for row in table(section(page, "same").split("<h3>")[0])[1:]}
+    rows = {row[0]: row[-1] for row in table(section(page, "same").split("<details>")[0])[1:]}
     assert rows == {"ort_fp32": "passed", "ort_int8": "worse", "onnx_fp16": "not decided"}
 
 
@@ -204,7 +287,7 @@ def test_labels_that_too_few_rows_judge_are_named_with_what_would_go_unseen() ->
     ]
     page = render_report(benchmark_records.run(parity=[benchmark_records.parity("ort_fp32", [], unseen=unseen)]))
     text = text_in(section(page, "same"))
-    assert "Business (4 rows, up to 75% of its right answers could be lost unseen, and the SavedModel never answers it)" in text
+    assert "Business (4 rows, up to 75 % of its right answers could be lost unseen, and the SavedModel never answers it)" in text
     assert "Sports (no row has it)" in text
 
 
@@ -245,18 +328,18 @@ def test_what_was_not_run_is_listed_with_its_reason(html: str) -> None:
 
 
 def test_a_failed_load_is_shown_with_its_reason_and_no_figures(html: str) -> None:
-    load = next(row for row in table(section(html, "fast")) if row[0] == "usual_tf2onnx 16 clients, gRPC")
+    load = next(row for row in table(section(html, "fast")) if row[0] == "tf2onnx, padded 16 clients, gRPC")
     assert load[1:] == ["FAILED the server ended", "no figures", "–", "0"]
 
 
 def test_an_invalid_load_is_shown_as_invalid_with_its_reason(html: str) -> None:
-    load = next(row for row in table(section(html, "fast")) if row[0] == "bert_ort_int8 16 clients, gRPC")
+    load = next(row for row in table(section(html, "fast")) if row[0] == "ort_int8, by ids 16 clients, gRPC")
     assert load[1] == "invalid other processes used 31 % of the cores"
 
 
 def test_what_disturbed_the_machine_is_told(html: str) -> None:
     text = text_in(section(html, "fast"))
-    assert all(share in text for share in ("1.2% of the cores", "0.1%", "17 of 17 measurements"))
+    assert all(share in text for share in ("1.2 % of the cores", "0.1 %", "17 of 17 measurements"))
 
 
 def test_what_a_gpu_told_is_a_column_of_its_own(html: str) -> None:
@@ -271,7 +354,7 @@ def test_a_benchmark_without_a_single_answer_is_a_page_that_says_why() -> None:
     page = of_benchmark(
         rows=[benchmark_records.failed("text_classifier", "the server is down")], **benchmark_records.NOTHING_COMPARED
     )
-    assert re.search('<p class="verdict bad">.*the server is down', page)
+    assert re.search('<div class="verdict bad"><p>.*the server is down', page)
     assert not any(f'id="{name}"' in page for name in ("ratios", "latency", "open_loop", "stages"))
 
 
@@ -332,7 +415,7 @@ def test_text_out_of_the_corpus_is_no_markup() -> None:
 @pytest.mark.parametrize(
     ("names", "sections", "told"),
     [
-        (("benchmark",), ALONE, "The answers stayed the same: "),
+        (("benchmark",), ALONE, "it gives the answers of the trained model. "),
         (("benchmark", "served"), ALONE, "The live server was not asked yet"),
         (("benchmark", "served", "parity"), ALONE, "Nothing is converted"),
         (("served",), SECTIONS, "The live server was not asked yet"),

@@ -52,6 +52,25 @@ def test_a_log_that_has_grown_large_is_put_aside_once(tmp_path: Path, monkeypatc
     assert all(path.stat().st_size < 1200 for path in tmp_path.iterdir())
 
 
+def test_half_a_line_is_a_message_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b'{"time": "now", "level": "info", "mess')
+    logs.write(log, "info", "next")
+    assert logs.messages(log) == ['{"time": "now", "level": "info", "mess', "next"]
+
+
+def test_a_log_is_for_its_owner_alone_and_so_is_an_old_one_and_what_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    log.touch(0o644)
+    logs.begin(log)
+    monkeypatch.setattr(logs, "_MOST_BYTES", 0)
+    for _ in range(2):
+        logs.write(log, "info", "next")
+    assert {path.stat().st_mode & 0o777 for path in (log, tmp_path / "log.1")} == {0o600}
+
+
 def test_a_full_disk_does_not_stop_the_reader() -> None:
     output = io.BytesIO(b"first\nsecond\n")
     logs.take(output, Path("/dev/full"))

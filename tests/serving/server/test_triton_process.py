@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,31 @@ def test_a_path_that_a_shell_would_take_apart_is_served_and_nothing_of_it_run(tm
             assert control.ready(server.http, server.key) == {("one", "1")}
         assert list(Path.cwd().iterdir()) == []
     assert not list(Path("/dev/shm").glob(f"{server.shared_memory}*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_reads_no_region_and_no_log_of_a_server(tmp_path: Path) -> None:
+    run = tiny_repository.sleepers(tmp_path / "run", ("one",))
+    with triton.running(run / "model_repository") as server:
+        regions = list(Path("/dev/shm").glob(f"{server.shared_memory}*"))
+        assert regions
+        assert read_by_nobody([*regions, server.log]) == []
+        server.log.chmod(0o644)
+        assert read_by_nobody([server.log]) == [server.log]  # or this would not show anything
+
+
+def read_by_nobody(paths: Iterable[Path]) -> list[Path]:
+    """Those that user 65534 can open; by descriptor, as the directories above are closed too."""
+    read = []
+    for path in paths:
+        with path.open("rb") as file:
+            command = ["head", "--bytes=1", f"/proc/self/fd/{file.fileno()}"]
+            done = subprocess.run(
+                command, pass_fds=[file.fileno()], user=65534, group=65534, extra_groups=[], capture_output=True, check=False
+            )
+        if done.returncode == 0:
+            read.append(path)
+    return read
 
 
 def test_without_the_library_that_hands_it_over_no_server_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

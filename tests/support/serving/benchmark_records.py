@@ -151,6 +151,7 @@ def benchmark(**changes: Any) -> dict[str, Any]:
         "seconds": 200.0,
         "harness_share": 0.004,
         "resumed_loads": 0,
+        "made_at": "2026-03-04T05:06:07+00:00",
         **COMMAND,
     }
     return measured | changes

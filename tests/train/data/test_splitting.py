@@ -118,7 +118,37 @@ def test_a_text_is_cut_between_two_words_or_at_its_middle(text: object, halves: 
 
 
 def test_no_part_is_a_text_or_comes_twice() -> None:
-    assert set(parts_of_texts(["gut so", "Gut", "so war es", "so war"], 9, seed=1)) == {"so", "war", "es"}
+    texts = ["gut so", "Gut", "so war es", "so war"]
+    parts = parts_of_texts(texts, 12, seed=1)
+    keys = {key(part) for part in parts}
+    assert len(keys) == len(parts) > 3
+    assert not keys & {key(text) for text in texts}
+
+
+def test_halves_come_first() -> None:
+    assert set(parts_of_texts(["gut so", "Gut", "so war es", "so war"], 3, seed=1)) == {"so", "war", "es"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "crossed"),
+    [
+        (["Ja", "Nein"], {"Ja Nein", "Nein Ja"}),
+        (["東京大学は本郷にある", "北海道大学札幌にある"], {"東京大学は札幌にある", "北海道大学本郷にある"}),
+        ([("wer", "er"), ("was", "das")], {("wer", "das"), ("was", "er")}),
+    ],
+)
+def test_where_halves_do_not_reach_those_of_two_texts_are_put_together(texts: list[object], crossed: set[object]) -> None:
+    assert set(parts_of_texts(texts, 99, seed=1)) >= crossed
+
+
+def test_600_short_texts_that_repeat_give_as_many_as_the_gate_takes() -> None:
+    words = [f"wort{number}" for number in range(10)]
+    texts = [f"{first} {second}" for first in words for second in words] * 6
+    assert len(parts_of_texts([f"{text} {text[::-1]}" for text in texts], 1400, seed=1)) == 1400
+
+
+def test_many_equal_words_come_to_an_end() -> None:
+    assert parts_of_texts(["ja"] * 10_000, 9, seed=1) == []
 
 
 def test_no_more_parts_are_made_than_are_wanted_and_a_seed_chooses_them() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.serving.backend.bad_input.bad_input import Case, over_grpc, strings
-from tests.serving.backend.bad_input.bad_requests import ANSWER, COUNT, GOOD, TYPE, ask, ask_ids, text
+from tests.serving.backend.bad_input.bad_requests import ANSWER, COUNT, GOOD, NO_CLASSES, TYPE, ask, ask_ids, text
 
 CLOSED = "This protocol is restricted, expecting header 'triton-grpc-protocol-slipway-key'"
 NO_VERSION = "…version should be an integral value > 0"
@@ -64,6 +64,12 @@ def version(name: str) -> pb.ModelInferRequest:
     return ask(text("good oil"), version=name).message()
 
 
+def classes(output: str) -> pb.ModelInferRequest:
+    request = ask(text("good oil"), outputs=(output,)).message()
+    request.outputs[0].parameters["classification"].int64_param = 1
+    return request
+
+
 def shared(**parameters: int) -> pb.ModelInferRequest:
     """A text in a region of shared memory that nobody registered."""
     request = raw()
@@ -88,6 +94,7 @@ CASES: dict[str, list[Case]] = {
         refused("typed data of two types", typed(bytes_contents=[b"good"], int_contents=[7]), OF_TYPE),
         refused("typed data, too many", typed(bytes_contents=[b"good", b"oil"]), "…unexpected number of string elements 2…"),
         refused("typed data that is not UTF-8", typed(bytes_contents=[b"\xff"]), NOT_UTF8),
+        refused("the classes of a label", classes("label"), NO_CLASSES),
         refused("a priority that is a text", ask(text("good"), parameters=(("priority", "x"),)).message(), NO_PRIORITY),
         refused("shared memory without a size", shared(), "'shared_memory_byte_size' must be specified along with…"),
         call("shared memory that is not registered", shared(shared_memory_byte_size=8), "NOT_FOUND", NO_REGION),

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tests.serving.backend.bad_input.bad_input import Case, over_http, strings
-from tests.serving.backend.bad_input.bad_requests import ANSWER, EMPTY, INPUTS, LOGITS
+from tests.serving.backend.bad_input.bad_requests import ANSWER, EMPTY, INPUTS, LOGITS, NO_CLASSES
 
 INFER = "/v2/models/text_classifier/infer"
 IDS = "/v2/models/ids/infer"
@@ -22,6 +22,8 @@ NO_SIZE = NOT.format("{}", "unsigned-integer as unsigned-integer")
 HEADER = "inference header size should be in range (0, …), got: {}"
 NO_NUMBER = f"expected a number of bytes in the header {LENGTH}, found 'x' (request …)"
 ONE_FIELD = "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', …"
+NOT_UTF8 = "expected no parameters, found some that are not UTF-8 (request …)"
+CLASSES = b'{"name": "label", "parameters": {"classification": 1}}'
 NO_PARAMETER = "expected no parameters, found 'top' (request …)"
 CLOSED = "This API is restricted, expecting header 'slipway-key'"
 REGION = {"shared_memory_region": "nope", "shared_memory_byte_size": 8}
@@ -81,6 +83,10 @@ CASES: dict[str, list[Case]] = {
         post("ids as texts", ids("2", "4", "3"), "500", NO_INTEGER, IDS),
         post("fewer ids than the shape says", ids(2, 3, shape=[1, 3]), "500", "Unable to parse 'data': Shape does not match…", IDS),
         post("a request id that is a number", body()[:-1] + b', "id": 7}', "500", NOT.format("id", "string as string")),
+        post("a request id that is not UTF-8", body()[:-1] + b', "id": "\xff"}', "400", "the request id is not UTF-8"),
+        post("a name that is not UTF-8", body().replace(b'"text"', b'"\xff"'), "400", "unexpected inference input '?' for model…"),
+        post("a parameter that is not UTF-8", body()[:-1] + b', "parameters": {"\xff": 1}}', "400", NOT_UTF8),
+        post("the classes of a label", body()[:-1] + b', "outputs": [%s]}' % CLASSES, "400", NO_CLASSES),
         post("a parameter that is an object", body()[:-1] + b', "parameters": {"x": {}}}', "400", "parameter 'x' has invalid…"),
     ],
     "HTTP: binary data": [

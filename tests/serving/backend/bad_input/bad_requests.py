@@ -64,6 +64,7 @@ INCOMPLETE = "…incomplete string data for inference input 'text', expecting st
 FAILED = "the model failed; its log has the reason (request …)"
 NO_LENGTH = "…incomplete string length indicator for inference input 'text'…, expecting 4 bytes but only {} bytes available…"
 PADDING = "row 0: expected padding, id 0, only after the tokens, found it at {} (request …)"
+NO_CLASSES = "class result not available for output due to unsupported type 'BYTES'"
 TYPES_SHAPE = "expected input_type_ids of the shape of input_word_ids, [1, 3], found [1, 2] (request …)"
 
 CASES: dict[str, list[Case]] = {

@@ -101,8 +101,8 @@ def test_published_accuracies_stand_below_the_models_own() -> None:
     published = {"source": "a paper", "trained_on": "all", "test_accuracy": {"BERT": 0.941}}
     own, other = accuracy_table(metrics(train_rows=4000, published=published))
     assert [own, other] == [
-        ("this model", "0.9100", "4,000 rows"),
-        ("BERT", "0.941", "all"),
+        ("this model", "91.00\u00a0%", "4,000 rows"),
+        ("BERT", "94.1\u00a0%", "all"),
     ]
 
 

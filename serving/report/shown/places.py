@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from serving.benchmark.record import BenchmarkRecord
 from serving.report.records import BundleRecord, RunRecords
 
 _PARTS = 2
@@ -32,13 +33,19 @@ def without_paths(text: str) -> str:
 
 
 def without_machine_paths(run: RunRecords) -> RunRecords:
-    """Return the records with short paths. `run` itself stays: commands need it."""
+    """Return the records with short paths. `run` itself stays: commands still to run need it."""
     return replace(
         run,
         bundle=_bundle(run.bundle),
+        benchmark_or_error=run.benchmark_or_error if "benchmark" in run.missing else _benchmark(run.benchmark),
         left_out={variant: without_paths(why) for variant, why in run.left_out.items()},
         skipped={name: {key: without_paths(text) for key, text in facts.items()} for name, facts in run.skipped.items()},
     )
+
+
+def _benchmark(record: BenchmarkRecord) -> BenchmarkRecord:
+    rows = tuple(replace(row, command=without_paths(row.command)) for row in record.rows)
+    return replace(record, rows=rows, command=without_paths(record.command))
 
 
 def _bundle(source: BundleRecord) -> BundleRecord:
