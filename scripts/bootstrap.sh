@@ -6,11 +6,10 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3.11}
 STAMP=.tools/ready
 WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py slipway/encoder/*.py | sha256sum | cut -d' ' -f1)
-# What Horovod was built with for GPUs. It is built anew when other operations are asked for, and stays as it is when none are.
+# What Horovod was built with for GPUs: "" or NCCL. It is built anew when that is asked for, and stays as it is when nothing is.
+operations() { cat .tools/horovod-operations 2>/dev/null || true; }
 is_ready() {
-    local OPERATIONS
-    OPERATIONS=$(cat .tools/horovod-operations 2>/dev/null || true)
-    [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$OPERATIONS}" = "$OPERATIONS" ]
+    [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$(operations)}" = "$(operations)" ]
 }
 if is_ready; then
     exit 0
@@ -28,6 +27,10 @@ esac
 command -v "$PYTHON" >/dev/null || fail "$PYTHON on PATH (the locks are for 3.11)" "none" \
     "apt-get install python3.11, or: make setup PYTHON=path/to/python3.11"
 command -v g++ >/dev/null || fail "g++ on PATH (Horovod is built from source)" "none" "apt-get install g++ make"
+case ${HOROVOD_GPU_OPERATIONS:-NCCL} in
+NCCL) ;;
+*) fail "HOROVOD_GPU_OPERATIONS=NCCL, or not set: Horovod is built without MPI" "$HOROVOD_GPU_OPERATIONS" "HOROVOD_GPU_OPERATIONS=NCCL make setup" ;;
+esac
 [ "$(uname -m)" = x86_64 ] || fail "an x86-64 machine (Triton's and TensorFlow's wheels)" "$(uname -m)" "use another machine"
 
 mkdir -p .tools
@@ -67,8 +70,12 @@ if [ ! -x "$UV" ]; then
 fi
 [ -x .venv/bin/python ] || "$UV" venv --quiet --python "$PYTHON" --no-python-downloads .venv
 started=$SECONDS
+LOCKS=(requirements/all.txt)
+if [ "${HOROVOD_GPU_OPERATIONS:-$(operations)}" = NCCL ]; then
+    LOCKS+=(requirements/cuda.txt) # 2 GB to fetch, 3 installed
+fi
 # Horovod is not in the lock, being built here: sync removes it, and scripts.install puts it back from its kept wheel.
-"$UV" pip sync --quiet --python .venv/bin/python --require-hashes requirements/all.txt
+"$UV" pip sync --quiet --python .venv/bin/python --require-hashes "${LOCKS[@]}"
 # The command `slipway`, and this checkout on the path of .venv. Built by the locked hatchling: nothing is fetched.
 "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --offline --editable .
 printf '  %-14s%4d s\n' "packages" $((SECONDS - started))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import filecmp
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,16 @@ _HOROVOD_BUILD = {
     "HOROVOD_WITHOUT_MPI": "1",
     "HOROVOD_CPU_OPERATIONS": "GLOO",
 }
-_OPERATIONS = "HOROVOD_GPU_OPERATIONS"  # NCCL, where a GPU is trained on; scripts/bootstrap.sh reads the file, too
-_BUILT_WITH = tools.TOOLS / "horovod-operations"
+_OPERATIONS = "HOROVOD_GPU_OPERATIONS"  # NCCL, where a GPU is trained on
+_BUILT_WITH = tools.HOROVOD_OPERATIONS  # scripts/bootstrap.sh reads it, too
+# Names that CMake and linkers look for, which wheels do not have → what they have
+_UNVERSIONED = {
+    "cu13/lib64": "lib",
+    "cu13/lib/libcudart.so": "libcudart.so.13",
+    "nccl/lib/libnccl.so": "libnccl.so.2",
+}
+_BROKEN = re.compile(r"CMake Error|: (fatal )?error:")  # the end of a build's output tells only that something was
+_SHOWN = 15  # lines
 _LIBPYTHON = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
 # soname that perf_analyzer needs → name of the same library in Triton's wheel
 _PERF_ANALYZER_LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
@@ -63,14 +72,20 @@ def _step(name: str, done: Callable[[], bool], do: Callable[[], None]) -> None:
     print(f"{time.monotonic() - started:4.0f} s", flush=True)
 
 
-def _run(command: list[str], log: str, environment: dict[str, str] | None = None) -> None:
-    """Run a command with its output in .tools/<log>; on failure show the end of it and exit."""
+def _run(command: list[str], log: str, environment: dict[str, str] | None = None, fix: str = "") -> None:
+    """Run a command with its output in .tools/<log>; on failure show what broke, or the end of it,
+    and exit.
+    """
     path = tools.TOOLS / log
     with path.open("wb") as file:
         status = subprocess.run(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})}, check=False)
     if status.returncode != 0:
-        tail = "\n  ".join(path.read_text("utf-8", "replace").splitlines()[-15:])
-        sys.exit(f"\nerror: {' '.join(command)}\n  ended with {status.returncode}; the whole output is in {path}:\n  {tail}")
+        lines = path.read_text("utf-8", "replace").splitlines()
+        start = next((number for number, line in enumerate(lines) if _BROKEN.search(line)), max(0, len(lines) - _SHOWN))
+        shown = "\n  ".join(lines[start : start + _SHOWN])
+        sys.exit(
+            f"\nerror: {' '.join(command)}\n  ended with {status.returncode}; the whole output is in {path}:\n  {shown}\n{fix}"
+        )
 
 
 def _pip(*arguments: str) -> list[str]:
@@ -112,17 +127,41 @@ def _horovod_installed() -> bool:
 
 
 def _install_horovod() -> None:
-    wheels = _horovod_wheels()
+    operations, wheels = _operations(), _horovod_wheels()
+    _BUILT_WITH.unlink(missing_ok=True)  # a build that fails leaves the choice open: the next set-up makes it anew
     if not list(wheels.glob("horovod-*.whl")):
-        print("building, about 4 minutes … ", end="", flush=True)
+        print(f"building, about {8 if operations else 4} minutes … ", end="", flush=True)
         building = wheels.with_name(f".{wheels.name}.building")
         command = _pip("wheel", "--no-build-isolation", "--no-deps", "--no-cache-dir", "--require-hashes")
         command += ["-r", str(_LOCKS / "horovod.txt"), "-w", str(building)]
-        _run(command, "horovod-build.log", {**_HOROVOD_BUILD, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"})
+        build = {**_HOROVOD_BUILD, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"}
+        if operations:
+            build = _with_nccl(build, operations)
+        _run(command, "horovod-build.log", build, "  fix: docs/gpu.md; or Horovod for CPUs alone: make setup" if operations else "")
         building.rename(wheels)
     wheel = str(next(wheels.glob("horovod-*.whl")))
     _run(_pip("install", "--no-deps", "--force-reinstall", wheel), "horovod-install.log")
-    _BUILT_WITH.write_text(_operations(), "utf-8")
+    _BUILT_WITH.write_text(operations, "utf-8")
+
+
+def _with_nccl(build: dict[str, str], operations: str) -> dict[str, str]:
+    """Return a build's environment with NCCL and CUDA's compiler, of requirements/cuda.txt or
+    $HOROVOD_NCCL_HOME and $HOROVOD_CUDA_HOME.
+    """
+    nvidia = Path(sysconfig.get_path("purelib")) / "nvidia"
+    for link, target in _UNVERSIONED.items():
+        (nvidia / link).unlink(missing_ok=True)
+        (nvidia / link).symlink_to(target)
+    cuda = os.environ.get("HOROVOD_CUDA_HOME", str(nvidia / "cu13"))
+    return {
+        **build,
+        _OPERATIONS: operations,
+        "HOROVOD_CUDA_HOME": cuda,
+        "PATH": f"{cuda}/bin:{build['PATH']}",  # Horovod prefers a compiler there, whatever its version
+        "HOROVOD_NCCL_HOME": os.environ.get("HOROVOD_NCCL_HOME", str(nvidia / "nccl")),
+        "HOROVOD_NCCL_LINK": "SHARED",  # one NCCL for Horovod and TensorFlow
+        "LDFLAGS": f"-Wl,-rpath,$ORIGIN/../../nvidia/nccl/lib {os.environ.get('LDFLAGS', '')}",  # from horovod/tensorflow
+    }
 
 
 def _wheels_there() -> bool:

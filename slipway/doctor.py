@@ -22,7 +22,10 @@ from slipway import provenance, tools
 _SETUP = "make setup"
 # Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
 # half a minute.
-_HOROVOD = "import horovod.tensorflow as h; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built()))"
+_HOROVOD = "import horovod.tensorflow as h, tensorflow as tf; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built())); "
+_HOROVOD += "print('gpus', len(tf.config.list_physical_devices('GPU')))"
+_GPU_SETUP = "HOROVOD_GPU_OPERATIONS=NCCL make setup (docs/gpu.md)"
+_OLDEST_DRIVER = 580  # for CUDA 13, whose compiler requirements/cuda.txt has
 _GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with an NVIDIA GPU"
 
 
@@ -92,11 +95,14 @@ def _tools() -> list[Part]:
     horovod = _run([sys.executable, "-c", _HOROVOD])
     works = _installed("horovod") if "gloo True" in horovod else ""
     nccl = "yes" if "nccl True" in horovod else ""
+    seen = re.search(r"gpus ([1-9]\d*)", horovod)
     chromium = shutil.which("chromium") or ""
     analyzer = _run([str(tools.PERF_ANALYZER), "--version"], tools.environment(tools.PERF_ANALYZER_LIBRARIES))
     return [
         Part("Horovod (TensorFlow, Gloo)", "0.28.1", works, _SETUP),
-        Part("Horovod with NCCL", "any", nccl, "HOROVOD_GPU_OPERATIONS=NCCL make setup, on a CUDA machine", False),
+        Part("CUDA's libraries, training", "12.3", _installed("nvidia-cuda-runtime-cu12"), _GPU_SETUP, False),
+        Part("Horovod with NCCL", "any", nccl, _GPU_SETUP, False),
+        Part("GPUs TensorFlow sees", "any", seen[1] if seen else "", "a GPU, its driver, and the two above", False),
         Part("Triton, embedded", "2.51", _triton_version(), _SETUP),
         Part("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
         Part("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
@@ -106,13 +112,16 @@ def _tools() -> list[Part]:
 
 
 def _gpu() -> list[Part]:
-    gpu = "" if provenance.missing_gpu() else provenance.current_gpu().name
+    gpu = None if provenance.missing_gpu() else provenance.current_gpu()
+    driver = gpu.driver if gpu and int(gpu.driver.split(".")[0]) >= _OLDEST_DRIVER else ""
+    older = f"docs/gpu.md; {gpu.driver} is here" if gpu else "NVIDIA's driver (docs/gpu.md)"
     tensorrt = _library("nvinfer")
     # TF-TRT is asked for by its library: importing TensorFlow's converter without it would abort
     # this process.
     tftrt = tensorrt if tensorrt and _library("nvinfer_plugin") else ""
     return [
-        Part("NVIDIA GPU", "any", gpu, "a machine with one", False),
+        Part("NVIDIA GPU", "any", gpu.name if gpu else "", "a machine with one", False),
+        Part("NVIDIA driver", f"any from {_OLDEST_DRIVER}", driver, older, False),
         Part("TensorRT", "any of 10, 11", tensorrt, _GPU_IMAGE, False),
         Part("TF-TRT", "any", tftrt, _GPU_IMAGE, False),
     ]

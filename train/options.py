@@ -25,7 +25,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_job(parser: argparse.ArgumentParser) -> None:
     """Add the flags of data, model, optimization and ranks, named as the fields of Job."""
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the splits, the order, dropout and the head")
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model"))
     _add_optimization(parser.add_argument_group("optimization"))
@@ -90,7 +90,7 @@ def _add_model(group: Any) -> None:
 
 
 def _add_optimization(group: Any) -> None:
-    group.add_argument("--epochs", type=_at_least(1), default=1)
+    group.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the rows")
     group.add_argument("--max-steps", type=int, default=0, help="0: all")
     group.add_argument("--batch-per-rank", type=_at_least(1), default=16, help="rows of one forward pass")
     group.add_argument("--accumulation", type=_at_least(1), default=1, help="forward passes per step")
@@ -111,6 +111,7 @@ def _add_optimization(group: Any) -> None:
 def _add_ranks(group: Any) -> None:
     group.add_argument("--processes", type=_at_least(1), default=2, help="Horovod ranks on this machine")
     group.add_argument("--hosts", default="", help="a:2,b:2: ranks there instead, over ssh; same paths on all of them")
+    group.add_argument("--network-interfaces", default="", help="between the hosts, eth0,eth1; empty: what all of them share")
     group.add_argument("--elastic", action="store_true", help="go on with the other ranks when one is lost")
     group.add_argument("--min-np", type=int, default=1, help="so many at least")
     group.add_argument("--cores-per-rank", type=int, default=0, help="pin each rank to so many; 0: shared, not pinned")

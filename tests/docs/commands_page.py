@@ -56,6 +56,7 @@ TESTS = {
     "analyze lr --corpus": "tests/train/analysis/test_throughput.py",
     "ask": "tests/slipway/client/test_ask.py",
     "bench": "tests/journeys/test_end_to_end.py",
+    "bench --address": "tests/serving/benchmark/test_elsewhere.py",
     "build": "tests/journeys/test_own_data.py",
     "classify": "tests/docs/test_client_docs.py",
     "classify --format --protocol": "tests/docs/test_client_docs.py",

@@ -161,6 +161,30 @@ def test_it_ends_at_a_verified_endpoint(walked: tuple[Kind, Path]) -> None:
     assert bundle.load(directory / kind.run / "bundle").task == kind.task
 
 
+def test_it_learned_what_the_rows_say(walked: tuple[Kind, Path]) -> None:
+    kind, directory = walked
+    assert bundle.load(directory / kind.run / "bundle").facts["metrics"]["test_accuracy"] > 0.9
+
+
+def test_the_golden_rows_have_logits_for_every_answer_and_answer_their_labels(walked: tuple[Kind, Path]) -> None:
+    kind, directory = walked
+    source = bundle.load(directory / kind.run / "bundle")
+    golden = bundle.load_golden(source)
+    answers = len(golden.ids.ids) if kind.task == "tagging" else len(golden.texts)
+    assert golden.logits.shape == (answers, len(source.labels))
+    assert np.mean((golden.logits.argmax(axis=1) == golden.labels)[golden.asked]) > 0.9
+
+
+def test_a_pairs_second_text_and_a_taggers_words_are_told_apart(walked: tuple[Kind, Path]) -> None:
+    kind, directory = walked
+    golden = bundle.load_golden(bundle.load(directory / kind.run / "bundle"))
+    assert set(golden.ids.types) == ({0, 1} if kind.task == "text_pair" else {0})
+    if kind.task == "tagging":
+        words = [len(text) for text in golden.texts]
+        assert golden.asked.sum() == sum(words)
+        assert len(golden.ids.ids) > sum(words) + 2 * len(words)  # zebra is more than one piece
+
+
 def test_it_is_served_until_ctrl_c_and_answers_with_the_users_own_labels(walked: tuple[Kind, Path]) -> None:
     kind, directory = walked
     [serve] = [words for words in commands(kind.page, kind.run) if words[1] == "serve"]

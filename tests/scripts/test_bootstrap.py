@@ -4,6 +4,7 @@ that note that they were.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -77,6 +78,40 @@ def test_gpu_operations_that_are_asked_for_are_built_and_then_kept(checkout: Pat
     assert set_up(checkout) == ""
 
 
+def test_cudas_libraries_come_with_nccl_and_stay_with_it(checkout: Path) -> None:
+    assert "requirements/all.txt requirements/cuda.txt" in set_up(checkout, HOROVOD_GPU_OPERATIONS="NCCL")
+    (checkout / ".tools/horovod-operations").write_text("NCCL")
+    (checkout / "requirements/all.txt").write_text("changed")
+    assert "requirements/cuda.txt" in set_up(checkout)
+
+
+def test_after_a_build_with_nccl_that_failed_a_set_up_without_it_makes_the_one_for_cpus(checkout: Path) -> None:
+    python = checkout / ".venv/bin/python"
+    works = python.read_text()
+    python.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        set_up(checkout, HOROVOD_GPU_OPERATIONS="NCCL")
+    python.write_text(works)
+    (checkout / "started").unlink()
+    started = set_up(checkout)
+    assert "scripts.install" in started
+    assert "requirements/cuda.txt" not in started
+
+
+def test_the_locked_libraries_of_cuda_are_those_that_tensorflow_was_built_with() -> None:
+    lock = (CHECKOUT / "requirements/cuda.txt").read_text("utf-8")
+    named = [line.split(";")[0].replace(" ", "") for line in importlib.metadata.requires("tensorflow") or () if "and-cuda" in line]
+    assert len(named) > 10
+    assert set(named) <= set(re.findall(r"^\S+==\S+", lock, re.MULTILINE))
+
+
+def test_gpu_operations_that_set_up_cannot_build_are_refused_at_once(checkout: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        set_up(checkout, HOROVOD_GPU_OPERATIONS="MPI")
+    assert refused.value.returncode == 9
+    assert b"HOROVOD_GPU_OPERATIONS=NCCL make setup" in refused.value.stderr
+
+
 @pytest.mark.parametrize("name", ["my checkout", "it's", "$HOME", "a(1)", "a[1]", 'a"b'])
 def test_a_path_that_tools_would_take_apart_is_refused_at_once(tmp_path: Path, name: str) -> None:
     _copy(tmp_path / name)
@@ -137,11 +172,51 @@ def test_a_horovod_that_was_built_for_gpus_stays_so_when_nothing_else_is_asked_f
     assert install._horovod_wheels().name.endswith("-nccl")
 
 
-@pytest.mark.usefixtures("built_with_nccl")
-def test_other_gpu_operations_are_built_and_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", "MPI")
+def test_a_horovod_for_gpus_is_built_where_it_is_asked_for_and_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "_BUILT_WITH", tmp_path / "none")
+    monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", "NCCL")
     assert not install._horovod_installed()
-    assert install._horovod_wheels().name.endswith("-mpi")
+    assert install._horovod_wheels().name.endswith("-nccl")
+
+
+@pytest.mark.usefixtures("built_with_nccl")
+def test_a_build_that_fails_says_what_broke_and_leaves_the_next_set_up_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install.tools, "TOOLS", tmp_path)
+    monkeypatch.setenv("SLIPWAY_WHEELS", str(tmp_path))
+    monkeypatch.setattr(install, "_with_nccl", lambda build, _: build)
+    program = "print('CMake Error at line 1: no compiler'); print('…\\n' * 30); exit(1)"
+    monkeypatch.setattr(install, "_pip", lambda *_: [sys.executable, "-c", program])
+    with pytest.raises(SystemExit, match=r"no compiler(.|\n)*make setup"):
+        install._install_horovod()
+    assert install._operations() == ""
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the wheels of requirements/cuda.txt put their libraries."""
+    for name in ("cu13/lib/libcudart.so.13", "nccl/lib/libnccl.so.2"):
+        (tmp_path / "nvidia" / name).parent.mkdir(parents=True)
+        (tmp_path / "nvidia" / name).touch()
+    monkeypatch.setattr(install.sysconfig, "get_path", lambda _: str(tmp_path))
+    return tmp_path / "nvidia"
+
+
+def test_a_build_for_gpus_takes_compiler_and_nccl_out_of_the_wheels(wheels: Path) -> None:
+    build = install._with_nccl({"PATH": "/usr/bin"}, "NCCL")
+    assert build["HOROVOD_GPU_OPERATIONS"] == "NCCL"
+    assert build["PATH"] == f"{wheels}/cu13/bin:/usr/bin"
+    assert (Path(build["HOROVOD_CUDA_HOME"]) / "lib64/libcudart.so").exists()
+    assert (Path(build["HOROVOD_NCCL_HOME"]) / "lib/libnccl.so").exists()
+    install._with_nccl({"PATH": ""}, "NCCL")  # again, after a build that failed
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_toolkit_that_is_named_comes_before_the_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOROVOD_CUDA_HOME", "/opt/cuda-12.3")
+    build = install._with_nccl({"PATH": "/usr/bin"}, "NCCL")
+    assert (build["HOROVOD_CUDA_HOME"], build["PATH"]) == ("/opt/cuda-12.3", "/opt/cuda-12.3/bin:/usr/bin")
 
 
 def test_a_demo_of_other_settings_is_trained_over_the_one_that_is_there() -> None:

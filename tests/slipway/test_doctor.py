@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from slipway import doctor, provenance
 from slipway.doctor import Part
-from tests.support.command import slipway_output
+from tests.support.command import CHECKOUT, slipway_output
 
 
 def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
@@ -33,3 +36,24 @@ def test_the_table_says_what_the_embedded_triton_is_for_and_what_production_want
 
 def test_the_table_fits_a_terminal(table: str) -> None:
     assert [line for line in table.splitlines() if len(line) > 80] == []
+
+
+def test_the_page_on_gpus_has_the_versions_of_the_lock_and_the_driver_that_is_looked_for() -> None:
+    page = " ".join((CHECKOUT / "docs/gpu.md").read_text("utf-8").split())
+    lock = (CHECKOUT / "requirements/cuda.txt").read_text("utf-8")
+    version = dict(re.findall(r"^nvidia-([a-z0-9-]+)==(\d+\.\d+)", lock, re.MULTILINE))
+    libraries = f"CUDA {version['cuda-runtime-cu12']}, cuDNN {version['cudnn-cu12']}, NCCL {version['nccl-cu12']}"
+    assert libraries in page
+    assert f"CUDA {version['cuda-nvcc']}" in page
+    assert f"| driver | from {doctor._OLDEST_DRIVER} on" in page
+
+
+@pytest.mark.parametrize(("driver", "good"), [("535.183.01", False), ("580.65.06", True), ("610.12", True)])
+def test_a_driver_that_is_too_old_for_the_compiler_of_set_up_is_named(
+    driver: str, good: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "missing_gpu", list)
+    monkeypatch.setattr(provenance, "current_gpu", lambda: provenance.Gpu("NVIDIA H200", "9.0", driver))
+    part = {part.what: part for part in doctor._gpu()}["NVIDIA driver"]
+    assert part.good == good
+    assert driver in part.version + part.fix

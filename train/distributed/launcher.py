@@ -16,6 +16,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from slipway import console
 from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
+from train.distributed import hosts
 from train.distributed.ranks import Ranks
 from train.distributed.watchdog import Failure, Watch, exit_statuses, exit_text, first_failure, rank_errors
 from train.job import ENDED, FACTS, MESSAGES, PROGRESS, STOP, Job
@@ -37,6 +38,8 @@ def run(directory: Path, ranks: Ranks, worker: str = "train.engine.worker") -> N
     """
     ranks.write(directory)
     job = Job.read(directory)
+    if ranks.hosts:
+        hosts.check(directory, ranks, job)
     several = "processes" if ranks.processes > 1 else "process"
     print(f"training  {ranks.processes} Horovod {several}" + (f" on {ranks.hosts}" if ranks.hosts else ""), flush=True)
     with (directory / _LOG).open("wb") as log:
@@ -63,6 +66,8 @@ def horovodrun_command(directory: Path, ranks: Ranks, worker: str) -> list[str]:
     if ranks.elastic:
         words += ["--min-np", str(ranks.min_processes), "--max-np", str(ranks.processes)]
         words += ["--elastic-timeout", str(_ELASTIC_TIMEOUT)]
+    if ranks.hosts and ranks.network_interfaces:
+        words += ["--network-interfaces", ranks.network_interfaces]
     if ranks.fusion_threshold_mb:
         words += ["--fusion-threshold-mb", str(ranks.fusion_threshold_mb)]
     if ranks.cycle_time_ms:
@@ -133,12 +138,15 @@ def _error(directory: Path, job: Job, failure: Failure, status: int, ranks: Rank
     lines = (failure.error.trace if failure.error else _read_log(directory)).splitlines()
     own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # horovodrun marks a rank's output so
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
+    cause = "remove the cause"
+    if ranks.hosts and not any(directory.glob("rank.*.json")):
+        cause = "open all TCP ports between the hosts, or name the interface they share with --network-interfaces (docs/gpu.md)"
     return TrainingError(
         "training ended before the bundle was complete",
         expected=f"{ranks.processes} ranks that all finish",
         found=f"rank {failure.rank} {failure.reason} (horovodrun: exit status {status}):\n    " + "\n    ".join(tail),
         where=f"rank {failure.rank}, the first that failed",
-        fix=f"remove the cause, then: {job.again()}; the bundle that was there is unchanged",
+        fix=f"{cause}, then: {job.again()}; the bundle that was there is unchanged",
     )
 
 

@@ -27,6 +27,7 @@ class Ranks:
     min_processes: int = 0  # an elastic run goes on with so many
     fusion_threshold_mb: int = 0  # 0: Horovod's own choice
     cycle_time_ms: float = 0  # 0: Horovod's own choice
+    network_interfaces: str = ""  # between hosts, "eth0,eth1"; empty: those that horovodrun finds on all of them
 
     def write(self, directory: Path) -> None:
         manifest.write_json(directory / FILE, asdict(self))

@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def run(directory: Path, job: Job, ranks: Ranks, heartbeat: Heartbeat, slot: int
     """Train and evaluate as one rank: on `threads` cores, or on the GPU number `slot`."""
     heartbeat.at("connecting to the other ranks", LOADING, 1)
     _connect()
-    _take_device(slot, threads, job)
+    _take_device(slot, threads, job, ranks)
     heartbeat.at("loading encoder and examples", LOADING, 2)
     with _shown_by_supervisor(directory) if hvd.rank() == 0 else contextlib.nullcontext():
         encoder, model, splits = prepare(directory, job)
@@ -112,17 +113,19 @@ def _connect() -> None:
     hvd.init()
 
 
-def _take_device(slot: int, threads: int, job: Job) -> None:
+def _take_device(slot: int, threads: int, job: Job, ranks: Ranks) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     if gpus := tf.config.list_physical_devices("GPU"):
         if slot >= len(gpus):
+            host = socket.gethostname()
+            here = f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}"
             raise ToolError(
                 "there are more ranks than GPUs",
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
-                where="this machine",
-                fix=f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}",
+                where=host,
+                fix=f"{host}:{len(gpus)} in --hosts instead of {ranks.hosts}" if ranks.hosts else here,
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)

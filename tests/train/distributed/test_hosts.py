@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -21,8 +22,12 @@ from pathlib import Path
 import pytest
 
 from slipway.contract import bundle
+from slipway.errors import ToolError
 from tests.support.command import CHECKOUT
 from tests.support.training import jobs
+from tests.support.training.jobs import JOB
+from train.distributed import hosts
+from train.distributed.ranks import Ranks
 
 NAMESPACE, CABLE = "slipway-test", "slipway0"  # the cable's ends need the same name: horovodrun looks for a common interface
 HERE, THERE = ("slipway-here", "10.231.77.1"), ("slipway-there", "10.231.77.2")
@@ -142,3 +147,71 @@ def test_a_rank_on_each_of_two_hosts_trains_one_model(
     assert process.returncode == 0, output
     assert hosts == [HERE[0], THERE[0]]
     assert bundle.load(out).facts["metrics"]["world_size"] == 2
+
+
+OTHER = Ranks(processes=2, hosts="localhost:1,192.0.2.1:1")  # an address that is nobody's (RFC 5737)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job's directory."""
+    JOB.write(tmp_path)
+    OTHER.write(tmp_path)
+    return tmp_path
+
+
+def answers(body: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put an `ssh` on PATH that does `body`, with the remote command as $*."""
+    take = "while [ $1 = -o ]; do shift 2; done; shift"
+    ssh = script(directory / "bin" / "ssh", f"#!/bin/sh\n{take}\n{body}\n")
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+
+
+def test_a_host_that_answers_as_this_one_does_is_let_through(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    answers('echo "Welcome to other"; exec sh -c "$*"', job, monkeypatch)
+    hosts.check(job, OTHER, JOB)
+
+
+@pytest.mark.parametrize(
+    ("body", "found", "fix"),
+    [
+        ("echo 'Permission denied (publickey).' >&2; exit 255", "Permission denied", "ssh-copy-id 192.0.2.1"),
+        ("echo 'sh: python: not found' >&2; exit 127", "sh: python: not found", "ssh 192.0.2.1 'cd .* && make setup'"),
+        ('echo "{}"', "not there", "ssh 192.0.2.1 'cd .* && make setup'"),
+    ],
+    ids=["no key", "no set-up", "another set-up"],
+)
+def test_a_host_that_cannot_take_part_is_named_with_what_it_said_and_the_remedy(
+    body: str, found: str, fix: str, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(body, job, monkeypatch)
+    with pytest.raises(ToolError) as refused:
+        hosts.check(job, OTHER, JOB)
+    assert refused.value.where == "192.0.2.1"
+    assert found in refused.value.found
+    assert re.search(fix, refused.value.fix)
+
+
+def test_a_directory_that_the_other_host_does_not_have_wants_a_shared_file_system(job: Path, tmp_path: Path) -> None:
+    here = hosts.facts(job)
+    (tmp_path / "job.json").unlink()
+    there = dict(zip(here, hosts.facts(job).values(), strict=True))
+    with pytest.raises(ToolError, match="the run's directory") as refused:
+        hosts.refuse_difference("other", here, there, JOB)
+    assert "file system that all hosts share" in refused.value.fix
+
+
+def test_other_code_on_the_other_host_wants_the_same_commit(job: Path) -> None:
+    here = hosts.facts(job)
+    there = {what: f"{value}0" if value.startswith("sha256") else value for what, value in here.items()}
+    with pytest.raises(ToolError, match="the same commit on other"):
+        hosts.refuse_difference("other", here, there, JOB)
+
+
+def test_an_interface_that_a_host_does_not_have_is_refused_with_those_it_has(job: Path) -> None:
+    alone = Ranks(processes=1, hosts="localhost:1", network_interfaces="nowhere0")
+    alone.write(job)
+    with pytest.raises(ToolError, match="network interface nowhere0") as refused:
+        hosts.check(job, alone, JOB)
+    assert "lo" in refused.value.found

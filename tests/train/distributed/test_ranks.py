@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from slipway.errors import ToolError
+from slipway.errors import ToolError, UsageError
 from tests.support.command import CHECKOUT
 from tests.support.training.jobs import JOB
 from train import options, settings
@@ -32,7 +32,25 @@ def test_what_horovodrun_is_told() -> None:
     assert told[told.index("--min-np") + 1] == "2"
     assert told[told.index("--fusion-threshold-mb") + 1] == "32"
     assert told[told.index("--cycle-time-ms") + 1] == "3.5"
+    assert "--network-interfaces" not in told
     assert told[-4:] == [sys.executable, "-m", "train.engine.worker", "job"]
+
+
+def test_interfaces_are_named_between_hosts_and_not_on_one_where_only_the_loopback_will_do() -> None:
+    between = Ranks(processes=2, hosts="a:1,b:1", network_interfaces="ib0")
+    told = launcher.horovodrun_command(Path("job"), between, "train.engine.worker")
+    assert told[told.index("--network-interfaces") + 1] == "ib0"
+    alone = Ranks(processes=2, network_interfaces="ib0")
+    assert "ib0" not in launcher.horovodrun_command(Path("job"), alone, "train.engine.worker")
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_a_command_that_mpirun_or_srun_started_several_times_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert settings.ranks_of(parse()).processes == 2
+    monkeypatch.setenv(variable, "4")
+    with pytest.raises(UsageError, match=f"{variable}=4"):
+        settings.ranks_of(parse())
 
 
 def test_horovods_own_choices_are_left_to_it() -> None:
@@ -91,11 +109,13 @@ def test_more_cores_than_there_are_is_refused_with_both_numbers(monkeypatch: pyt
     assert refused.value.found == str(there)
 
 
-def test_more_ranks_than_gpus_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("hosts", "fix"), [("", "--processes 1"), ("a:2,b:2", f"{socket.gethostname()}:1 in --hosts")])
+def test_more_ranks_than_gpus_is_refused_with_both_numbers(hosts: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from train.engine import rank as training
 
     monkeypatch.setattr(training.tf.config, "list_physical_devices", lambda kind: ["one"])
     monkeypatch.setattr(training.tf.config, "threading", MagicMock())
     with pytest.raises(ToolError, match="more ranks than GPUs") as refused:
-        training._take_device(slot=1, threads=1, job=JOB)
+        training._take_device(slot=1, threads=1, job=JOB, ranks=Ranks(processes=2, hosts=hosts))
+    assert fix in refused.value.fix
     assert (refused.value.expected[-9:], refused.value.found) == ("2 or more", "1")
