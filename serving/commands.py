@@ -102,6 +102,7 @@ def keep_serving(
     def start() -> Server:
         if registry:
             rollout.clear_canaries(registry)
+        print(f"starting Triton on {repository}", flush=True)
         server = triton.start(repository, ports, log, key, registry.canaries if registry else None)
         _greet(server, question, page)
         return server
@@ -146,6 +147,7 @@ def verify(arguments: argparse.Namespace) -> int:
     reference, facts, repository = bundle.load_reference(checked.source), checked.record, run / DIRECTORIES["embedded"]
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
+    print(f"starting Triton on {repository}", flush=True)
     with triton.running(repository) as server:
         print(f"Triton ready in {server.ready_seconds:.1f} s; {_asking(reference)}", flush=True)
         checks = [

@@ -22,6 +22,8 @@ from slipway import errors
 
 _CHECKOUT = Path(__file__).parents[1]
 _SHELLS = ("bash", "zsh", "tcsh")
+_MAKERS = ("train", "import", "analyze")  # first words of commands whose RUN need not be there yet
+_RUNS = ("run", "a", "b")  # arguments that are a run's directory
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,26 @@ def _main() -> int:
         return _completion(words[1] if len(words) > 1 else "bash")
     chosen = next((c for c in COMMANDS if c.name.split() == words[: len(c.name.split())]), None)
     arguments = _parser((chosen,) if chosen else ()).parse_args()
-    return chosen.run(arguments) if chosen else 2
+    if not chosen:
+        return 2
+    if words[0] not in _MAKERS:
+        _check_runs(arguments)
+    return chosen.run(arguments)
+
+
+def _check_runs(arguments: argparse.Namespace) -> None:
+    """Raise ManifestError for a run that is not there, with the command for the one that was
+    probably meant. Before anything says what it lacks, and proposes to train under that name.
+    """
+    for run in (run for name in _RUNS if isinstance(run := getattr(arguments, name, None), Path) and not run.is_dir()):
+        beside = sorted(path.parent.name for path in run.parent.glob("*/bundle"))
+        raise errors.ManifestError(
+            f"there is no run {run}",
+            expected="a directory that slipway train or slipway import made",
+            found=f"no such directory; beside it {', '.join(beside) or 'there is no run'}",
+            where=str(run.absolute().parent),
+            fix=errors.meant(run, beside) or f"name a run, or make one: {errors.command('train', run, '--corpus', 'FILE')}",
+        )
 
 
 def _parser(with_options: tuple[Command, ...]) -> argparse.ArgumentParser:

@@ -5,12 +5,13 @@ Commands are named as they can be pasted: `command("export", run)` → `slipway 
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -119,6 +120,22 @@ def command(*words: object) -> str:
     else:
         name = str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
     return shlex.join([name, *map(str, words)])
+
+
+def meant(path: Path, beside: Iterable[str]) -> str:
+    """Return this command line with the name beside `path` that is most like it; "": none is."""
+    near = difflib.get_close_matches(path.name, list(beside), 1)
+    return command(*(path.with_name(near[0]) if Path(word) == path else word for word in sys.argv[1:])) if near else ""
+
+
+def with_options(line: str, options: Sequence[str]) -> str:
+    """Return a command line with these options in the place of its own of the same names."""
+    names = {word for word in options if word.startswith("--")}
+    words, is_replaced = [], False
+    for word in shlex.split(line):
+        is_replaced = word in names if word.startswith("--") else is_replaced
+        words += [] if is_replaced else [word]
+    return shlex.join([*words, *options])
 
 
 def run(main: Callable[[], int]) -> NoReturn:

@@ -118,7 +118,10 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 
 def _unreadable(name: str, why: str) -> ServerError:
-    return ServerError("the file cannot be read", expected="a file", found=why, where=name, fix="name another")
+    path, fix = Path(name), "name another"
+    if not path.exists() and path.parent.is_dir():
+        fix = errors.meant(path, (other.name for other in path.parent.iterdir() if other.is_file())) or fix
+    return ServerError("the file cannot be read", expected="a file", found=why, where=name, fix=fix)
 
 
 def _is_directory(name: str) -> ServerError:

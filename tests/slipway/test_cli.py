@@ -4,6 +4,7 @@ when it cannot run.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,20 @@ def test_a_stage_without_its_checkout_is_refused_with_where_it_runs(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 9
     assert str(tmp_path) in done.stderr
+
+
+def test_a_run_that_is_not_there_is_refused_with_the_command_for_the_one_that_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "my runs/reviews/bundle").mkdir(parents=True)
+    done = slipway("export", tmp_path / "my runs/reveiws", "--variant", "onnx_fp32")
+    assert done.returncode == 6
+    fix = shlex.split(done.stderr.partition("fix ")[2])
+    assert fix[1:] == ["export", str(tmp_path / "my runs/reviews"), "--variant", "onnx_fp32"]
+
+
+@pytest.mark.parametrize("words", [["serve", "runs/nowhere"], ["compare", "runs/nowhere", "runs/nothing"], ["report", "nowhere"]])
+def test_a_run_that_is_like_no_other_is_refused_before_anything_is_trained_under_its_name(words: list[str]) -> None:
+    done = slipway(*words)
+    assert (done.returncode, f"there is no run {words[1]}" in done.stderr, "--corpus FILE" in done.stderr) == (6, True, True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

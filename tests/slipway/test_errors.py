@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+from slipway import errors
 from slipway.errors import ServerError
 from tests.support.command import CHECKOUT
 
@@ -23,3 +24,9 @@ def test_a_command_whose_reader_has_gone_ends_quietly() -> None:
         process.stdout.readline()
         process.stdout.close()
         assert (process.stderr.read(), process.wait(20)) == (b"", 128 + signal.SIGPIPE)
+
+
+def test_a_proposed_option_takes_the_place_of_the_one_that_was_wrong() -> None:
+    line = "slipway train 'my run' --text 'a b' c --labels x --resume"
+    fixed = errors.with_options(line, ["--text", "d e", "--label", "f"])
+    assert fixed == "slipway train 'my run' --labels x --resume --text 'd e' --label f"

@@ -40,7 +40,7 @@ def test_an_error_names_the_command_with_the_users_run_and_options() -> None:
     assert (verb, name) == ("analyze", "lr")
     fixed = parser.parse_args(words)
     assert vars(fixed) | {"corpus": "/nowhere", "command": "analyze lr"} == vars(arguments)
-    assert fixed.corpus == "path/to/ag_news"
+    assert fixed.corpus == "path/to/rows.csv"
 
 
 def parsed(*words: object) -> argparse.Namespace:

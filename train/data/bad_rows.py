@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from slipway import errors
 from slipway.contract.readers import BadRow, Row
 from slipway.errors import CorpusError
 
@@ -68,7 +68,7 @@ class BadRows:
             return CORRECT if len(reported) == 1 else _below("correct them, then run the same command again:", *shown)
         lines = ["correct or remove these rows, then run the same command again:", *shown]
         if len(reported) <= _FEW * total:
-            lines.append(f"or leave them out: {with_options(self._command, ['--max-bad-rows', str(len(reported))])}")
+            lines.append(f"or leave them out: {errors.with_options(self._command, ['--max-bad-rows', str(len(reported))])}")
         return _below(*lines)
 
     def by_rule(self) -> dict[str, int]:
@@ -78,11 +78,6 @@ class BadRows:
 
 def _below(*lines: str) -> str:
     return "\n            ".join(lines)
-
-
-def with_options(command: str, options: Iterable[str]) -> str:
-    """Return a command with more options; of an option that is there twice, the last one holds."""
-    return f"{command} {shlex.join(options)}"
 
 
 def task_of(read: dict[str, list[Row]], files: dict[str, Path]) -> str:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from slipway import errors
 from slipway.contract import labelling, readers
 from slipway.contract.labelling import Unlabelled
 from slipway.contract.readers import BadRow, Row
 from train.data import ag_news, card, reading
-from train.data.bad_rows import BadRows, refuse, task_of, with_options
+from train.data.bad_rows import BadRows, refuse, task_of
 from train.data.card import Card, LeftOut
 from train.data.files import places
 from train.data.labels import label_names
@@ -142,7 +143,7 @@ def _checked_leaks(read: dict[str, list[Row]], files: dict[str, Path], policy: s
         places_of = [
             f"{files[split].name}:{leak.row.line} is {files[leak.of].name}:{leak.other.line}" for leak in rows[:_SHOWN_LEAKS]
         ]
-        remove, keep = (with_options(command, ("--leaks", policy)) for policy in LEAKS[1:])
+        remove, keep = (errors.with_options(command, ("--leaks", policy)) for policy in LEAKS[1:])
         refuse(
             f"{len(rows)} of {len(read[split])} {split} rows are {others} rows, too",
             "each text in one split, but for case and white space: else accuracy is of what was learned by heart",

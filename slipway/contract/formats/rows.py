@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from slipway import errors
+
 LONGEST_FIELD = 128 * 1024  # characters; longer ones are accidents, such as a quote closed far below
 # NUL, and halves of a surrogate pair, which JSON can escape and UTF-8 cannot hold.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
@@ -58,7 +60,7 @@ class BadRow(NamedTuple):
         A gzipped file is unpacked before it is changed.
         """
         if self.options:
-            return f"{command} {shlex.join(self.options)}"
+            return errors.with_options(command, self.options)
         if self.advice:
             return self.advice if self.advice.endswith(".") else f"{self.advice}, then run: {command}"
         if not self.remedy:

@@ -220,11 +220,11 @@ def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(servi
     assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
 
 
-def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "slipway.cli", "serve", str(tmp_path / "absent"), "--port", str(free_port())]
+def test_a_run_without_a_repository_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slipway.cli", "serve", str(tmp_path), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 6
-    assert f"build {tmp_path / 'absent'}" in done.stderr
+    assert f"build {tmp_path}" in done.stderr
 
 
 def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Serving) -> None:

@@ -9,6 +9,7 @@ refused by what it is.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from pathlib import Path
@@ -82,7 +83,10 @@ def _refuse_without_training(place: Path, configurations: list[Path], origin: st
         _refuse(place, value, origin, _alone(command, taken, f"its test rows are taken out of it{others}"))
     missing = f"the ending {place.suffix!r}" if place.exists() else "no such file or directory"
     value = "no train.*" if place.is_dir() and any(place.iterdir()) else "an empty directory" if place.is_dir() else missing
-    _refuse(place, value, origin, f"{command} --corpus path/to/ag_news")
+    beside = [path.name for path in place.absolute().parent.iterdir()] if place.absolute().parent.is_dir() else []
+    near = difflib.get_close_matches(place.name, beside, 1)
+    corpus = str(place.with_name(near[0])) if near and not place.exists() else "path/to/rows.csv"
+    _refuse(place, value, origin, f"{command} {shlex.join(['--corpus', corpus])}")
 
 
 def _alone(command: str, taken: Path, note: str) -> str:

@@ -11,10 +11,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from slipway import errors
 from slipway.contract import labelling
 from slipway.contract.formats.rows import is_none
 from slipway.contract.readers import Row
-from train.data.bad_rows import refuse, with_options
+from train.data.bad_rows import refuse
 
 _WHOLE = re.compile(r"(-?[0-9]+)(\.0+)?")
 _SCORE = re.compile(r"-?[0-9]*\.[0-9]+")
@@ -32,9 +33,9 @@ def refuse_missing(read: Read, given: Collection[str], missing: Sequence[str], w
     none = {label: n for label, n in counts.items() if is_none(label) and _whole(label) not in classes and _is_classes(read)}
     if not none:
         return
-    leave_out = with_options(command, ["--missing-label", *missing, *none])
+    leave_out = errors.with_options(command, ["--missing-label", *missing, *none])
     names, others = _with_minus_one(counts), [label for label in none if _whole(label) != "-1"]
-    keep = with_options(command, ["--labels", *names, *(["--missing-label", *missing, *others] if others else [])])
+    keep = errors.with_options(command, ["--labels", *names, *(["--missing-label", *missing, *others] if others else [])])
     refuse(
         f"{sum(none.values())} of {counts.total()} rows have a label that usually stands for none",
         "rows with labels alone: --missing-label leaves the others out; or all classes named, if it is one: --labels",
@@ -92,7 +93,7 @@ def refuse_no_classes(read: Read, where: str, command: str) -> None:
             "one label a row (multi-label is not trained here), or --labels with every combination, each as a class of its own",
             f"labels that are joined of others: {some(joined)}",
             where,
-            with_options(command, ["--labels", *labels]),
+            errors.with_options(command, ["--labels", *labels]),
         )
     if len(labels) * 2 > counts.total() >= _FEWEST:
         value = f"{len(labels)} different ones in {counts.total()} rows, such as {some(labels[:3])}"
