@@ -90,7 +90,7 @@ def _add_model(group: Any) -> None:
 
 
 def _add_optimization(group: Any) -> None:
-    group.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the rows")
+    group.add_argument("--epochs", type=_at_least(1), default=3, help="passes over the rows")
     group.add_argument("--max-steps", type=int, default=0, help="0: all")
     group.add_argument("--batch-per-rank", type=_at_least(1), default=16, help="rows of one forward pass")
     group.add_argument("--accumulation", type=_at_least(1), default=1, help="forward passes per step")
