@@ -39,6 +39,7 @@ from slipway.contract.records import ENDPOINT, ENDPOINT_BENCHMARK, REPOSITORY, T
 from slipway.errors import ServerError, UsageError
 
 _SCHEMA = 1
+_WARM_WINDOWS = (plan.WARM_MS, 10 * plan.WARM_MS, 50 * plan.WARM_MS)  # ms
 _MOST_TRIES = 3  # of a load that failed or was disturbed
 
 
@@ -215,16 +216,19 @@ def _measure_rounds(bench: _Bench) -> None:
 
 
 def _warm_up(bench: _Bench, protocol: str) -> None:
-    """Send the first requests, not counted, and note their pace."""
-    warming = replace(
-        _load(bench, Planned(TEXT_MODEL, "text", protocol, NETWORK, "own", plan.WARM_CLIENTS)), window_ms=plan.WARM_MS
-    )
-    result = perf_analyzer.run(warming, bench.inputs[0])
-    if result.failure:
-        print(f"            {bench.places[protocol].address}, warming up: {result.failure}", flush=True)
-        bench.lost[protocol] = result
-    else:
-        bench.paces[protocol] = result.throughput
+    """Send the first requests, not counted, and note their pace. perf_analyzer gives up on windows
+    without an answer, so a slow server is given longer ones.
+    """
+    load = _load(bench, Planned(TEXT_MODEL, "text", protocol, NETWORK, "own", plan.WARM_CLIENTS))
+    for window in _WARM_WINDOWS:
+        result = perf_analyzer.run(replace(load, window_ms=window), bench.inputs[0])
+        if not result.failure:
+            bench.paces[protocol] = result.throughput
+            return
+        if _why_gone(bench.places[protocol], result):
+            break
+    print(f"            {bench.places[protocol].address}, warming up: {result.failure}", flush=True)
+    bench.lost[protocol] = result
 
 
 def _load(bench: _Bench, planned: Planned) -> Load:

@@ -182,7 +182,9 @@ class Connection:
         if again:
             fix = f"look whether a server listens at {self._address}, and whether something between closes the way to it"
             if self._host.rpartition(":")[0] in _HERE:
-                fix = f"{errors.command('serve', 'RUN')}, in another terminal"
+                http = int(self._host.rpartition(":")[2]) - PROTOCOLS.index(self._protocol)
+                port = [] if http == Ports.http else ["--port", http]
+                fix = f"{errors.command('serve', 'RUN', *port)}, in another terminal"
             if "Socket closed" in message:
                 fix += f"; if this is HTTP's port, the address is http://{self._address.rpartition('://')[2]}"
             return Unavailable("no answer from the server", **facts, fix=fix)
