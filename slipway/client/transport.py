@@ -197,6 +197,14 @@ class Connection:
 def parse_address(address: str) -> tuple[str, str, bool]:
     """Return protocol, host:port, and whether TLS is asked for. Raises ServerError."""
     scheme, _, host = address.rpartition("://") if isinstance(address, str) else ("", "", "")
+    if "@" in host:
+        raise ServerError(
+            "an address has no user and password: it is shown and recorded",
+            expected="a header that says who asks, from a file: --headers FILE, or Options.headers",
+            found="something before an @",
+            where=f"the client's address, {host.rpartition('@')[2]}",
+            fix="Authorization: Basic BASE64-OF-user:password as a line of that file",
+        )
     if scheme not in _SCHEMES or not host or not _has_good_port(host):
         raise ServerError(
             "this is no server's address",

@@ -79,8 +79,9 @@ def refuse_difference(host: str, wanted: dict[str, str], there: dict[str, str], 
             continue
         remedy = "put it on a file system that all hosts share, at the same path"
         if what == _SET_UP:
-            switch = "HOROVOD_GPU_OPERATIONS=NCCL " if "operations NCCL" in value else ""
-            remedy = _on(host, f"{switch}make setup")
+            nccl, there_has = ("operations NCCL" in said for said in (value, there.get(what, "")))
+            setup = f"{'HOROVOD_GPU_OPERATIONS=NCCL ' if nccl or there_has else ''}make setup"
+            remedy = f"here: {setup}" if there_has and not nccl else _on(host, setup)
         elif what.startswith(_INTERFACE):
             remedy = "name one that all hosts have, with --network-interfaces"
         elif value != _THERE:

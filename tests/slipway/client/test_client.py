@@ -58,6 +58,12 @@ def test_an_async_client_takes_a_url(echo_server: Server) -> None:
     assert asyncio.run(ask()) == "text"
 
 
+def test_an_address_with_a_password_is_refused_without_showing_it() -> None:
+    with pytest.raises(ServerError, match="--headers") as refused:
+        Client("https://ann:secret@models.example:443")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("address", ["", "ftp://127.0.0.1:8000", "http://", "127.0.0.1:port", "127.0.0.1:80000", None, 8000])
 def test_another_address_is_refused_with_the_forms_there_are(address: Any) -> None:
     with pytest.raises(ServerError, match="grpc://host:port"):

@@ -209,6 +209,14 @@ def test_other_code_on_the_other_host_wants_the_same_commit(job: Path) -> None:
         hosts.refuse_difference("other", here, there, JOB)
 
 
+def test_a_host_with_nccl_wants_it_here_too(job: Path) -> None:
+    here = hosts.facts(job)
+    there = {what: value.replace("operations none", "operations NCCL") for what, value in here.items()}
+    with pytest.raises(ToolError) as refused:
+        hosts.refuse_difference("other", here, there, JOB)
+    assert refused.value.fix.startswith("here: HOROVOD_GPU_OPERATIONS=NCCL make setup")
+
+
 def test_an_interface_that_a_host_does_not_have_is_refused_with_those_it_has(job: Path) -> None:
     alone = Ranks(processes=1, hosts="localhost:1", network_interfaces="nowhere0")
     alone.write(job)
