@@ -7,7 +7,8 @@
 # namespace of their own and end with it. AG News is read from $AG_NEWS_DIR, where that is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-ROOT=${BARE_ROOT:-/var/lib/slipway-bare}
+HOLDER=${BARE_ROOT:-/var/lib/slipway-bare} # nobody else reaches what lies below it
+ROOT=$HOLDER/system
 
 fail() { # expected, found, fix
     printf 'error: there is no bare system to try it in\n  expected  %s\n  found     %s\n  fix       %s\n' "$1" "$2" "$3" >&2
@@ -21,8 +22,9 @@ done
 [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "!!! what is not committed is not tried" >&2
 
 if [ ! -f "$ROOT/bare" ]; then
-    [ ! -e "$ROOT" ] || fail "no $ROOT, or one that was made here and is whole" "something else" "rm -r it, or BARE_ROOT=/another/directory make bare"
-    mkdir -m 0700 "$ROOT" # nobody else reaches what lies below it
+    [ ! -e "$HOLDER" ] || fail "no $HOLDER, or one that was made here and is whole" "something else" "rm -r it, or BARE_ROOT=/another/directory make bare"
+    mkdir -m 0700 "$HOLDER"
+    mkdir "$ROOT"
     debootstrap --variant=minbase --include=python3.11,g++,make,git,ca-certificates bookworm "$ROOT" >"$ROOT.log" 2>&1 ||
         fail "debootstrap to make $ROOT" "$(tail -n 1 "$ROOT.log")" "look at $ROOT.log"
     chroot "$ROOT" useradd --create-home --shell /bin/bash builder

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Load:
     rate: float = 0.0  # texts/s on average, a Poisson process; 0: the closed loop
     shared_memory: str = "none"  # system, cuda: where tensors lie; Triton's API for it has to be open
     seed: int = 0  # of the arrivals: perf_analyzer's own are the same in every call
-    connection: Options = _PLAIN  # its headers and TLS; perf_analyzer knows no deadline and no retries
+    connection: Options = field(default=_PLAIN, hash=False)  # its headers and TLS; perf_analyzer knows no deadline and no retries
 
 
 @dataclass(frozen=True)
