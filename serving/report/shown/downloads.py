@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving.benchmark.record import FIGURES, BenchmarkRecord, Row
-from serving.report.shown.places import without_paths
+from serving.report.shown.places import record_without_paths
 
 _OF_A_ROW = ("id", "subject", "protocol", "transport", "lengths", "load", "concurrency", "rate", "offered_share", "status")
 
@@ -28,7 +28,9 @@ def downloads(files: Mapping[str, str], record: BenchmarkRecord | None) -> list[
     """Return the records as they lie in the run's directory, but with short paths, and the loads of
     a benchmark as CSV.
     """
-    shown = [_download(name.replace("/", "_"), name, without_paths(text), "application/json") for name, text in files.items()]
+    shown = [
+        _download(name.replace("/", "_"), name, record_without_paths(text), "application/json") for name, text in files.items()
+    ]
     if record:
         shown.append(_download("loads.csv", "every load of the benchmark, for a spreadsheet", loads_csv(record), "text/csv"))
     return shown

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from serving.benchmark.record import BenchmarkRecord
 from serving.report.records import BundleRecord, RunRecords
 
 _PARTS = 2
-_ABSOLUTE = re.compile(r"""(?<![\w.:/>])(?:file://)?~?/[^\s/"'`,;:()<>]+/[^\s"'`,;:()<>]*""")  # within a sentence
+# Within a sentence: in quotes also with spaces, and without a bracket or full stop behind it.
+_QUOTED = re.compile(r"""(?<=['"`])(?:file://)?~?/[^'"`\n/]+/[^'"`\n]+(?=['"`])""")
+_ABSOLUTE = re.compile(r"""(?<![\w.:/>)])(?:file://)?~?/[^\s/"'`,;:<>]+/[^\s"'`,;:<>]*[^\s"'`,;:<>().]""")
+# Keys of records whose values a person or a model wrote: as they are, whatever they look like
+_CONTENT = {"text", "texts", "text_b", "first_row", "of_two_labels", "neighbour", "label", "labels", "words", "tags"}
 
 
 def short_place(place: str) -> str:
@@ -24,12 +30,34 @@ def short_place(place: str) -> str:
         return str(path.relative_to(Path.cwd()))
     parts = [part for part in path.parts if part not in ("/", "..", "~")]
     own = parts[2:] if parts[:1] in (["home"], ["Users"]) else parts  # without the user's name
-    return "/".join(own[-_PARTS:]) or place
+    return "/".join(own[-_PARTS:]) or ("~" if parts else place)
 
 
 def without_paths(text: str) -> str:
     """Return a sentence whose absolute paths are short."""
-    return _ABSOLUTE.sub(lambda found: short_place(found.group()), text)
+    for pattern in (_QUOTED, _ABSOLUTE):
+        text = pattern.sub(lambda found: short_place(found.group()), text)
+    return text
+
+
+def record_without_paths(text: str) -> str:
+    """Return a record's JSON whose absolute paths are short, but for what stands in texts and
+    labels. One without any is returned as it is, byte by byte.
+    """
+    record = json.loads(text)
+    shown = _short(record)
+    return text if shown == record else json.dumps(shown, ensure_ascii=False, indent=2) + "\n"
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: part if key in _CONTENT else _short(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_short(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    is_place = value.startswith(("/", "~/", "file://")) and ": " not in value
+    return short_place(value) if is_place else without_paths(value)
 
 
 def without_machine_paths(run: RunRecords) -> RunRecords:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 from dataclasses import replace
+
+import pytest
 
 from serving.report.benchmark_text import comparison_texts
 from serving.report.records import Configuration, RunRecords, Slo, TuningRecord
 from serving.report.shown.configuration import Advice, advice
 from serving.report.shown.downloads import downloads, loads_csv
 from serving.report.shown.names import with_plain_names
+from serving.report.shown.places import record_without_paths
 from tests.support.serving import benchmark_records
 
 BUILT = Configuration("ort_int8", 1, 2)
@@ -73,7 +77,7 @@ def test_before_a_repository_is_built_there_is_nothing_to_run() -> None:
 
 def test_a_record_to_save_has_no_directory_of_the_machine() -> None:
     (record,) = downloads({"bundle/bundle.json": '{"where": "/home/someone/data/rows.csv", "rows": 3}'}, None)
-    assert base64.b64decode(record.address.partition(",")[2]) == b'{"where": "data/rows.csv", "rows": 3}'
+    assert json.loads(base64.b64decode(record.address.partition(",")[2])) == {"where": "data/rows.csv", "rows": 3}
 
 
 def test_every_load_is_a_line_of_the_table_with_its_interval() -> None:
@@ -81,3 +85,24 @@ def test_every_load_is_a_line_of_the_table_with_its_interval() -> None:
     rows = list(csv.DictReader(io.StringIO(loads_csv(record))))
     assert [row["id"] for row in rows] == [row.id for row in record.rows]
     assert (rows[0]["throughput_low"], rows[-1]["throughput"]) == (str(record.rows[0].throughput.interval[0]), "")  # type: ignore[union-attr]  # it is ok
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("/home/jane doe/my data/reviews.csv", "my data/reviews.csv"),
+        ("/home/jane", "~"),
+        ("training texts of /home/jane/a/b.csv, cut", "training texts of a/b.csv, cut"),
+        ("slipway train runs/a --corpus '/home/jane doe/my data/b.csv'", "slipway train runs/a --corpus 'my data/b.csv'"),
+        ("skipped (see /home/jane(1)/a/b.csv).", "skipped (see a/b.csv)."),
+        ("and/or", "and/or"),
+    ],
+)
+def test_a_saved_record_names_no_directory_of_a_person(value: str, shown: str) -> None:
+    assert json.loads(record_without_paths(json.dumps({"where": [value]}))) == {"where": [shown]}
+
+
+def test_texts_and_labels_of_a_saved_record_are_as_they_were_whatever_they_look_like() -> None:
+    record = {"labels": ["/sports/football/soccer"], "flips": [{"text": "see /home/jane/a/b"}], "share": 0.5}
+    text = json.dumps(record, indent=1)
+    assert record_without_paths(text) == text
