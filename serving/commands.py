@@ -140,6 +140,7 @@ def _greet(server: Server, question: Sequence[str], page: str) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> int:
+    endpoint.refuse_without_address(arguments)
     if arguments.address:
         return _verify_elsewhere(arguments)
     run: Path = arguments.run

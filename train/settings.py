@@ -87,9 +87,8 @@ def _with_parts(data: corpus.Corpus, seed: int) -> corpus.Corpus:
     missing = round(_MORE_THAN_USUAL * usual) - len(data.test)
     if missing <= 0:
         return data
-    known = {splitting.key(example.text) for example in (*data.validation, *data.test)}
-    parts = splitting.parts_of_texts([example.text for example in data.train], missing, seed)
-    texts = [part for part in parts if splitting.key(part) not in known]
+    held_out = [example.text for example in (*data.validation, *data.test)]
+    texts = splitting.parts_of_texts([example.text for example in data.train], missing, seed, held_out)
     where = f"training texts, cut in two or put together anew, since {len(data.test)} test rows are few for the gate"
     return dataclasses.replace(data, unlabelled=labelling.Unlabelled(texts, 0, where)) if texts else data
 

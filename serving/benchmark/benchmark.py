@@ -39,6 +39,7 @@ from serving.load import interference, perf_analyzer
 from serving.load.interference import GpuWatch
 from serving.repository import embedded
 from slipway import provenance
+from slipway.client import endpoint
 from slipway.contract import artifact, manifest
 from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, REPOSITORY, TEXT_MODEL
 from slipway.errors import Interrupted
@@ -46,6 +47,7 @@ from slipway.errors import Interrupted
 
 def bench(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
+    endpoint.refuse_without_address(arguments)
     if arguments.address:
         return elsewhere.measure(arguments, _setting(arguments))
     checked = check_run(arguments.run)

@@ -156,17 +156,21 @@ def _why_not_verified(run: Path, address: str, described: Described) -> str:
     path = run / ENDPOINT
     if not path.is_file():
         return f"{path} is not there"
-    record = json.loads(path.read_text("utf-8"))
-    checks: dict[str, Any] = dict(zip(record["addresses"], record["checks"], strict=True))
-    if address not in checks:
-        return f"{path} is of {', '.join(checks)}"
-    if not checks[address]["passed"]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        checks: dict[str, Any] = dict(zip(record["addresses"], record["checks"], strict=True))
+        servers = dict(zip(record["addresses"], record.get("servers", ()), strict=False))
+        passed, of = {place: check["passed"] for place, check in checks.items()}, record["repository_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"{path} cannot be read: {error!r}"
+    if address not in passed:
+        return f"{path} is of {', '.join(passed)}"
+    if not passed[address]:
         return f"{path} says that its answers did not pass"
     repositories = [run / directory / REPOSITORY for directory in DIRECTORIES.values()]
-    if record["repository_sha256"] not in [manifest.sha256(path) for path in repositories if path.is_file()]:
+    if of not in [manifest.sha256(path) for path in repositories if path.is_file()]:
         return f"{path} is of a repository that was built anew since"
-    before = dict(zip(record["addresses"], record.get("servers", ()), strict=False)).get(address)
-    if before != json.loads(json.dumps(asdict(described))):
+    if servers.get(address) != json.loads(json.dumps(asdict(described))):
         return f"{path} does not say that the server and version which answer now are those that passed"
     return ""
 

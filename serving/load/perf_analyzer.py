@@ -160,7 +160,9 @@ def _run(load: Load, inputs: Path) -> LoadResult:
         )
     with tempfile.TemporaryDirectory() as scratch:
         arguments, export = command(load, inputs, Path(scratch)), Path(scratch) / _EXPORT
-        environment = tools.environment(tools.PERF_ANALYZER_LIBRARIES)
+        # Our clients take no proxy from the environment; it would, even on the way to loopback.
+        inherited = tools.environment(tools.PERF_ANALYZER_LIBRARIES)
+        environment = {name: value for name, value in inherited.items() if not name.lower().endswith("_proxy")}
         try:
             done = subprocess.run(
                 arguments, capture_output=True, text=True, env=environment, umask=tools.UMASK, timeout=_TIME_LIMIT, check=False

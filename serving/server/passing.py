@@ -38,7 +38,7 @@ def check(run: Path, target: str = "embedded") -> PassingRun:
     that is another by now.
     """
     directory = run / DIRECTORIES[target]
-    record = manifest.read(directory, REPOSITORY, errors.command("build", run, "--target", target))
+    record = manifest.read(directory, REPOSITORY, _next_step(run, target))
     source = bundle.load(run / "bundle")
     verdicts = artifact.examine(run, source.sha256)  # what is not served may be damaged or gone
     by_name = {f"bert_{converted.variant.name}": converted.sha256 for converted in verdicts.passed}
@@ -64,6 +64,15 @@ def unproven(run: Path, expected: str, found: str, name: str, settings: BuildSet
         where=str(run / DIRECTORIES[settings.target] / name),
         fix=settings.command(run),
     )
+
+
+def _next_step(run: Path, target: str) -> str:
+    """Return the first command that a run without a repository lacks."""
+    if not (run / "bundle").is_dir():
+        return errors.command("train", run, "--corpus", "FILE")
+    if not (run / "artifacts").is_dir():
+        return errors.command("export", run)
+    return errors.command("build", run, *(["--target", target] if target != "embedded" else []))
 
 
 def built_with(run: Path, record: dict[str, Any], target: str = "embedded") -> BuildSettings:

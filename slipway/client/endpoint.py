@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from slipway import errors
 from slipway.client import transport
 from slipway.client.transport import Connection, Options, Tls
 from slipway.contract.records import HOST, TEXT_MODEL, Ports
-from slipway.errors import ServerError
+from slipway.errors import ServerError, UsageError
+
+_OF_A_CONNECTION = ("header", "headers", "tls", "authorities", "certificate", "key")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,19 @@ def elsewhere(addresses: Sequence[str], arguments: argparse.Namespace) -> list[E
     """Return the addresses as endpoints with the command's options. Raises ServerError."""
     options = _options(arguments)
     return [_endpoint(address, options) for address in addresses]
+
+
+def refuse_without_address(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for options of a connection where the command starts a server of its own."""
+    given = [f"--{name}" for name in _OF_A_CONNECTION if getattr(arguments, name)]
+    if given and not arguments.address:
+        raise UsageError(
+            f"{', '.join(given)} and no address: this command then starts a server of its own, which takes none of them",
+            expected="--address URL with them, or none of them",
+            found="no --address",
+            where="the command line",
+            fix=f"{errors.command(*sys.argv[1:], '--address')} URL",
+        )
 
 
 def local(ports: Ports, arguments: argparse.Namespace) -> list[Endpoint]:

@@ -11,7 +11,7 @@ import random
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,10 +118,14 @@ class Connection:
             return set(self._names(metadata, kind))
 
     async def metadata(self, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what the server says of itself, and of a model, as JSON. Raise as `infer`."""
+        """Return what the server says of itself, {} where a proxy forbids to ask that, and of a
+        model, as JSON. Raise as `infer`.
+        """
         as_json = {"as_json": True} if self._protocol == "grpc" else {}
-        with self._failures(model):
+        of_server: dict[str, Any] = {}
+        with suppress(RequestRefused), self._failures("the server's metadata"):
             of_server = await self._server.get_server_metadata(headers=dict(self._headers), **as_json)
+        with self._failures(model):
             return of_server, await self._server.get_model_metadata(model, headers=dict(self._headers), **as_json)
 
     async def close(self) -> None:
@@ -197,12 +201,12 @@ class Connection:
 def parse_address(address: str) -> tuple[str, str, bool]:
     """Return protocol, host:port, and whether TLS is asked for. Raises ServerError."""
     scheme, _, host = address.rpartition("://") if isinstance(address, str) else ("", "", "")
-    if "@" in host:
+    if "@" in host or "?" in host:
         raise ServerError(
-            "an address has no user and password: it is shown and recorded",
+            "an address has no user, password or key: it is shown and recorded",
             expected="a header that says who asks, from a file: --headers FILE, or Options.headers",
-            found="something before an @",
-            where=f"the client's address, {host.rpartition('@')[2]}",
+            found="something before an @, or behind a ?",
+            where=f"the client's address, {host.rpartition('@')[2].partition('?')[0]}",
             fix="Authorization: Basic BASE64-OF-user:password as a line of that file",
         )
     if scheme not in _SCHEMES or not host or not _has_good_port(host):

@@ -81,6 +81,7 @@ TESTS = {
     "tune --p99-ms": "tests/serving/tuning/test_tune.py",
     "tune --p99-ms --rate": "tests/serving/tuning/test_tune.py",
     "verify": "tests/journeys/test_own_data.py",
+    "verify --address": "tests/serving/benchmark/test_elsewhere.py",
 }
 
 

@@ -86,7 +86,7 @@ def write_entities(directory: Path) -> None:
 
 
 def write_hugging_face(directory: Path) -> None:
-    """A fine-tuned BERT as it is downloaded; rows have its own answers, in NumPy."""
+    """A fine-tuned DistilBERT as it is downloaded; rows have its own answers, in NumPy."""
     model = "distilbert-base-uncased-finetuned-sst-2-english"
     tensors = hugging_face_models.weights("distilbert", tagger=False)
     settings = hugging_face_models.config("distilbert", "DistilBertForSequenceClassification")

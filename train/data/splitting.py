@@ -124,8 +124,9 @@ def sample(labels: Sequence[Any], count: int, seed: int) -> list[int]:
     return sorted(row for _, row in ranked[:count])
 
 
-def parts_of_texts(texts: Sequence[Any], count: int, seed: int) -> list[Any]:
-    """Return up to `count` different new texts of the words of `texts`, a single text or pair each.
+def parts_of_texts(texts: Sequence[Any], count: int, seed: int, others: Iterable[Any] = ()) -> list[Any]:
+    """Return up to `count` different new texts of the words of `texts`, a single text or pair each,
+    none of which is one of them or of `others`.
 
     They are halves: a text is cut between two words near its middle, or at it where it has no
     space; of a pair both texts are. Where halves do not reach, first halves of texts stand before
@@ -133,7 +134,7 @@ def parts_of_texts(texts: Sequence[Any], count: int, seed: int) -> list[Any]:
     """
     different = list({key(text): text for text in texts}.values())
     shuffled = random.Random(seed).sample(different, len(different))
-    known = {key(text) for text in different}
+    known = {key(text) for text in (*different, *others)}
     parts: dict[Hashable, Any] = {}
     for part in itertools.chain(_cut(shuffled), _crossed(shuffled)):
         if len(parts) == count:

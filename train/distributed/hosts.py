@@ -8,6 +8,7 @@ A host answers with its facts as JSON:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -95,6 +96,12 @@ def refuse_difference(host: str, wanted: dict[str, str], there: dict[str, str], 
         )
 
 
+def _switch() -> str:
+    """Return what set-up is called with for the GPU operations of this host."""
+    operations = tools.HOROVOD_OPERATIONS.read_text("utf-8") if tools.HOROVOD_OPERATIONS.is_file() else ""
+    return f"HOROVOD_GPU_OPERATIONS={operations} " if operations else ""
+
+
 def _on(host: str, command: str) -> str:
     return shlex.join(["ssh", host, f"cd {shlex.quote(str(tools.CHECKOUT))} && {command}"])
 
@@ -127,10 +134,19 @@ def _read(host: str, answer: subprocess.CompletedProcess[str], job: Job) -> dict
             expected=f"the directory {Path.cwd()}, and the same checkout with its set-up: {sys.executable}",
             found=said,
             where=host,
-            fix=f"the same checkout at the same path there, then {_on(host, 'make setup')}; then: {job.again()}",
+            fix=f"the same checkout at the same path there, then {_on(host, f'{_switch()}make setup')}; then: {job.again()}",
         )
-    there: dict[str, str] = json.loads(answer.stdout.splitlines()[-1])
-    return there
+    for line in reversed(answer.stdout.splitlines()):  # shells greet and say goodbye
+        with contextlib.suppress(ValueError):
+            if isinstance(there := json.loads(line), dict):
+                return there
+    raise ToolError(
+        f"host {host} does not answer",
+        expected="what is installed there, as JSON",
+        found=answer.stdout.strip()[-200:] or "nothing, and exit status 0",
+        where=host,
+        fix=f"look what its shell does: ssh {host} true; then: {job.again()}",
+    )
 
 
 if __name__ == "__main__":

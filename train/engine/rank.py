@@ -119,13 +119,14 @@ def _take_device(slot: int, threads: int, job: Job, ranks: Ranks) -> None:
     if gpus := tf.config.list_physical_devices("GPU"):
         if slot >= len(gpus):
             host = socket.gethostname()
+            places = [f"{host}:{len(gpus)}" if place.split(":")[0].strip() == host else place for place in ranks.hosts.split(",")]
             here = f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}"
             raise ToolError(
                 "there are more ranks than GPUs",
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where=host,
-                fix=f"{host}:{len(gpus)} in --hosts instead of {ranks.hosts}" if ranks.hosts else here,
+                fix=job.changed("--hosts", ",".join(places)) if host in ranks.hosts else here,
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)

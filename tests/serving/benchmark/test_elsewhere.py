@@ -141,6 +141,19 @@ def test_what_cannot_be_measured_elsewhere_is_refused_by_name(words: list[str], 
     assert f"bench {tmp_path} --address {HERE}" in refused.value.fix
 
 
+@pytest.mark.parametrize("entry", [benchmark.bench, commands.verify])
+def test_options_of_a_connection_without_an_address_are_refused(entry: Callable[..., int], tmp_path: Path) -> None:
+    declare = options.bench_options if entry is benchmark.bench else options.verify_options
+    with pytest.raises(UsageError, match="--header, --tls and no address"):
+        entry(given(declare, tmp_path, "--header", "a:b", "--tls"))
+
+
+@pytest.mark.parametrize("record", ["{", "{}", '{"addresses": ["http://x"], "checks": []}', "[]"])
+def test_a_record_that_cannot_be_read_is_no_proof(tmp_path: Path, record: str) -> None:
+    (tmp_path / ENDPOINT).write_text(record)
+    assert "cannot be read" in elsewhere._why_not_verified(tmp_path, HERE, DESCRIBED)
+
+
 def test_a_server_of_another_task_is_refused_before_it_is_loaded(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "describe", lambda _: replace(DESCRIBED, inputs=("text", "text_b")))
     with pytest.raises(ServerError, match="text_b"):

@@ -220,11 +220,14 @@ def test_a_second_server_of_a_run_is_refused_with_the_address_of_the_first(servi
     assert json.loads((serving.run / control.RECORD).read_text())["http"].endswith(str(serving.port))
 
 
-def test_a_run_without_a_repository_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("there", "next_step"), [([], "train"), (["bundle"], "export"), (["bundle", "artifacts"], "build")])
+def test_a_run_without_a_repository_is_named_with_the_next_command(tmp_path: Path, there: list[str], next_step: str) -> None:
+    for name in there:
+        (tmp_path / name).mkdir()
     command = [sys.executable, "-m", "slipway.cli", "serve", str(tmp_path), "--port", str(free_port())]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 6
-    assert f"build {tmp_path}" in done.stderr
+    assert f"{next_step} {tmp_path}" in done.stderr
 
 
 def test_on_sigterm_requests_in_flight_are_answered_and_nothing_is_left(own: Serving) -> None:

@@ -58,9 +58,10 @@ def test_an_async_client_takes_a_url(echo_server: Server) -> None:
     assert asyncio.run(ask()) == "text"
 
 
-def test_an_address_with_a_password_is_refused_without_showing_it() -> None:
+@pytest.mark.parametrize("address", ["https://ann:secret@models.example:443", "models.example:80/?key=secret"])
+def test_an_address_with_a_password_is_refused_without_showing_it(address: str) -> None:
     with pytest.raises(ServerError, match="--headers") as refused:
-        Client("https://ann:secret@models.example:443")
+        Client(address)
     assert "secret" not in str(refused.value)
 
 

@@ -125,6 +125,14 @@ def test_no_part_is_a_text_or_comes_twice() -> None:
     assert not keys & {key(text) for text in texts}
 
 
+def test_no_part_is_one_of_the_others_and_as_many_are_made_all_the_same() -> None:
+    texts = [(f"a{number}", f"b{number}") for number in range(20)]
+    held_out = parts_of_texts(texts, 100, seed=1)
+    parts = parts_of_texts(texts, 100, seed=1, others=held_out)
+    assert len(parts) == 100
+    assert not set(parts) & set(held_out)
+
+
 def test_halves_come_first() -> None:
     assert set(parts_of_texts(["gut so", "Gut", "so war es", "so war"], 3, seed=1)) == {"so", "war", "es"}
 

@@ -209,6 +209,16 @@ def test_other_code_on_the_other_host_wants_the_same_commit(job: Path) -> None:
         hosts.refuse_difference("other", here, there, JOB)
 
 
+@pytest.mark.parametrize(("said", "there"), [('hello\n{"a": "b"}\nbye', {"a": "b"}), ("", None), ("[]\n", None)])
+def test_an_answer_is_found_among_what_a_shell_says_or_refused(said: str, there: dict[str, str] | None) -> None:
+    answer = subprocess.CompletedProcess([], 0, said, "")
+    if there is not None:
+        assert hosts._read("b", answer, JOB) == there
+        return
+    with pytest.raises(ToolError, match="host b does not answer"):
+        hosts._read("b", answer, JOB)
+
+
 def test_a_host_with_nccl_wants_it_here_too(job: Path) -> None:
     here = hosts.facts(job)
     there = {what: value.replace("operations none", "operations NCCL") for what, value in here.items()}
