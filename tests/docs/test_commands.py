@@ -58,5 +58,5 @@ def test_what_is_said_to_be_run_by_a_test_is_shown_and_named_there() -> None:
         text = "".join((CHECKOUT / path).read_text("utf-8") for path in (test, "tests/conftest.py"))
         words = [word.removeprefix("--") for word in shape.split()]
         asked = words[:1] if test in FOLLOWED else words
-        missing[shape] = [word for word in asked if not re.search(rf"""["\[\s-]{word.replace("-", "[-_]")}[\s"=,:]""", text)]
+        missing[shape] = [word for word in asked if not re.search(rf"""["\[\s.-]{word.replace("-", "[-_]")}[\s"=,:(]""", text)]
     assert {shape: words for shape, words in missing.items() if words} == {}
