@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from slipway import errors
 from slipway.contract import manifest
 
 FILE = "job.json"
@@ -78,7 +78,7 @@ class Job:
 
     def changed(self, *options: object) -> str:
         """Return the command of this job with other options."""
-        return f"{self.command} {shlex.join(map(str, options))}"
+        return errors.with_options(self.command, [*map(str, options)])
 
     @property
     def is_begun(self) -> bool:

@@ -103,7 +103,7 @@ def write_hugging_face(directory: Path) -> None:
 
 
 KINDS = [
-    Kind("data.md", "runs/reviews", write_reviews, "single_text", "Cup profit", ["gut"]),
+    Kind("data.md", "runs/reviews", write_reviews, "single_text", 'Cup profit "übel; naja"', ["gut"]),
     Kind("data.md", "runs/tickets", write_tickets, "single_text", "coach rebel", ["3"]),
     Kind("data.md", "runs/questions", write_pairs, "text_pair", ("coach", "cup profit"), ["thing"]),
     Kind("data.md", "runs/entities", write_entities, "tagging", ["coach", "zebra", "cup"], [["B-LIVING", "B-LIVING", "O"]]),

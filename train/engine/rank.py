@@ -120,13 +120,16 @@ def _take_device(slot: int, threads: int, job: Job, ranks: Ranks) -> None:
         if slot >= len(gpus):
             host = socket.gethostname()
             places = [f"{host}:{len(gpus)}" if place.split(":")[0].strip() == host else place for place in ranks.hosts.split(",")]
-            here = f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}"
+            fix = f"on the CPU: CUDA_VISIBLE_DEVICES= {job.again()}; or {job.changed('--processes', len(gpus))}"
+            if ranks.hosts:  # under another name than this machine's own its entry is not known
+                is_named = places != ranks.hosts.split(",")
+                fix = job.changed("--hosts", ",".join(places)) if is_named else f"{host}:{len(gpus)} as its entry of --hosts"
             raise ToolError(
                 "there are more ranks than GPUs",
                 expected=f"a GPU for each rank of this machine, {slot + 1} or more",
                 found=f"{len(gpus)}",
                 where=host,
-                fix=job.changed("--hosts", ",".join(places)) if host in ranks.hosts else here,
+                fix=fix,
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)

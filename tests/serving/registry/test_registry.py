@@ -186,9 +186,9 @@ def test_a_model_that_comes_back_is_asked_as_before(registry: Registry, compiled
         add_version(registry, compiled)
 
 
-def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry) -> None:
+def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry, tmp_path: Path) -> None:
     with publishing_lock(registry):
-        done = slipway("publish", "runs/any", "--repository", registry.repository)
+        done = slipway("publish", tmp_path, "--repository", registry.repository)
     assert done.returncode == 10
     assert f"process {os.getpid()} since" in done.stderr
     assert last_entries(registry, 1)[0]["why"] == "somebody else is publishing"

@@ -109,7 +109,13 @@ def test_more_cores_than_there_are_is_refused_with_both_numbers(monkeypatch: pyt
     assert refused.value.found == str(there)
 
 
-@pytest.mark.parametrize(("hosts", "fix"), [("", "--processes 1"), ("a:2,b:2", f"{socket.gethostname()}:1 in --hosts")])
+HERE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "fix"),
+    [("", "--processes 1"), (f"a:2,{HERE}:2", f"--hosts a:2,{HERE}:1"), ("a:2,b:2", f"{HERE}:1 as its entry of --hosts")],
+)
 def test_more_ranks_than_gpus_is_refused_with_both_numbers(hosts: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from train.engine import rank as training
 
