@@ -64,8 +64,9 @@ def _say(screen: Console, color: str, subject: str, text: str) -> None:
 def _name_unseen(screen: Console, records: list[ParityRecord]) -> None:
     """Name the classes that the golden rows cannot judge; they are the same for every variant."""
     for group in records[0].measured.unseen if records else []:
-        rows = f"{group.rows} rows have it, {group.answered} are answered so"
-        _say(screen, "yellow", group.label, f": {group.loss:.0%} of its answers could be lost unseen ({rows})")
+        rows = "1 row has it" if group.rows == 1 else f"{group.rows} rows have it"
+        lost = f"{group.loss:.0%} of its answers could be lost unseen ({rows}, {group.answered} are answered so)"
+        _say(screen, "yellow", group.label, f": {lost if group.answered else f'the model never answers it ({rows})'}")
 
 
 def _row(record: ParityRecord) -> list[str | Text]:
