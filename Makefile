@@ -8,9 +8,6 @@
 
 PYTHON ?= python3.11
 RUN ?= runs/agnews
-ifneq ($(words $(RUN)),1)
-$(error to make, RUN='$(RUN)' is $(words $(RUN)) files. Take a name without spaces, or the commands themselves: .venv/bin/slipway COMMAND '$(RUN)')
-endif
 NP ?= 2
 HOSTS ?=
 CORPUS ?=
@@ -35,22 +32,32 @@ export PYTHON
 # Keras would write its settings into the home directory.
 export KERAS_HOME := $(CURDIR)/.tools/keras
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# As they were typed, and handed on in the environment: make would expand a $ in them, and a shell a quote.
-AS_TYPED := TEXT SECOND CORPUS ENCODER UNLABELLED SAVED_MODEL VOCAB LABELS GOLDEN
+# Values reach the programs as they were typed: make would expand a $ in them, and a shell a quote. *_ARGS are words of a shell.
+AS_TYPED := RUN NP HOSTS CORPUS ENCODER MAX_SEQ_LEN EPOCHS RESUME TRAIN_ROWS GOLDEN_ROWS UNLABELLED TEXT SECOND PORT SAVED_MODEL VOCAB \
+    LABELS GOLDEN P99 RATE PUBLISHED VERSION A B BENCH PRICE PYTHON $(if $(filter-out undefined,$(origin AG_NEWS_DIR)),AG_NEWS_DIR)
 $(foreach name,$(AS_TYPED),$(eval override $(name) := $$(value $(name))))
-export $(AS_TYPED) SETTINGS
+q = '$(subst ','\'',$($1))'
+# These two may have several lines, which no line of a recipe has; programs look for the third.
+export TEXT SECOND $(filter AG_NEWS_DIR,$(AS_TYPED))
+# RUN is also the name of files that make makes.
+HASH := \#
+UNFIT_FOR_MAKE := $$ % : ; = * ? [ ] & | \ $(HASH)
+UNFIT := $(strip $(foreach sign,$(UNFIT_FOR_MAKE),$(findstring $(sign),$(RUN))))
+ifneq ($(words $(RUN))$(UNFIT),1)
+$(error to make, RUN=$(call q,RUN) is no name of a file. Take one without spaces and $(UNFIT_FOR_MAKE), or the commands themselves: .venv/bin/slipway COMMAND $(call q,RUN))
+endif
 PY := .venv/bin/python
 SLIPWAY := .venv/bin/slipway
-DATA = --corpus "$$CORPUS" --encoder "$$ENCODER" --processes $(NP) --hosts "$(HOSTS)" --max-seq-len $(MAX_SEQ_LEN) \
-    --epochs $(EPOCHS) --train-rows $(TRAIN_ROWS) $(TRAIN_ARGS)
-MORE_GOLDEN = $(if $(UNLABELLED),--unlabelled "$$UNLABELLED")
-TRAIN = $(SLIPWAY) train "$(RUN)" --golden-rows $(GOLDEN_ROWS) $(MORE_GOLDEN) $(DATA) $(if $(RESUME),--resume)
-BENCHMARK = $(SLIPWAY) bench "$(RUN)" --setting $(BENCH) --p99-ms $(P99) $(if $(PRICE),--price-per-hour $(PRICE)) $(BENCH_ARGS)
+DATA = --corpus $(call q,CORPUS) --encoder $(call q,ENCODER) --processes $(call q,NP) --hosts $(call q,HOSTS) \
+    --max-seq-len $(call q,MAX_SEQ_LEN) --epochs $(call q,EPOCHS) --train-rows $(call q,TRAIN_ROWS) $(TRAIN_ARGS)
+MORE_GOLDEN = $(if $(UNLABELLED),--unlabelled $(call q,UNLABELLED))
+TRAIN = $(SLIPWAY) train $(call q,RUN) --golden-rows $(call q,GOLDEN_ROWS) $(MORE_GOLDEN) $(DATA) $(if $(RESUME),--resume)
+BENCHMARK = $(SLIPWAY) bench $(call q,RUN) --setting $(call q,BENCH) --p99-ms $(call q,P99) $(if $(PRICE),--price-per-hour $(call q,PRICE)) $(BENCH_ARGS)
 # 11: some variants passed. They are built and served; what did not is left out, and was shown.
-EXPORT = $(SLIPWAY) export "$(RUN)" || { status=$$?; [ $$status -eq 11 ] || exit $$status; }
+EXPORT = $(SLIPWAY) export $(call q,RUN) || { status=$$?; [ $$status -eq 11 ] || exit $$status; }
 # make -n runs a line that calls make, too.
 DEMO_REPORT = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),:,$(SLIPWAY) report runs/demo)
-BUILD = $(SLIPWAY) build "$(RUN)" $(REPOSITORY_ARGS)
+BUILD = $(SLIPWAY) build $(call q,RUN) $(REPOSITORY_ARGS)
 
 # A name that is nearly one of these is a mistake; others may be meant for what the commands read, such as CUDA_VISIBLE_DEVICES.
 KNOWN := RUN NP HOSTS CORPUS ENCODER MAX_SEQ_LEN EPOCHS RESUME TRAIN_ARGS TRAIN_ROWS GOLDEN_ROWS TEXT SECOND PORT PYTHON SAVED_MODEL \
@@ -59,7 +66,7 @@ GIVEN := $(foreach name,$(filter-out $(KNOWN),$(.VARIABLES)),$(if $(filter comma
 NEAREST = import difflib, sys; known, given = [words.split() for words in sys.argv[1:]]; \
     print(*(f"{name}= is no variable here: {near[0]}= is." for name in given if (near := difflib.get_close_matches(name.upper(), known, 1, 0.8))))
 ifneq ($(strip $(GIVEN)),)
-MISTAKES := $(shell $(PYTHON) -c '$(NEAREST)' '$(KNOWN)' '$(GIVEN)')
+MISTAKES := $(shell $(call q,PYTHON) -c '$(NEAREST)' '$(KNOWN)' '$(GIVEN)')
 ifneq ($(MISTAKES),)
 $(error $(MISTAKES) `make help` lists the verbs, the head of the Makefile the variables)
 endif
@@ -85,32 +92,32 @@ train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes, or on HO
 	@$(TRAIN)
 
 measure: setup  ## how fast training runs here, and how much of the machine it uses → RUN/training_speed.json
-	@$(SLIPWAY) analyze throughput "$(RUN)" $(DATA)
+	@$(SLIPWAY) analyze throughput $(call q,RUN) $(DATA)
 
 profile: setup  ## where the time of a training step goes: a TensorBoard trace and a table of operations → RUN/profile.json
-	@$(SLIPWAY) analyze profile "$(RUN)" $(DATA)
+	@$(SLIPWAY) analyze profile $(call q,RUN) $(DATA)
 
 scaling: setup  ## what ranks, compression, XLA, bfloat16 and length buckets gain here (15 minutes) → benchmarks/records/scaling.json
-	@$(PY) -m benchmarks.training.speed --scaling --corpus "$$CORPUS" --encoder "$$ENCODER"
+	@$(PY) -m benchmarks.training.speed --scaling --corpus $(call q,CORPUS) --encoder $(call q,ENCODER)
 
 export: setup  ## convert RUN/bundle (or SAVED_MODEL= VOCAB= LABELS= GOLDEN=) into every variant, and compare → RUN/artifacts
-	@$(if $(SAVED_MODEL),$(SLIPWAY) import "$(RUN)" --saved-model "$$SAVED_MODEL" $(if $(VOCAB),--vocab "$$VOCAB") $(if $(LABELS),--labels "$$LABELS") --golden "$$GOLDEN" $(MORE_GOLDEN) --max-seq-len $(MAX_SEQ_LEN) $(IMPORT_ARGS))
+	@$(if $(SAVED_MODEL),$(SLIPWAY) import $(call q,RUN) --saved-model $(call q,SAVED_MODEL) $(if $(VOCAB),--vocab $(call q,VOCAB)) $(if $(LABELS),--labels $(call q,LABELS)) --golden $(call q,GOLDEN) $(MORE_GOLDEN) --max-seq-len $(call q,MAX_SEQ_LEN) $(IMPORT_ARGS))
 	@$(EXPORT)
 
 repository: setup  ## compile the artifacts that passed into a Triton repository → RUN/model_repository
 	@$(BUILD)
 
 tune: setup  ## the cheapest engine, processes and threads that answer 99 of 100 texts within P99 ms, RATE texts/s → RUN/tuning.json
-	@$(SLIPWAY) tune "$(RUN)" --p99-ms $(P99) $(if $(RATE),--rate $(RATE))
+	@$(SLIPWAY) tune $(call q,RUN) --p99-ms $(call q,P99) $(if $(RATE),--rate $(call q,RATE))
 
 verify: setup  ## compare the live server's answers with the SavedModel's → RUN/served.json
-	@rm -f "$(RUN)/.verified" "$(RUN)/.measured"; $(SLIPWAY) verify "$(RUN)"
+	@rm -f $(call q,RUN)/.verified $(call q,RUN)/.measured; $(SLIPWAY) verify $(call q,RUN)
 
 publish: setup  ## RUN/model_repository as the next version of model_repository/; refused without passing parity
-	@$(SLIPWAY) publish "$(RUN)"
+	@$(SLIPWAY) publish $(call q,RUN)
 
 promote: setup  ## try the newest version (or VERSION=) beside the one that is served, and switch to it if it holds
-	@$(SLIPWAY) promote $(if $(VERSION),--version $(VERSION))
+	@$(SLIPWAY) promote $(if $(VERSION),--version $(call q,VERSION))
 
 rollback: setup  ## back to the version that was served before
 	@$(SLIPWAY) rollback
@@ -119,25 +126,25 @@ status: setup  ## what is published, what of it is served, what was done last
 	@$(SLIPWAY) status
 
 serve: setup  ## run Triton on RUN, or with PUBLISHED=1 on model_repository/, until Ctrl-C (loopback, ports PORT to PORT+2)
-	@$(SLIPWAY) serve $(if $(PUBLISHED),--published,"$(RUN)") --port $(PORT)
+	@$(SLIPWAY) serve $(if $(PUBLISHED),--published,$(call q,RUN)) --port $(call q,PORT)
 
 ask: setup  ## classify TEXT (of a pair also SECOND) on the running server, over HTTP and gRPC
-	@$(SLIPWAY) ask --port $(PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"
+	@$(SLIPWAY) ask --port $(call q,PORT) $(if $(SECOND),--second "$$SECOND") -- "$$TEXT"
 
 bench: setup  ## measure RUN's models and two baselines with perf_analyzer; BENCH=quick or full → RUN/benchmark.json
-	@rm -f "$(RUN)/.measured"; $(BENCHMARK)
+	@rm -f $(call q,RUN)/.measured; $(BENCHMARK)
 
 peers: setup .tools/peers/ready  ## what a user would pick instead, beside it: PyTriton, FastAPI, TensorFlow (10 minutes)
-	@$(PY) -m benchmarks.peers.measure --run "$(RUN)"
+	@$(PY) -m benchmarks.peers.measure --run $(call q,RUN)
 
 report: setup  ## render RUN's records → RUN/report.html
-	@$(SLIPWAY) report "$(RUN)"
+	@$(SLIPWAY) report $(call q,RUN)
 
 compare: setup  ## two runs of one corpus, A= and B=, side by side → B/compare.html
-	@$(SLIPWAY) compare "$(A)" "$(B)"
+	@$(SLIPWAY) compare $(call q,A) $(call q,B)
 
 doctor:  ## what this machine can run, what is missing, and the command that provides it
-	@for python in $(PY) $(PYTHON) python3.12 python3.13 python3; do \
+	@for python in $(PY) $(call q,PYTHON) python3.12 python3.13 python3; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then exec "$$python" -m slipway.cli doctor; fi; done; \
 	    printf 'MISSING  Python 3.11: none from 3.10 on is here, so that nothing else was looked for\n         apt-get install python3.11\n'; exit 1
 
@@ -175,15 +182,15 @@ clean:  ## remove what was built, but not runs/
 # 2 GB. pip sync brings what is there up to date, so that it is made once.
 .tools/peers/ready: requirements/peers.txt | setup
 	@echo "peers       into .tools/peers"
-	@[ -x .tools/peers/bin/python ] || .tools/uv/bin/uv venv --quiet --python $(PYTHON) --no-python-downloads .tools/peers
+	@[ -x .tools/peers/bin/python ] || .tools/uv/bin/uv venv --quiet --python $(call q,PYTHON) --no-python-downloads .tools/peers
 	@UV_CACHE_DIR=$(CURDIR)/.tools/cache/uv .tools/uv/bin/uv pip sync --quiet --python .tools/peers/bin/python --require-hashes $<
-	@touch $@
+	@touch $(call q,@)
 
 # The stages as files: what is newer than what it was made from is not made again. A trained model is never trained again because
 # code changed; ask for that with `make train`. Other settings than the last time are another model.
 SETTINGS := $(CORPUS)|$(AG_NEWS_DIR)|$(ENCODER)|$(NP)|$(HOSTS)|$(TRAIN_ROWS)|$(GOLDEN_ROWS)|$(MAX_SEQ_LEN)|$(EPOCHS)|$(TRAIN_ARGS)$(if $(UNLABELLED),|$(UNLABELLED))
 $(RUN)/.settings: FORCE
-	@mkdir -p $(RUN); printf '%s\n' "$$SETTINGS" | cmp -s - $@ || printf '%s\n' "$$SETTINGS" >$@
+	@mkdir -p $(call q,RUN); printf '%s\n' $(call q,SETTINGS) | cmp -s - $(call q,@) || printf '%s\n' $(call q,SETTINGS) >$(call q,@)
 FORCE:
 
 $(RUN)/bundle/bundle.json: $(RUN)/.settings
@@ -196,9 +203,9 @@ $(RUN)/model_repository/repository.json: $(RUN)/artifacts/export.json
 	@$(BUILD)
 
 $(RUN)/.verified: $(RUN)/model_repository/repository.json
-	@$(SLIPWAY) verify "$(RUN)"
-	@touch $@
+	@$(SLIPWAY) verify $(call q,RUN)
+	@touch $(call q,@)
 
 $(RUN)/.measured: $(RUN)/.verified
 	@$(BENCHMARK)
-	@touch $@
+	@touch $(call q,@)

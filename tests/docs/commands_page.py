@@ -76,7 +76,7 @@ TESTS = {
     "status": "tests/journeys/test_promote.py",
     "train --corpus": "tests/journeys/test_own_data.py",
     "train --corpus --encoder": "tests/train/test_finetune.py",
-    "train --corpus --encoder --resume": "tests/journeys/test_resume.py",
+    "train --resume": "tests/journeys/test_resume.py",
     "train --corpus --label --text": "tests/journeys/test_own_data.py",
     "tune --p99-ms": "tests/serving/tuning/test_tune.py",
     "tune --p99-ms --rate": "tests/serving/tuning/test_tune.py",

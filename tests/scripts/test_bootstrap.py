@@ -119,13 +119,6 @@ def test_a_path_that_tools_would_take_apart_is_refused_at_once(tmp_path: Path, n
     assert (done.returncode, name in done.stderr, (tmp_path / name / ".tools").exists()) == (9, True, False)
 
 
-def test_make_takes_no_run_with_a_space_and_says_what_does() -> None:
-    done = subprocess.run(["make", "-n", "train", "RUN=runs/my run"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "slipway COMMAND 'runs/my run'" in done.stderr
-    assert "overriding" not in done.stderr
-
-
 def dry(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "-n", "train", f"PYTHON={sys.executable}", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
