@@ -117,6 +117,11 @@ def has_weights(directory: Path) -> bool:
     return (directory / _WEIGHTS).is_file() or (directory / _INDEX).is_file()
 
 
+def missing_weights(directory: Path) -> list[str]:
+    """Return the names of files with weights that a model is read from and that are not there."""
+    return [path.name for path in _weight_files(directory) if not path.is_file()]
+
+
 def write_classifier(directory: Path, target: Path, again: str) -> None:
     """Write a fine-tuned classifier or tagger as a SavedModel from ragged.INPUTS to logits.
 

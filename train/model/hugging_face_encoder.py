@@ -9,6 +9,7 @@ ranks.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from slipway.encoder import hugging_face
 from slipway.errors import EncoderError
 
 RECORD = "encoder.json"
+_OTHER_WEIGHTS = (".bin", ".h5", ".ckpt", ".pt", ".msgpack")  # pickles among them, which can run code when they are read
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
@@ -38,13 +40,22 @@ def module(handle: str, target: Path, again: str) -> str:
     directory = Path(handle)
     vocabulary(directory, again)  # refused before TensorFlow is loaded
     lower_case(directory, again)
+    _check_weights(directory, again)
     made = target / RECORD
-    if not made.is_file() or json.loads(made.read_text("utf-8")).get("sha256") != _sha256(directory):
+    if _made_of(made) != _sha256(directory):
         print(f"encoder   making a TF Hub module of {handle}", flush=True)
         command = [sys.executable, "-m", "train.model.hugging_face_encoder", str(directory), str(target), again]
         if status := subprocess.run(command, check=False).returncode:
             sys.exit(status)
     return str(target)
+
+
+def _made_of(record: Path) -> str:
+    """Return the sha256 in the record of a module; "" where there is none, or it was cut off."""
+    try:
+        return str(json.loads(record.read_text("utf-8")).get("sha256"))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def main() -> int:
@@ -92,6 +103,18 @@ def lower_case(directory: Path, again: str) -> bool:
     return lower
 
 
+def _check_weights(directory: Path, again: str) -> None:
+    """Raise EncoderError where files of safetensors are missing, with what writes them."""
+    if not (missing := hugging_face.missing_weights(directory)):
+        return
+    there = sorted(path.name for path in directory.iterdir() if path.suffix in _OTHER_WEIGHTS)
+    load, path = "from transformers import AutoModel; AutoModel.from_pretrained", json.dumps(str(directory))
+    code = f"{load}({path}{', from_tf=True' if there and there[0].endswith('.h5') else ''}).save_pretrained({path})"
+    write = f"in a Python with transformers and PyTorch: python -c {shlex.quote(code)}, which writes them beside, then: {again}"
+    fix = write if there else f"download {', '.join(missing)} again, then: {again}"
+    raise _refused(directory, f"the weights as safetensors: {', '.join(missing)}", ", ".join(there) or "none", again, fix)
+
+
 def _json(path: Path) -> dict[str, Any]:
     """Return what the file holds; nothing where there is none. Raises EncoderError."""
     try:
@@ -117,4 +140,4 @@ def _refused(directory: Path, expected: str, found: str, again: str, fix: str = 
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(main, again=sys.argv[3])

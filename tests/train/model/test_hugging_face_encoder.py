@@ -74,6 +74,9 @@ def test_a_vocabulary_is_read_out_of_tokenizer_json(tmp_path: Path) -> None:
         ({"tokenizer_config.json": "{}"}, "tokenizer_config.json"),
         ({"tokenizer_config.json": '{"do_lower_case": true, "strip_accents": false}'}, "strip_accents False"),
         ({"tokenizer_config.json": "version https://git-lfs"}, "download tokenizer_config.json again"),
+        ({"model.safetensors": None}, "download model.safetensors again"),
+        ({"model.safetensors": None, "pytorch_model.bin": ""}, "which writes them beside, then: slipway train x"),
+        ({"model.safetensors": None, "tf_model.h5": ""}, "from_tf=True"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_what_it_is(files: dict[str, str | None], told: str, tmp_path: Path) -> None:
