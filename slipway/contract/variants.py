@@ -91,8 +91,9 @@ _INT8 = Limits(
     slope=0.1,
     probability_mean=0.03,
     probability_p99=0.2,
+    # Right models came to 0.006 at most, and one label of a row may move far (docs/log/export.md).
     probe_difference=2.0,
-    probe_decorrelation=0.1,
+    probe_decorrelation=0.02,
     usual_flips=0.007,
     precision_share=0.75,
 )

@@ -9,6 +9,8 @@ import string
 import sys
 from pathlib import Path
 
+import tf_keras
+
 from slipway.encoder import bert, saving
 from train.data import corpus
 
@@ -21,6 +23,7 @@ def main() -> None:
     words = sorted({word for row in rows for word in re.findall(r"\w+|[^\w\s]", row.text.lower())})
     letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase)]
     pieces = list(dict.fromkeys([*_SPECIAL, *words, *letters]))
+    tf_keras.utils.set_random_seed(2)  # else each run of the tests judges another model
     model = bert.build(bert.Size(len(pieces), 64, hidden=32, layers=2, heads=2, intermediate=64))
     target.mkdir(parents=True)
     saving.save_encoder(model, ("\n".join(pieces) + "\n").encode(), target)
