@@ -1,7 +1,8 @@
 """Check a run from the bundle to the last verdict: every hash, every chain, every comparison.
 
-Exits 0 when all holds, 1 with a line for each thing that does not. A variant that did not pass and
-is not exported is left out, which is no fault. Takes seconds: nothing is computed but hashes.
+Exits 0 when all holds, else with the code of the first thing that does not, and shows them all. A
+variant that did not pass and is not exported is left out, which is no fault. Takes seconds: nothing
+is computed but hashes.
 
 With --rebuild all is done again and compared, which takes as long as the export did: the reference
 logits, each conversion, and the gate's counts. Only this sees a record that was typed over with its
@@ -69,7 +70,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.rebuild and source:
         _rebuild(run, source, checked)
     _show(run, checked)
-    return 1 if any(checked.problems.values()) else 0
+    return next((problem.exit_code for problems in checked.problems.values() for problem in problems), 0)
 
 
 def _show(run: Path, checked: Checked) -> None:

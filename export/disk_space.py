@@ -11,7 +11,6 @@ ignores it.
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import shutil
@@ -19,59 +18,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slipway.errors import ConversionError, SlipwayError
+from slipway import errors
+from slipway.errors import ConversionError, StorageError
 
-_NO_ROOM = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file would be larger than this process may write",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "no right to write there",
-    errno.EPERM: "no right to write there",
-    errno.EIO: "the disk fails",
-    errno.EMFILE: "too many open files",
-}
-_IN_WORDS = {os.strerror(number): cause for number, cause in _NO_ROOM.items()} | {
-    "No usable temporary directory": "the disk for temporary files is full",  # of Python's tempfile
-}
 _SCARCE = 2**30  # bytes: a BERT-base is 440 MB, and some conversions write it twice
 
 
 @contextmanager
 def stage(name: str, directory: Path, fix: str) -> Iterator[None]:
-    """Raise ConversionError with step, cause and room left when the block fails for want of room.
+    """Raise StorageError with step, cause and room left when the block fails for want of room.
 
     `directory` is where the block writes; it need not exist yet. Other errors pass as they are.
     """
     try:
         yield
     except Exception as error:
-        cause = _cause(error, directory)
-        if cause is None:
+        met = RuntimeError(error.found) if isinstance(error, ConversionError) else error  # by a process of its own
+        told = errors.storage_error(met, fix) or _scarce_room(error, directory, fix)
+        if told is None:
             raise
-        raise ConversionError(
-            f"{name}: {cause}; nothing was left half-written",
-            expected="room to write a model, and the right to",
-            found=f"{_last_words(error)}; {_room(directory)}",
-            where=str(getattr(error, "filename", None) or directory),
-            fix=f"make room there, or lift the limit, and run it again: {fix}",
+        raise StorageError(
+            f"{name}: {told.summary}",
+            expected=told.expected,
+            found=f"{told.found}; {_room(directory)}",
+            where=told.where if told.where != errors.NOWHERE else str(directory),
+            fix=told.fix,
         ) from error
 
 
-def _cause(error: Exception, directory: Path) -> str | None:
-    """Return the cause in words when it is, or may be, one of _NO_ROOM; else None."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return _NO_ROOM[error.errno]
-    if isinstance(error, SlipwayError) and not isinstance(error, ConversionError):
-        return None
-    message = str(error)
-    for words, cause in _IN_WORDS.items():
-        if words in message:
-            return cause
+def _scarce_room(error: Exception, directory: Path, fix: str) -> StorageError | None:
+    """Return what a library's own error is put down to where there is little room; else None."""
     library = type(error).__module__.partition(".")[0]
     if library in ("builtins", "slipway", "export") or not _scarce(directory):
         return None
-    return "a library gave up where room is scarce"
+    return StorageError(
+        "a library gave up where room is scarce; nothing was left half-written",
+        expected="room to write a model",
+        found=_last_words(error),
+        where=errors.NOWHERE,
+        fix=f"make room there, or lift the limit; then {fix}",
+    )
 
 
 def _scarce(directory: Path) -> bool:
@@ -98,6 +84,6 @@ def _free(place: Path) -> int:
 
 
 def _last_words(error: Exception) -> str:
-    """Return the last line of an error's message; a SlipwayError's is in what it found."""
-    lines = (error.found if isinstance(error, SlipwayError) else str(error)).strip().splitlines()
+    """Return the last line of an error's message."""
+    lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1].strip()[:300]}" if lines else type(error).__name__

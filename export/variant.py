@@ -18,7 +18,7 @@ from slipway.contract import artifact, manifest
 from slipway.contract.bundle import Reference
 from slipway.contract.parity import judgement
 from slipway.contract.variants import Variant
-from slipway.errors import ConversionError
+from slipway.errors import ConversionError, StorageError
 
 
 def export_variant(variant: Variant, reference: Reference, artifacts: Path) -> ParityRecord:
@@ -35,7 +35,7 @@ def export_variant(variant: Variant, reference: Reference, artifacts: Path) -> P
                     manifest.atomic_directory(artifacts / variant.name) as building,
                 ):
                     how = _write(Conversion(variant, source, golden, artifacts, building, changed))
-            except ConversionError as error:
+            except (ConversionError, StorageError) as error:
                 if attempt == "converting":
                     raise
                 print(f"{variant.name:<14}cannot be repaired: {error.summary}", flush=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +24,11 @@ from slipway import errors
 _CHECKOUT = Path(__file__).parents[1]
 _SHELLS = ("bash", "zsh", "tcsh")
 _MAKERS = ("train", "import", "analyze")  # first words of commands whose RUN need not be there yet
+_READERS = ("check", "status", "lint", "ask", "classify", "doctor")  # those that write to no run
 _RUNS = ("run", "a", "b")  # arguments that are a run's directory
+_WRITTEN = ("run", "b")  # arguments in which a command writes, if it is no reader
+_REPLACED = ("repository", "published")  # arguments beside which it does
+_PROBE = bytes(1 << 14)  # a disk that is full to the last page has no room for it
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ COMMANDS = (
     Command("bench", "measure RUN's models and two baselines → RUN/benchmark.json", "serving.benchmark.benchmark:bench"),
     Command("report", "render RUN's records → RUN/report.html", "serving.report.report:report"),
     Command("compare", "put two runs of one corpus side by side → B/compare.html", "serving.report.compare:compare"),
-    Command("publish", "add RUN's repository to model_repository/ as its next version", "serving.registry.commands:publish"),
-    Command("promote", "try a published version beside the active one, then switch", "serving.registry.commands:promote"),
+    Command("publish", "add RUN's repository to model_repository/ as its next version", "serving.registry.promotion:publish"),
+    Command("promote", "try a published version beside the active one, then switch", "serving.registry.promotion:promote"),
     Command("rollback", "switch back to the version that was active before", "serving.registry.commands:rollback"),
     Command("status", "show what is published, what is served, what was done last", "serving.registry.commands:status"),
     Command("lint", "find what is wrong in any Triton model repository", "slipway.lint.commands:lint"),
@@ -103,7 +108,28 @@ def _main() -> int:
         return 2
     if words[0] not in _MAKERS:
         _check_runs(arguments)
-    return chosen.run(arguments)
+    places = _places(arguments)
+    for place in places if words[0] not in _READERS else ():
+        _check_room(place)
+    with errors.named(places[0] if places else Path()):
+        return chosen.run(arguments)
+
+
+def _places(arguments: argparse.Namespace) -> list[Path]:
+    """Return the directories in which a command with these arguments writes, if it does."""
+    values = [(name, getattr(arguments, name, None)) for name in (*_WRITTEN, *_REPLACED)]
+    return [value.parent if name in _REPLACED else value for name, value in values if isinstance(value, Path)]
+
+
+def _check_room(place: Path) -> None:
+    """Raise OSError where nothing can be written: before hours of work, instead of after them.
+
+    What is written has no name, and is gone when this returns.
+    """
+    there = next(parent for parent in (place, *place.absolute().parents) if parent.is_dir())
+    with errors.named(there), tempfile.TemporaryFile(dir=there) as probe:
+        probe.write(_PROBE)
+        probe.flush()
 
 
 def _check_runs(arguments: argparse.Namespace) -> None:

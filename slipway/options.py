@@ -153,5 +153,5 @@ def ask_options(parser: argparse.ArgumentParser) -> None:
     connection(parser)
 
 
-def doctor_options(_: argparse.ArgumentParser) -> None:
-    """Add no option."""
+def doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="beside a GPU, count what set-up provides for it as needed")

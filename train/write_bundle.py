@@ -100,7 +100,7 @@ def encoder_facts(job: Job) -> dict[str, str]:
     return {
         "handle": handle,
         "sha256": manifest.sha256(directory) if directory.is_dir() else "",
-        "made_from": str(json.loads(source.read_text("utf-8"))["made_from"]) if source.is_file() else "",
+        "made_from": str(manifest.read_json(source, f"rm {source} && {job.command}")["made_from"]) if source.is_file() else "",
     }
 
 

@@ -82,7 +82,7 @@ class Journal:
             for line in map(json.loads, whole[1:]):
                 kind = _KINDS[line["kind"]]
                 self._entries[kind, line["round"], line["name"]] = from_json(kind, line["entry"])
-            self._path.write_bytes(b"".join(whole))
+            os.truncate(self._path, sum(map(len, whole)))
         else:
             self._path.write_text(json.dumps(key) + "\n", "utf-8")
         self.taken_over = self.loads

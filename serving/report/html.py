@@ -5,7 +5,6 @@ Its script, its styles and its figures are inside the page; nothing is loaded fr
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import plotly.offline
 from markupsafe import Markup
 
 from serving.report import benchmark_text
+from slipway.contract import manifest
 
 _SETTINGS = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
@@ -34,6 +34,4 @@ def render_page(template: str, figures: dict[str, go.Figure], **facts: Any) -> s
 
 def write_page(path: Path, html: str) -> None:
     """Replace `path` in one step, so that a reader never sees half a page."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(html, "utf-8")
-    beside.replace(path)
+    manifest.write_text(path, html)

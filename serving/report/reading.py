@@ -78,7 +78,7 @@ def _shown(run: RunRecords, has_history: bool) -> list[str]:
 
 def _elsewhere(run: Path) -> ElsewhereRecord | ManifestError:
     """Read what servers elsewhere answered, if the run still has the repository of then."""
-    record = json.loads((run / ENDPOINT).read_text("utf-8"))
+    record = manifest.read_json(run / ENDPOINT, errors.command("verify", run, "--address", "URL"))
     repositories = [run / directory / REPOSITORY for directory in DIRECTORIES.values()]
     present = [manifest.sha256(repository) for repository in repositories if repository.is_file()]
     asked = record.get("repository_sha256")
@@ -91,7 +91,7 @@ def _elsewhere(run: Path) -> ElsewhereRecord | ManifestError:
 def _configuration(run: Path) -> Configuration | None:
     """Return how the embedded server runs text_classifier."""
     repository = run / DIRECTORIES["embedded"] / REPOSITORY
-    built = json.loads(repository.read_text("utf-8")) if repository.is_file() else {}
+    built = manifest.read_json(repository, errors.command("build", run)) if repository.is_file() else {}
     if TEXT_MODEL not in built or "built_with" not in built:
         return None
     configuration: Configuration = from_json(Configuration, built["built_with"] | {"engine": built[TEXT_MODEL]})
@@ -128,7 +128,10 @@ def _parity(run: Path, left_out: Mapping[str, str], of_bundle: Mapping[str, obje
 
 
 def _is_of(path: Path, expected: Mapping[str, object]) -> bool:
-    return path.is_file() and expected.items() <= json.loads(path.read_text("utf-8")).items()
+    try:
+        return bool(expected.items() <= manifest.read_json(path, "").items())
+    except ManifestError:  # then it is said why the variant was left out
+        return False
 
 
 def _current(build: Callable[[Any], _Record], path: Path, expected: Mapping[str, object], fix: str) -> _Record:
@@ -137,7 +140,7 @@ def _current(build: Callable[[Any], _Record], path: Path, expected: Mapping[str,
     Raises ManifestError if it is missing, has others, or was written by an earlier version.
     """
     _refuse_missing(path, fix)
-    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    record = manifest.read_json(path, fix)
     for name, value in expected.items():
         if (actual := record.get(name)) != value:
             raise _outdated(path, f"{name} {value}", str(actual), fix)

@@ -32,7 +32,7 @@ from slipway.client.files import answers, parquet_in, parquet_out, questions
 from slipway.client.files.answers import Answered, Layout, LineAnswer, Tally, Write
 from slipway.client.files.questions import Form, InputLine, Source
 from slipway.client.transport import RequestRefused
-from slipway.errors import ServerError, SlipwayError
+from slipway.errors import CorpusError, SlipwayError, StorageError
 
 
 def classify(arguments: argparse.Namespace) -> int:
@@ -117,21 +117,21 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _unreadable(name: str, why: str) -> ServerError:
+def _unreadable(name: str, why: str) -> StorageError:
     path, fix = Path(name), "name another"
     if not path.exists() and path.parent.is_dir():
         fix = errors.meant(path, (other.name for other in path.parent.iterdir() if other.is_file())) or fix
-    return ServerError("the file cannot be read", expected="a file", found=why, where=name, fix=fix)
+    return StorageError("the file cannot be read", expected="a file", found=why, where=name, fix=fix)
 
 
-def _is_directory(name: str) -> ServerError:
+def _is_directory(name: str) -> CorpusError:
     """Return the error of a directory, with a loop over its files of the most common suffix."""
     suffixes = Counter(path.suffix for path in sorted(Path(name).iterdir()) if path.suffix and path.is_file())
     [(suffix, count)] = suffixes.most_common(1) or [("", 0)]
     words = [word for word in parquet_in.without_option("--output", name) if word != "--resume"]
     once = f'{errors.command(*words)} --output "answered/${{part##*/}}" "$part"'
     loop = f"mkdir -p answered && for part in {shlex.quote(name.rstrip('/'))}/*{suffix}; do {once}; done"
-    return ServerError(
+    return CorpusError(
         "a directory is not read as one table",
         expected="a file; a directory's parts are answered one by one",
         found=f"a directory with {count} files {suffix}" if count else "a directory without files",

@@ -15,7 +15,7 @@ from slipway import errors
 from slipway.client import transport
 from slipway.client.transport import Connection, Options, Tls
 from slipway.contract.records import HOST, TEXT_MODEL, Ports
-from slipway.errors import ServerError, UsageError
+from slipway.errors import ServerError, StorageError, UsageError
 
 _OF_A_CONNECTION = ("header", "headers", "tls", "authorities", "certificate", "key")
 
@@ -144,7 +144,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_bytes().decode("utf-8", "replace").splitlines()
     except OSError as error:
-        raise ServerError(
+        raise StorageError(
             "the file of headers cannot be read",
             expected="a file of lines `Name: value`",
             found=error.strerror or str(error),

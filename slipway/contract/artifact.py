@@ -214,13 +214,13 @@ def exported(run: Path) -> list[str]:
             where=str(path),
             fix=errors.command("export", run),
         )
-    return list(json.loads(path.read_text("utf-8"))["variants"])
+    return list(manifest.read_json(path, errors.command("export", run), "variants")["variants"])
 
 
 def skipped(run: Path) -> dict[str, dict[str, str]]:
     """Return variant → {"reason", "fix"} of every variant this machine could not make."""
     path = run / "artifacts" / SKIPPED
-    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+    return dict(manifest.read_json(path, errors.command("export", run))) if path.is_file() else {}
 
 
 def _export_command(directory: Path, *options: str) -> str:

@@ -11,6 +11,7 @@ would keep bytecode, so nobody who imports the code can write any there, or be g
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slipway.errors import ManifestError
+from slipway.errors import ManifestError, named
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -40,13 +41,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashes(directory: Path, leave_out: tuple[str, ...] = (), below: str = "") -> dict[str, str]:
+def hashes(
+    directory: Path, leave_out: tuple[str, ...] = (), below: str = "", known: dict[int, str] | None = None
+) -> dict[str, str]:
     """Return relative path → sha256 of every file below `directory`, sorted. Raises as `files`.
 
-    The files of `leave_out` do not count, and only those do whose path begins with `below`.
+    The files of `leave_out` do not count, and only those do whose path begins with `below`. One
+    whose inode has a `known` hash is not read.
     """
     counted = {name: path for name, path in files(directory).items() if name.startswith(below)}
-    return {name: sha256(counted[name]) for name in sorted(counted.keys() - set(leave_out))}
+    names = sorted(counted.keys() - set(leave_out))
+    return {name: (known or {}).get(counted[name].stat().st_ino) or sha256(counted[name]) for name in names}
 
 
 def files(directory: Path) -> dict[str, Path]:
@@ -62,6 +67,12 @@ def files(directory: Path) -> dict[str, Path]:
         elif not stat.S_ISDIR(mode):
             raise _not_a_file(path, mode)
     return regular
+
+
+def empty_directories(directory: Path, below: str = "") -> list[str]:
+    """Return the relative paths of directories in which nothing lies, of those `below`, sorted."""
+    inside = ((str(path.relative_to(directory)), path) for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())
+    return sorted(name for name, path in inside if f"{name}/".startswith(below) and not any(path.iterdir()))
 
 
 def _not_a_file(path: Path, mode: int) -> ManifestError:
@@ -82,17 +93,45 @@ def _refuse_link(directory: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON, atomically: readers see the old file or the new one."""
+    """Replace `path` by `value` as JSON. Atomic as `write_text`."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: readers see the old file or the new one, never half.
+
+    Where that fails, the old one is there, and nothing beside it.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+        with named(path), beside.open("w", encoding="utf-8") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_json(path: Path, fix: str, *keys: str) -> Any:
+    """Return the JSON object in `path`, with these keys, of which no manifest has the hash.
+
+    `fix` is the command that writes it anew. Raises ManifestError where it is missing, cut off, or
+    another's.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"{type(value).__name__} instead of an object")
+        if missing := [key for key in keys if key not in value]:
+            raise ValueError(f"no {', '.join(missing)}")
+    except FileNotFoundError:
+        found = "no such file"
+    except ValueError as error:  # also of bytes that are not UTF-8
+        found = f"{path.stat().st_size} bytes, cut off or another's: {error}"
+    else:
+        return value
+    raise ManifestError(f"{path.name} cannot be read", expected="a JSON object", found=found, where=str(path), fix=fix)
 
 
 def link(source: Path, target: Path) -> None:
@@ -103,13 +142,30 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = ()) -> None:
-    """Write the manifest `name`: `facts`, and the hash of every file there now but `beside`.
+def link_tree(source: Path, target: Path, leave_out: str = "") -> None:
+    """Link the files of `source` into `target`, but for those of the name `leave_out`."""
+    ignored = shutil.ignore_patterns(leave_out)
+    shutil.copytree(source, target, copy_function=lambda a, b: link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 
-    Whatever bytecode lies there is replaced by the empty files that keep it out.
+
+def seal(
+    directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = (), known: dict[int, str] | None = None
+) -> None:
+    """Write the manifest `name`: `facts`, the hash of every file there now but `beside`, and the
+    directories in which there is none.
+
+    `known` has the hashes of files that were read a moment ago, by inode: links of them need not be
+    read again. Whatever bytecode lies there is replaced by the empty files that keep it out.
     """
     _keep_bytecode_out(directory)
-    write_json(directory / name, {**facts, "files": hashes(directory, leave_out=(name, *beside))})
+    present = {"files": hashes(directory, leave_out=(name, *beside), known=known), "empty": empty_directories(directory)}
+    write_json(directory / name, {**facts, **present})
+
+
+def inodes(directory: Path, name: str) -> dict[int, str]:
+    """Return inode → hash of the files that the manifest `name` lists, without reading them."""
+    recorded: dict[str, str] = json.loads((directory / name).read_text("utf-8"))["files"]
+    return {(directory / file).stat().st_ino: value for file, value in recorded.items()}
 
 
 def _keep_bytecode_out(directory: Path) -> None:
@@ -129,8 +185,8 @@ def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = (), bel
 
     `fix` is the command that writes the directory anew; `beside` are files that are not covered;
     `below` limits the check to files whose path begins with it. Raises ManifestError for a missing
-    or unreadable manifest, a missing, changed or additional file, and as `files` does, also when
-    `directory` is a link.
+    or unreadable manifest, a missing, changed or additional file, an additional directory, and as
+    `files` does, also when `directory` is a link.
     """
     _refuse_link(directory)
     files(directory)  # before the manifest is opened, which may itself be a link
@@ -152,7 +208,24 @@ def read(directory: Path, name: str, fix: str, beside: tuple[str, ...] = (), bel
         ) from error
     recorded = {file: value for file, value in recorded.items() if file.startswith(below)}
     _check_files(directory, name, recorded, hashes(directory, (name, *beside), below), fix)
+    if "empty" in manifest:  # earlier versions did not list them
+        _check_directories(directory, name, manifest["empty"], empty_directories(directory, below), fix)
     return manifest
+
+
+def _check_directories(directory: Path, name: str, recorded: list[str], present: list[str], fix: str) -> None:
+    """Raise ManifestError for an empty directory that is not listed: to Triton it is a version.
+
+    One that is missing is none: git and archives leave out empty ones, and no file was in it.
+    """
+    if additional := sorted(set(present) - set(recorded)):
+        raise ManifestError(
+            f"{directory} was changed after it was written",
+            expected=f"only the files and directories {name} lists",
+            found="an empty directory",
+            where=str(directory / additional[0]),
+            fix=fix,
+        )
 
 
 def _check_files(directory: Path, name: str, recorded: dict[str, str], present: dict[str, str], fix: str) -> None:
@@ -177,23 +250,27 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     the link, and leave the directory that it leads to as it was.
     """
     _refuse_link(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    absent = [parent for parent in target.parents if not parent.exists()]
     for left_over in target.parent.glob(f".{target.name}.building-*"):
         pid = left_over.name.rpartition("-")[2]
         if pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists():
             shutil.rmtree(left_over)
     building = target.parent / f".{target.name}.building-{os.getpid()}"
-    building.mkdir()
     try:
-        yield building
-        _sync_tree(building)
-        if target.exists():
-            _exchange(building, target)
-        else:
-            building.rename(target)
-        _sync(target.parent)
+        with named(target):
+            building.mkdir(parents=True)
+            yield building
+            _sync_tree(building)
+            if target.exists():
+                _exchange(building, target)
+            else:
+                building.rename(target)
+            _sync(target.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        with contextlib.suppress(OSError):  # something lies in it by now
+            for parent in absent:
+                parent.rmdir()
 
 
 def _exchange(left: Path, right: Path) -> None:
@@ -203,7 +280,11 @@ def _exchange(left: Path, right: Path) -> None:
         # Some network and overlay file systems cannot exchange: `right` is missing for a moment.
         aside = left.with_name(f"{left.name}.old")
         right.rename(aside)
-        left.rename(right)
+        try:
+            left.rename(right)
+        except OSError:
+            aside.rename(right)
+            raise
         aside.rename(left)
 
 

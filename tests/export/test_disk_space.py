@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from export import disk_space
-from slipway.errors import ConversionError
+from slipway.errors import ConversionError, StorageError
 
 
 def refusal() -> ConversionError:
@@ -28,7 +28,7 @@ def test_where_room_is_scarce_a_librarys_error_is_taken_for_it(tmp_path: Path) -
     library = type("Failed", (Exception,), {"__module__": "onnx.checker"})
     with (
         mock.patch.object(disk_space, "_SCARCE", 1 << 62),
-        pytest.raises(ConversionError, match="room is scarce"),
+        pytest.raises(StorageError, match="room is scarce"),
         disk_space.stage("converting", tmp_path, "again"),
     ):
         raise library("cut off")

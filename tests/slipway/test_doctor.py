@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import re
 
 import pytest
@@ -13,6 +14,35 @@ def test_a_version_that_is_not_the_wanted_one_is_not_good() -> None:
     assert Part("x", "2.17.1", "2.17.1", "make setup").good
     assert not Part("x", "2.17.1", "2.21.0", "make setup").good
     assert not Part("x", "any", "", "make setup").good
+
+
+def installed(*parts: Part, monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    """Have the machine consist of these parts alone."""
+    for group in ("_packages", "_tools", "_gpu"):
+        monkeypatch.setattr(doctor, group, list)
+    monkeypatch.setattr(doctor, "_programs", lambda: list(parts))
+    monkeypatch.setattr(provenance, "missing_gpu", lambda: [] if gpu else ["no driver"])
+
+
+NCCL = Part("Horovod with NCCL", "any", "", doctor._GPU_SETUP, needed=False)
+
+
+@pytest.mark.parametrize(
+    ("part", "strict", "gpu", "code"),
+    [
+        (Part("x", "2.51", "", doctor._SETUP), False, False, 9),
+        (Part("x", "2.51", "2.50", doctor._SETUP), False, False, 9),
+        (Part("Chromium", "any", "", "apt-get install chromium", needed=False), True, True, 0),
+        (NCCL, False, True, 0),
+        (NCCL, True, False, 0),
+        (NCCL, True, True, 9),
+    ],
+)
+def test_it_fails_where_something_is_missing_that_set_up_should_have_provided(
+    part: Part, strict: bool, gpu: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(part, monkeypatch=monkeypatch, gpu=gpu)
+    assert doctor.doctor(argparse.Namespace(strict=strict)) == code
 
 
 @pytest.fixture(scope="module")

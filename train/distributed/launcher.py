@@ -15,7 +15,7 @@ import psutil
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from slipway import console
-from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError
+from slipway.errors import CorpusError, EncoderError, SlipwayError, ToolError, TrainingError, storage_error
 from train.distributed import hosts
 from train.distributed.ranks import Ranks
 from train.distributed.watchdog import Failure, Watch, exit_statuses, exit_text, first_failure, rank_errors
@@ -138,6 +138,10 @@ def _error(directory: Path, job: Job, failure: Failure, status: int, ranks: Rank
     lines = (failure.error.trace if failure.error else _read_log(directory)).splitlines()
     own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # horovodrun marks a rank's output so
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
+    last_words = failure.error.error if failure.error else "\n".join(tail)
+    if told := storage_error(RuntimeError(last_words), job.again()):
+        told.where = f"rank {failure.rank}, the first that failed: {last_words.splitlines()[-1]}"
+        return told
     cause = "remove the cause"
     if ranks.hosts and not any(directory.glob("rank.*.json")):
         cause = "open all TCP ports between the hosts, or name the interface they share with --network-interfaces (docs/gpu.md)"

@@ -59,8 +59,8 @@ Line = StepLine | ValidationLine
 
 
 def progress_lines(path: Path) -> list[Line]:
-    """Return all lines of a progress.jsonl, in the order in which they were written."""
-    return list(map(_parse_line, path.read_text("utf-8").splitlines()))
+    """Return all whole lines of a progress.jsonl, in the order in which they were written."""
+    return [_parse_line(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def read(directory: Path) -> dict[str, list[dict[str, Any]]]:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from slipway import errors
 from slipway.client.files.questions import Fields, InputLine, Source, table_rows
 from slipway.client.tensors import Classification, Tagging
-from slipway.errors import SlipwayError, UsageError
+from slipway.errors import SlipwayError, StorageError, UsageError
 
 LineAnswer = Classification | Tagging | str  # str: why there is no answer
 Answered = list[tuple[InputLine, LineAnswer]]
@@ -196,7 +196,7 @@ def in_file(output: Path, resume: bool, layout: Layout, lines: Iterator[InputLin
                 raise
         partial.replace(output)
     except OSError as error:
-        raise unwritable(str(partial), error.strerror or str(error)) from error
+        raise _unwritten(partial, error, tally) from error
     except KeyboardInterrupt as interrupt:
         raise errors.Interrupted(
             "interrupted",
@@ -205,6 +205,17 @@ def in_file(output: Path, resume: bool, layout: Layout, lines: Iterator[InputLin
             where=str(partial),
             fix=_again("--resume"),
         ) from interrupt
+
+
+def _unwritten(partial: Path, error: OSError, tally: Tally) -> StorageError:
+    """Return the error of a disk that took no more answers; those that it took are kept."""
+    if tally.written:
+        error.filename = str(partial)
+        told = errors.storage_error(error, f"go on behind {tally.written} lines: {_again('--resume')}")
+    else:
+        partial.unlink(missing_ok=True)  # it would be in the way of the next try
+        told = errors.storage_error(error)
+    return told or unwritable(str(partial), error.strerror or str(error))
 
 
 def _keep(partial: Path, tally: Tally) -> None:
@@ -231,7 +242,7 @@ def _resumed(output: Path, partial: Path, resume: bool, layout: Layout, lines: I
         partial.touch()
         return 0
     if not resume:
-        raise SlipwayError(
+        raise UsageError(
             "answers are there already",
             expected="a new file",
             found="a finished one" if there == output else "those of a run that was interrupted",
@@ -242,7 +253,7 @@ def _resumed(output: Path, partial: Path, resume: bool, layout: Layout, lines: I
         with there.open("rb") as file:
             size = _answered_bytes(file, str(there), layout, lines, tally)
     except ValueError as error:
-        raise SlipwayError(
+        raise UsageError(
             "these are the answers to other lines",
             expected="the beginning of this input, answered",
             found=str(error),
@@ -278,10 +289,14 @@ def _again(*options: str) -> str:
     return errors.command(*(word for word in sys.argv[1:] if word not in options), *options)
 
 
-def unwritable(where: str, why: str) -> SlipwayError:
+def unwritable(where: str, why: str) -> StorageError:
     """Return the error of a place that cannot be written to."""
-    return SlipwayError(
-        "the answers cannot be written", expected="a place that can be written to", found=why, where=where, fix="--output FILE"
+    return StorageError(
+        "the answers cannot be written",
+        expected="a place that can be written to",
+        found=why,
+        where=where,
+        fix=errors.with_options(errors.command(*sys.argv[1:]), ["--output", "FILE"]),
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from slipway import errors
 from slipway.client.files import questions
 from slipway.client.files.questions import Form, InputLine, Source
-from slipway.errors import ServerError, ToolError, UsageError
+from slipway.errors import CorpusError, ToolError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -86,7 +86,7 @@ def refuse_other_input(begins: bytes, name: str, form: Form, is_file: bool) -> N
 def read(file: BinaryIO, name: str, form: Form, task: str) -> Source:
     """Return the rows of a Parquet file.
 
-    Raises ServerError for a damaged file and for one without the text's column.
+    Raises CorpusError for a damaged file and for one without the text's column.
     """
     import pyarrow
     from pyarrow import parquet
@@ -168,7 +168,7 @@ def _refuse_no_texts(field: pyarrow.Field, task: str, name: str) -> None:
     if _holds_text(field.type) or (task == "tagging" and _is_list(field.type) and _holds_text(field.type.value_type)):
         return
     words = ", or lists of strings" if task == "tagging" else ""
-    raise ServerError(
+    raise CorpusError(
         f"the column {field.name} holds no texts",
         expected=f"strings{words}",
         found=str(field.type),
@@ -237,13 +237,13 @@ def without_option(option: str, file: str = "") -> list[str]:
     return words
 
 
-def _no_such_columns(table: Any, wanted: tuple[str, ...], name: str) -> ServerError:
+def _no_such_columns(table: Any, wanted: tuple[str, ...], name: str) -> CorpusError:
     fields = [field for field in table.schema_arrow if _holds_text(field.type)]
     batch = next(table.iter_batches(_ROWS), None) if fields else None
     sizes = {field.name: batch.column(table.schema_arrow.names.index(field.name)).nbytes if batch else 0 for field in fields}
     likely = max(sizes, key=lambda column: sizes[column], default="COLUMN")
     choice = ("--text", likely) if len(wanted) == 1 else ("--text", likely, "--text", "COLUMN")
-    return ServerError(
+    return CorpusError(
         "the text's column is not there, or a name is there twice",
         expected=f"columns with {' and '.join(wanted)}, and every name once",
         found=", ".join(table.schema_arrow.names) or "no columns",
@@ -252,8 +252,8 @@ def _no_such_columns(table: Any, wanted: tuple[str, ...], name: str) -> ServerEr
     )
 
 
-def _damaged(name: str, error: Exception) -> ServerError:
-    return ServerError(
+def _damaged(name: str, error: Exception) -> CorpusError:
+    return CorpusError(
         "the Parquet file cannot be read",
         expected="a whole Parquet file, which begins and ends with PAR1",
         found=str(error).partition("\n")[0],

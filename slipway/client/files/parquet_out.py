@@ -110,7 +110,7 @@ class _RowGroups:
 def _refuse_existing(output: Path, partial: Path) -> None:
     there = next((path for path in (partial, output) if path.exists()), None)
     if there:
-        raise SlipwayError(
+        raise UsageError(
             "answers are there already",
             expected="a new file",
             found="a finished one" if there == output else "those of a run that was interrupted, or is under way",

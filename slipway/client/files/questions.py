@@ -2,7 +2,7 @@
 
 Reads UTF-8: a text a line, JSON objects (.jsonl), or tables with a header (.csv, .tsv); Parquet is
 read by parquet_in. A line that cannot be read is a question with an error, and the others go on;
-what makes the rest unreadable raises ServerError.
+what makes the rest unreadable raises CorpusError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from slipway import errors
 from slipway.contract.formats import encoding
-from slipway.errors import ServerError, UsageError
+from slipway.errors import CorpusError, UsageError
 
 # task → the fields that a JSONL line must have, and the columns of a table
 FIELD_NAMES = {"single_text": ("text",), "text_pair": ("text", "text_b"), "tagging": ("words",)}
@@ -109,7 +109,7 @@ class Source:
 
 
 def read(file: BinaryIO, name: str, form: Form, task: str) -> Source:
-    """Return the input as it is read. Raises ServerError for a table without the text's column."""
+    """Return the input as it is read. Raises CorpusError for a table without the text's column."""
     check_count(form, name, task)
     if form.name in _DELIMITERS:
         return _table(file, name, form, task)
@@ -141,7 +141,7 @@ def form_of_content(begins: bytes) -> str | None:
 
 
 def refuse_other_file(begins: bytes, name: str) -> None:
-    """Raise ServerError for a file that has no lines, such as a ZIP archive, by how it begins."""
+    """Raise CorpusError for a file that has no lines, such as a ZIP archive, by how it begins."""
     for magic, what, fix in _OTHER_FILES:
         if begins.startswith(magic):
             raise _other_file(name, what, _unpack(name) if fix == ("zcat",) and name.endswith(".parquet.gz") else fix)
@@ -167,9 +167,9 @@ def with_other_file(words: Sequence[str], name: str, *other: str) -> list[str]:
     return list(words)
 
 
-def _other_file(name: str, what: str, fix: str | tuple[str, ...]) -> ServerError:
+def _other_file(name: str, what: str, fix: str | tuple[str, ...]) -> CorpusError:
     piped = fix if isinstance(fix, str) else f"{shlex.join([*fix, name])} | {_of_standard_input(name, _named_by(name))}"
-    return ServerError(
+    return CorpusError(
         "this file has no lines that can be classified",
         expected="UTF-8: a text a line, JSONL, CSV or TSV; or Parquet",
         found=what,
@@ -250,7 +250,7 @@ def _delimiter(first: bytes, form: Form, wanted: tuple[str, ...]) -> str:
 def table_rows(lines: Iterable[bytes], delimiter: str, quotes: bool, name: str) -> Iterator[tuple[list[str], int]]:
     """Yield the cells of each row, and its bytes; empty lines are no rows.
 
-    Bytes that are not UTF-8 stay in the cells as halves of surrogate pairs. Raises ServerError
+    Bytes that are not UTF-8 stay in the cells as halves of surrogate pairs. Raises CorpusError
     where the rows cannot be told apart any more.
     """
     size = 0
@@ -271,7 +271,7 @@ def table_rows(lines: Iterable[bytes], delimiter: str, quotes: bool, name: str) 
                 size = 0
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise ServerError(
+        raise CorpusError(
             "the rows of this table cannot be told apart",
             expected="a quote that opens a field is closed, and quotes inside of it are doubled",
             found=f"{error}, in the row that begins in line {begins}; it and what follows are not classified",
@@ -280,7 +280,7 @@ def table_rows(lines: Iterable[bytes], delimiter: str, quotes: bool, name: str) 
         ) from error
 
 
-def _no_such_columns(columns: list[str], wanted: tuple[str, ...], row: list[str], name: str) -> ServerError:
+def _no_such_columns(columns: list[str], wanted: tuple[str, ...], row: list[str], name: str) -> CorpusError:
     longest = max(range(len(columns)), key=lambda at: len(row[at]) if at < len(row) else -1, default=0)
     likely = columns[longest] if columns else "COLUMN"
     words = [word for word in sys.argv[1:] if word != "--text" and word not in wanted]
@@ -289,7 +289,7 @@ def _no_such_columns(columns: list[str], wanted: tuple[str, ...], row: list[str]
         fix = f"{errors.command(*sys.argv[1:], '--no-header')}, since columns have numbers where there are no names"
     else:
         fix = f"{errors.command(*words, *choice)}; where the first line is a text already: --no-header --text {longest + 1}"
-    return ServerError(
+    return CorpusError(
         "the text's column is not there, or a name is there twice",
         expected=f"a header with {' and '.join(wanted)}, and every name once",
         found=", ".join(columns) or "an empty file",

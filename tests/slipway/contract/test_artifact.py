@@ -131,7 +131,7 @@ def test_verify_names_the_changed_file_and_the_broken_chain(run_copy: Path) -> N
         file.write(b"x")
     shutil.rmtree(run_copy / "artifacts/onnx_fp32")
     done = slipway("check", run_copy)
-    assert done.returncode == 1
+    assert done.returncode == 6
     assert "ort_int8 was made from another ort_fp32" in done.stdout
     assert "onnx_fp16/model.onnx" in done.stdout
     assert "artifacts/onnx_fp32 is not complete" in done.stdout

@@ -137,7 +137,7 @@ def test_a_failed_build_keeps_the_last_good_directory(sealed: Path) -> None:
 def test_a_new_build_replaces_the_old_one_whole(sealed: Path) -> None:
     with manifest.atomic_directory(sealed) as building:
         manifest.seal(building, "stage.json", {"fact": 2})
-    assert read(sealed) == {"fact": 2, "files": {}}
+    assert read(sealed) == {"fact": 2, "files": {}, "empty": []}
 
 
 def test_what_a_killed_process_left_is_cleared_by_the_next_build(tmp_path: Path) -> None:

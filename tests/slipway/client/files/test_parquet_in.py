@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from slipway.client.files import parquet_in
 from slipway.client.files.questions import Form, InputLine, Source
-from slipway.errors import ServerError, ToolError, UsageError
+from slipway.errors import CorpusError, ToolError, UsageError
 from tests.support.command import CHECKOUT
 
 
@@ -113,18 +113,18 @@ def test_a_value_becomes_what_json_can_hold(value: pyarrow.Scalar, plain: Any) -
 
 
 def test_a_column_that_is_not_there_is_proposed_by_the_longest_text() -> None:
-    with pytest.raises(ServerError, match=r"found     id, short, review\n(.*\n)*.*--text review"):
+    with pytest.raises(CorpusError, match=r"found     id, short, review\n(.*\n)*.*--text review"):
         source({"id": [1], "short": ["a"], "review": ["a long review"]})
 
 
 def test_a_column_of_numbers_is_refused_before_all_rows_fail() -> None:
-    with pytest.raises(ServerError, match="the column id holds no texts"):
+    with pytest.raises(CorpusError, match="the column id holds no texts"):
         source({"id": [1, 2]}, "id")
 
 
 @pytest.mark.parametrize("cut", [10, -10])
 def test_a_damaged_file_is_refused(cut: int) -> None:
-    with pytest.raises(ServerError, match="cannot be read"):
+    with pytest.raises(CorpusError, match="cannot be read"):
         parquet_in.read(io.BytesIO(content(text=["a"])[:cut]), "rows.parquet", Form("parquet"), "single_text")
 
 

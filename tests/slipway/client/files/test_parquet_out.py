@@ -136,7 +136,7 @@ def test_an_empty_table_is_answered_by_an_empty_table(echo_server: Server, tmp_p
 def test_answers_that_are_there_are_not_written_over(echo_server: Server, reviews: Path) -> None:
     before = reviews.read_bytes()
     done = classify(echo_server, reviews, "--text", "review", "--output", reviews)
-    assert (done.returncode, "answers are there already" in done.stderr, reviews.read_bytes()) == (1, True, before)
+    assert (done.returncode, "answers are there already" in done.stderr, reviews.read_bytes()) == (2, True, before)
 
 
 def test_parquet_is_not_gone_on_with_and_json_lines_are_proposed(reviews: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.client.files import questions
 from slipway.client.files.questions import Form, InputLine, Source, read_line
-from slipway.errors import ServerError, UsageError
+from slipway.errors import CorpusError, UsageError
 
 
 def source(content: bytes, form: Form, task: str = "single_text") -> Source:
@@ -162,17 +162,17 @@ def test_a_table_without_a_header_has_numbered_columns() -> None:
 
 
 def test_a_number_is_not_taken_for_the_header_of_a_table_that_has_none() -> None:
-    with pytest.raises(ServerError, match="--no-header, since columns have numbers"):
+    with pytest.raises(CorpusError, match="--no-header, since columns have numbers"):
         source(b"3,Title,Body\n4,T,B\n", Form("csv", ("3",)))
 
 
 def test_a_column_that_is_not_there_is_proposed_by_the_longest_text() -> None:
-    with pytest.raises(ServerError, match=r"found     id, review\n(.*\n)*.*--text review"):
+    with pytest.raises(CorpusError, match=r"found     id, review\n(.*\n)*.*--text review"):
         source(b"id,review\n1,a long review\n", Form("csv"))
 
 
 def test_a_header_with_a_name_twice_is_refused() -> None:
-    with pytest.raises(ServerError, match="found     text, a, a"):
+    with pytest.raises(CorpusError, match="found     text, a, a"):
         source(b"text,a,a\nx,y,z\n", Form("csv"))
 
 
@@ -188,7 +188,7 @@ def test_a_bad_row_of_a_table_fails_alone(row: bytes, error: str) -> None:
 def test_a_quote_that_is_not_closed_ends_the_table_with_its_line() -> None:
     rows = source(b'text\ngood\n"open\nlost\n', Form("tsv")).lines
     assert next(rows).question == "good"
-    with pytest.raises(ServerError, match="begins in line 3"):
+    with pytest.raises(CorpusError, match="begins in line 3"):
         next(rows)
 
 
@@ -214,13 +214,13 @@ def test_as_many_columns_are_named_as_the_task_has_texts(columns: tuple[str, ...
     ],
 )
 def test_a_file_without_lines_is_refused_by_what_it_is(begins: bytes, what: str, fix: str) -> None:
-    with pytest.raises(ServerError, match=rf"found     {what}(.*\n)*.*{fix}"):
+    with pytest.raises(CorpusError, match=rf"found     {what}(.*\n)*.*{fix}"):
         questions.refuse_other_file(begins, "data")
 
 
 def test_a_packed_parquet_file_is_not_read_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["slipway", "classify", "a.parquet.gz"])
-    with pytest.raises(ServerError, match=r"gunzip --keep a\.parquet\.gz && \S+ classify a\.parquet$"):
+    with pytest.raises(CorpusError, match=r"gunzip --keep a\.parquet\.gz && \S+ classify a\.parquet$"):
         questions.refuse_other_file(b"\x1f\x8b\x08\x00", "a.parquet.gz")
 
 
