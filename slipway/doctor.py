@@ -1,8 +1,9 @@
 """Print what this machine can run, and the commands that provide what is missing.
 
-Runs with any Python 3.11, also before set-up.
+Runs with any Python 3.11, also before set-up. Exits with 9 where something is missing that set-up
+should have provided; --strict counts what it provides for a GPU, if there is one.
 
-    slipway doctor, or before set-up: python3.11 -m slipway.cli doctor
+    slipway doctor [--strict], or before set-up: python3.11 -m slipway.cli doctor
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway import provenance, tools
+from slipway.errors import ToolError
 
 _SETUP = "make setup"
 # Asked of Horovod itself: `horovodrun --check-build` imports every framework in turn, which takes
@@ -25,6 +27,7 @@ _SETUP = "make setup"
 _HOROVOD = "import horovod.tensorflow as h, tensorflow as tf; print('gloo', bool(h.gloo_built()), 'nccl', bool(h.nccl_built())); "
 _HOROVOD += "print('gpus', len(tf.config.list_physical_devices('GPU')))"
 _GPU_SETUP = "HOROVOD_GPU_OPERATIONS=NCCL make setup (docs/gpu.md)"
+_MORE_FILES = f"ulimit -Hn {tools.OPEN_FILES} as root: each connection to the server takes one"
 _OLDEST_DRIVER = 580  # for CUDA 13, whose compiler requirements/cuda.txt has
 _GPU_IMAGE = "nvcr.io/nvidia/tensorflow:25.02-tf2-py3, with an NVIDIA GPU"
 
@@ -40,12 +43,19 @@ class Part:
     needed: bool = True  # False: Slipway runs without it, and skips what needs it
 
     @property
+    def is_of_gpu_setup(self) -> bool:
+        """Whether set-up provides it, if it is told to."""
+        return self.fix == _GPU_SETUP
+
+    @property
     def good(self) -> bool:
         return bool(self.version) and (self.wanted.startswith("any") or self.version.startswith(self.wanted))
 
 
-def doctor(_: argparse.Namespace) -> int:
+def doctor(arguments: argparse.Namespace) -> int:
     parts = [*_programs(), *_packages(), *_tools(), *_gpu()]
+    if arguments.strict and not provenance.missing_gpu():
+        parts = [replace(part, needed=part.needed or part.is_of_gpu_setup) for part in parts]
     print(_line("", "", "wanted", "found"))
     for part in parts:
         mark = "ok" if part.good else ("MISSING" if part.needed else "absent")
@@ -56,7 +66,7 @@ def doctor(_: argparse.Namespace) -> int:
     needed = "Everything that is needed is here; commands skip what is absent, and say so.\n"
     needed += "The embedded Triton is for one machine and development."
     print(f"\nmissing: {', '.join(missing)}" if missing else f"\n{needed}")
-    return 1 if missing else 0
+    return ToolError.exit_code if missing else 0
 
 
 def _line(mark: str, what: str, wanted: str, version: str) -> str:
@@ -72,8 +82,14 @@ def _programs() -> list[Part]:
         Part("Python", "3.11", python, "apt-get install python3.11"),
         Part("g++", "any", _first_line(["g++", "--version"]), "apt-get install g++"),
         Part("make", "any", _first_line(["make", "--version"]), "apt-get install make"),
+        Part("open files, at most", f"any from {tools.OPEN_FILES}", _open_files(), _MORE_FILES, False),
         Part("glibc", "any from 2.35", new_enough, "Debian 12, Ubuntu 22.04 or newer (perf_analyzer, Triton)"),
     ]
+
+
+def _open_files() -> str:
+    most = tools.most_open_files()
+    return str(most) if most >= tools.OPEN_FILES else ""
 
 
 def _packages() -> list[Part]:

@@ -59,9 +59,15 @@ def record(line: str) -> Facts:
     return facts | ({"request_ids": ids} if ids else {})
 
 
-def messages(log: Path) -> list[str]:
-    """Return the message of every line of the log; half a line is one as it is."""
-    return [record(line.decode("utf-8", "replace"))["message"] for line in log.read_bytes().splitlines()]
+def messages(log: Path, since: int = 0) -> list[str]:
+    """Return the message of every line of the log; half a line is one as it is.
+
+    `since` is a size that the log had: only lines after that, unless a new one was begun meanwhile.
+    """
+    lines = log.read_bytes() if log.exists() else b""
+    return [
+        record(line.decode("utf-8", "replace"))["message"] for line in lines[since if since <= len(lines) else 0 :].splitlines()
+    ]
 
 
 def _append(log: Path, facts: Facts) -> None:

@@ -3,6 +3,9 @@
 Triton goes on calling a model ready whose Python process is gone, and fails every request to it.
 So the processes are watched, not what Triton says of them. What was changed on disk meanwhile is
 not served: a model with other files than at its start is not loaded anew.
+
+Requests can end Triton, and end it again while it starts. So a start that fails is tried again too,
+after a pause that grows to 10 seconds, and nobody's requests end the supervisor.
 """
 
 from __future__ import annotations
@@ -10,18 +13,22 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
 
 from serving.server import control, logs, triton
+from serving.server.restarts import Restarts
 from serving.server.triton import Server
-from slipway import errors
-from slipway.errors import ManifestError, ServerError
+from slipway import tools
+from slipway.errors import ManifestError, ServerError, SlipwayError
 
 _LOOK_EVERY = 0.5  # seconds
 _LOADED_WITHIN = 10  # seconds for one model; after that the whole server is restarted
-_MOST_ENDS, _WITHIN = 5, 60  # seconds; a server that ends more often than that is not restarted
+_LATELY = 60  # seconds; a server that has ended in these before is started again after a pause
+_LONGEST_PAUSE = 10  # seconds
+_MOST_ENDS = 10  # that are kept in mind
 _STUB = "triton_python_backend_stub"
 
 Processes = dict[int, tuple[str, str] | None]  # id → (model, version) of a living Python process
@@ -29,20 +36,46 @@ Tell = Callable[[str], None]
 
 
 def keep(start: Callable[[], Server], tell: Tell) -> bool:
-    """Serve until Ctrl-C or SIGTERM; return whether all was answered. Raises ServerError."""
-    server = start()
-    ends: collections.deque[float] = collections.deque(maxlen=_MOST_ENDS)
+    """Serve until Ctrl-C or SIGTERM; return whether all was answered.
+
+    A server that ends is started again, after a pause if it has done so lately, for as long as it
+    takes. Raises what the first start does; later ManifestError for files that were changed, or
+    ToolError, because no other try would mend that.
+    """
+    server: Server | None = start()
+    assert server
+    log, ends = server.log, collections.deque[float](maxlen=_MOST_ENDS)
+    counts = Restarts(log, _models(server.repository))
+    if tools.most_open_files() < tools.OPEN_FILES:
+        few = f"this machine lets a process open {tools.most_open_files()} files; each connection takes one (slipway doctor)"
+        _tell(log, tell, "warning", few)
     try:
-        seen = processes(server)
         while True:
-            time.sleep(_LOOK_EVERY)
-            now = processes(server)
-            if server.process.poll() is not None or (now != seen and not _reload_lost(server, tell)):
-                server = _restarted(server, start, ends, tell)
-            seen = now  # what has changed since is seen at the next look
+            _watch(server, counts, tell)
+            triton.end(server)  # its Python processes and its shared memory too
+            status, server = server.process.returncode, None
+            server = _restarted(start, f"Triton has ended (exit status {status})", log, ends, counts, tell)
     except KeyboardInterrupt:
-        _tell(server, tell, "info", "stopping: waiting for requests in flight")
-        return triton.stop(server)
+        _tell(log, tell, "info", "stopping: waiting for requests in flight")
+        return triton.stop(server) if server else True
+    except SlipwayError as error:
+        logs.write(log, "fatal", str(error))
+        raise
+
+
+def _models(repository: Path) -> list[str]:
+    return sorted(path.name for path in repository.iterdir() if path.is_dir())
+
+
+def _watch(server: Server, counts: Restarts, tell: Tell) -> None:
+    """Look after the server's Python processes, until it has ended or cannot be mended."""
+    seen = processes(server)
+    while True:
+        time.sleep(_LOOK_EVERY)
+        now = processes(server)
+        if server.process.poll() is not None or (now != seen and not _reload_lost(server, counts, tell)):
+            return
+        seen = now  # what has changed since is seen at the next look
 
 
 def processes(server: Server) -> Processes:
@@ -66,29 +99,32 @@ def _served_by(child: psutil.Process) -> tuple[str, str] | None:
     return model, version
 
 
-def _reload_lost(server: Server, tell: Tell) -> bool:
+def _reload_lost(server: Server, counts: Restarts, tell: Tell) -> bool:
     """Reload models whose processes are gone though nobody unloaded them; False when that fails."""
     try:
         for model in lost(server):
-            _reload(server, model, tell)
-    except OSError as error:
-        _tell(server, tell, "error", f"Triton could not load it anew: {error}")
+            _reload(server, model, counts, tell)
+    except (OSError, HTTPException, ValueError) as error:  # no answer, half of one, none that can be read
+        _tell(server.log, tell, "error", f"Triton could not load it anew: {error}")
         return False
     return True
 
 
-def _reload(server: Server, model: str, tell: Tell) -> None:
+def _reload(server: Server, model: str, counts: Restarts, tell: Tell) -> None:
     """Load a model anew, or unload it if its files were changed. Raises OSError if Triton fails."""
     try:
         triton.check_files(server.repository, below=f"{model}/")
     except ManifestError as error:
         control.unload(server.grpc, server.key, model, _LOADED_WITHIN)  # or it would be called ready, and lost, for ever
         found = f"{error.summary}: {error.where}: expected {error.expected}, found {error.found}. Fix: {error.fix}"
-        _tell(server, tell, "error", f"the Python process of {model} is gone; the server goes on without the model, for {found}")
+        _tell(
+            server.log, tell, "error", f"the Python process of {model} is gone; the server goes on without the model, for {found}"
+        )
         return
-    _tell(server, tell, "error", f"the Python process of {model} is gone: loading the model anew")
+    counts.model(model)
+    _tell(server.log, tell, "error", f"the Python process of {model} is gone: loading the model anew")
     control.reload(server.grpc, server.key, model, _LOADED_WITHIN)
-    _tell(server, tell, "info", f"{model} is served again")
+    _tell(server.log, tell, "info", f"{model} is served again")
 
 
 def lost(server: Server) -> list[str]:
@@ -104,24 +140,37 @@ def lost(server: Server) -> list[str]:
     return sorted({model for model, _ in short & control.ready(server.http, server.key)}) if short else []
 
 
-def _restarted(server: Server, start: Callable[[], Server], ends: collections.deque[float], tell: Tell) -> Server:
-    triton.end(server)  # its Python processes and its shared memory too; interrupted, it is stopped by `keep`
-    status = server.process.returncode
-    ends.append(time.monotonic())
-    if len(ends) == _MOST_ENDS and ends[-1] - ends[0] < _WITHIN:
-        raise ServerError(
-            "Triton keeps ending by itself",
-            expected="a server that runs until it is stopped",
-            found=f"{_MOST_ENDS} ends in {ends[-1] - ends[0]:.0f} s, the last with exit status {status}",
-            where=str(server.log),
-            fix=f"{errors.command('lint', server.repository)}; the end of the log says more",
-        )
-    _tell(server, tell, "error", f"Triton has ended (exit status {status}): starting it again")
-    again = start()
-    _tell(again, tell, "info", f"Triton is ready again ({again.ready_seconds:.1f} s)")
-    return again
+def _restarted(
+    start: Callable[[], Server], why: str, log: Path, ends: collections.deque[float], counts: Restarts, tell: Tell
+) -> Server:
+    """Start the server again, until it is ready. A start that fails is an end like any other.
+
+    `why` is what is told of the end, `ends` are the times of earlier ones. Raises ManifestError,
+    ToolError.
+    """
+    counts.server()
+    while True:
+        pause = _pause(ends, time.monotonic())
+        _tell(log, tell, "error", f"{why}: starting it again{f' in {pause} s' if pause else ''}")
+        time.sleep(pause)
+        try:
+            server = start()
+        except (ServerError, OSError) as error:
+            counts.failed_start()
+            _tell(log, tell, "error", str(error))
+            why = "Triton did not start"
+            continue
+        _tell(log, tell, "info", f"Triton is ready again ({server.ready_seconds:.1f} s)")
+        return server
 
 
-def _tell(server: Server, tell: Tell, level: str, message: str) -> None:
-    logs.write(server.log, level, message)
+def _pause(ends: collections.deque[float], now: float) -> int:
+    """Return the seconds to wait, longer after each end in a minute; note this one in `ends`."""
+    ends.append(now)
+    lately = sum(now - end < _LATELY for end in ends)
+    return 0 if lately == 1 else min(2 ** (lately - 2), _LONGEST_PAUSE)
+
+
+def _tell(log: Path, tell: Tell, level: str, message: str) -> None:
+    logs.write(log, level, message)
     tell(message)

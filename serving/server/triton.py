@@ -15,25 +15,24 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serving.server import control, logs
+from serving.server import control, logs, restarts, shared_memory
 from slipway import errors, tools
 from slipway.contract import manifest
 from slipway.contract.records import HOST, README, REPOSITORY, Ports
 from slipway.errors import ManifestError, ServerError, ToolError
+from slipway.lint import linter
 
-_SHARED_MEMORY = Path("/dev/shm")
 _PROTOCOLS = ("http", "grpc", "metrics")
 _RESTRICTING = ("http-restricted-api", "grpc-restricted-protocol")
 _PLACEHOLDER = "KEY-FROM-PIPE"  # as hidden_key.c has it
 _READY_WITHIN = 120  # seconds; about 3 are normal, and TensorFlow as a baseline takes 30 on busy cores
 _DRAIN_SECONDS = 10  # for requests in flight after SIGTERM
-_DRAINED = b"Found 0 model versions that have in-flight inferences"
-_EXIT_SECONDS = 3  # for an orderly exit after that
+_READ_SECONDS = 3  # for the last of the server's output
 _COMPARE = "--compare-only"  # what backend/engine.py advises where a version was not compared as it is
 _SHOWN_LINES, _SHOWN_CHARACTERS = 8, 400  # of the server's log, in an error message
 
@@ -92,23 +91,31 @@ def start(
     """Start Triton on a repository and wait until every model is ready. Its log is appended to.
 
     `canaries` is a second repository, out of which models can be loaded later. `closed` are the
-    APIs that only the key opens. Raises ManifestError for an incomplete repository, ToolError
-    without Triton, ServerError when a port is taken or a model fails.
+    APIs that only the key opens. Raises ManifestError for an incomplete repository or one that
+    Triton would not load, ToolError without Triton, ServerError when a port is taken or a model
+    fails.
     """
-    check_files(repository)
+    _check_repository(repository)
     check_ports(ports)
     started = time.monotonic()
-    shared_memory = f"slipway_{os.getpid()}_{ports.http}_"
-    links = {f"{shared_memory}repository": repository, f"{shared_memory}canaries": canaries}
-    repositories = [_one_word(path, _SHARED_MEMORY / link) for link, path in links.items() if path]
-    options = _options(repositories, ports, shared_memory)
-    process = start_process(options, key, closed)
     logs.begin(log)
-    reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
-    reader.start()
-    server = Server(process, repository, ports, log, reader, shared_memory, key)
+    log_size = log.stat().st_size  # before it are the lines of earlier servers
+    shared_memory.clear_dead()
+    prefix, lock = shared_memory.reserve(ports.http)
     try:
-        _wait_until_ready(server)
+        links = {f"{prefix}repository": repository, f"{prefix}canaries": canaries}
+        repositories = [_one_word(path, shared_memory.ROOT / link) for link, path in links.items() if path]
+        process = start_process(_options(repositories, ports, prefix), key, closed, restarts.page(log), lock)
+    except BaseException:
+        shared_memory.clear(prefix)
+        raise
+    finally:
+        os.close(lock)  # it is Triton's now
+    reader = threading.Thread(target=logs.take, args=(process.stdout, log), daemon=True)
+    server = Server(process, repository, ports, log, reader, prefix, key)
+    try:
+        reader.start()
+        _wait_until_ready(server, log_size)
         _check_key(server)
     except BaseException:
         stop(server)
@@ -131,14 +138,23 @@ def _one_word(repository: Path, link: Path) -> Path:
 
 
 def check_files(repository: Path, below: str = "") -> None:
-    """Raise ManifestError for a file that is not as it was sealed, of those `below` if it is given.
+    """Raise ManifestError for a file that is not as sealed, of those `below` if it is given."""
+    _look_at(repository, lambda: manifest.read(repository, REPOSITORY, _fix(repository), beside=(README,), below=below))
 
-    A promotion or rollback may exchange the repository meanwhile: then it is read again.
-    """
+
+def _check_repository(repository: Path) -> None:
+    """Raise ManifestError for what Triton would not load or wait for in vain, or a changed file."""
+    if (repository / REPOSITORY).is_file():  # or it is incomplete, which the manifest says better
+        _look_at(repository, lambda: linter.refuse_errors(repository, _fix(repository)))
+    check_files(repository)
+
+
+def _look_at(repository: Path, look: Callable[[], object]) -> None:
+    """Look again if a promotion or rollback has exchanged the repository meanwhile."""
     while True:
         inode = _inode(repository)
         try:
-            manifest.read(repository, REPOSITORY, _fix(repository), beside=(README,), below=below)
+            look()
             return
         except (ManifestError, FileNotFoundError):
             if _inode(repository) == inode:
@@ -153,8 +169,8 @@ def _inode(path: Path) -> int:
 def stop(server: Server) -> bool:
     """Stop the server and leave nothing behind; return whether requests in flight were answered.
 
-    Triton waits for idle keep-alive connections too, until its exit timeout. Once it has logged
-    that no request is in flight, nobody is left to wait for: it gets a short while, then a SIGKILL.
+    Its library (scripts/hidden_key.c) refuses new requests, closes idle connections, and ends it
+    once everything is answered. What takes longer than its exit timeout gets a SIGKILL.
     """
     with _signals_ignored():
         return end(server)
@@ -162,22 +178,18 @@ def stop(server: Server) -> bool:
 
 def end(server: Server) -> bool:
     """Stop the server as `stop` does, but a signal interrupts it; `stop` ends what is left."""
-    deadline = time.monotonic() + _DRAIN_SECONDS + 2
-    drained = server.process.poll() is not None
-    log_start = server.log.stat().st_size  # before it are the lines of earlier servers, too
-    if not drained:
+    deadline, had_ended = time.monotonic() + _DRAIN_SECONDS + 2, server.process.poll() is not None
+    if not had_ended:
         server.process.send_signal(signal.SIGTERM)
     while server.process.poll() is None and time.monotonic() < deadline:
-        if not drained and _DRAINED in server.log.read_bytes()[log_start:]:
-            drained, deadline = True, time.monotonic() + _EXIT_SECONDS
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)  # Triton if it is still there, and its Python stubs
     ended_well = server.process.wait() == 0  # waited for in any case, or it would be left as a zombie
-    server.reader.join(_EXIT_SECONDS)
-    for region in _SHARED_MEMORY.glob(f"{server.shared_memory}*"):
-        region.unlink(missing_ok=True)
-    return drained or ended_well
+    if server.reader.is_alive():
+        server.reader.join(_READ_SECONDS)
+    shared_memory.clear(server.shared_memory)
+    return had_ended or ended_well
 
 
 def free_ports() -> Ports:
@@ -207,8 +219,18 @@ def check_ports(ports: Ports) -> None:
                 ) from error
 
 
-def start_process(options: list[str], key: str, closed: Sequence[str] = control.CLOSED) -> subprocess.Popen[bytes]:
-    """Start tritonserver; only the key opens the `closed` APIs. Raises ToolError without Triton."""
+def start_process(
+    options: list[str],
+    key: str,
+    closed: Sequence[str] = control.CLOSED,
+    metrics: Path | None = None,
+    lock: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start tritonserver; only the key opens the `closed` APIs. Raises ToolError without Triton.
+
+    The text in the file `metrics` becomes part of its metrics page. It inherits the file descriptor
+    `lock`. It ends when the calling thread does.
+    """
     for part in (tools.TRITON_SERVER, tools.TRITON_KEY):
         if not part.exists():
             raise ToolError(
@@ -222,7 +244,9 @@ def start_process(options: list[str], key: str, closed: Sequence[str] = control.
     key_out, key_in = os.pipe()
     with os.fdopen(key_in, "w") as pipe:
         pipe.write(key)
-    library = {"LD_PRELOAD": str(tools.TRITON_KEY), "SLIPWAY_KEY_PIPE": str(key_out)}
+    library = {"LD_PRELOAD": str(tools.TRITON_KEY), "SLIPWAY_KEY_PIPE": str(key_out), "SLIPWAY_SUPERVISOR": str(os.getpid())}
+    if metrics:
+        library["SLIPWAY_METRICS"] = str(metrics.absolute())
     try:
         return subprocess.Popen(
             [str(tools.TRITON_SERVER), *options, *restricted],
@@ -230,7 +254,7 @@ def start_process(options: list[str], key: str, closed: Sequence[str] = control.
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**tools.environment(tools.TRITON_LIBRARIES), **library},
-            pass_fds=[key_out],
+            pass_fds=[key_out, *([] if lock is None else [lock])],
             start_new_session=True,  # Ctrl-C goes to us alone; we end the server in good order
             umask=tools.UMASK,
         )
@@ -264,7 +288,8 @@ def _options(repositories: list[Path], ports: Ports, shared_memory: str) -> list
     ]
 
 
-def _wait_until_ready(server: Server) -> None:
+def _wait_until_ready(server: Server, log_size: int) -> None:
+    """Wait for it; `log_size` is that of its log before it started. Raises ServerError."""
     deadline = time.monotonic() + _READY_WITHIN
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
@@ -275,8 +300,8 @@ def _wait_until_ready(server: Server) -> None:
             time.sleep(0.05)
     status = server.process.poll()
     if status is not None:
-        server.reader.join(_EXIT_SECONDS)  # for the last lines of its log
-    log, run = _tail(server.log), server.repository.parent
+        server.reader.join(_READ_SECONDS)  # for the last lines of its log
+    log, run = _tail(server.log, log_size), server.repository.parent
     compare = [errors.command("export", run, "--compare-only")] if _COMPARE in log and (run / "bundle").is_dir() else []
     raise ServerError(
         "Triton did not become ready",
@@ -287,9 +312,9 @@ def _wait_until_ready(server: Server) -> None:
     )
 
 
-def _tail(log: Path) -> str:
-    """Return the log's lines about models that failed to load, or else its last lines."""
-    lines = [line for message in logs.messages(log) for line in message.splitlines()]
+def _tail(log: Path, since: int) -> str:
+    """Return the lines about models that failed to load, or else the last lines, of this server."""
+    lines = [line for message in logs.messages(log, since) for line in message.splitlines()]
     failures = [line[line.find("failed to load") :] for line in lines if "failed to load '" in line and "version" in line]
     return "\n    ".join(line[:_SHOWN_CHARACTERS] for line in (failures or lines[-_SHOWN_LINES:]))
 

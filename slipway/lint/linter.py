@@ -73,11 +73,11 @@ def check(repository: Path) -> Report:
 
 
 def refuse_errors(repository: Path, fix: str) -> None:
-    """Raise ManifestError for the first error in a repository just built; `fix` goes into it."""
+    """Raise ManifestError for the first error in a repository; `fix` goes into it."""
     for finding in lint(repository):
         if finding.severity == "error":
             raise ManifestError(
-                f"the repository that was built is not sound: {finding.model}: {finding.rule}",
+                f"the repository is not sound: {finding.model}: {finding.rule}",
                 expected=finding.expected,
                 found=finding.found,
                 where=finding.where,

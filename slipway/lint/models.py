@@ -217,7 +217,7 @@ def _read_model(directory: Path) -> ModelDirectory:
     try:
         data = path.read_bytes()
     except OSError as error:
-        fault = _parse_error(directory, "", "a file that can be read", str(error))
+        fault = _parse_error(directory, "", "a file that can be read", error.strerror or str(error))
         return ModelDirectory(directory, ModelConfig(), has_config=True, parse_error=fault)
     text = data.decode("utf-8", "replace")
     try:

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ import pytest
 import tritonclient.grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving.server import control, supervisor, triton
+from serving.server import control, shared_memory, supervisor, triton
 from serving.server.triton import Server
 from slipway.contract import manifest
 from slipway.contract.records import HOST, REPOSITORY, Ports
@@ -338,16 +339,19 @@ if Path(__file__).parents[3].joinpath("broken").exists():
 """
 
 
-def test_a_model_that_cannot_be_loaded_anew_ends_it_with_the_models_own_message(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_anew_is_named_with_its_own_message_and_served_once_it_can(tmp_path: Path) -> None:
     run = tiny_repository.sleepers(tmp_path / "run")
     (run / "model_repository" / "one" / "1" / "model.py").write_text(tiny_repository.SLEEPER + BROKEN_LATER)
     manifest.seal(run / "model_repository", REPOSITORY, {})
     own = serve(run, tmp_path / "said")
     (run / "broken").touch()
     next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
-    assert own.process.wait(60) == 8
+    message = "failed to load 'one' version 1: Internal: RuntimeError: broken by now"
+    own.seconds_until(lambda: message in own.output.read_text(), within=60)
     assert "could not load it anew" in own.output.read_text()
-    assert "failed to load 'one' version 1: Internal: RuntimeError: broken by now" in own.output.read_text()
+    (run / "broken").unlink()
+    own.seconds_until(lambda: own.sleep("one", 0) == 200, within=60)
+    assert stop(own) == 0
     assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
@@ -372,27 +376,130 @@ def test_a_repository_that_is_exchanged_while_it_is_read_is_not_taken_for_a_chan
     assert len(looks) == 2
 
 
-def test_a_killed_supervisor_leaves_no_server_behind(own: Serving) -> None:
+def test_a_server_that_is_killed_while_it_starts_again_comes_back(own: Serving) -> None:
+    """As by two requests that end it, the second in the moment before it is ready."""
+    for _ in range(2):
+        pid = own.triton().pid
+        own.triton().kill()
+        own.seconds_until(lambda pid=pid: [child.pid for child in own.process.children()] not in ([], [pid]), within=10)
+    own.triton().kill()
+    back = own.seconds_until(lambda: own.sleep("one", 0) == 200, within=60)
+    print(f"back {back:.2f} s after the last kill")
+    assert "Triton did not start: starting it again in 1 s" in own.output.read_text()
+    assert counted(own) == {"slipway_server_restarts": 1, "slipway_failed_starts": 2, "one": 0, "two": 0}
+    assert stop(own) == 0, own.output.read_text()
+
+
+def counted(serving: Serving) -> dict[str, float]:
+    """What Triton's metrics page says of restarts, by series or model."""
+    with urllib.request.urlopen(f"http://{HOST}:{serving.port + 2}/metrics", timeout=10) as answer:
+        lines = re.findall(r"^(slipway_\w+)(?:\{model=\"(\w+)\"\})? (\d+)$", answer.read().decode(), re.MULTILINE)
+    return {model or name: float(count) for name, model, count in lines}
+
+
+def test_a_model_that_was_loaded_anew_is_counted_on_the_metrics_page(own: Serving) -> None:
+    assert counted(own)["one"] == 0
+    next(child for child in own.triton().children() if "/one/1/" in child.cmdline()[1]).kill()
+    own.seconds_until(lambda: "one is served again" in own.output.read_text(), within=20)
+    assert counted(own) == {"slipway_server_restarts": 0, "slipway_failed_starts": 0, "one": 1, "two": 0}
+
+
+def test_with_a_killed_supervisor_the_server_answers_what_it_has_and_ends(own: Serving) -> None:
+    """Within 3 s, though a client keeps its connection and others go on asking."""
+    answers: list[float] = []
+    idle = http.client.HTTPConnection(HOST, own.port)
+    idle.request("GET", "/v2/health/ready")
+    assert idle.getresponse().read() == b""
+    asking = [threading.Thread(target=lambda ask=ask: answers.append(ask("one", 1))) for ask in (own.sleep, own.sleep_over_grpc)]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.5)
     server = own.triton()
-    own.process.kill()
-    own.process.wait()
-    server.wait(20)
+    processes = [server, *server.children()]
+    with clock.running() as seconds:
+        started = seconds()
+        own.process.kill()
+        own.process.wait()
+        while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            assert seconds() - started < 3
+            time.sleep(0.02)
+    for thread in asking:
+        thread.join()
+    idle.close()
+    assert sorted(answers) == [1, 200]
     with control.record(own.run, {"http": "another"}):  # what it left is no obstacle
         assert json.loads((own.run / control.RECORD).read_text()) == {"http": "another"}
-    assert not list(Path("/dev/shm").glob(f"slipway_{own.process.pid}_*"))
 
 
-def test_a_server_that_keeps_ending_is_given_up_with_a_message(tmp_path: Path) -> None:
-    starts = collections.Counter[str]()
+def test_what_is_left_of_a_dead_server_goes_and_a_living_one_keeps_all(serving: Serving) -> None:
+    """Also of one whose process number another process has by now."""
+    prefix, lock = shared_memory.reserve(serving.port)
+    region = shared_memory.ROOT / f"{prefix}region"
+    region.touch()
+    before = own_names(f"slipway_{serving.process.pid}_")
+    shared_memory.clear_dead()
+    assert region.exists()
+    os.close(lock)
+    shared_memory.clear_dead()
+    assert own_names(prefix) == []
+    assert own_names(f"slipway_{serving.process.pid}_") == before
+    assert before
+    assert serving.sleep("one", 0) == 200
+
+
+def own_names(prefix: str) -> list[str]:
+    return sorted(path.name for path in shared_memory.ROOT.iterdir() if path.name.startswith(prefix))
+
+
+def test_the_lock_of_a_killed_server_is_held_by_its_python_processes_until_they_end(own: Serving) -> None:
+    [lock] = shared_memory.ROOT.glob(f"slipway_{own.process.pid}_*_lock")
+    holding = {process.pid for process in (own.triton(), *own.triton().children()) if has_open(process.pid, lock)}
+    assert holding == {own.triton().pid, *(child.pid for child in own.triton().children())}
+    assert not has_open(own.process.pid, lock)
+
+
+def has_open(process: int, path: Path) -> bool:
+    return any(os.path.realpath(file) == str(path) for file in Path(f"/proc/{process}/fd").iterdir())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.5])
+def test_idle_connections_hold_a_stopping_server_no_longer_than_the_longest_request(own: Serving, seconds: float) -> None:
+    """At most 2 s more, and that request is answered."""
+    idle = [http.client.HTTPConnection(HOST, own.port) for _ in range(5)]
+    for connection in idle:
+        connection.request("GET", "/v2/health/ready")
+        assert connection.getresponse().read() == b""
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(own.sleep("one", seconds)))
+    with clock.running() as now:
+        asking.start()
+        time.sleep(0.3)
+        started = now()
+        assert stop(own) == 0, own.output.read_text()
+        took = now() - started
+    asking.join()
+    print(f"stopped in {took:.2f} s")
+    assert answers == [200]
+    assert took < seconds + 2 + 0.5  # of this process, which starts nothing anew but Python's own end
+    for connection in idle:
+        connection.close()
+
+
+def test_a_server_that_keeps_ending_is_started_again_later_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts, pauses, said = collections.Counter[str](), list[float](), list[str]()
 
     def start() -> Server:
         starts["server"] += 1
+        if starts["server"] == 9:
+            raise KeyboardInterrupt
+        if starts["server"] % 2 == 0:
+            raise ServerError("not ready", expected="ready", found="ended", where="here", fix="wait")
         process = subprocess.Popen(["false"], start_new_session=True)
         (tmp_path / "log").touch()
-        reader = threading.Thread()
-        reader.start()
-        return Server(process, tmp_path, Ports(), tmp_path / "log", reader, "slipway_none_", key="")
+        return Server(process, tmp_path, Ports(), tmp_path / "log", threading.Thread(), "slipway_none_", key="")
 
-    with pytest.raises(ServerError, match="Triton keeps ending by itself"):
-        supervisor.keep(start, lambda _: None)
-    assert starts["server"] == 5
+    monkeypatch.setattr(supervisor, "_LOOK_EVERY", 0)
+    monkeypatch.setattr(supervisor.time, "sleep", lambda seconds: pauses.append(seconds) if seconds else None)
+    assert supervisor.keep(start, said.append)
+    assert pauses == [1, 2, 4, 8, 10, 10, 10]
+    assert len([message for message in said if "starting it again" in message]) == 8

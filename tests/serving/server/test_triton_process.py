@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +13,9 @@ import pytest
 
 from serving.server import control, triton
 from slipway import tools
-from slipway.errors import ServerError, ToolError
+from slipway.contract import manifest
+from slipway.contract.records import HOST, REPOSITORY
+from slipway.errors import ManifestError, ServerError, ToolError
 from tests.support.serving import tiny_repository
 
 
@@ -71,3 +76,40 @@ def test_a_server_without_any_key_ends_at_once() -> None:
     assert process.stdout
     process.stdout.close()
     assert process.wait(10) == 70
+
+
+@pytest.mark.parametrize("empty", ["one/2", "three", "one/1/assets"])
+def test_an_empty_directory_is_refused_by_name_before_triton_is_asked(tmp_path: Path, empty: str) -> None:
+    """Triton waits for ever for the model of an empty version."""
+    repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
+    (repository / empty).mkdir()
+    started = time.monotonic()
+    with pytest.raises(ManifestError, match=empty), triton.running(repository):
+        pass
+    print(f"refused after {time.monotonic() - started:.3f} s")
+    assert not (tmp_path / "run" / f"triton.{os.getpid()}.log").exists()  # nothing was started
+
+
+def test_an_empty_version_that_was_sealed_so_is_refused_too(tmp_path: Path) -> None:
+    repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
+    (repository / "one" / "2").mkdir()
+    manifest.seal(repository, REPOSITORY, {})
+    with pytest.raises(ManifestError, match="one/2"), triton.running(repository):
+        pass
+
+
+def test_more_clients_than_the_soft_limit_on_open_files_harm_nobody(tmp_path: Path) -> None:
+    repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1024:
+        pytest.skip(f"the hard limit on open files is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with triton.running(repository) as server, contextlib.ExitStack() as idle:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for _ in range(300):
+                client = idle.enter_context(socket.create_connection((HOST, server.ports.http)))
+                client.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert control.ready(server.http, server.key) == {("one", "1")}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
