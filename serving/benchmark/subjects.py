@@ -147,7 +147,7 @@ def write_subjects(repository: Path, checked: CheckedRun, subjects: list[Measure
                 provider=subject.provider,
             )
         else:
-            embedded.link_tree(checked.run / "model_repository" / subject.name, repository / subject.name)
+            manifest.link_tree(checked.run / "model_repository" / subject.name, repository / subject.name)
     manifest.seal(repository, REPOSITORY, {TEXT_MODEL: checked.served[TEXT_MODEL], "models": {}})
 
 
@@ -169,7 +169,7 @@ def write_baseline(repository: Path, name: str, checked: CheckedRun, share: Shar
     if name == TF2ONNX:
         manifest.link(_tf2onnx_graph(checked.run, source), version / "model.onnx")
     else:
-        embedded.link_tree(source.saved_model, version / "saved_model")
+        manifest.link_tree(source.saved_model, version / "saved_model")
     settings = {
         "engine": "baseline",
         "provider": embedded.PROVIDER,

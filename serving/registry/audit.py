@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving.registry.registry import Registry, now
+from serving.registry.registry import Published, Registry, now
 from slipway import provenance
 from slipway.errors import SlipwayError
 
@@ -44,7 +45,12 @@ def audited(registry: Registry, action: str) -> Iterator[AuditEntry]:
         raise
     finally:
         entry["seconds"] = round(time.monotonic() - started, 1)
-        _append_entry(registry.state / AUDIT_FILE, entry)
+        try:
+            _append_entry(registry.state / AUDIT_FILE, entry)
+        except OSError as error:
+            if entry["result"] == "done":
+                raise
+            print(f"!!! the audit has no line of this: {error.strerror}", file=sys.stderr)  # beside why it failed
 
 
 def _user() -> str:
@@ -56,16 +62,30 @@ def _user() -> str:
 
 def _append_entry(path: Path, entry: AuditEntry) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, (json.dumps(entry, ensure_ascii=False) + "\n").encode())  # in one piece: others may write too
+        size = os.fstat(descriptor).st_size
+        begin = "" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else "\n"  # a full disk cut the line before
+        os.write(descriptor, f"{begin}{json.dumps(entry, ensure_ascii=False)}\n".encode())  # in one piece: others may write too
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def last_entries(registry: Registry, count: int) -> list[AuditEntry]:
-    """Return the last `count` entries, the oldest first."""
+    """Return the last `count` whole entries, the oldest first: a full disk may have cut one off."""
     path = registry.state / AUDIT_FILE
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines[-count:]]
+    entries: list[AuditEntry] = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries[-count:]
+
+
+def show_exchange(published: Published, number: int, entry: AuditEntry) -> None:
+    """Say which models come and go when version `number` becomes the active one."""
+    entry["brought"], entry["gone"] = brought, gone = published.exchange(number)
+    for model in brought:
+        print(f"comes       {model}, which version {published.active} does not have, with version {number}")
+    for model in gone:
+        print(f"goes        {model}: who asks for it by name gets an error once version {number} is the active one")

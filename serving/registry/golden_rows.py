@@ -12,8 +12,8 @@ import json
 import shutil
 from pathlib import Path
 
-from serving.registry.proof import Origin, golden_source
-from serving.registry.registry import Published, PublishedVersion, Registry
+from serving.registry.proof import golden_source
+from serving.registry.registry import Origin, Published, PublishedVersion, Registry
 from serving.registry.regression import GoldenSet
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from serving import model_config
+from serving.registry.registry import Compiled, Origin
 from serving.repository import compiler
 from serving.repository.compiler import DIRECTORIES
 from serving.server import passing
@@ -16,35 +14,6 @@ from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ManifestError, PublishingError
-from slipway.lint.models import CONFIG
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The run, bundle and artifacts that a repository was compiled from."""
-
-    run: str
-    bundle_sha256: str
-    repository_sha256: str
-    artifacts: dict[str, str]  # variant → sha256 of its artifact.json
-    variants: dict[str, str]  # model → the variant behind it
-    labels: list[str]
-
-    @property
-    def models(self) -> list[str]:
-        return list(self.variants)
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A compiled repository that may be published."""
-
-    directory: Path
-    origin: Origin
-
-    def config(self, model: str) -> Any:
-        """Return the model's ModelConfig."""
-        return model_config.read((self.directory / model / CONFIG).read_text("utf-8"))
 
 
 def proven(run: Path) -> Compiled:

@@ -5,8 +5,9 @@ model_repository/<model>/config.pbtxt      its policy names the active version, 
                          <N>/              the model as it was compiled
 text_classifier/aside/<model>/             one that the active version does not have
                  repository.json           the manifest: versions, which is active, which were
-runs/published/model_repository/           publishing.jsonl, lock, golden/, canary/; of `slipway
-                                           serve --published` also its log and serving.json
+runs/published/model_repository/           publishing.jsonl, lock, golden/, canary/; during a switch
+                                           switch.json; of `slipway serve --published` also its log,
+                                           serving.json and resident.json
 
 All files of a model are read-only. A change is built beside the repository, and takes its place in
 one rename; until then the old state is there.
@@ -20,24 +21,59 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from serving import model_config
 from serving.registry import versions
-from serving.registry.proof import Compiled, Origin
-from serving.repository import embedded
 from slipway import errors, options
 from slipway.contract import manifest
 from slipway.contract.records import README, REPOSITORY
 from slipway.errors import ManifestError, PublishingError
 from slipway.lint import linter
-from slipway.lint.models import type_name
+from slipway.lint.models import CONFIG, type_name
 
 _KEPT = 5  # newest versions; the active one and the one before it are kept in any case
+
+
+_WAITED = 120  # seconds for the server to load the version before; then it hangs
+
+
+class LockedError(PublishingError):
+    """Another process has the lock of the registry."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run, bundle and artifacts that a repository was compiled from."""
+
+    run: str
+    bundle_sha256: str
+    repository_sha256: str
+    artifacts: dict[str, str]  # variant → sha256 of its artifact.json
+    variants: dict[str, str]  # model → the variant behind it
+    labels: list[str]
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.variants)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled repository that may be published."""
+
+    directory: Path
+    origin: Origin
+
+    def config(self, model: str) -> Any:
+        """Return the model's ModelConfig."""
+        return model_config.read((self.directory / model / CONFIG).read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,14 @@ class Published:
         """The version that was active before, if there was one."""
         return self.history[-2] if len(self.history) > 1 else None
 
+    @property
+    def standby(self) -> int | None:
+        """The version that may stay loaded beside the active one, to switch back to at once.
+
+        Triton answers with the highest version that it has loaded, so it has to be a lower one.
+        """
+        return self.previous if self.previous is not None and self.previous < self.active else None
+
     def exchange(self, number: int) -> tuple[list[str], list[str]]:
         """Return the models that version `number` brings, and the served ones that it lacks."""
         served, offered = {*self.models}, {*self.versions[number].models}
@@ -116,7 +160,16 @@ def read_published(registry: Registry) -> Published:
     other = errors.command("publish", "RUN", "--repository", "OTHER")
     changed = f"restore what was changed, or {other}"
     fix = changed if is_published(registry) else registry.command("publish", "RUN")
-    facts = manifest.read(registry.repository, REPOSITORY, fix, beside=(README,))
+    return _published(registry, manifest.read(registry.repository, REPOSITORY, fix, beside=(README,)))
+
+
+def published_facts(registry: Registry) -> Published:
+    """Return what is published, without a look at any model's files. Raises ManifestError."""
+    return _published(registry, manifest.read_json(registry.repository / REPOSITORY, registry.command("publish", "RUN")))
+
+
+def _published(registry: Registry, facts: dict[str, Any]) -> Published:
+    other = errors.command("publish", "RUN", "--repository", "OTHER")
     try:
         entries = {int(number): PublishedVersion(**version) for number, version in facts["versions"].items()}
         return Published(int(facts["active"]), tuple(facts["history"]), entries)
@@ -131,32 +184,55 @@ def read_published(registry: Registry) -> Published:
 
 
 @contextmanager
-def publishing_lock(registry: Registry) -> Iterator[None]:
-    """Keep other publishers out for the block; a PublishingError names one who is in it."""
+def publishing_lock(registry: Registry, keeper: bool = False) -> Iterator[None]:
+    """Keep other publishers out for the block; a LockedError names one who is in it.
+
+    For the `keeper` of a server, which holds it for the seconds that a load takes, others wait.
+    """
     registry.state.mkdir(parents=True, exist_ok=True)
     path = registry.state / "lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PublishingError(
-                "somebody else is publishing",
-                expected=f"one publisher of {registry.repository} at a time",
-                found=_holder(file.read()),
-                where=str(path),
-                fix="wait until it has ended, then the same command again",
-            ) from error
+        end = time.monotonic() + _WAITED
+        while not _locked(file):
+            file.seek(0)
+            holder = _holder(file.read())
+            if keeper or not holder.get("keeper") or time.monotonic() > end:
+                raise LockedError(
+                    "somebody else is publishing",
+                    expected=f"one publisher of {registry.repository} at a time",
+                    found="process {pid} since {since}: {command}".format(**holder) if holder else "a process that has just begun",
+                    where=str(path),
+                    fix="wait until it has ended, then the same command again",
+                )
+            time.sleep(0.02)
+        file.seek(0)
         file.truncate()
-        json.dump({"pid": os.getpid(), "since": now(), "command": shlex.join(sys.orig_argv)}, file)
+        json.dump({"pid": os.getpid(), "since": now(), "command": shlex.join(sys.orig_argv), "keeper": keeper}, file)
         file.flush()
         yield
 
 
-def _holder(lock: str) -> str:
-    with contextlib.suppress(ValueError, KeyError):
-        holder = json.loads(lock)
-        return f"process {holder['pid']} since {holder['since']}: {holder['command']}"
-    return "a process that has just begun"
+def is_locked(registry: Registry) -> bool:
+    """Return whether somebody publishes, promotes or rolls back now."""
+    with contextlib.suppress(FileNotFoundError), (registry.state / "lock").open(encoding="utf-8") as file:
+        return not _locked(file, fcntl.LOCK_SH)
+    return False
+
+
+def _locked(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(lock: str) -> dict[str, Any]:
+    """Return what the lock says of its holder; {}: nothing yet."""
+    with contextlib.suppress(ValueError):
+        holder: dict[str, Any] = json.loads(lock)
+        return holder if {"pid", "since", "command"} <= holder.keys() else {}
+    return {}
 
 
 def add_version(registry: Registry, compiled: Compiled) -> int:
@@ -190,28 +266,25 @@ def add_version(registry: Registry, compiled: Compiled) -> int:
     return number
 
 
-def promote_version(registry: Registry, number: int) -> None:
-    """Make `number` the version that Triton serves, from its next start on."""
-    before = read_published(registry)
+def promoted(before: Published, number: int) -> Published:
+    """Return what is published once `number` is the active version."""
     entries = {**before.versions, number: replace(before.versions[number], rolled_back="")}
-    with _changed(registry, replace(before, active=number, history=(*before.history, number), versions=entries), number):
-        pass
+    return replace(before, active=number, history=(*before.history, number), versions=entries)
 
 
-def roll_back_version(registry: Registry) -> None:
-    """Make the previous version the one that Triton serves, from its next start on."""
-    before = read_published(registry)
+def rolled_back(before: Published) -> Published:
+    """Return what is published once the version before is the active one again."""
     entries = {**before.versions, before.active: replace(before.versions[before.active], rolled_back=now())}
-    after = replace(before, active=before.history[-2], history=before.history[:-1], versions=entries)
+    return replace(before, active=before.history[-2], history=before.history[:-1], versions=entries)
+
+
+def make_active(registry: Registry, after: Published) -> None:
+    """Make the active version of `after` the one that Triton serves, from its next start on.
+
+    Whoever calls it has the lock, and has read what is published: its files are not read again.
+    """
     with _changed(registry, after, after.active):
         pass
-
-
-def restore(registry: Registry, before: Published) -> None:
-    """Take a promotion or a rollback back."""
-    if read_published(registry) != before:
-        with _changed(registry, before, before.active):
-            pass
 
 
 def now() -> str:
@@ -222,15 +295,18 @@ def now() -> str:
 def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path]:
     """Yield a linked copy that replaces the repository at the end; a fault is of `number`."""
     with manifest.atomic_directory(registry.repository) as building:
+        known: dict[int, str] = {}
+        if is_published(registry):
+            known = manifest.inodes(registry.repository, REPOSITORY)
         if registry.repository.exists():
-            embedded.link_tree(registry.repository, building)
+            manifest.link_tree(registry.repository, building, REPOSITORY)
         yield building
         versions.arrange(building, after.models)
         for model in after.models:
             versions.activate(building / model, after.active)
             versions.make_read_only(building / model)
         linter.refuse_errors(building, _published_anew(registry, after.versions[number].run))
-        manifest.seal(building, REPOSITORY, after.to_json(), beside=(README,))
+        manifest.seal(building, REPOSITORY, after.to_json(), (README,), known)
 
 
 def _published_anew(registry: Registry, run: str) -> str:

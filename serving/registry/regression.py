@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,12 @@ from slipway.client.client import Client
 from slipway.client.transport import Options
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.parity import bounds
+from slipway.contract.ragged import Numbers
 from slipway.errors import PublishingError
 
 _UNHURRIED = Options(deadline=3600)  # all golden rows are one call
+_FIRST = 1000  # golden rows that are asked first; all of them where those leave a doubt
+_DOUBT = 0.8  # confidence of a loss in a class of the first rows that is looked into
 _STEP = 1000  # a share that is proposed is a multiple of 1/1000, rounded up
 Labels = list[list[str]]  # a list for each text: its label; tagger: one a word, "" where there is none
 
@@ -89,16 +92,59 @@ class Accepted:
 def ask(address: str, sets: Sequence[GoldenSet], active: str, candidate: tuple[int, str]) -> list[Comparison]:
     """Ask both versions on a gRPC server for every set of golden rows, and compare their answers.
 
+    The first rows are enough where nothing in them points at a loss: of a version that is worse by
+    1 of 100 answers, while 5 of 100 changed, 1 in 13 gets by so; of all 4,000 rows, 1 in 5.
     `active` is the name of the one model, `candidate` the version and the name of the other. Raises
     ServerError, and PublishingError as true_labels.
     """
     comparisons = []
     with Client(f"grpc://{address}", _UNHURRIED) as connection:
         for rows in sets:
-            old, new = (_labels(connection, model, rows) for model in (active, candidate[1]))
-            truth = true_labels(rows, new if rows.version == candidate[0] else old)
-            comparisons.append(compare(rows.version, truth, old, new))
+            truth: Labels = []
+            old: Labels = []
+            new: Labels = []
+            for part in _parts(rows):
+                answers = [_labels(connection, model, part) for model in (active, candidate[1])]
+                truth += true_labels(part, answers[rows.version == candidate[0]])
+                old, new = old + answers[0], new + answers[1]
+                compared = compare(rows.version, truth, old, new)
+                if _is_clear(compared):
+                    break
+            comparisons.append(compared)
     return comparisons
+
+
+def first_rows(golden: Golden) -> int:
+    """Return how many rows are asked at first."""
+    return min(_FIRST, len(golden.ids))
+
+
+def _parts(rows: GoldenSet) -> list[GoldenSet]:
+    first = sample(rows.golden, _FIRST)
+    others = np.setdiff1d(np.arange(len(rows.golden.ids)), first)
+    return [replace(rows, golden=take(rows.golden, numbers)) for numbers in (first, others) if len(numbers)]
+
+
+def _is_clear(compared: Comparison) -> bool:
+    """Return whether nothing points at a loss: more rows would only say so again."""
+    classes = [bounds.loss_least(change.lost, change.gained, change.rows, _DOUBT) for change in compared.by_class]
+    return (
+        compared.total.lost <= compared.total.gained
+        and max(classes, default=0.0) <= 0
+        and compared.changed_share <= MOST_CHANGED * _DOUBT
+    )
+
+
+def sample(golden: Golden, rows: int) -> Numbers:
+    """Return the numbers of `rows` golden rows, drawn once for all, or of all."""
+    drawn: Numbers = np.sort(np.random.default_rng(0).permutation(len(golden.ids))[:rows])
+    return drawn
+
+
+def take(golden: Golden, rows: Numbers) -> Golden:
+    """Return these golden rows alone."""
+    places = rows if golden.per_row else golden.ids.tokens_of(rows)
+    return Golden([golden.texts[row] for row in rows], golden.ids.take(rows), golden.labels[places], golden.logits[places])
 
 
 def _labels(connection: Client, model: str, rows: GoldenSet) -> Labels:

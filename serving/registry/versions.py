@@ -19,7 +19,6 @@ from typing import Any
 from google.protobuf import text_format
 
 from serving import model_config
-from serving.repository import embedded
 from slipway.contract import manifest
 from slipway.contract.records import TEXT_MODEL
 from slipway.lint.models import CONFIG
@@ -48,11 +47,11 @@ def arrange(repository: Path, served: Collection[str]) -> None:
 
 def add(compiled: Path, model: Path, number: int) -> None:
     """Add version 1 of the `compiled` model as version `number` of `model`."""
-    embedded.link_tree(compiled / "1", model / str(number))
+    manifest.link_tree(compiled / "1", model / str(number))
     (model / _CONFIGS).mkdir(exist_ok=True)
     manifest.link(compiled / CONFIG, model / _CONFIGS / f"{number}.pbtxt")
     if (compiled / _WARMUP).is_dir():
-        embedded.link_tree(compiled / _WARMUP, model / _WARMUP / str(number))
+        manifest.link_tree(compiled / _WARMUP, model / _WARMUP / str(number))
 
 
 def drop(model: Path, number: int) -> None:
@@ -98,9 +97,9 @@ def stage(model: Path, number: int, name: str, target: Path) -> None:
     """Write a model called `name` with this version alone into the new directory `target`."""
     staged = config(model, number)
     staged.name = name
-    embedded.link_tree(model / str(number), target / str(number))
+    manifest.link_tree(model / str(number), target / str(number))
     if (model / _WARMUP / str(number)).is_dir():
-        embedded.link_tree(model / _WARMUP / str(number), target / _WARMUP / str(number))
+        manifest.link_tree(model / _WARMUP / str(number), target / _WARMUP / str(number))
     write_config(target, staged)
 
 

@@ -20,7 +20,7 @@ from serving.repository import engines, model_files
 from slipway.contract import artifact, manifest, tokenizer
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle, Golden
-from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
+from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 
 PROVIDER = engines.PROVIDER  # of the embedded server's Python models
 CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
@@ -181,12 +181,6 @@ def start_up_rows(golden: Golden) -> list[dict[str, Any]]:
     """Return golden rows without logits, for the settings.json of a model without a verdict."""
     chosen = {row: golden.ids.take(np.array([row])) for row in warmup_rows(golden).values()}
     return [{"text": golden.texts[row], "ids": rows.ids.tolist(), "types": rows.types.tolist()} for row, rows in chosen.items()]
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Link the files of `source` into `target`, without the manifest."""
-    ignored = shutil.ignore_patterns(REPOSITORY)
-    shutil.copytree(source, target, copy_function=lambda a, b: manifest.link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 
 
 def copy_modules(version: Path, model: str, *more: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ import tritonclient.http
 
 from serving.registry import versions
 from serving.registry.registry import Registry, read_published
-from serving.registry.rollout import running_server
+from serving.registry.rollout import is_unfinished, journal, running_server
 from slipway.client import client
 from slipway.client.transport import Options
 from slipway.contract import bundle, manifest
@@ -35,7 +36,7 @@ from tests.support import clock
 from tests.support.command import CHECKOUT, Once, slipway, slipway_output
 from tests.support.serving import word_runs
 
-_LOOPS, _SWITCHES = 6, 6
+_LOOPS, _SWITCHES = 6, 3
 MODELS, NEW = ("bert_onnx_fp32", TEXT_MODEL), "bert_ort_fp32"
 
 
@@ -66,10 +67,14 @@ class Site:
         return slipway(verb, *arguments, "--repository", self.registry.repository)
 
     def served(self) -> set[str]:
-        """Versions of all models that are ready."""
+        """Versions that answer who asks for any model by its name alone."""
+        return {version for [version] in self.models().values()}
+
+    def models(self) -> dict[str, list[str]]:
+        """Return model → the version that answers who asks for its name alone."""
         server = running_server(self.registry)
         assert server
-        return {version for versions in server.served_versions().values() for version in versions}
+        return {model: loaded[-1:] for model, loaded in server.served_versions().items()}
 
     def audit(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.registry.state / "publishing.jsonl").read_text().splitlines()]
@@ -161,7 +166,7 @@ class Loop:
         assert result.as_numpy("label")[0, 0].decode() == label
 
 
-def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: Site, one_engine: Path) -> None:
+def test_promotions_and_a_rollback_under_six_clients_fail_no_request(site: Site, one_engine: Path) -> None:
     source = bundle.load(one_engine / "bundle")
     golden = bundle.load_golden(source)
     labels = [source.labels[i] for i in golden.logits.argmax(axis=1)]
@@ -187,9 +192,9 @@ def test_six_promotions_and_a_rollback_under_six_clients_fail_no_request(site: S
     answered, gap = sum(loop.answered for loop in loops), max(loop.longest_gap for loop in loops)
     print(f"{answered} requests, longest gap {gap:.2f} s")
     assert [loop.failed for loop in loops] == [[]] * _LOOPS
-    assert answered >= 5000
+    assert answered >= 1500
     assert gap <= 3
-    assert [loop.versions for loop in loops] == [["1", "2", "3", "4", "5", "6", "7", "6"]] * _LOOPS
+    assert [loop.versions for loop in loops] == [["1", "2", "3", "4", "3"]] * _LOOPS
     assert [(one["action"], one["result"]) for one in site.audit()] == [
         ("publish", "done"),
         *[("publish", "done"), ("promote", "done")] * _SWITCHES,
@@ -205,17 +210,11 @@ def two_engines(once: Once) -> Path:
     return once("two_engines", partial(word_runs.build, variants=("onnx_fp32", "ort_fp32")))
 
 
-def _models(site: Site) -> dict[str, list[str]]:
-    server = running_server(site.registry)
-    assert server
-    return server.served_versions()
-
-
 def test_a_model_that_one_version_has_alone_comes_and_goes_with_it(site: Site, two_engines: Path) -> None:
     one, two = ({model: [str(number)] for model in models} for number, models in ((1, MODELS), (2, (*MODELS, NEW))))
     done = site.run("publish", two_engines)
     assert f"comes       {NEW}" in done.stdout, done.stdout + done.stderr
-    assert _models(site) == one
+    assert site.models() == one
     stop, loop = threading.Event(), Loop()
     source = bundle.load(two_engines / "bundle")
     golden = bundle.load_golden(source)
@@ -225,31 +224,31 @@ def test_a_model_that_one_version_has_alone_comes_and_goes_with_it(site: Site, t
     try:
         done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert _models(site) == two
+        assert site.models() == two
         done = site.run("rollback")
         assert f"goes        {NEW}" in done.stdout, done.stdout + done.stderr
-        assert _models(site) == one
+        assert site.models() == one
         assert "switch is on" not in site.run("status").stdout
     finally:
         stop.set()
         client.join()
     assert (loop.failed, loop.versions) == ([], ["1", "2", "1"])
     assert (site.audit()[-1]["gone"], site.audit()[-2]["brought"]) == ([NEW], [NEW])
-    [server] = site.process.children()
+    [server] = [child for child in site.process.children() if child.name() == "tritonserver"]
     server.kill()
     _wait(lambda: "Triton is ready again" in site.said.read_text(), 60)
-    assert _models(site) == one
+    assert site.models() == one
 
 
 def test_a_new_model_that_does_not_load_in_its_place_takes_the_whole_switch_back(shared_site: Site, two_engines: Path) -> None:
-    site, before = shared_site, _models(shared_site)
+    site, before = shared_site, shared_site.models()
     publish_changed(site, two_engines, partial(_only_a_canary, model=NEW), model=NEW)
     published = read_published(site.registry)
     done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
     assert done.returncode == 10, done.stdout + done.stderr
     assert f"of {NEW} cannot be served" in done.stderr
     assert read_published(site.registry) == published
-    assert _models(site) == before
+    assert site.models() == before
     assert not linter.check(site.registry.repository).findings
 
 
@@ -270,9 +269,7 @@ def _slow(version: Path) -> None:
     """Every fifth time it is asked a text alone, and by more than a busy machine takes from the
     served version.
     """
-    _override(
-        version, "execute", "requests", "time.sleep(2 * (len(requests[0].inputs()[0].as_numpy()) == 1 and next(_TURNS) == 4))"
-    )
+    _override(version, "execute", "requests", "time.sleep((len(requests[0].inputs()[0].as_numpy()) == 1 and next(_TURNS) == 4))")
 
 
 def _only_a_canary(version: Path, model: str = TEXT_MODEL) -> None:
@@ -309,11 +306,11 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     site = shared_site
     limit, code, said, found = REFUSED[change]
     publish_changed(site, one_engine, change)
-    before = manifest.sha256(site.registry.repository / REPOSITORY)
+    before = read_published(site.registry)
     done = site.run("promote", "--pairs", 50, "--p99-limit", limit)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stderr
-    assert manifest.sha256(site.registry.repository / REPOSITORY) == before
+    assert read_published(site.registry) == before
     assert site.served() == {"1"}
     assert not list(site.registry.canaries.iterdir())
     last = site.audit()[-1]
@@ -329,16 +326,29 @@ def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
 def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(site: Site, one_engine: Path) -> None:
     assert site.run("publish", one_engine).returncode == 0
     assert site.run("promote", "--pairs", 20, "--p99-limit", 100).returncode == 0
-    [server] = site.process.children()
+    [server] = [child for child in site.process.children() if child.name() == "tritonserver"]
     next(one for one in server.children() if "/text_classifier/2/" in one.cmdline()[1]).kill()
     again = "Triton is ready again"  # also after the first, where loading takes longer than the supervisor waits for it
     _wait(lambda: "text_classifier is served again" in site.said.read_text() or again in site.said.read_text(), 60)
     assert site.served() == {"2"}
     before = site.said.read_text().count(again)
-    [server] = site.process.children()
+    [server] = [child for child in site.process.children() if child.name() == "tritonserver"]
     server.kill()
     _wait(lambda: site.said.read_text().count(again) > before, 60)
     assert site.served() == {"2"}
+
+
+def test_a_rollback_that_is_killed_is_finished_or_taken_back_by_the_server(site: Site, one_engine: Path) -> None:
+    assert site.run("publish", one_engine).returncode == 0
+    done = site.run("promote", "--pairs", 20, "--p99-limit", 100)
+    assert "version 1 stays loaded" in done.stdout, done.stdout + done.stderr
+    words = ["-m", "slipway.cli", "rollback", "--repository", str(site.registry.repository)]
+    with subprocess.Popen([sys.executable, *words], cwd=CHECKOUT) as process:
+        _wait(lambda: journal(site.registry).exists() or process.poll() is not None, 60)
+        process.kill()
+    _wait(lambda: not is_unfinished(site.registry), 30)
+    assert site.served() == {str(read_published(site.registry).active)}
+    assert site.run("status").returncode == 0
 
 
 def test_where_nobody_serves_a_version_is_tried_and_made_active_all_the_same(one_engine: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.registry.audit import audited, last_entries
+from serving.registry.audit import AUDIT_FILE, audited, last_entries
 from serving.registry.registry import Registry
 from slipway.errors import PublishingError
 
@@ -25,6 +25,18 @@ def test_every_end_leaves_its_line(tmp_path: Path) -> None:
     assert (refused["result"], refused["why"], refused["found"]) == ("refused", "too slow", "slow")
     assert interrupted["result"] == "interrupted"
     assert {"time", "by", "command", "commit", "seconds"} <= done.keys()
+
+
+def test_an_entry_that_a_full_disk_cut_off_harms_no_other(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "model_repository")
+    for version in (1, 2):
+        with audited(registry, "publish") as entry:
+            entry["version"] = version
+        path = registry.state / AUDIT_FILE
+        path.write_bytes(path.read_bytes() + b'{"time": "2026-')
+    with audited(registry, "promote") as entry:
+        entry["version"] = 2
+    assert [entry["action"] for entry in last_entries(registry, 5)] == ["publish", "publish", "promote"]
 
 
 def test_a_place_where_nothing_was_done_has_no_lines(tmp_path: Path) -> None:

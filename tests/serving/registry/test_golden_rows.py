@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from serving.registry import golden_rows
-from serving.registry.proof import Origin
-from serving.registry.registry import Published, PublishedVersion, Registry
+from serving.registry.registry import Origin, Published, PublishedVersion, Registry
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.ragged import Ragged

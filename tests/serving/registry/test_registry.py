@@ -17,15 +17,16 @@ import pytest
 from serving import model_config
 from serving.model_config import Tensor
 from serving.registry.audit import last_entries
-from serving.registry.proof import Compiled, Origin
 from serving.registry.registry import (
+    Compiled,
+    Origin,
     Registry,
     add_version,
-    promote_version,
+    make_active,
+    promoted,
     publishing_lock,
     read_published,
-    restore,
-    roll_back_version,
+    rolled_back,
 )
 from slipway.contract import manifest
 from slipway.contract.records import README, REPOSITORY, TEXT_MODEL
@@ -51,6 +52,14 @@ def compiled(tmp_path: Path) -> Compiled:
 
 def without_two(compiled: Compiled) -> Compiled:
     return replace(compiled, origin=replace(compiled.origin, variants={TEXT_MODEL: "none"}))
+
+
+def promote_version(registry: Registry, number: int) -> None:
+    make_active(registry, promoted(read_published(registry), number))
+
+
+def roll_back_version(registry: Registry) -> None:
+    make_active(registry, rolled_back(read_published(registry)))
 
 
 def policy(registry: Registry, model: str) -> list[int]:
@@ -158,7 +167,7 @@ def test_models_come_and_go_with_the_versions_that_have_them(registry: Registry,
     before = read_published(registry)
     roll_back_version(registry)
     assert linter.check(registry.repository).models == (TEXT_MODEL,)
-    restore(registry, before)
+    make_active(registry, before)
     assert (read_published(registry), policy(registry, "two")) == (before, [2])
 
 
@@ -200,8 +209,7 @@ _KILLED = """
 import sys, time
 from pathlib import Path
 from serving.registry import versions
-from serving.registry.proof import Compiled, Origin
-from serving.registry.registry import Registry, add_version, publishing_lock
+from serving.registry.registry import Compiled, Origin, Registry, add_version, publishing_lock
 from slipway.contract import manifest
 
 def stop(*_, **__):
