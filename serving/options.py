@@ -40,6 +40,15 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="REPOSITORY",
         help="instead of RUN: where versions were published; without a value: %(const)s",
     )
+    parser.add_argument(
+        "--no-standby",
+        dest="standby",
+        action="store_false",
+        help="with --published: do not keep the version before loaded; it takes its memory, and a rollback then takes a load",
+    )
+    parser.add_argument(
+        "--direct", action="store_true", help="Triton itself at the ports, without the front that refuses what would wait too long"
+    )
     parser.add_argument("--page", action="store_true", help="with RUN: a page to try the model, on the port 3 above HTTP's")
     options.port(parser)
 
@@ -91,6 +100,7 @@ def compare_options(parser: argparse.ArgumentParser) -> None:
 
 def status_options(parser: argparse.ArgumentParser) -> None:
     options.repository(parser)
+    parser.add_argument("--repair", action="store_true", help="first make the server serve the active version, and nothing else")
 
 
 def rollback_options(parser: argparse.ArgumentParser) -> None:

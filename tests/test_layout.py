@@ -29,7 +29,7 @@ FLOORS = {
     "train": "job options | data model | distributed | engine | settings write_bundle | finetune analysis",
     "export": "safety disk_space session options | graph | precision | runtime | runtimes | parity | "
     "variant | convert commands import_savedmodel",
-    "serving": "model_config options | repository | server | load | benchmark served_parity | "
+    "serving": "model_config options | repository | server | load front | benchmark served_parity | "
     "tuning registry report page | commands",
 }
 MOST_FILES, LONGEST_FUNCTION = 10, 60

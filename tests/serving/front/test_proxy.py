@@ -1,0 +1,211 @@
+"""The front before a real Triton: what it lets through, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from serving.front import config, proxy
+from serving.front.config import Limits
+from serving.server import triton
+from serving.server.triton import Server
+from slipway import tools
+from slipway.contract.records import HOST, Ports
+from slipway.errors import ServerError
+from tests.support.serving import tiny_repository
+
+pytestmark = pytest.mark.skipif(not tools.HAPROXY.exists(), reason="HAProxy is not unpacked: make setup")
+LIMITS = Limits(streams=2, queue=2, queue_seconds=0.2, body_seconds=0.5)
+LONG = 0.6  # seconds that an inference takes: longer than any may wait
+CROWD = 12
+AT_ONCE = 0.5 * LONG + LIMITS.queue_seconds  # seconds for a refusal: before the first answer, also on busy cores
+
+
+@dataclass(frozen=True)
+class Fronted:
+    ports: Ports
+    server: Server
+    told: list[str]
+
+    def post(self, seconds: float) -> tuple[int, float, dict[str, str], bytes]:
+        """Status, seconds, headers and body of the answer to an inference that takes so long."""
+        body = json.dumps({"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [seconds]}]})
+        return self.ask("POST", "/v2/models/one/infer", body)
+
+    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, float, dict[str, str], bytes]:
+        started, connection = time.monotonic(), http.client.HTTPConnection(HOST, self.ports.http, timeout=20)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, time.monotonic() - started, {name.lower(): value for name, value in answer.getheaders()}, text
+        finally:
+            connection.close()
+
+    def grpc(self, seconds: float) -> str:
+        """ "OK", or the status of an inference that takes so long."""
+        with tritonclient.grpc.InferenceServerClient(f"{HOST}:{self.ports.grpc}") as client:
+            try:
+                client.infer("one", [tensor(seconds)])
+            except InferenceServerException as error:
+                return str(error.status())
+        return "OK"
+
+
+def tensor(seconds: float) -> tritonclient.grpc.InferInput:
+    x = tritonclient.grpc.InferInput("x", [1, 1], "FP32")
+    x.set_data_from_numpy(np.full((1, 1), seconds, np.float32))
+    return x
+
+
+def haproxies() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.name() == "haproxy"]
+
+
+def soon(holds: Callable[[], bool], within: float = 10.0) -> bool:
+    deadline = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
+    run, told = tiny_repository.sleepers(tmp_path_factory.mktemp("front") / "run"), list[str]()
+    with triton.running(run / "model_repository") as server:
+        ports = triton.free_ports()
+        with proxy.running(ports, server.ports, LIMITS, run / "front.log", told.append):
+            yield Fronted(ports, server, told)
+
+
+def test_of_a_crowd_over_http_some_are_answered_and_the_others_refused_at_once(fronted: Fronted) -> None:
+    with ThreadPoolExecutor(CROWD) as crowd:
+        answers = list(crowd.map(fronted.post, [LONG] * CROWD))
+    refused = [answer for answer in answers if answer[0] == 503]
+    assert Counter(answer[0] for answer in answers) == {200: LIMITS.streams, 503: CROWD - LIMITS.streams}
+    assert max(seconds for _, seconds, _, _ in refused) < AT_ONCE
+    assert all(headers["retry-after"] == "1" and json.loads(body)["error"] for _, _, headers, body in refused)
+
+
+def test_of_a_crowd_over_grpc_the_others_are_told_that_the_server_is_unavailable(fronted: Fronted) -> None:
+    with ThreadPoolExecutor(CROWD) as crowd:
+        answers = Counter(crowd.map(fronted.grpc, [LONG] * CROWD))
+    assert answers == {"OK": LIMITS.streams, "StatusCode.UNAVAILABLE": CROWD - LIMITS.streams}
+
+
+def test_health_and_metrics_are_asked_while_no_inference_has_room(fronted: Fronted) -> None:
+    with ThreadPoolExecutor(LIMITS.streams) as crowd:
+        busy = [crowd.submit(fronted.post, LONG) for _ in range(LIMITS.streams)]
+        time.sleep(LONG / 6)
+        status, seconds, _, _ = fronted.ask("GET", "/v2/health/ready")
+        assert not any(one.done() for one in busy)
+    assert (status, seconds < LONG) == (200, True)
+
+
+def test_a_grpc_stream_goes_through_and_takes_no_place(fronted: Fronted) -> None:
+    answers: list[float] = []
+    with tritonclient.grpc.InferenceServerClient(f"{HOST}:{fronted.ports.grpc}") as client:
+        client.start_stream(lambda result, error: answers.append(float(result.as_numpy("y")[0, 0]) if result else -1.0))
+        for seconds in (0.0, 0.125):
+            client.async_stream_infer("one", [tensor(seconds)])
+        assert soon(lambda: len(answers) == 2)
+        assert fronted.post(0.0)[0] == 200
+        client.stop_stream()
+    assert answers == [0.0, 0.125]
+
+
+def test_clients_that_never_send_the_rest_hold_no_place(fronted: Fronted) -> None:
+    head = b"POST /v2/models/one/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{"
+    slow = [socket.create_connection((HOST, fronted.ports.http), timeout=10) for _ in range(4 * LIMITS.streams)]
+    try:
+        for connection in slow:
+            connection.sendall(head)
+        assert fronted.post(0.0)[0] == 200
+        assert [connection.recv(13)[9:12] for connection in slow] == [b"408"] * len(slow)
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_the_request_in_half_a_million_chunks_that_ends_triton_does_not_reach_it(fronted: Fronted) -> None:
+    connection = socket.create_connection((HOST, fronted.ports.http), timeout=20)
+    with connection:
+        connection.sendall(b"POST /v2/models/one/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            connection.sendall(b"1\r\n \r\n" * 600_000 + b"0\r\n\r\n")
+        except OSError:
+            pass  # refused before its end
+        else:
+            assert connection.recv(12)[9:] == b"411"
+    assert fronted.post(0.0)[0] == 200
+    assert fronted.server.process.poll() is None
+
+
+def test_a_body_larger_than_any_batch_is_refused_before_it_is_sent(fronted: Fronted) -> None:
+    with socket.create_connection((HOST, fronted.ports.http), timeout=10) as connection:
+        connection.sendall(b"POST /v2/models/one/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n")
+        assert connection.recv(12)[9:] == b"413"
+
+
+def test_the_metrics_are_tritons_and_the_fronts_own(fronted: Fronted) -> None:
+    pages = {}
+    for path in ("/metrics", config.FRONT_METRICS):
+        connection = http.client.HTTPConnection(HOST, fronted.ports.metrics, timeout=10)
+        connection.request("GET", path)
+        pages[path] = connection.getresponse().read().decode()
+        connection.close()
+    assert "nv_inference_request_success" in pages["/metrics"]
+    assert 'haproxy_backend_http_requests_total{proxy="http_inferences"}' in pages[config.FRONT_METRICS].replace(" ", "")
+
+
+def test_a_killed_front_is_back(fronted: Fronted) -> None:
+    [before] = haproxies()
+    before.kill()
+    assert soon(lambda: [child.pid for child in haproxies()] not in ([], [before.pid]))
+    assert soon(lambda: answers(fronted))
+    assert len(fronted.told) == 1
+
+
+def answers(fronted: Fronted) -> bool:
+    try:
+        return fronted.ask("GET", "/v2/health/live")[0] == 200
+    except OSError:
+        return False
+
+
+def test_it_ends_with_the_block_though_connections_are_idle(tmp_path: Path) -> None:
+    ports, log = triton.free_ports(), tmp_path / "front.log"
+    before = {child.pid for child in haproxies()}
+    with proxy.running(ports, Ports(1, 2, 3), LIMITS, log, print):
+        [own] = {child.pid for child in haproxies()} - before
+        idle = [socket.create_connection((HOST, port)) for port in vars(ports).values()]
+        started = time.monotonic()
+    for connection in idle:
+        connection.close()
+    assert time.monotonic() - started < 5
+    assert not psutil.pid_exists(own)
+    triton.check_ports(ports)
+
+
+def test_a_taken_port_is_an_error_and_nothing_is_left(tmp_path: Path) -> None:
+    ports = triton.free_ports()
+    before = {child.pid for child in haproxies()}
+    with socket.create_server((HOST, ports.metrics)), pytest.raises(ServerError):  # noqa: SIM117
+        with proxy.running(ports, Ports(1, 2, 3), LIMITS, tmp_path / "front.log", lambda _: None):
+            pytest.fail("it runs")
+    assert {child.pid for child in haproxies()} == before
