@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
+
+from slipway import cli
 
 CHECKOUT = Path(__file__).parents[2]
 Once = Callable[[str, Callable[[Path], object]], Path]  # the fixture `once`
+# Commands that change nothing in the process that runs them, and would start TensorFlow or ONNX
+# Runtime's tools first, for 2 to 6 s each.
+_IN_PROCESS = ("import", "export", "check", "build", "publish", "lint", "report", "compare")
 
 
 def command(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -26,8 +36,30 @@ def command(*arguments: object, environment: dict[str, str] | None = None) -> su
 
 
 def slipway(*words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `slipway …`, whatever its end."""
+    """Run `slipway …`, whatever its end; in this process where the command lets it."""
+    if words[0] in _IN_PROCESS and not environment:
+        return _in_process(["slipway", *map(str, words)])
     return command("-m", "slipway.cli", *words, environment=environment)
+
+
+def _in_process(words: list[str]) -> subprocess.CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with (
+            contextlib.chdir(CHECKOUT),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch.object(sys, "argv", words),
+            mock.patch.dict(os.environ),
+            warnings.catch_warnings(action="ignore"),  # as a person's Python does, and not as pytest
+        ):
+            cli.main()
+    except SystemExit as end:
+        return subprocess.CompletedProcess(words, int(end.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def succeed(*arguments: object) -> str:
