@@ -17,7 +17,6 @@ text at each --address, and writes RUN/endpoint.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -95,9 +94,6 @@ def serve(arguments: argparse.Namespace) -> int:
 def _limits(arguments: argparse.Namespace, record: Mapping[str, Any] | None = None) -> front.Limits | None:
     """Return the front's limits for the repository of this manifest; None for no front."""
     if arguments.direct:
-        return None
-    if not proxy.installed():
-        print("no front: HAProxy is not unpacked, so requests beyond what can be answered wait (make setup)", flush=True)
         return None
     return front.limits(arguments.run, record)
 
@@ -216,7 +212,7 @@ def _target_of(arguments: argparse.Namespace) -> str:
     """
     run: Path = arguments.run
     engines = {
-        target: json.loads(path.read_text("utf-8")).get(TEXT_MODEL)
+        target: manifest.read_json(path, errors.command("build", run, "--target", target)).get(TEXT_MODEL)
         for target, directory in DIRECTORIES.items()
         if (path := run / directory / REPOSITORY).is_file()
     }

@@ -120,6 +120,7 @@ def _tools() -> list[Part]:
         Part("Horovod with NCCL", "any", nccl, _GPU_SETUP, False),
         Part("GPUs TensorFlow sees", "any", seen[1] if seen else "", "a GPU, its driver, and the two above", False),
         Part("Triton, embedded", "2.51", _triton_version(), _SETUP),
+        Part("HAProxy, in front of it", "2.8", _version_in(_run([str(tools.HAPROXY), "-v"])), _SETUP),
         Part("perf_analyzer", "2.51", _version_in(analyzer), _SETUP),
         Part("encoder (MiniLM-L6)", "any", "made" if (tools.ENCODER / "encoder.json").is_file() else "", _SETUP),
         Part("Triton, production", "any from 26.08", "", "nvcr.io/nvidia/tritonserver behind a proxy (docs/limits.md)", False),

