@@ -13,7 +13,7 @@ from typing import Any
 
 from serving.repository import embedded
 from slipway import tools
-from slipway.contract.records import HOST, MAX_BATCH, TEXT_MODEL, TUNING, Ports
+from slipway.contract.records import HOST, MAX_BATCH, NO_ROOM, TEXT_MODEL, TUNING, Ports
 
 FRONT_METRICS = "/front"  # on the port of the metrics, beside Triton's /metrics
 _STREAMS_A_CORE = 16  # 32 on two cores kept 84 to 92 % of the capacity under overload (docs/log/serving.md)
@@ -23,7 +23,6 @@ _BUFFER = 128 << 10  # bytes of a request that are read before Triton hears of i
 _LARGEST = 2 * MAX_BATCH << 20  # bytes of a body: a full batch of the longest texts, with JSON's escapes
 _CONNECTIONS = 4000  # each takes two open files at most
 _RESERVED_FILES = 100
-_NO_ROOM = "more requests than can be answered in time, or the server is starting: ask again after a pause"
 _WHY = {  # of each status that HAProxy answers itself
     400: "this is no valid request",
     403: "this is not allowed here",
@@ -31,7 +30,7 @@ _WHY = {  # of each status that HAProxy answers itself
     413: f"the request is larger than {_LARGEST >> 20} MiB: ask for fewer texts at a time",
     500: "the front failed",
     502: "the connection to the server was lost; the request may have ended it",
-    503: _NO_ROOM,
+    503: NO_ROOM,
     504: "no answer from the server in time",
 }
 _GRPC_CODES = {  # INVALID_ARGUMENT, PERMISSION_DENIED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 import random
 import re
 import ssl
@@ -22,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from slipway import errors
 from slipway.client.tensors import Tensors
-from slipway.contract.records import DEADLINE, HOST, RETRIES, Ports
+from slipway.contract.records import DEADLINE, HOST, NO_ROOM, RETRIES, Ports
 from slipway.errors import ServerError
 
 PROTOCOLS = ("http", "grpc")
@@ -51,6 +52,10 @@ class RequestRefused(ServerError):
 
 class Unavailable(ServerError):
     """No connection, a lost one, or HTTP's 503 or gRPC's UNAVAILABLE."""
+
+
+class Busy(Unavailable):
+    """The front of `slipway serve` had no room for the request, or its server is starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,9 @@ class Connection:
         if _UNTRUSTED.search(message):
             fix = "name a file with who signed it (Tls.authorities, or --authorities FILE), and ask by the name that it is for"
             return RequestRefused("the server's certificate is not trusted", **facts, fix=fix)
+        if again and NO_ROOM in message:
+            fix = "a longer deadline, fewer requests at a time, or more of the server"
+            return Busy("the server has no room for the request", **facts, fix=fix)
         if again:
             fix = f"look whether a server listens at {self._address}, and whether something between closes the way to it"
             if self._host.rpartition(":")[0] in _HERE:
@@ -283,16 +291,19 @@ def _ssl_context(tls: Tls) -> ssl.SSLContext:
 async def persist(ask: Callable[[], Awaitable[_Answer]], retries: int, end: float) -> _Answer:
     """Ask up to 1 + `retries` times; no pause goes beyond the event loop's time `end`.
 
-    Any length up to a pause's longest is equally likely ("full jitter"), so clients that lost their
-    server together do not come back together. Raises what `ask` raises; Unavailable once there is
-    no retry or no time left.
+    A server that is busy is asked again until then, if there are retries at all: it refuses at
+    once what others would let wait. Any length up to a pause's longest is equally likely ("full
+    jitter"), so clients that lost their server together do not come back together. Raises what
+    `ask` raises; Unavailable once there is no retry or no time left.
     """
-    for number in range(retries):
+    longest, left = _FIRST_PAUSE, retries
+    while True:
         try:
             return await ask()
-        except Unavailable:
-            pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**number))
+        except Unavailable as error:
+            left -= not isinstance(error, Busy)
+            pause = random.uniform(0, longest) if retries and left >= 0 else math.inf
             if asyncio.get_running_loop().time() + pause >= end:
                 raise
+        longest = min(_LONGEST_PAUSE, 2 * longest)
         await asyncio.sleep(pause)
-    return await ask()

@@ -28,6 +28,8 @@ TEXT_MODEL = "text_classifier"
 MAX_BATCH = 32
 DEADLINE = 60.0  # seconds for a whole call of a client: all its requests, retries and pauses
 RETRIES = 3  # of each request of a client, and only when the server is unavailable
+# What the front of `slipway serve` says to a request that it refuses for now; our clients know it.
+NO_ROOM = "more requests than can be answered in time, or the server is starting: ask again after a pause"
 T = TypeVar("T")
 
 

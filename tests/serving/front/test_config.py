@@ -49,7 +49,6 @@ def test_without_a_tuning_record_the_limit_grows_with_the_cores(monkeypatch: pyt
     assert config.limits().streams == 3 * two
 
 
-@pytest.mark.skipif(not tools.HAPROXY.exists(), reason="HAProxy is not unpacked: make setup")
 @pytest.mark.parametrize("files", [128, 1024, 524_288, sys.maxsize])
 def test_haproxy_takes_the_configuration_without_a_warning(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
     monkeypatch.setattr(tools, "most_open_files", lambda: files)

@@ -249,6 +249,23 @@ def test_only_the_unavailable_is_asked_again(kind: type[ServerError], times: int
     assert len(asked) == times
 
 
+def test_a_busy_server_is_asked_again_until_the_deadline() -> None:
+    asked: list[int] = []
+    loop = mock.Mock(time=mock.Mock(side_effect=range(100)))  # s; each look is one later
+    persisting = transport.persist(failing(transport.Busy, asked), retries=3, end=20.0)
+    with mock.patch("asyncio.sleep"), mock.patch("random.uniform", return_value=0.0), pytest.raises(transport.Busy):  # noqa: SIM117
+        with mock.patch("asyncio.get_running_loop", return_value=loop):
+            asyncio.run(persisting)
+    assert len(asked) == 21
+
+
+def test_without_retries_a_busy_server_is_asked_once() -> None:
+    asked: list[int] = []
+    with pytest.raises(transport.Busy):
+        asyncio.run(transport.persist(failing(transport.Busy, asked), retries=0, end=float("inf")))
+    assert len(asked) == 1
+
+
 def test_pauses_are_drawn_and_grow_up_to_a_limit() -> None:
     with mock.patch("random.uniform", return_value=0.0) as drawn, pytest.raises(Unavailable):
         asyncio.run(transport.persist(failing(Unavailable, []), retries=7, end=float("inf")))
