@@ -64,8 +64,9 @@ class _Bench:
 
 
 def measure(arguments: argparse.Namespace, setting: BenchSetting) -> int:
-    """Measure the server at arguments.address. Return 1 if a load FAILED. Raises UsageError;
-    ServerError for a server that does not answer, or is no server of RUN's model.
+    """Measure the server at arguments.address. Return 1 if a load FAILED, and not for want of room
+    in the server. Raises UsageError; ServerError for a server that does not answer, or is no server
+    of RUN's model.
     """
     started, run, places = time.monotonic(), arguments.run, _places(arguments)
     source = bundle.load(run / "bundle")
@@ -80,7 +81,7 @@ def measure(arguments: argparse.Namespace, setting: BenchSetting) -> int:
         record = _record(arguments, bench, source, addresses, time.monotonic() - started)
         manifest.write_json(run / ENDPOINT_BENCHMARK, record.to_json())
     table.show_endpoint(record)
-    return int(any(row.status == "FAILED" for row in record.rows))
+    return int(any(row.status == "FAILED" and not row.rejected for row in record.rows))
 
 
 def _places(arguments: argparse.Namespace) -> dict[str, Endpoint]:

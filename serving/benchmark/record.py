@@ -68,7 +68,7 @@ class Row:
     exit_status: int | None  # of perf_analyzer, the first that is not 0; None: it was ended
     requests: int
     errors: int | None = None  # requests without an answer; None: perf_analyzer failed
-    rejected: int  # errors for a full queue
+    rejected: int  # errors for want of room
     stages: LatencyBreakdown | None = None  # None: the model does not tell
     padding_waste: float | None = None  # padding ÷ all tokens computed; None: the model does not tell
     gpu: GpuUse | None = None

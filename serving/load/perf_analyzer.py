@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from slipway import provenance, tools
 from slipway.client.transport import PROTOCOLS, Options
 from slipway.contract.bundle import Bundle, Golden
+from slipway.contract.records import NO_ROOM
 from slipway.contract.tokenizer import Tokenizer
 from slipway.errors import ToolError
 
@@ -78,11 +79,11 @@ class LoadResult:
 
     @property
     def rejected(self) -> int:
-        """Requests known to be refused for a full queue: perf_analyzer ends at the first.
+        """Requests known to be refused for want of room: perf_analyzer ends at the first.
 
         Triton's own count misses them.
         """
-        return int("maximum queue size" in self.failure)
+        return int(any(words in self.failure for words in ("maximum queue size", NO_ROOM)))
 
 
 def closed_loops(model: str, address: Callable[[str], str], concurrency: Sequence[int], window_ms: int) -> list[Load]:

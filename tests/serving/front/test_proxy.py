@@ -21,12 +21,14 @@ from tritonclient.utils import InferenceServerException
 
 from serving.front import config, proxy
 from serving.front.config import Limits
+from serving.load import perf_analyzer
+from serving.load.perf_analyzer import Load
 from serving.server import triton
 from serving.server.triton import Server
 from slipway.client import transport
 from slipway.client.client import AsyncClient
 from slipway.client.transport import PROTOCOLS, Options
-from slipway.contract.records import HOST, Ports
+from slipway.contract.records import HOST, TEXT_MODEL, Ports
 from slipway.errors import ServerError
 from tests.support.serving import tiny_repository
 
@@ -119,6 +121,16 @@ def test_a_call_that_finds_no_room_is_answered_before_its_deadline(protocol: str
         until_the_deadline = asyncio.run(crowd(address, Options()))
     assert transport.Busy in once
     assert until_the_deadline == {str}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_perf_analyzer_was_refused_is_known_for_that(protocol: str, echo_server: Server, tmp_path: Path) -> None:
+    ports = triton.free_ports()
+    (tmp_path / "inputs.json").write_text('{"data": [{"text": {"content": ["a"], "shape": [1]}}]}', "utf-8")
+    with proxy.running(ports, echo_server.ports, Limits(1, 1, 0.001), tmp_path / "front.log", print):
+        load = Load(TEXT_MODEL, protocol, f"{HOST}:{ports.http if protocol == 'http' else ports.grpc}", 16, 300)
+        result = perf_analyzer.run(load, tmp_path / "inputs.json")
+    assert (result.exit_status, result.rejected) == (99, 1), result.failure
 
 
 async def crowd(address: str, options: Options) -> set[type]:
