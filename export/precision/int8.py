@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 
 def convert(source: Path, target: Path) -> str:
@@ -23,6 +22,8 @@ def convert(source: Path, target: Path) -> str:
 
 def quantize(model: onnx.ModelProto, target: Path, keep: Iterable[str] = ()) -> str:
     """Write the quantized graph, with the nodes named in `keep` as they are; return how."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # brings sympy: 3 s of each command that does without
+
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer warns once a call that it was not preprocessed
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         # The quantizer writes model-inferred.onnx beside its input and leaves it when it fails: not

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy import optimize, stats
+from scipy import special  # scipy.stats and scipy.optimize would take 2 s of every command's start
 
 from slipway.contract.variants import Limits
 
@@ -18,20 +18,20 @@ CONFIDENCE = 0.95  # of every one-sided bound
 # model that is at every limit all together are wrong in 5 % of the cases at most (Bonferroni).
 _CHECKS = 9
 CHANCE_EACH = (1 - CONFIDENCE) / _CHECKS
-_LIKELY = float(stats.norm.ppf(0.9))  # a right model is decided on that many rows in nine of ten tries
+_LIKELY = float(special.ndtri(0.9))  # a right model is decided on that many rows in nine of ten tries
 _MOST_ROWS = 1_000_000
 
 
 def rate_bound(count: float, rows: float, confidence: float = CONFIDENCE) -> float:
     """Return the exact one-sided upper bound on a rate (Clopper and Pearson 1934)."""
-    return 1.0 if count >= rows else float(stats.beta.ppf(confidence, count + 1, rows - count))
+    return 1.0 if count >= rows else float(special.betaincinv(count + 1, rows - count, confidence))
 
 
 def rate_least(count: float, rows: float, confidence: float = CONFIDENCE) -> float:
     """Return the lower bound that belongs to `rate_bound`."""
     if count > rows:  # counts that contradict each other
         return 1.0
-    return 0.0 if count == 0 else float(stats.beta.ppf(1 - confidence, count, rows - count + 1))
+    return 0.0 if count == 0 else float(special.betaincinv(count, rows - count + 1, 1 - confidence))
 
 
 def loss_bound(lost: float, gained: float, rows: float) -> float:
@@ -44,7 +44,7 @@ def loss_bound(lost: float, gained: float, rows: float) -> float:
     """
     if lost >= rows:
         return 1.0
-    z = float(stats.norm.ppf(CONFIDENCE))
+    z = float(special.ndtri(CONFIDENCE))
 
     def score(difference: float) -> float:
         middle = -lost - gained + (2 * rows - lost + gained) * difference
@@ -54,8 +54,11 @@ def loss_bound(lost: float, gained: float, rows: float) -> float:
         return (lost - gained - rows * difference) / math.sqrt(variance) + z
 
     least, most = max((lost - gained) / rows, 0.0) + 1e-12, 1 - 1e-9
-    # Below zero, where so many rows were gained, no limit lies.
-    bound = float(optimize.brentq(score, least, most)) if score(least) > 0 > score(most) else least
+    bound = least  # below zero, where so many rows were gained, no limit lies
+    if score(least) > 0 > score(most):
+        from scipy import optimize
+
+        bound = float(optimize.brentq(score, least, most))
     return max(bound, rate_bound(max(lost - gained, 0), rows))
 
 
@@ -66,6 +69,17 @@ def loss_least(lost: float, gained: float, rows: float, confidence: float = CONF
     """
     changed = lost + gained
     return (2 * rate_least(lost, changed, confidence) - 1) * changed / rows if changed else 0.0
+
+
+def least_count(probability: float, rows: int, share: float) -> int:
+    """Return the least k with P(X ≤ k) ≥ `probability`, X counting `rows` that each have `share`."""
+    count = math.ceil(special.bdtrik(probability, rows, share))
+    return count - 1 if count > 0 and special.bdtr(count - 1, rows, share) >= probability else count
+
+
+def sign_test(lost: int, gained: int) -> float:
+    """Return the two-sided p of McNemar's exact test: that as many are lost as gained by chance."""
+    return min(1.0, 2 * float(special.bdtr(min(lost, gained), lost + gained, 0.5))) if lost + gained else 1.0
 
 
 def least_rows(limits: Limits) -> int:

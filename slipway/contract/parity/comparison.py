@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from slipway.contract.bundle import Golden
 from slipway.contract.parity import probabilities
-from slipway.contract.parity.bounds import loss_bound, loss_least, rate_bound
+from slipway.contract.parity.bounds import loss_bound, loss_least, rate_bound, sign_test
 from slipway.contract.parity.probabilities import Logits, Numbers, Probabilities
 
 Mask = NDArray[np.bool_]
@@ -206,7 +205,7 @@ def compare(reference: Logits, answers: Logits, labels: Numbers, lengths: Number
         flip_rate_bound=rate_bound(flips, rows),
         accuracy_loss=(lost - gained) / max(count, 1),
         accuracy_loss_bound=paired_loss_bound(flips, rows, lost, gained, count),
-        mcnemar_p=float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        mcnemar_p=sign_test(lost, gained),
         accuracy_reference=float((expected == labels).sum() / max(count, 1)),
         accuracy=float((predicted == labels).sum() / max(count, 1)),
         logit_difference_max=float(difference.max(initial=0.0)),

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
-from slipway.contract.parity.bounds import CHANCE_EACH
+from slipway.contract.parity.bounds import CHANCE_EACH, least_count
 
 Logits = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
@@ -71,11 +71,11 @@ def probabilities(reference: Logits, answers: Logits, labels: Numbers) -> Probab
     rows, deviation = len(difference), float(difference.std())
     # The least k that is at least the number of rows below the percentile in CHANCE_EACH of all
     # samples.
-    place = max(int(stats.binom.ppf(CHANCE_EACH, rows, 0.99)) - 1, 0)
+    place = max(least_count(CHANCE_EACH, rows, 0.99) - 1, 0)
     return Probabilities(
         slope=float((expected * present).sum() / scale) if scale else 1.0,
         difference_mean=float(difference.mean()),
-        difference_mean_least=max(float(difference.mean()) + float(stats.norm.ppf(CHANCE_EACH)) * deviation / rows**0.5, 0.0),
+        difference_mean_least=max(float(difference.mean()) + float(special.ndtri(CHANCE_EACH)) * deviation / rows**0.5, 0.0),
         difference_p99=float(np.quantile(difference, 0.99)),
         difference_p99_least=float(difference[place]),
         before=calibration(before, labels),

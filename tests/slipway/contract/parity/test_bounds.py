@@ -71,3 +71,11 @@ def test_so_many_rows_as_a_right_int8_model_takes_are_about_a_thousand() -> None
 def test_more_rows_and_fewer_lost_ones_make_the_bound_smaller(lost: int, gained: int) -> None:
     assert bounds.loss_bound(lost, gained, 2000) < bounds.loss_bound(lost, gained, 1000)
     assert bounds.loss_bound(lost - 1, gained, 1000) < bounds.loss_bound(lost + 1, gained, 1000)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 100, 1500, 50_000])
+def test_a_count_and_a_sign_test_are_those_of_scipy_stats(rows: int) -> None:
+    for probability, share in ((0.005, 0.99), (0.5, 0.3), (0.95, 0.01)):
+        assert bounds.least_count(probability, rows, share) == stats.binom.ppf(probability, rows, share)
+    for lost in {0, 1, rows // 3, rows // 2, rows}:
+        assert bounds.sign_test(lost, rows - lost) == pytest.approx(stats.binomtest(lost, rows).pvalue)
