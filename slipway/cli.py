@@ -127,9 +127,13 @@ def _check_room(place: Path) -> None:
     What is written has no name, and is gone when this returns.
     """
     there = next(parent for parent in (place, *place.absolute().parents) if parent.is_dir())
-    with errors.named(there), tempfile.TemporaryFile(dir=there) as probe:
-        probe.write(_PROBE)
-        probe.flush()
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(_PROBE)
+            probe.flush()
+    except OSError as error:
+        error.filename = str(there)  # not the name that the file would have had
+        raise
 
 
 def _check_runs(arguments: argparse.Namespace) -> None:

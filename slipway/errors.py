@@ -68,7 +68,7 @@ _NO_TEMPORARY = "No usable temporary directory"  # of Python's tempfile, when it
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 # Of manifest.atomic_directory and write_json, which a person knows by the name in it; others'
 # scratch directories are gone when somebody reads about them.
-_BESIDE, _SCRATCH = re.compile(r"\.(.+)\.(?:building-)?\d+"), re.compile(r"\.[a-z]+-\w+")
+_BESIDE, _SCRATCH = re.compile(r"\.(.+)\.(?:building-)?\d+"), re.compile(r"\.[a-z]+-[a-z0-9_]{8}")
 
 
 class SlipwayError(Exception):

@@ -16,6 +16,7 @@ from slipway import tools
 from slipway.contract.records import HOST, MAX_BATCH, NO_ROOM, TEXT_MODEL, TUNING, Ports
 
 FRONT_METRICS = "/front"  # on the port of the metrics, beside Triton's /metrics
+_FEWEST_A_CORE = 4  # a sweep that ended at its first loads has measured next to nothing
 _STREAMS_A_CORE = 16  # 32 on two cores kept 84 to 92 % of the capacity under overload (docs/log/serving.md)
 _ENOUGH = 0.97  # of the most texts/s that were measured: fewer clients who wait are worth the rest
 _QUEUE_SECONDS = 0.02  # then a request is refused: an answer could come in time, but a refusal has to
@@ -55,7 +56,9 @@ def limits(run: Path | None = None, built: Mapping[str, Any] | None = None) -> L
     got nearly the most texts/s in tuning.json, or where that has no such configuration, a number
     for each core.
     """
-    streams = (_tuned(run, built) if run and built else 0) or _STREAMS_A_CORE * embedded.cores()
+    cores = embedded.cores()
+    tuned = _tuned(run, built) if run and built else 0
+    streams = max(tuned, _FEWEST_A_CORE * cores) if tuned else _STREAMS_A_CORE * cores
     return Limits(streams, math.ceil(streams / 4))
 
 
@@ -86,7 +89,7 @@ def _process() -> list[str]:
         f"    maxconn {connections}",
         "    nbthread 1",  # a core of it refuses some 25,000 requests a second; the others are the engines'
         "    noreuseport",
-        "    hard-stop-after 10s",
+        "    hard-stop-after 3s",
         f"    tune.bufsize {_BUFFER}",
         f"    tune.memory.hot-size {64 * _BUFFER}",  # or the kernel gives and takes most of them, each time
         # Of one connection. With fewer, gRPC clients keep a queue of their own that nobody bounds.
@@ -108,7 +111,7 @@ def _defaults(limits: Limits, errors: Iterator[str]) -> list[str]:
         f"    timeout client {_ms(limits.idle_seconds)}",
         f"    timeout http-keep-alive {_ms(limits.idle_seconds)}",
         f"    timeout http-request {_ms(limits.body_seconds)}",
-        f"    timeout server {_ms(limits.idle_seconds)}",
+        "    timeout server 10m",  # whoever waits for less gives up by itself
         f"    timeout queue {_ms(limits.queue_seconds)}",
         *errors,
     ]
@@ -147,6 +150,7 @@ def _grpc(ports: Ports, triton: Ports, limits: Limits) -> list[str]:
     return [
         "frontend grpc",
         f"    bind {HOST}:{ports.grpc} proto h2",
+        "    timeout client 10m",  # of a stream on which nothing happens; idle connections have the other one
         "    acl inference path_end /ModelInfer",
         f"    http-request wait-for-body time {_ms(limits.body_seconds)} if inference",
         # What HAProxy answers itself is said in gRPC's way: 200, and the code of `_grpc_errors`.
@@ -169,7 +173,7 @@ def _bounded(name: str, address: str, limits: Limits) -> list[str]:
 
 def _others(name: str, address: str) -> list[str]:
     """What is no single inference: health, metadata, the closed APIs, and gRPC's streams."""
-    return [f"backend {name}", "    timeout server 10m", f"    server triton {address}"]
+    return [f"backend {name}", f"    server triton {address}"]
 
 
 def _metrics(ports: Ports, triton: Ports) -> list[str]:

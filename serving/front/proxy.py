@@ -90,18 +90,23 @@ class _Front:
             with self._changing:
                 if self._stopping.is_set():
                     return
-                # Of this thread, which lives as long as we do: HAProxy is ended with its parent.
-                process = self._process = _start(self._program, self._configuration)
+                try:
+                    # Of this thread, which lives as long as we do: HAProxy stops with its parent.
+                    self._process = _start(self._program, self._configuration)
+                except OSError as error:  # no memory or no file, for now
+                    self._process, end = None, f"could not be started ({error})"
             began = time.monotonic()
-            if process.stdout:
-                logs.take(process.stdout, self._log)
-            status = process.wait()
+            if self._process:
+                if self._process.stdout:
+                    logs.take(self._process.stdout, self._log)
+                end = f"has ended (exit status {self._process.wait()})"
             if self._stopping.is_set():
                 return
             self.ends += 1
             pause = _FIRST_PAUSE if time.monotonic() - began > _LASTED else min(2 * pause, _LONGEST_PAUSE)
-            message = f"the front has ended (exit status {status}): starting it again"
-            logs.write(self._log, "error", message)
+            message = f"the front {end}: starting it again"
+            with contextlib.suppress(OSError):  # a full disk
+                logs.write(self._log, "error", message)
             self._tell(message)
             self._stopping.wait(pause)
 
@@ -120,9 +125,10 @@ def _program() -> str:
 
 def _start(program: str, configuration: str) -> subprocess.Popen[bytes]:
     """Start HAProxy; it reads its configuration, of no secrets, from a pipe and leaves no file."""
-    dies_with_us = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    # It answers what it has begun, for as long as Triton does without us.
+    stops_with_us = ["setpriv", "--pdeathsig", "USR1", "--"] if shutil.which("setpriv") else []
     process = subprocess.Popen(
-        [*dies_with_us, program, "-db", "-f", "/dev/stdin"],
+        [*stops_with_us, program, "-db", "-f", "/dev/stdin"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

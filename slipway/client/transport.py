@@ -189,7 +189,7 @@ class Connection:
             fix = "name a file with who signed it (Tls.authorities, or --authorities FILE), and ask by the name that it is for"
             return RequestRefused("the server's certificate is not trusted", **facts, fix=fix)
         if again and NO_ROOM in message:
-            fix = "a longer deadline, fewer requests at a time, or more of the server"
+            fix = "a longer deadline, fewer requests at a time, or more of the server; if it does not start, its log says why"
             return Busy("the server has no room for the request", **facts, fix=fix)
         if again:
             fix = f"look whether a server listens at {self._address}, and whether something between closes the way to it"

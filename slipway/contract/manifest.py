@@ -28,6 +28,7 @@ from slipway.errors import ManifestError, named
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _BYTECODE = "__pycache__"  # the directory beside a source, to Python
+Inodes = dict[tuple[int, int], str]  # device and inode of a file → its sha256
 
 
 def sha256(path: Path) -> str:
@@ -41,9 +42,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashes(
-    directory: Path, leave_out: tuple[str, ...] = (), below: str = "", known: dict[int, str] | None = None
-) -> dict[str, str]:
+def hashes(directory: Path, leave_out: tuple[str, ...] = (), below: str = "", known: Inodes | None = None) -> dict[str, str]:
     """Return relative path → sha256 of every file below `directory`, sorted. Raises as `files`.
 
     The files of `leave_out` do not count, and only those do whose path begins with `below`. One
@@ -51,7 +50,7 @@ def hashes(
     """
     counted = {name: path for name, path in files(directory).items() if name.startswith(below)}
     names = sorted(counted.keys() - set(leave_out))
-    return {name: (known or {}).get(counted[name].stat().st_ino) or sha256(counted[name]) for name in names}
+    return {name: (known or {}).get(_inode(counted[name])) or sha256(counted[name]) for name in names}
 
 
 def files(directory: Path) -> dict[str, Path]:
@@ -148,9 +147,7 @@ def link_tree(source: Path, target: Path, leave_out: str = "") -> None:
     shutil.copytree(source, target, copy_function=lambda a, b: link(Path(a), Path(b)), dirs_exist_ok=True, ignore=ignored)
 
 
-def seal(
-    directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = (), known: dict[int, str] | None = None
-) -> None:
+def seal(directory: Path, name: str, facts: dict[str, Any], beside: tuple[str, ...] = (), known: Inodes | None = None) -> None:
     """Write the manifest `name`: `facts`, the hash of every file there now but `beside`, and the
     directories in which there is none.
 
@@ -162,10 +159,15 @@ def seal(
     write_json(directory / name, {**facts, **present})
 
 
-def inodes(directory: Path, name: str) -> dict[int, str]:
+def inodes(directory: Path, name: str) -> Inodes:
     """Return inode → hash of the files that the manifest `name` lists, without reading them."""
     recorded: dict[str, str] = json.loads((directory / name).read_text("utf-8"))["files"]
-    return {(directory / file).stat().st_ino: value for file, value in recorded.items()}
+    return {_inode(directory / file): value for file, value in recorded.items()}
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _keep_bytecode_out(directory: Path) -> None:

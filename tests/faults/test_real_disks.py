@@ -45,4 +45,4 @@ def test_a_real_disk_is_said_and_nothing_is_left(how: str, words: str, command: 
     )
     assert done.stdout.splitlines() == ["exit 74"], done.stdout + done.stderr
     assert words in done.stderr
-    assert str(tmp_path / "disk/run") in done.stderr
+    assert f"where     {tmp_path / 'disk/run'}\n" in done.stderr

@@ -139,7 +139,8 @@ def _error(directory: Path, job: Job, failure: Failure, status: int, ranks: Rank
     own = [line for line in lines if line.startswith(f"[{failure.rank}]<")]  # horovodrun marks a rank's output so
     tail = (own or lines)[-_SHOWN_LOG_LINES:]
     last_words = failure.error.error if failure.error else "\n".join(tail)
-    if told := storage_error(RuntimeError(last_words), job.again()):
+    told = storage_error(RuntimeError(last_words), job.again()) if failure.error or not ranks.hosts else None
+    if told:  # without a rank's own error, those words of hosts may be ssh's: "Permission denied (publickey)"
         told.where = f"rank {failure.rank}, the first that failed: {last_words.splitlines()[-1]}"
         return told
     cause = "remove the cause"

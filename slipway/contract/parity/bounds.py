@@ -73,7 +73,7 @@ def loss_least(lost: float, gained: float, rows: float, confidence: float = CONF
 
 def least_count(probability: float, rows: int, share: float) -> int:
     """Return the least k with P(X ≤ k) ≥ `probability`, X counting `rows` of that `share`."""
-    count = math.ceil(special.bdtrik(probability, rows, share))
+    count = math.ceil(float(special.bdtrik(probability, rows, share)))
     return count - 1 if count > 0 and special.bdtr(count - 1, rows, share) >= probability else count
 
 

@@ -31,6 +31,10 @@ def test_as_many_go_through_as_nearly_the_most_texts_a_second_need(tmp_path: Pat
     assert config.limits(run, BUILT).streams == 16
 
 
+def test_a_sweep_that_ended_at_its_first_loads_leaves_room_for_a_few_clients(tmp_path: Path) -> None:
+    assert config.limits(tuned(tmp_path, {1: 100.0}), BUILT).streams == 4 * embedded.cores()
+
+
 @pytest.mark.parametrize("way", [{"engine": "ort_fp32"}, {"threads": 2}, {"levels": []}, {"levels": [{"clients": 3}]}])
 def test_what_was_measured_of_another_configuration_sets_no_limit(tmp_path: Path, way: dict[str, Any]) -> None:
     assert config.limits(tuned(tmp_path, {4: 100.0}, **way), BUILT) == config.limits()

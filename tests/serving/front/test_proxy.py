@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +33,7 @@ from slipway.client.client import AsyncClient
 from slipway.client.transport import PROTOCOLS, Options
 from slipway.contract.records import HOST, TEXT_MODEL, Ports
 from slipway.errors import ServerError
+from tests.support.command import CHECKOUT
 from tests.support.serving import tiny_repository
 
 LIMITS = Limits(streams=2, queue=2, queue_seconds=0.2, body_seconds=0.5)
@@ -232,6 +236,45 @@ def test_it_ends_with_the_block_though_connections_are_idle(tmp_path: Path) -> N
     assert time.monotonic() - started < 5
     assert not psutil.pid_exists(own)
     triton.check_ports(ports)
+
+
+ALONE = """
+import sys, time
+from pathlib import Path
+from serving.front import proxy
+from serving.front.config import Limits
+from slipway.contract.records import Ports
+ports, triton = (Ports(*map(int, words.split())) for words in sys.argv[1:3])
+with proxy.running(ports, triton, Limits(2, 2), Path(sys.argv[3]), print):
+    print("listening", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_when_its_parent_is_killed_it_answers_what_it_began_and_ends(fronted: Fronted, tmp_path: Path) -> None:
+    if not shutil.which("setpriv"):
+        pytest.skip("needs setpriv, of util-linux")
+    ports = triton.free_ports()
+    words = [" ".join(str(port) for port in vars(both).values()) for both in (ports, fronted.server.ports)]
+    parent = subprocess.Popen([sys.executable, "-c", ALONE, *words, tmp_path / "log"], cwd=CHECKOUT, stdout=subprocess.PIPE)
+    assert parent.stdout
+    assert parent.stdout.readline() == b"listening\n"
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(Fronted(ports, fronted.server, []).post, LONG)
+        time.sleep(LONG / 3)
+        parent.kill()
+        assert answer.result()[0] == 200
+    parent.wait()
+    parent.stdout.close()
+    assert soon(lambda: is_free(ports))
+
+
+def is_free(ports: Ports) -> bool:
+    try:
+        triton.check_ports(ports)
+    except ServerError:
+        return False
+    return True
 
 
 def test_a_taken_port_is_an_error_and_nothing_is_left(tmp_path: Path) -> None:
