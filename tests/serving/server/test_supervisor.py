@@ -42,8 +42,11 @@ class Serving:
     port: int
     output: Path
 
+    def tritons(self) -> list[psutil.Process]:
+        return [child for child in self.process.children() if child.name() == "tritonserver"]
+
     def triton(self) -> psutil.Process:
-        [server] = self.process.children()
+        [server] = self.tritons()
         return server
 
     def post(self, path: str, body: object = None, key: str = "") -> tuple[int, str]:
@@ -185,7 +188,8 @@ def test_the_key_lies_where_its_owner_alone_can_read_it(serving: Serving) -> Non
 
 
 def test_three_ports_are_open_and_all_on_loopback(serving: Serving) -> None:
-    listening = {(link.laddr.ip.removeprefix("::ffff:"), link.laddr.port) for link in serving.triton().net_connections()}
+    connections = [link for process in serving.process.children() for link in process.net_connections()]
+    listening = {(link.laddr.ip.removeprefix("::ffff:"), link.laddr.port) for link in connections}
     assert {address for address in listening if address[1] in range(serving.port, serving.port + 3)} == {
         (HOST, serving.port + offset) for offset in range(3)
     }
@@ -381,7 +385,7 @@ def test_a_server_that_is_killed_while_it_starts_again_comes_back(own: Serving) 
     for _ in range(2):
         pid = own.triton().pid
         own.triton().kill()
-        own.seconds_until(lambda pid=pid: [child.pid for child in own.process.children()] not in ([], [pid]), within=10)
+        own.seconds_until(lambda pid=pid: [child.pid for child in own.tritons()] not in ([], [pid]), within=10)
     own.triton().kill()
     back = own.seconds_until(lambda: own.sleep("one", 0) == 200, within=60)
     print(f"back {back:.2f} s after the last kill")

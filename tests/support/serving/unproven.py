@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from serving import commands
+from serving.front import config
 from slipway import errors
 from slipway.contract.records import Ports
 
@@ -16,7 +17,7 @@ from slipway.contract.records import Ports
 def main() -> int:
     run, port = Path(sys.argv[1]), int(sys.argv[2])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    return commands.keep_serving(run / "model_repository", run, Ports(port, port + 1, port + 2))
+    return commands.keep_serving(run / "model_repository", run, Ports(port, port + 1, port + 2), limits=config.limits())
 
 
 if __name__ == "__main__":
