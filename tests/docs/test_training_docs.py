@@ -55,6 +55,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
         errors.ManifestError,
         errors.ToolError,
         errors.Interrupted,
+        errors.StorageError,
     )
     assert codes == {0, 130, *(kind.exit_code for kind in kinds)}
 

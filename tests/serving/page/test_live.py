@@ -35,14 +35,14 @@ def test_what_is_served_and_fp32_beside_it_answer_alike(task: str, tmp_path: Pat
     run = word_runs.build(tmp_path / "run", task=task, variants=("onnx_fp32", "ort_fp32"))
     replies: list[Any] = []
 
-    def serve_once(repository: Path, _: Path, ports: Ports, question: object, page: str) -> int:
+    def serve_once(repository: Path, _: Path, ports: Ports, question: object, page: str, limits: object) -> int:
         with triton.running(repository, ports):
             replies.append(get(f"{page}model"))
             replies.extend(get(f"{page}ask", [QUESTIONS[task], replies[0]["examples"][0]])["rows"])
         return 0
 
     monkeypatch.setattr(commands, "keep_serving", serve_once)
-    assert commands.serve(Namespace(run=run, published=None, page=True, port=triton.free_ports().http)) == 0
+    assert commands.serve(Namespace(run=run, published=None, page=True, port=triton.free_ports().http, direct=False)) == 0
     facts, row, example = replies
     assert {facts["fp32"], f"bert_{facts['variant']}"} == {"bert_onnx_fp32", "bert_ort_fp32"}
     assert [part["label"] for part in row["parts"]] == LABELLED[task]

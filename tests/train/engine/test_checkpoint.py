@@ -99,4 +99,4 @@ def test_a_changed_setting_is_refused_with_both_values(tmp_path: Path, name: str
 def test_half_a_checkpoint_is_not_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         checkpoint.write(tmp_path / "checkpoints", 1, ARRAYS, SETTINGS, tmp_path / "no progress")
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert not (tmp_path / "checkpoints").exists()
