@@ -255,6 +255,8 @@ def _measure_load(bench: _Bench, planned: Planned, number: int) -> LoadRound:
             if gone := _why_gone(bench.places[planned.protocol], measured.result):
                 bench.lost[planned.protocol] = replace(measured.result, failure=gone)
                 break
+            if measured.result.rejected:  # as it would be again
+                break
         elif not _disturbed(bench, planned.protocol, [measured])[0]:
             break
     return measured

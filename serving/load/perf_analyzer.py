@@ -195,6 +195,8 @@ def _client_ms(summary: Path) -> float:
 
 
 def _message(output: str) -> str:
+    if NO_ROOM in output:  # as each of its threads says
+        return NO_ROOM
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return " ".join(dict.fromkeys(lines[:_MESSAGE_LINES])) or "no message"
 
