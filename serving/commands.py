@@ -134,6 +134,7 @@ def keep_serving(
     triton.check_ports(ports)
     where = {"http": f"{HOST}:{ports.http}", "grpc": f"{HOST}:{ports.grpc}"}
     facts = {"header": control.HEADER, "key": key, "standby": "yes" if standby else "no"}
+    facts |= {"inner_http": f"{HOST}:{inner.http}", "inner_grpc": f"{HOST}:{inner.grpc}"}
     with control.record(state, {**where, **facts}), rollout.keeper(registry, tell) if registry else nullcontext():
         log.unlink(missing_ok=True)
         with proxy.running(ports, inner, limits, log, tell) if limits else nullcontext():

@@ -16,7 +16,7 @@ from typing import Any
 
 from serving.registry.registry import Published, Registry, now
 from slipway import provenance
-from slipway.errors import SlipwayError
+from slipway.errors import SlipwayError, StorageError
 
 AUDIT_FILE = "publishing.jsonl"  # in the registry's state
 AuditEntry = dict[str, Any]  # one line of it
@@ -49,8 +49,18 @@ def audited(registry: Registry, action: str) -> Iterator[AuditEntry]:
             _append_entry(registry.state / AUDIT_FILE, entry)
         except OSError as error:
             if entry["result"] == "done":
-                raise
+                raise _without_a_line(registry, action, error) from error
             print(f"!!! the audit has no line of this: {error.strerror}", file=sys.stderr)  # beside why it failed
+
+
+def _without_a_line(registry: Registry, action: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"the {action} is done, but the audit has no line of it",
+        expected="room for a line, and the right to write it",
+        found=error.strerror or str(error),
+        where=str(registry.state / AUDIT_FILE),
+        fix=f"nothing has to be done again; mend that for the next line, and see what is active: {registry.command('status')}",
+    )
 
 
 def _user() -> str:

@@ -133,7 +133,9 @@ def run_canary(
         for protocol in PROTOCOLS:
             checks.append(_check(server.address(protocol), protocol, asked, canary.reference))
             done(checks[-1].measured.rows)
-        compared = regression.ask(server.grpc, canary.sets, model, (canary.version, name)) if model == TEXT_MODEL else []
+        compared = (
+            regression.ask(server.own_address("grpc"), canary.sets, model, (canary.version, name)) if model == TEXT_MODEL else []
+        )
         done(sum(2 * rows.total.rows for rows in compared))
         latency = _latency(server, canary, asked, pairs, limit) if model in canary.served else None
         done(2 * latency.pairs if latency else 0)
@@ -144,7 +146,7 @@ def questions(canary: Canary, model: str, pairs: int) -> int:
     """Return about how many questions run_canary asks of a model, if none leaves a doubt."""
     rows, variant = len(canary.reference.golden.texts), VARIANTS[canary.variants[model]]
     answers = sum(min(rows, _deciding(protocol, variant)) for protocol in PROTOCOLS)
-    compared = sum(2 * regression.first_rows(each.golden) for each in canary.sets) if model == TEXT_MODEL else 0
+    compared = sum(2 * len(regression.first_rows(each.golden)) for each in canary.sets) if model == TEXT_MODEL else 0
     return answers + compared + (2 * min(pairs, _FIRST_PAIRS) if model in canary.served else 0)
 
 
@@ -220,7 +222,7 @@ def refuse_failed(results: list[CanaryResult], active: int, registry: Registry) 
 
 def _latency(server: RunningServer, canary: Canary, asked: AskedModel, pairs: int, limit: float) -> LatencyComparison:
     with ExitStack() as stack:
-        clients = [stack.enter_context(Client(f"{protocol}://{server.address(protocol)}")) for protocol in PROTOCOLS]
+        clients = [stack.enter_context(Client(f"{protocol}://{server.own_address(protocol)}")) for protocol in PROTOCOLS]
         old_ways, new_ways = (
             [_ask(connected, asked.name, name, canary) for connected in clients] for name in (asked.name, asked.served_as)
         )
@@ -229,7 +231,7 @@ def _latency(server: RunningServer, canary: Canary, asked: AskedModel, pairs: in
         compared = compare_latency(old, new, others, limit)
         if first == pairs or compared.interval[1] <= limit:
             return compared
-        more = measure_pairs(old_ways, new_ways, rows, pairs - first)
+        more = measure_pairs(old_ways, new_ways, rows, pairs - first, first)
     return compare_latency(np.append(old, more[0]), np.append(new, more[1]), others + more[2], limit)
 
 
@@ -246,16 +248,16 @@ def _logits_of_ids(connected: Client, served_as: str, golden: Golden, pairs: boo
     return connected.logits(served_as, feed["input_word_ids"], feed["input_type_ids"] if pairs else None)
 
 
-def measure_pairs(old: list[Ask], new: list[Ask], rows: int, pairs: int) -> tuple[Seconds, Seconds, int]:
+def measure_pairs(old: list[Ask], new: list[Ask], rows: int, pairs: int, first_row: int = 0) -> tuple[Seconds, Seconds, int]:
     """Return the seconds of each question to the old and the new version, and the other answers.
 
     `old` and `new` have one way to ask for each protocol; they take turns, and so do the versions
-    in being asked first.
+    in being asked first. The questions are the golden rows from `first_row` on.
     """
     seconds = np.zeros((2, pairs))
     other_answers = 0
     for number in range(-_UNCOUNTED * len(old), pairs):
-        way, row = number % len(old), number % rows
+        way, row = number % len(old), (first_row + number) % rows
         asks = (old[way], new[way])
         answers = [np.empty(0, np.float32)] * 2
         for version in (0, 1) if number // len(old) % 2 else (1, 0):

@@ -3,7 +3,8 @@
     slipway rollback
     slipway status
 
-rollback drops no request of a server that runs, and leaves a line in the registry's audit.
+rollback drops no request of a server that runs, needs none that answers, and leaves a line in the
+registry's audit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ import argparse
 
 from serving.registry.audit import AUDIT_FILE, audited, last_entries, show_exchange
 from serving.registry.registry import Published, Registry, is_locked, publishing_lock, read_published, rolled_back
-from serving.registry.rollout import RunningServer, faults, is_unfinished, memory, repair, running_server, switch, take_up
+from serving.registry.rollout import (
+    RunningServer,
+    answering_server,
+    faults,
+    is_unfinished,
+    memory,
+    repair,
+    roll_back,
+    running_server,
+    take_up,
+)
 from slipway import console, errors
 from slipway.contract.records import TEXT_MODEL
 from slipway.errors import PublishingError
@@ -23,15 +34,15 @@ _ENTRIES = 5  # of the audit that status shows
 def rollback(arguments: argparse.Namespace) -> int:
     registry = Registry(arguments.repository)
     with audited(registry, "rollback") as entry, publishing_lock(registry):
-        before, server = read_published(registry), running_server(registry)
+        before, server = read_published(registry), answering_server(registry)
         take_up(server, registry, before)
         number = _version_to_return_to(before, registry)
         entry |= {"version": number, "instead_of": before.active}
         show_exchange(before, number, entry)
         if server:
             entry["server"] = server.http
-        switch(server, registry, before, rolled_back(before))
-    unserved = "" if server else ", and nobody serves it"
+        served = roll_back(server, registry, before, rolled_back(before))
+    unserved = "" if served else ", and nobody serves it yet"
     print(f"rolled back version {before.active}; version {number} is the active one{unserved}")
     return 0
 

@@ -43,11 +43,11 @@ from serving.registry.registry import (
     read_published,
 )
 from serving.registry.regression import Accepted, GoldenSet, refuse_worse
-from serving.registry.rollout import RunningServer, keep_loaded, memory, running_or_own_server, running_server, switch, take_up
+from serving.registry.rollout import RunningServer, answering_server, keep_loaded, memory, running_or_own_server, switch, take_up
 from slipway import console, errors
 from slipway.contract import bundle
 from slipway.contract.bundle import Bundle
-from slipway.errors import PublishingError, UsageError
+from slipway.errors import PublishingError, SlipwayError, UsageError
 
 
 def promote(arguments: argparse.Namespace) -> int:
@@ -73,10 +73,21 @@ def promote(arguments: argparse.Namespace) -> int:
             refuse_worse(compared, accepted, before.active, registry, _promote_words(arguments, number))
             switch(server, registry, before, promoted(before, number))
             if server.standby:
-                keep_loaded(server, registry, promoted(before, number))
-                print(f"standby     version {before.active} stays loaded, in {memory(registry, before.active)}")
+                _keep_standby(server, registry, promoted(before, number))
     print(f"promoted    version {number}; back to version {before.active}: {registry.command('rollback')}")
     return 0
+
+
+def _keep_standby(server: RunningServer, registry: Registry, published: Published) -> None:
+    """Keep the version before loaded; the new one is active even if that fails."""
+    standby = published.standby
+    try:
+        keep_loaded(server, registry, published)
+        if standby is not None:
+            print(f"standby     version {standby} stays loaded, in {memory(registry, standby)}")
+    except (SlipwayError, OSError) as error:
+        why = error.found if isinstance(error, SlipwayError) else error
+        print(f"standby     version {standby} is not loaded yet ({why}); the server tries it again")
 
 
 def _accepted(arguments: argparse.Namespace, registry: Registry) -> Accepted:
@@ -185,7 +196,7 @@ def publish(arguments: argparse.Namespace) -> int:
         entry |= asdict(compiled.origin)
         source = bundle.load(arguments.run / "bundle")
         if is_published(registry):
-            take_up(running_server(registry), registry, read_published(registry))
+            take_up(answering_server(registry), registry, read_published(registry))
         else:
             _try_first(registry, compiled, source, entry)
         golden_rows.keep(registry, source)

@@ -42,6 +42,7 @@ _KEPT = 5  # newest versions; the active one and the one before it are kept in a
 
 
 _WAITED = 120  # seconds for the server to load the version before; then it hangs
+_WAITED_BRIEFLY = 0.5  # seconds for any other; who only looks whether it is locked has it for a moment
 
 
 class LockedError(PublishingError):
@@ -192,24 +193,38 @@ def publishing_lock(registry: Registry, keeper: bool = False) -> Iterator[None]:
     registry.state.mkdir(parents=True, exist_ok=True)
     path = registry.state / "lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8") as file:
-        end = time.monotonic() + _WAITED
+        began = time.monotonic()
         while not _locked(file):
             file.seek(0)
             holder = _holder(file.read())
-            if keeper or not holder.get("keeper") or time.monotonic() > end:
-                raise LockedError(
-                    "somebody else is publishing",
-                    expected=f"one publisher of {registry.repository} at a time",
-                    found="process {pid} since {since}: {command}".format(**holder) if holder else "a process that has just begun",
-                    where=str(path),
-                    fix="wait until it has ended, then the same command again",
-                )
+            if keeper or time.monotonic() - began > (_WAITED if holder.get("keeper") else _WAITED_BRIEFLY):
+                raise _locked_by(holder, registry, path)
             time.sleep(0.02)
         file.seek(0)
         file.truncate()
         json.dump({"pid": os.getpid(), "since": now(), "command": shlex.join(sys.orig_argv), "keeper": keeper}, file)
         file.flush()
         yield
+
+
+def _locked_by(holder: dict[str, Any], registry: Registry, lock: Path) -> LockedError:
+    """Return the error for a lock that another has had for too long; {}: not known who."""
+    process = "process {pid} since {since}: {command}".format(**holder) if holder else "a process that has just begun"
+    if holder.get("keeper"):
+        return LockedError(
+            "the registry's server is loading a version, and does not get on",
+            expected=f"the version before loaded within {_WAITED} s",
+            found=process,
+            where=str(lock),
+            fix=f"its log below {registry.state} says more; stop it and start it again, then the same command again",
+        )
+    return LockedError(
+        "somebody else is publishing",
+        expected=f"one publisher of {registry.repository} at a time",
+        found=process,
+        where=str(lock),
+        fix="wait until it has ended, then the same command again",
+    )
 
 
 def is_locked(registry: Registry) -> bool:
@@ -295,7 +310,7 @@ def now() -> str:
 def _changed(registry: Registry, after: Published, number: int) -> Iterator[Path]:
     """Yield a linked copy that replaces the repository at the end; a fault is of `number`."""
     with manifest.atomic_directory(registry.repository) as building:
-        known: dict[int, str] = {}
+        known: manifest.Inodes = {}
         if is_published(registry):
             known = manifest.inodes(registry.repository, REPOSITORY)
         if registry.repository.exists():

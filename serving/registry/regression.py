@@ -24,7 +24,8 @@ from slipway.contract.ragged import Numbers
 from slipway.errors import PublishingError
 
 _UNHURRIED = Options(deadline=3600)  # all golden rows are one call
-_FIRST = 1000  # golden rows that are asked first; all of them where those leave a doubt
+_FIRST, _FIRST_SHARE = 1000, 0.25  # of the golden rows, the larger is asked first; all where those leave a doubt
+_FIRST_OF_CLASS = 30  # rows of each class among them, or all that there are
 _DOUBT = 0.8  # confidence of a loss in a class of the first rows that is looked into
 _STEP = 1000  # a share that is proposed is a multiple of 1/1000, rounded up
 Labels = list[list[str]]  # a list for each text: its label; tagger: one a word, "" where there is none
@@ -92,9 +93,11 @@ class Accepted:
 def ask(address: str, sets: Sequence[GoldenSet], active: str, candidate: tuple[int, str]) -> list[Comparison]:
     """Ask both versions on a gRPC server for every set of golden rows, and compare their answers.
 
-    The first rows are enough where nothing in them points at a loss. In a simulation of 4 classes,
-    a version that lost 3 of 100 answers and gained 2 got by with them in 7 of 100; another 20 of
-    100 get by all 4,000 rows, which are asked otherwise.
+    The first rows are enough where nothing in them points at a loss. Of 3,000 simulated versions
+    that lost 3 of 100 answers in 4 classes and gained 2, so many were not refused, and in brackets,
+    if all rows had been asked at once: of 4,000 rows 31 % (29 %), of 7,600 6 % (5 %), of 10,000 2 %
+    (1 %). With a loss of 2.75 and a gain of 2.25 on 50,000 rows 0.4 % (0.1 %). Of versions that
+    lose and gain 2, four in ten need no more than the first rows.
     `active` is the name of the one model, `candidate` the version and the name of the other. Raises
     ServerError, and PublishingError as true_labels.
     """
@@ -104,29 +107,44 @@ def ask(address: str, sets: Sequence[GoldenSet], active: str, candidate: tuple[i
             truth: Labels = []
             old: Labels = []
             new: Labels = []
-            for part in _parts(rows):
+            for part in parts(rows):
                 answers = [_labels(connection, model, part) for model in (active, candidate[1])]
                 truth += true_labels(part, answers[rows.version == candidate[0]])
                 old, new = old + answers[0], new + answers[1]
                 compared = compare(rows.version, truth, old, new)
-                if _is_clear(compared):
+                if is_clear(compared):
                     break
             comparisons.append(compared)
     return comparisons
 
 
-def first_rows(golden: Golden) -> int:
-    """Return how many rows are asked at first."""
-    return min(_FIRST, len(golden.ids))
+def first_rows(golden: Golden) -> Numbers:
+    """Return the numbers of the rows that are asked at first.
+
+    Rows of every class, of a tagger sentences with every label, because a rare one would be lost
+    unseen; the others are drawn.
+    """
+    rows, asked = len(golden.ids), golden.asked
+    drawn = np.random.default_rng(0).permutation(rows)
+    chosen = np.zeros(rows, np.bool_)
+    for label in np.unique(golden.labels[asked]):
+        having = np.zeros(rows, np.bool_)
+        having[golden.text_of[asked & (golden.labels == label)]] = True
+        chosen[drawn[having[drawn]][:_FIRST_OF_CLASS]] = True
+    wanted = max(_FIRST, math.ceil(_FIRST_SHARE * rows))
+    chosen[drawn[~chosen[drawn]][: max(wanted - int(chosen.sum()), 0)]] = True
+    first: Numbers = np.flatnonzero(chosen)
+    return first
 
 
-def _parts(rows: GoldenSet) -> list[GoldenSet]:
-    first = sample(rows.golden, _FIRST)
+def parts(rows: GoldenSet) -> list[GoldenSet]:
+    """Return the rows that are asked at first, and all others if there are any."""
+    first = first_rows(rows.golden)
     others = np.setdiff1d(np.arange(len(rows.golden.ids)), first)
     return [replace(rows, golden=take(rows.golden, numbers)) for numbers in (first, others) if len(numbers)]
 
 
-def _is_clear(compared: Comparison) -> bool:
+def is_clear(compared: Comparison) -> bool:
     """Return whether nothing points at a loss: more rows would only say so again."""
     classes = [bounds.loss_least(change.lost, change.gained, change.rows, _DOUBT) for change in compared.by_class]
     return (

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
@@ -57,9 +58,17 @@ class RunningServer:
     grpc: str
     key: str = field(repr=False)
     standby: bool = False  # whether it keeps the version before loaded
+    inner_http: str = ""  # Triton's own addresses, of a server with a front
+    inner_grpc: str = ""
 
     def address(self, protocol: str) -> str:
         return self.http if protocol == "http" else self.grpc
+
+    def own_address(self, protocol: str) -> str:
+        """Return Triton's own address: a request to it waits for no room in a front, nor is it reset
+        with a connection of the front's.
+        """
+        return (self.inner_http if protocol == "http" else self.inner_grpc) or self.address(protocol)
 
     def to_json(self) -> dict[str, str]:
         """Return the record that `slipway serve` leaves."""
@@ -68,8 +77,8 @@ class RunningServer:
     def served_versions(self) -> dict[str, list[str]]:
         """Return model → its versions that are ready. Raise ServerError if it does not answer."""
         try:
-            ready = control.ready(self.http, self.key)
-        except OSError as error:
+            ready = control.ready(self.own_address("http"), self.key)
+        except (OSError, HTTPException, ValueError) as error:  # none, half of one, none that can be read
             raise ServerError(
                 "the server does not answer",
                 expected="a list of its models",
@@ -83,14 +92,37 @@ class RunningServer:
 def running_server(registry: Registry) -> RunningServer | None:
     """Return the server of the registry, if there is one."""
     record = control.serving(registry.state)
-    return RunningServer(record["http"], record["grpc"], record["key"], record.get("standby") == "yes") if record else None
+    if not record:
+        return None
+    standby, inner = record.get("standby") == "yes", (record.get("inner_http", ""), record.get("inner_grpc", ""))
+    return RunningServer(record["http"], record["grpc"], record["key"], standby, *inner)
+
+
+def answering_server(registry: Registry) -> RunningServer | None:
+    """Return the registry's server if it answers, and say so if there is one that does not.
+
+    Such a one may be ended by requests each time that it has started. Its next start reads what is
+    on disk by then, so nobody has to wait for it.
+    """
+    if server := running_server(registry):
+        try:
+            server.served_versions()
+        except ServerError as error:
+            why = f"does not answer ({error.found})"
+            print(f"server      at {server.http} {why}: the disk alone is changed, which it reads at its next start", flush=True)
+            return None
+    return server
 
 
 @contextmanager
 def running_or_own_server(registry: Registry) -> Iterator[RunningServer]:
     """Yield the registry's server, or one for the block. Raises ServerError, or as triton.start."""
     if server := running_server(registry):
-        server.served_versions()
+        try:
+            server.served_versions()
+        except ServerError as error:
+            error.fix += f"; back to the version before goes without it: {registry.command('rollback')}"
+            raise
         yield server
         return
     log, key, ports = registry.state / "canary.log", control.new_key(), triton.free_ports()
@@ -122,7 +154,7 @@ def loaded_canary(server: RunningServer, registry: Registry, model: str, number:
     staged.rename(registry.canaries / name)
     try:
         try:
-            control.load(server.grpc, server.key, name, _LOADED_WITHIN)
+            control.load(server.own_address("grpc"), server.key, name, _LOADED_WITHIN)
         except OSError as error:
             raise _does_not_load(model, number, str(error), registry) from error
         yield name
@@ -133,7 +165,7 @@ def loaded_canary(server: RunningServer, registry: Registry, model: str, number:
 def _withdraw(server: RunningServer, registry: Registry, name: str) -> None:
     if (registry.canaries / name).exists():
         with contextlib.suppress(OSError):  # never loaded, or there is no server any more
-            control.unload(server.grpc, server.key, name, _LOADED_WITHIN)
+            control.unload(server.own_address("grpc"), server.key, name, _LOADED_WITHIN)
         shutil.rmtree(registry.canaries / name)
 
 
@@ -184,9 +216,34 @@ def repair(server: RunningServer | None, registry: Registry, published: Publishe
     journal(registry).unlink(missing_ok=True)
 
 
+def roll_back(server: RunningServer | None, registry: Registry, before: Published, after: Published) -> bool:
+    """Switch to the version before; return whether a server serves it already.
+
+    Where the server has ended meanwhile the disk alone is changed. Raises as switch.
+    """
+    try:
+        switch(server, registry, before, after)
+    except SlipwayError:
+        if server is None or answering_server(registry):
+            raise
+        switch(None, registry, before, after)
+        return False
+    return server is not None
+
+
+def is_cut_off(server: RunningServer | None, registry: Registry, published: Published) -> bool:
+    """Return whether a promotion or rollback was cut off, or another version is served.
+
+    A model that is missing is no sign of that: the supervisor loads it anew, or has put it out of
+    service. Raises ServerError.
+    """
+    served = server.served_versions() if server else {}
+    return is_unfinished(registry) or bool(_faults(served, published) & served.keys())
+
+
 def take_up(server: RunningServer | None, registry: Registry, published: Published) -> None:
     """Repair what a killed command left, before another one begins. Raises as repair."""
-    if is_unfinished(registry) or (server and faults(server, published)):
+    if is_cut_off(server, registry, published):
         repair(server, registry, published)
         print(
             f"repaired    a promotion or rollback was cut off: version {published.active} is the active one, and nothing else",
@@ -205,7 +262,7 @@ def serve_published(server: RunningServer, registry: Registry, published: Publis
         if model.endswith(_CANARY):
             _withdraw(server, registry, model)
         with contextlib.suppress(OSError):  # it was never loaded; what is still there is named below
-            control.unload(server.grpc, server.key, model, _LOADED_WITHIN)
+            control.unload(server.own_address("grpc"), server.key, model, _LOADED_WITHIN)
     load_versions(server, registry, sorted(wrong & {*published.models}), published.active, [published.active])
     if left := sorted(faults(server, published)):
         served = server.served_versions().get(left[0], ["none"])
@@ -217,7 +274,11 @@ def faults(server: RunningServer, published: Published) -> set[str]:
 
     Beside the active version there may be the one before. Raises ServerError.
     """
-    served, active = server.served_versions(), str(published.active)
+    return _faults(server.served_versions(), published)
+
+
+def _faults(served: dict[str, list[str]], published: Published) -> set[str]:
+    active = str(published.active)
     allowed = ([active], [str(published.standby), active])
     names = {*served, *published.models}
     return {model for model in names if model not in published.models or served.get(model) not in allowed}
@@ -236,7 +297,7 @@ def load_versions(server: RunningServer, registry: Registry, models: list[str], 
         config.version_policy.specific.versions[:] = loaded
         as_json = json_format.MessageToJson(config, preserving_proto_field_name=True)
         try:
-            control.load(server.grpc, server.key, model, _LOADED_WITHIN, as_json)
+            control.load(server.own_address("grpc"), server.key, model, _LOADED_WITHIN, as_json)
         except OSError as error:
             return error
         return None
@@ -305,16 +366,17 @@ def _keep(registry: Registry, tell: Callable[[str], None], stop: threading.Event
                 _look_after(server, registry, tell)
         except (ServerError, LockedError, FileNotFoundError):  # it starts or ends, or somebody publishes just now
             continue
-        except (SlipwayError, OSError) as error:
+        except (SlipwayError, OSError, HTTPException, ValueError) as error:
             tell(f"the registry's server is not as it should be: {error}")
             stop.wait(_PATIENCE)
 
 
 def _look_after(server: RunningServer, registry: Registry, tell: Callable[[str], None]) -> None:
-    server.served_versions()  # raises where it does not answer yet
-    if is_unfinished(registry):
+    if is_cut_off(server, registry, published_facts(registry)):  # raises where it does not answer yet
         with publishing_lock(registry, keeper=True):
             published = read_published(registry)
+            if not is_cut_off(server, registry, published):  # somebody else was quicker
+                return
             repair(server, registry, published)
         tell(f"a promotion or rollback was cut off: version {published.active} is served, and nothing else")
     elif server.standby and _lacks(server, registry, published_facts(registry)):

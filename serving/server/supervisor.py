@@ -155,7 +155,7 @@ def _restarted(
         time.sleep(pause)
         try:
             server = start()
-        except (ServerError, OSError) as error:
+        except (ServerError, OSError, HTTPException, ValueError) as error:
             counts.failed_start()
             _tell(log, tell, "error", str(error))
             why = "Triton did not start"

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
 
 from serving.server import control, logs, restarts, shared_memory
@@ -296,7 +297,7 @@ def _wait_until_ready(server: Server, log_size: int) -> None:
             for page in (f"{server.http}/v2/health/ready", f"{HOST}:{server.ports.metrics}/metrics"):  # that one comes last
                 urllib.request.urlopen(f"http://{page}", timeout=1).close()
             return
-        except OSError:
+        except (OSError, HTTPException):
             time.sleep(0.05)
     status = server.process.poll()
     if status is not None:
@@ -323,7 +324,7 @@ def _check_key(server: Server) -> None:
     """Refuse a server whose key is the placeholder of the command line: anyone can read that."""
     try:
         control.ready(server.http, server.key)
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:  # it may have been killed amid its answer
         raise ServerError(
             "Triton did not take its key",
             expected="its closed APIs open to the key alone",

@@ -8,7 +8,7 @@ import pytest
 
 from serving.registry.audit import AUDIT_FILE, audited, last_entries
 from serving.registry.registry import Registry
-from slipway.errors import PublishingError
+from slipway.errors import PublishingError, StorageError
 
 
 def test_every_end_leaves_its_line(tmp_path: Path) -> None:
@@ -37,6 +37,14 @@ def test_an_entry_that_a_full_disk_cut_off_harms_no_other(tmp_path: Path) -> Non
     with audited(registry, "promote") as entry:
         entry["version"] = 2
     assert [entry["action"] for entry in last_entries(registry, 5)] == ["publish", "publish", "promote"]
+
+
+def test_what_is_done_need_not_be_done_again_for_want_of_its_line(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "model_repository")
+    (registry.state / AUDIT_FILE).mkdir(parents=True)
+    with pytest.raises(StorageError, match="the promote is done") as raised, audited(registry, "promote"):
+        pass
+    assert "promote" not in raised.value.fix
 
 
 def test_a_place_where_nothing_was_done_has_no_lines(tmp_path: Path) -> None:

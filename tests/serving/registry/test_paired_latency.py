@@ -52,3 +52,16 @@ def test_both_are_asked_the_same_over_both_ways_and_take_turns_in_being_first() 
     for way in ways:
         assert {entry[0] for entry in firsts if entry[1] == way} == {"old", "new"}
     assert len(asked) > len(counted)  # what warmed them up does not count
+
+
+def test_more_pairs_are_other_questions() -> None:
+    asked: list[int] = []
+
+    def ask(row: int) -> np.ndarray:
+        asked.append(row)
+        return np.zeros(2, np.float32)
+
+    measure_pairs([ask], [ask], 300, 100)
+    measure_pairs([ask], [ask], 300, 200, 100)
+    warm_up = (len(asked) - 600) // 2
+    assert {*asked[warm_up : warm_up + 200], *asked[-400:]} == {*range(300)}

@@ -120,6 +120,29 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bundle, "labels", ["a", "b"])
 
 
+def test_a_rare_class_that_is_lost_does_not_hide_from_the_first_rows() -> None:
+    labels = np.random.default_rng(1).permutation([2] * 20 + [1] * 200 + [0] * 7380)
+    rows = golden_set(labels.tolist(), [1] * len(labels))
+    first, others = regression.parts(rows)
+    counts = np.bincount(first.golden.labels)
+    assert (len(first.golden.ids), len(others.golden.ids)) == (1900, 5700)
+    assert counts[2] == 20
+    assert counts[1] >= 30
+    names = [[str(label)] for label in first.golden.labels]
+    gained = [["x"] if row < 100 else name for row, name in enumerate(names)]
+    lost = [["0"] if name == ["2"] else name for name in names]
+    assert not regression.is_clear(regression.compare(1, names, gained, lost))
+    assert regression.is_clear(regression.compare(1, names, gained, names))
+
+
+def test_the_first_rows_of_a_tagger_have_every_label() -> None:
+    sentences = [[NOT_ASKED, 0, 1 if number % 400 == 0 else 0] for number in range(4000)]
+    golden = golden_set([label for sentence in sentences for label in sentence], [3] * 4000).golden
+    first = regression.first_rows(golden)
+    assert len(first) == 1000
+    assert {*range(0, 4000, 400)} <= {*first.tolist()}
+
+
 @pytest.mark.usefixtures("named")
 def test_a_text_has_its_own_label_or_none() -> None:
     assert regression.true_labels(golden_set([1, NOT_ASKED], [3, 4]), [["a"], ["a"]]) == [["b"], [""]]
