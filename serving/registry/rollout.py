@@ -65,8 +65,8 @@ class RunningServer:
         return self.http if protocol == "http" else self.grpc
 
     def own_address(self, protocol: str) -> str:
-        """Return Triton's own address: a request to it waits for no room in a front, nor is it reset
-        with a connection of the front's.
+        """Return Triton's own address: what is sent there waits for no room in a front, and is not
+        reset with a connection of the front's.
         """
         return (self.inner_http if protocol == "http" else self.inner_grpc) or self.address(protocol)
 
