@@ -28,8 +28,8 @@ STORAGE = 74
 # Operations that fail, counted from the first; each command is walked until it does no more.
 POINTS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)
 NOISE = re.compile(r"Traceback|line \d+, in |\[Errno|site-packages|\.building-\d|\.\w+\.(?:json|html)\.\d")
-READERS = {"check", "status", "lint", "ask", "doctor"}  # they write nothing; classify writes its --output
-ANALYZE = {"analyze throughput", "analyze profile", "analyze lr"}
+READERS = ("check", "status", "lint", "ask", "doctor")  # they write nothing; classify writes its --output
+ANALYZE = ("analyze throughput", "analyze profile", "analyze lr")
 # Behind their first files these start Horovod, a server, or a measurement of minutes.
 LONG = {
     "train": 5,
@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_begun(command
     assert changes(place, before) == set()
 
 
-@pytest.mark.parametrize("command", sorted(READERS - {"doctor"}))
+@pytest.mark.parametrize("command", sorted({*READERS} - {"doctor"}))
 def test_what_only_reads_needs_no_place_to_write(command: str, place: Place) -> None:
     with failing(Fault(place.root, errno.EROFS, removing=True)) as fault:
         call(place, command)
