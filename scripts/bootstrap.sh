@@ -8,8 +8,12 @@ STAMP=.tools/ready
 WANTED=$(cat requirements/*.txt pyproject.toml scripts/*.* slipway/tools.py train/model/default_encoder.py slipway/encoder/*.py | sha256sum | cut -d' ' -f1)
 # What Horovod was built with for GPUs: "" or NCCL. It is built anew when that is asked for, and stays as it is when nothing is.
 operations() { cat .tools/horovod-operations 2>/dev/null || true; }
+# What commands send here for when it is missing: the stamp lists it, and without it set-up is not done.
+PARTS=".tools/triton/bin/tritonserver .tools/triton/hidden_key.so .tools/haproxy/haproxy .tools/perf_analyzer .tools/encoder/encoder.json"
+stamped() { head -n 1 "$STAMP" 2>/dev/null || true; }
+is_whole() { tail -n +2 "$STAMP" | while read -r part; do [ -e "$part" ] || exit 1; done; }
 is_ready() {
-    [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ] && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$(operations)}" = "$(operations)" ]
+    [ -f "$STAMP" ] && [ "$(stamped)" = "$WANTED" ] && is_whole && [ -x .venv/bin/python ] && [ "${HOROVOD_GPU_OPERATIONS:-$(operations)}" = "$(operations)" ]
 }
 if is_ready; then
     exit 0
@@ -39,8 +43,8 @@ flock 9 # a second make in the same checkout waits, and then has nothing to do
 if is_ready; then
     exit 0
 fi
-if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" != "$WANTED" ]; then # something of set-up changed: what was unpacked and made is cheap to make anew
-    rm -rf .tools/triton .tools/perf_analyzer .tools/tensorrt .tools/encoder
+if [ -f "$STAMP" ] && [ "$(stamped)" != "$WANTED" ]; then # something of set-up changed: what was unpacked and made is cheap to make anew
+    rm -rf .tools/triton .tools/haproxy .tools/perf_analyzer .tools/tensorrt .tools/encoder
 fi
 rm -f "$STAMP"
 export UV_CACHE_DIR=$PWD/.tools/cache/uv PIP_CACHE_DIR=$PWD/.tools/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -80,4 +84,5 @@ fi
 "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --offline --editable .
 printf '  %-14s%4d s\n' "packages" $((SECONDS - started))
 .venv/bin/python -m scripts.install
-echo "$WANTED" >"$STAMP"
+# shellcheck disable=SC2086 # words, of which some may not be there
+{ echo "$WANTED" && { ls -d $PARTS 2>/dev/null || true; }; } >"$STAMP"

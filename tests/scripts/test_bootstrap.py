@@ -54,6 +54,18 @@ def test_a_second_time_there_is_nothing_to_do(checkout: Path) -> None:
     assert (checkout / ".tools/triton").exists()
 
 
+@pytest.mark.parametrize("part", ["haproxy/haproxy", "triton/bin/tritonserver", "encoder/encoder.json"])
+def test_a_part_that_is_missing_is_made_again(part: str, checkout: Path) -> None:
+    path = checkout / ".tools" / part
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    (checkout / ".tools/ready").unlink()
+    set_up(checkout)
+    assert set_up(checkout) == ""
+    path.unlink()
+    assert "scripts.install" in set_up(checkout)
+
+
 def test_what_python_leaves_beside_the_scripts_is_no_change(checkout: Path) -> None:
     (checkout / "scripts/__pycache__").mkdir(exist_ok=True)
     (checkout / "scripts/__pycache__/install.pyc").write_text("compiled")
