@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client_speed, harness
+from benchmarks import client_speed, harness, reliability
 from benchmarks.export import false_alarms, fused_latency, hugging_face, large_model, variant_speed
 from benchmarks.faults import measure
 from benchmarks.gpu import tables as gpu
@@ -33,7 +33,11 @@ from slipway.contract.records import from_json
 from slipway.errors import ManifestError
 
 _CHECKOUT = Path(__file__).parents[1]
-PAGES = (_CHECKOUT / "README.md", _CHECKOUT / "benchmarks" / "README.md", _CHECKOUT / "docs" / "parity.md")
+PAGES = (
+    _CHECKOUT / "README.md",
+    _CHECKOUT / "benchmarks" / "README.md",
+    *(_CHECKOUT / "docs" / name for name in ("parity.md", "reliability.md")),
+)
 _END = "<!-- end -->"
 _BASELINE = "usual_savedmodel"  # the one in the README's table; demo.json has the others too
 
@@ -271,6 +275,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "faults.json": _table(measure.Faults, measure.table),
     "false_alarms.json": _table(false_alarms.FalseAlarms, false_alarms.table),
     "client_speed.json": _table(client_speed.ClientSpeed, client_speed.table),
+    "reliability": lambda _: reliability.page(),  # a directory: the raw lines of every experiment
     "gpu_engines.json": gpu.engines,
     "gpu_serving.json": gpu.serving,
 }

@@ -20,7 +20,7 @@ from slipway.contract.records import MAX_BATCH, REPOSITORY, TEXT_MODEL
 from tests.support.command import Once, slipway_output, succeed
 from train.data import ag_news
 
-pytest_plugins = ["tests.support.serving.served_runs", "tests.support.training.modules"]
+pytest_plugins = ["tests.support.serving.served_runs", "tests.support.training.modules", "tests.support.experiments"]
 
 # `make test-fast` leaves out what asks for one of these fixtures, directly or not, and these
 # places: a training, a conversion, a server, a browser, or TensorFlow's start.

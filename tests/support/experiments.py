@@ -1,0 +1,125 @@
+"""Experiments of reliability: tests that measure, in a short form for every run of the suite and a
+long form on demand, and whose raw lines become the table of docs/reliability.md.
+
+A test says which experiment it belongs to with `@pytest.mark.experiment("stub killed")`; several
+tests, wherever they lie, may belong to one. What it measures goes through the `experiment`
+fixture, with the limit it has to hold. Nothing is written but with `--lines DIRECTORY`: one file
+an experiment, a JSON line for each event, figure and outcome. `make reliability` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from filelock import FileLock
+
+from slipway import provenance
+
+T = TypeVar("T")
+_REPORT = pytest.StashKey[pytest.TestReport]()  # of its call, or of the phase that did not pass
+
+
+@dataclass
+class Experiment:
+    """What one test of an experiment measures.
+
+    `long`: the long form, on demand. `run`: a finished run of the user's, or None for the suite's
+    tiny one.
+    """
+
+    name: str
+    test: str
+    long: bool
+    run: Path | None
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    _start: float = field(default_factory=time.monotonic)
+
+    def choose(self, *, short: T, long: T) -> T:
+        """Return the size of this form: rows, seconds, tries."""
+        return long if self.long else short
+
+    def log(self, event: str, **values: Any) -> None:
+        """Add a raw line: what happened, and when, in seconds since the test began."""
+        self.lines.append({"line": "event", "at_s": round(time.monotonic() - self._start, 3), "event": event, **values})
+
+    def measure(
+        self, what: str, value: float, unit: str = "", *, at_most: float | None = None, at_least: float | None = None
+    ) -> None:
+        """Record a figure and hold it to its limits; without a limit it is only shown.
+
+        Raises AssertionError where a limit is missed, after the figure was recorded.
+        """
+        self.lines.append({"line": "figure", "what": what, "value": value, "unit": unit, "at_most": at_most, "at_least": at_least})
+        assert at_most is None or value <= at_most, f"{self.name}: {what} is {value:g} {unit}, at most {at_most:g} wanted"
+        assert at_least is None or value >= at_least, f"{self.name}: {what} is {value:g} {unit}, at least {at_least:g} wanted"
+
+
+_MEASURED = pytest.StashKey[Experiment]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("experiments", "experiments of reliability")
+    group.addoption("--long", action="store_true", help="the long form of the experiments: hours, not minutes")
+    group.addoption("--served-run", type=Path, help="a finished run to serve in them; default: the suite's tiny one")
+    group.addoption("--lines", type=Path, help="write each experiment's raw lines into this directory")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    before = item.stash.get(_REPORT, None)
+    if report.outcome != "passed" or (report.when == "call" and before is None):
+        item.stash[_REPORT] = report
+    marker, directory = item.get_closest_marker("experiment"), item.config.getoption("--lines")
+    if marker and directory and report.when == "teardown":
+        _write(directory, marker.args[0], item)
+    return report
+
+
+@pytest.fixture
+def experiment(request: pytest.FixtureRequest) -> Experiment:
+    """The experiment that the test's marker names."""
+    marker = request.node.get_closest_marker("experiment")
+    assert marker, f"{request.node.nodeid} asks for the fixture `experiment` without the marker of that name"
+    options = request.config
+    made = Experiment(marker.args[0], request.node.nodeid, options.getoption("--long"), options.getoption("--served-run"))
+    request.node.stash[_MEASURED] = made
+    return made
+
+
+def file_name(experiment: str) -> str:
+    """Return the name of an experiment's lines: `stub killed` → `stub_killed.jsonl`."""
+    return re.sub(r"\W+", "_", experiment).strip("_").lower() + ".jsonl"
+
+
+def _write(directory: Path, name: str, item: pytest.Item) -> None:
+    report, long = item.stash[_REPORT], item.config.getoption("--long")
+    lines: list[dict[str, Any]] = [{"line": "test", "test": item.nodeid, "long": long, **_signature()}]
+    lines += item.stash[_MEASURED].lines if _MEASURED in item.stash else []
+    lines.append({"line": "outcome", "outcome": report.outcome, "reason": _reason(report), "seconds": round(report.duration, 2)})
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".lock"), (directory / file_name(name)).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"experiment": name, **line}, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Return why a test was skipped, or the last line of its failure; of a passed one, nothing."""
+    if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return str(report.longrepr).strip().splitlines()[-1] if report.outcome == "failed" else ""
+
+
+@cache
+def _signature() -> dict[str, Any]:
+    """Return when, at which commit and on which machine."""
+    record = provenance.record()
+    return {"date": datetime.now(UTC).date().isoformat(), **{key: record[key] for key in ("commit", "machine")}}
