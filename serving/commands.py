@@ -32,7 +32,6 @@ from serving.page import web_server
 from serving.page.answers import ServedModel
 from serving.registry import rollout
 from serving.registry.registry import Registry, read_published
-from serving.repository.compiler import DIRECTORIES
 from serving.served_parity import AskedModel, ServedCheck
 from serving.server import control, passing, supervisor, triton
 from serving.server.triton import Server
@@ -42,7 +41,7 @@ from slipway.client.transport import PROTOCOLS
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle, Reference
 from slipway.contract.parity import judgement
-from slipway.contract.records import ENDPOINT, HOST, REPOSITORY, SERVED, TEXT_MODEL, Ports
+from slipway.contract.records import ENDPOINT, HOST, REPOSITORIES, REPOSITORY, SERVED, TEXT_MODEL, Ports
 
 _QUESTION = 40  # characters of the text in the command that the greeting proposes
 _DEVELOPMENT = (
@@ -82,7 +81,7 @@ def serve(arguments: argparse.Namespace) -> int:
     page = web_server.running(ServedModel.of(run.source, run.record), ports) if arguments.page else nullcontext("")
     with page as address:
         return keep_serving(
-            arguments.run / DIRECTORIES["embedded"],
+            arguments.run / REPOSITORIES["embedded"],
             arguments.run,
             ports,
             question=_question(run.source),
@@ -174,7 +173,7 @@ def verify(arguments: argparse.Namespace) -> int:
         return _verify_elsewhere(arguments)
     run: Path = arguments.run
     checked = passing.check(run)
-    reference, facts, repository = bundle.load_reference(checked.source), checked.record, run / DIRECTORIES["embedded"]
+    reference, facts, repository = bundle.load_reference(checked.source), checked.record, run / REPOSITORIES["embedded"]
     models = [AskedModel(TEXT_MODEL, facts[TEXT_MODEL], TEXT_MODEL)]
     models += [AskedModel(name, name.removeprefix("bert_"), name) for name in facts["models"]]
     print(f"starting Triton on {repository}", flush=True)
@@ -201,7 +200,7 @@ def _verify_elsewhere(arguments: argparse.Namespace) -> int:
         servers.append(asdict(endpoint.describe(place)))
         checks.append(served_parity.check(place.host, place.protocol, model, reference, place.options))
     facts = {"addresses": [place.address for place in places], "servers": servers}
-    _write(run / ENDPOINT, checks, run / DIRECTORIES[target], facts)
+    _write(run / ENDPOINT, checks, run / REPOSITORIES[target], facts)
     served_parity.show(checks)
     return served_parity.exit_status(checks)
 
@@ -214,7 +213,7 @@ def _target_of(arguments: argparse.Namespace) -> str:
     run: Path = arguments.run
     engines = {
         target: manifest.read_json(path, errors.command("build", run, "--target", target)).get(TEXT_MODEL)
-        for target, directory in DIRECTORIES.items()
+        for target, directory in REPOSITORIES.items()
         if (path := run / directory / REPOSITORY).is_file()
     }
     if len(set(engines.values())) > 1:

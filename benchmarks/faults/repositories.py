@@ -17,14 +17,14 @@ from benchmarks.faults import catalogue
 from benchmarks.faults.catalogue import Catch, Fault
 from serving.registry import proof
 from serving.repository import compiler, embedded
-from serving.repository.compiler import DIRECTORIES, BuildSettings
+from serving.repository.compiler import BuildSettings
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.records import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORIES, REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError
 
 Change = Callable[[bytes], bytes]  # of a file
 VERSION = f"{TEXT_MODEL}/1"
-_REPOSITORY = DIRECTORIES["embedded"]
+_REPOSITORY = REPOSITORIES["embedded"]
 
 
 def catches(run: Path, scratch: Path) -> Iterator[Catch]:

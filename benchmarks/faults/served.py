@@ -28,7 +28,6 @@ from benchmarks.faults.repositories import VERSION
 from benchmarks.faults.versions import Edit
 from serving import served_parity
 from serving.repository import embedded, engines
-from serving.repository.compiler import DIRECTORIES
 from serving.repository.embedded import Share
 from serving.served_parity import AskedModel
 from serving.server import control, triton
@@ -38,13 +37,13 @@ from slipway.client.client import Client
 from slipway.client.transport import PROTOCOLS
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Reference
-from slipway.contract.records import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORIES, REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError, ServerError
 
 _ROWS = 400  # golden rows asked: FP32's limits take 299
 _SHOWN = 5  # wrong answers of a check, as `slipway verify` shows them
 _WITHIN = 60  # seconds for what takes a few
-_REPOSITORY = DIRECTORIES["embedded"]
+_REPOSITORY = REPOSITORIES["embedded"]
 _SOUND = "sound"  # name of the model that has no fault
 
 

@@ -29,13 +29,12 @@ from serving.benchmark.record import EndpointRecord, MeasuredAddress, MeasuredMo
 from serving.load import interference, perf_analyzer
 from serving.load.perf_analyzer import Load, LoadResult
 from serving.repository import embedded
-from serving.repository.compiler import DIRECTORIES
 from slipway import errors, provenance
 from slipway.client import endpoint
 from slipway.client.endpoint import Described, Endpoint
 from slipway.contract import bundle, manifest
 from slipway.contract.bundle import Bundle
-from slipway.contract.records import ENDPOINT, ENDPOINT_BENCHMARK, REPOSITORY, TEXT_MODEL
+from slipway.contract.records import ENDPOINT, ENDPOINT_BENCHMARK, REPOSITORIES, REPOSITORY, TEXT_MODEL
 from slipway.errors import ServerError, UsageError
 
 _SCHEMA = 1
@@ -168,7 +167,7 @@ def _why_not_verified(run: Path, address: str, described: Described) -> str:
         return f"{path} is of {', '.join(passed)}"
     if not passed[address]:
         return f"{path} says that its answers did not pass"
-    repositories = [run / directory / REPOSITORY for directory in DIRECTORIES.values()]
+    repositories = [run / directory / REPOSITORY for directory in REPOSITORIES.values()]
     if of not in [manifest.sha256(path) for path in repositories if path.is_file()]:
         return f"{path} is of a repository that was built anew since"
     if servers.get(address) != json.loads(json.dumps(asdict(described))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from serving.benchmark.record import BenchmarkRecord, Comparison, Row
-from serving.repository import embedded
+from serving.repository import engines
 from slipway.statistics import Figure
 
 
@@ -82,5 +82,5 @@ def of_engine(record: BenchmarkRecord, row: Row) -> float | None:
 def engine_limit(record: BenchmarkRecord, row: Row) -> float | None:
     """Return what the row's engine does alone in texts/s, if it ran alone on the same texts."""
     subject = record.subjects[row.subject]
-    alike = (subject.provider, row.lengths, row.load) == (embedded.PROVIDER, "own", "closed")
+    alike = (subject.provider, row.lengths, row.load) == (engines.PROVIDER, "own", "closed")
     return record.engine_limit.by_variant.get(subject.variant) if alike and subject.variant else None

@@ -74,7 +74,7 @@ def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:
     subjects = [MeasuredModel(TEXT_MODEL, "text", main, False, what.format(main) + ": what `slipway serve` serves")]
     subjects += [MeasuredModel(f"text_{name}", "text", name, False, what.format(name)) for name in others]
     subjects += [
-        MeasuredModel(f"text_{name}_cuda", "text", name, False, what.format(name) + " on the GPU", embedded.CUDA) for name in on_gpu
+        MeasuredModel(f"text_{name}_cuda", "text", name, False, what.format(name) + " on the GPU", engines.CUDA) for name in on_gpu
     ]
     what = "ids in, logits out: the client tokenizes"
     subjects += [MeasuredModel(name, "ids", name.removeprefix("bert_"), False, what) for name in ids]
@@ -82,7 +82,7 @@ def all_subjects(checked: CheckedRun, cuda: bool) -> list[MeasuredModel]:
 
 
 def _made_for_gpu(checked: CheckedRun, variant: str) -> bool:
-    return embedded.CUDA in checked.artifacts[variant].variant.providers
+    return engines.CUDA in checked.artifacts[variant].variant.providers
 
 
 def choose_subjects(subjects: list[MeasuredModel], names: list[str], run: Path) -> tuple[list[MeasuredModel], dict[str, str]]:

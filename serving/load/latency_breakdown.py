@@ -9,8 +9,10 @@ import json
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from serving.server.triton import Server
+if TYPE_CHECKING:
+    from serving.server.triton import Server
 
 Counters = dict[str, float]  # seconds, requests and tokens since the model was loaded
 _METRICS = {  # of serving/backend/metrics.py

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from serving.registry.registry import Compiled, Origin
 from serving.repository import compiler
-from serving.repository.compiler import DIRECTORIES
 from serving.server import passing
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.bundle import Bundle
-from slipway.contract.records import REPOSITORY, TEXT_MODEL
+from slipway.contract.records import REPOSITORIES, REPOSITORY, TEXT_MODEL
 from slipway.errors import ManifestError, PublishingError
 
 
@@ -26,7 +25,7 @@ def proven(run: Path) -> Compiled:
     PublishingError when the run is built for NVIDIA's container alone.
     """
     source = bundle.load(run / "bundle")
-    directory, containers = run / DIRECTORIES["embedded"], run / DIRECTORIES["ngc"]
+    directory, containers = run / REPOSITORIES["embedded"], run / REPOSITORIES["ngc"]
     if containers.is_dir() and not directory.exists():
         raise _of_the_container(run, containers)
     record = manifest.read(directory, REPOSITORY, errors.command("build", run))
@@ -60,7 +59,7 @@ def _of_the_container(run: Path, directory: Path) -> PublishingError:
     verify = errors.command("verify", run, "--target", "ngc", "--address", "URL")
     return PublishingError(
         f"{run} is built for NVIDIA's container alone, which is not published",
-        expected=f"{directory.with_name(DIRECTORIES['embedded'])}, of the Triton that promote and rollback switch",
+        expected=f"{directory.with_name(REPOSITORIES['embedded'])}, of the Triton that promote and rollback switch",
         found=f"{directory}: an ensemble, of which a version is an image",
         where=str(run),
         fix=f"{errors.command('build', run)}; or an image of that directory, and before it gets clients {verify}",

@@ -24,10 +24,19 @@ from serving.report.records import (
     TrainingRecord,
     TuningRecord,
 )
-from serving.repository.compiler import DIRECTORIES
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.records import BENCHMARK, BENCHMARK_SCHEMA, ENDPOINT, REPOSITORY, SERVED, TEXT_MODEL, TUNING, from_json
+from slipway.contract.records import (
+    BENCHMARK,
+    BENCHMARK_SCHEMA,
+    ENDPOINT,
+    REPOSITORIES,
+    REPOSITORY,
+    SERVED,
+    TEXT_MODEL,
+    TUNING,
+    from_json,
+)
 from slipway.contract.variants import VARIANTS
 from slipway.errors import ManifestError
 
@@ -79,7 +88,7 @@ def _shown(run: RunRecords, has_history: bool) -> list[str]:
 def _elsewhere(run: Path) -> ElsewhereRecord | ManifestError:
     """Read what servers elsewhere answered, if the run still has the repository of then."""
     record = manifest.read_json(run / ENDPOINT, errors.command("verify", run, "--address", "URL"))
-    repositories = [run / directory / REPOSITORY for directory in DIRECTORIES.values()]
+    repositories = [run / directory / REPOSITORY for directory in REPOSITORIES.values()]
     present = [manifest.sha256(repository) for repository in repositories if repository.is_file()]
     asked = record.get("repository_sha256")
     expected = {"repository_sha256": asked if asked in present else " or ".join(present)}
@@ -90,7 +99,7 @@ def _elsewhere(run: Path) -> ElsewhereRecord | ManifestError:
 
 def _configuration(run: Path) -> Configuration | None:
     """Return how the embedded server runs text_classifier."""
-    repository = run / DIRECTORIES["embedded"] / REPOSITORY
+    repository = run / REPOSITORIES["embedded"] / REPOSITORY
     built = manifest.read_json(repository, errors.command("build", run)) if repository.is_file() else {}
     if TEXT_MODEL not in built or "built_with" not in built:
         return None
@@ -112,7 +121,7 @@ def _if_there(read: Callable[[], _Record]) -> _Record | ManifestError:
 
 def _of_repository(run: Path, build: Callable[[Any], _Record], name: str, command: str, **expected: object) -> _Record:
     """Read a record of the run's repository, which `slipway <command> RUN` writes."""
-    repository = run / DIRECTORIES["embedded"] / REPOSITORY
+    repository = run / REPOSITORIES["embedded"] / REPOSITORY
     _refuse_missing(repository, errors.command("build", run))
     of_repository = {"repository_sha256": manifest.sha256(repository), **expected}
     return _current(build, run / name, of_repository, errors.command(command, run))

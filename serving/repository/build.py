@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 
 from serving.repository import compiler, embedded
-from serving.repository.compiler import DIRECTORIES, BuildSettings
+from serving.repository.compiler import BuildSettings
 from serving.repository.embedded import Share
 from slipway.contract import artifact, bundle, manifest
-from slipway.contract.records import TEXT_MODEL
+from slipway.contract.records import REPOSITORIES, TEXT_MODEL
 from slipway.errors import UsageError
 from slipway.lint import linter
 
@@ -27,7 +27,7 @@ def build(arguments: argparse.Namespace) -> int:
     verdicts = artifact.verdicts(arguments.run, source.sha256)
     for name, why in verdicts.left_out.items():
         print(f"left out    {name}: {why}")
-    target = arguments.run / DIRECTORIES[settings.target]
+    target = arguments.run / REPOSITORIES[settings.target]
     with manifest.atomic_directory(target) as building:
         facts = compiler.write(building, source, bundle.load_golden(source), verdicts.passed, settings)
         linter.refuse_errors(building, "a fault of this project: please report it, with the command")

@@ -19,8 +19,6 @@ from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import REPOSITORY, TEXT_MODEL
 from slipway.errors import ParityError
 
-DIRECTORIES = {"embedded": "model_repository", "ngc": "model_repository_ngc"}
-
 
 @dataclass(frozen=True)
 class BuildSettings:

@@ -23,7 +23,6 @@ from slipway.contract.bundle import Bundle, Golden
 from slipway.contract.records import MAX_BATCH, TEXT_MODEL
 
 PROVIDER = engines.PROVIDER  # of the embedded server's Python models
-CUDA = "CUDAExecutionProvider"  # the other one they can run on: the benchmark's choice if there is a GPU
 
 # Two engines of a thread each answer 1.4 times as many texts a second as one of two threads; a text
 # alone takes as long in INT8, 1.6 times as long in FP32 (docs/log/serving.md). Each holds the

@@ -15,6 +15,7 @@ from slipway.contract.bundle import Bundle, Golden
 from slipway.errors import ParityError
 
 PROVIDER = "CPUExecutionProvider"  # of ONNX Runtime: the embedded server's
+CUDA = "CUDAExecutionProvider"  # the other one: the benchmark's choice if there is a GPU
 # An engine that is less exact than another is chosen where it is so many times as fast.
 _WORTH_IT = 1.02
 _SHARING = 8  # texts that share the fixed cost of a run, as under load

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serving.repository.compiler import DIRECTORIES, BuildSettings
+from serving.repository.compiler import BuildSettings
 from slipway import errors
 from slipway.contract import artifact, bundle, manifest
 from slipway.contract.artifact import Artifact
 from slipway.contract.bundle import Bundle
-from slipway.contract.records import REPOSITORY, TEXT_MODEL, from_json
+from slipway.contract.records import REPOSITORIES, REPOSITORY, TEXT_MODEL, from_json
 from slipway.errors import ParityError
 
 
@@ -37,7 +37,7 @@ def check(run: Path, target: str = "embedded") -> PassingRun:
     publishing does. Raises ManifestError for missing or changed files, ParityError for a verdict
     that is another by now.
     """
-    directory = run / DIRECTORIES[target]
+    directory = run / REPOSITORIES[target]
     record = manifest.read(directory, REPOSITORY, _next_step(run, target))
     source = bundle.load(run / "bundle")
     verdicts = artifact.examine(run, source.sha256)  # what is not served may be damaged or gone
@@ -61,7 +61,7 @@ def unproven(run: Path, expected: str, found: str, name: str, settings: BuildSet
         f"the compiled repository of {run} has not been shown to give the same answers",
         expected=expected,
         found=found,
-        where=str(run / DIRECTORIES[settings.target] / name),
+        where=str(run / REPOSITORIES[settings.target] / name),
         fix=settings.command(run),
     )
 
@@ -84,6 +84,6 @@ def built_with(run: Path, record: dict[str, Any], target: str = "embedded") -> B
             f"the compiled repository of {run} does not say how it was built",
             expected=f"'built_with' in {REPOSITORY}, to build it again and compare",
             found=repr(error),
-            where=str(run / DIRECTORIES[target] / REPOSITORY),
+            where=str(run / REPOSITORIES[target] / REPOSITORY),
             fix=errors.command("build", run),
         ) from error

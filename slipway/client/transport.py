@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 from tritonclient.utils import InferenceServerException
 
 from slipway import errors
@@ -29,7 +28,6 @@ from slipway.errors import ServerError
 PROTOCOLS = ("http", "grpc")
 _SCHEMES = ("", "http", "https", "grpc", "grpcs")  # "": http; s: over TLS
 _COME_AGAIN = ("503", "StatusCode.UNAVAILABLE")
-_LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 _MESSAGE_LIMIT = 2**31 - 1  # bytes of a gRPC message; its own limit is 4 MiB
 # aiohttp would ask for compressed answers, and compressing every single answer costs Triton a tenth
 # of the CPU time of the client alone.
@@ -172,14 +170,17 @@ class Connection:
             )
         try:
             yield
-        except (InferenceServerException, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no JSON
+        except _failures() as error:
             raise self._failure(error, model, call) from error
 
     def _failure(self, error: Exception, model: str, call: str) -> ServerError:
+        import aiohttp
+
         if isinstance(error, InferenceServerException):
             message, again = error.message(), error.status() in _COME_AGAIN
         else:
-            message, again = str(error), isinstance(error, _LOST) and not isinstance(error, aiohttp.ClientSSLError)
+            lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+            message, again = str(error), isinstance(error, lost) and not isinstance(error, aiohttp.ClientSSLError)
         facts = {"expected": "an answer", "found": message.strip() or type(error).__name__, "where": self._place(call)}
         if isinstance(error, aiohttp.ClientResponseError):  # by tritonclient only of what cannot be parsed
             facts["found"] = "no HTTP: another protocol's port"
@@ -307,3 +308,10 @@ async def persist(ask: Callable[[], Awaitable[_Answer]], retries: int, end: floa
                 raise
         longest = min(_LONGEST_PAUSE, 2 * longest)
         await asyncio.sleep(pause)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a request that failed raises. ValueError: no JSON."""
+    import aiohttp  # 0.4 s, which no command shall take that asks nobody
+
+    return InferenceServerException, aiohttp.ClientError, OSError, ValueError

@@ -9,6 +9,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+REPOSITORIES = {"embedded": "model_repository", "ngc": "model_repository_ngc"}  # target → directory of a run
 REPOSITORY = "repository.json"  # the manifest of model_repository/
 README = "README.md"  # of the published repository: it is in git, and no manifest lists it
 SERVED = "served.json"

@@ -9,7 +9,7 @@ from serving.benchmark.record import BenchmarkRecord, MeasuredModel, Row
 from serving.benchmark.subjects import SAVED_MODEL, TF2ONNX
 from serving.report.benchmark_text import row_name
 from serving.report.records import RunRecords
-from serving.repository import embedded
+from serving.repository import engines
 from slipway.contract.records import TEXT_MODEL
 
 _BASELINES = {TF2ONNX: "tf2onnx, padded", SAVED_MODEL: "SavedModel, padded"}
@@ -21,7 +21,7 @@ def plain_name(model: MeasuredModel) -> str:
         return _BASELINES.get(model.name, model.name)
     if model.kind == "ids":
         return f"{model.variant}, by ids"
-    return f"{model.variant}, on the GPU" if model.provider == embedded.CUDA else model.variant
+    return f"{model.variant}, on the GPU" if model.provider == engines.CUDA else model.variant
 
 
 def with_plain_names(run: RunRecords) -> RunRecords:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving import commands, model_config
-from serving.repository import compiler, embedded
+from serving.repository import compiler, embedded, engines
 from serving.repository.compiler import BuildSettings
 from serving.repository.embedded import Share
 from serving.served_parity import ServedCheck
@@ -159,7 +159,7 @@ def test_an_engine_that_did_not_pass_is_refused_with_one_that_did(run: Path, tmp
 def test_a_model_on_a_gpu_is_not_held_to_what_was_compared_on_the_cpu(two_variants: Path, tmp_path: Path) -> None:
     source = bundle.load(two_variants / "bundle")
     [converted, _] = artifact.verdicts(two_variants, source.sha256).passed
-    embedded.write_text_model(tmp_path, converted, source, bundle.load_golden(source), Share(), provider=embedded.CUDA)
+    embedded.write_text_model(tmp_path, converted, source, bundle.load_golden(source), Share(), provider=engines.CUDA)
     settings = settings_of(tmp_path)
     assert "proven_on" not in settings
     assert not any("logits" in row for row in settings["start_up"])
@@ -178,7 +178,7 @@ def test_a_version_has_what_its_artifact_answered_in_the_gate(two_variants: Path
 
 
 def test_what_was_compared_on_a_gpu_is_not_built_for_the_cpu(run: Path, tmp_path: Path) -> None:
-    change_verdict(run, "ort_fp32", compared_on=embedded.CUDA)
+    change_verdict(run, "ort_fp32", compared_on=engines.CUDA)
     with pytest.raises(ParityError, match="compared elsewhere"):
         written(run, tmp_path / "compiled")
 
