@@ -85,7 +85,7 @@ setup:  ## everything Slipway needs, into .venv and .tools (again: nothing to do
 	@bash scripts/bootstrap.sh
 
 demo: setup  ## the whole way on AG News: train, convert, compare, serve, measure, report
-	@$(MAKE) --no-print-directory RUN=runs/demo EPOCHS=1 TRAIN_ROWS=4000 GOLDEN_ROWS=4000 runs/demo/.measured; \
+	@$(MAKE) --no-print-directory RUN=runs/demo EPOCHS=1 TRAIN_ROWS=4000 GOLDEN_ROWS=3000 runs/demo/.measured; \
 	    measured=$$?; [ ! -e runs/demo/bundle/bundle.json ] || $(DEMO_REPORT) || exit; exit $$measured
 
 train: setup  ## fine-tune ENCODER on CORPUS with NP Horovod processes, or on HOSTS=a:2,b:2 → RUN/bundle; RESUME=1 goes on
@@ -153,6 +153,11 @@ test: setup  ## all tests, with one tiny model through real Horovod processes an
 
 test-fast: setup  ## the tests that start no server, no Horovod and no training: under 90 s
 	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+
+reliability: setup  ## the long form of every experiment in faults and load, on RUN (2 hours) → docs/reliability.md
+	@rm -rf .tools/reliability; $(PY) -m pytest -m "experiment and not gpu" --long --served-run $(call q,RUN) --lines .tools/reliability; \
+	    tested=$$?; rm -rf benchmarks/records/reliability; cp -r .tools/reliability benchmarks/records/; \
+	    rm -f benchmarks/records/reliability/.lock; $(PY) -m benchmarks.tables && exit $$tested
 
 test-gpu:  ## acceptance on a GPU: CUDA variants, TensorRT, TF-TRT (PY=.tools/gpu/bin/python; in NVIDIA's container PY=python3)
 	@$(PY) -m pytest -m gpu -rs -W default tests/gpu

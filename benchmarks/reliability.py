@@ -1,7 +1,8 @@
 """The table of docs/reliability.md, from the raw lines that `make reliability` writes.
 
 records/reliability/<experiment>.jsonl holds, for each test of that experiment: a line `test` (date,
-commit, machine, form), its events and figures, and a line `outcome`.
+commit, machine, form), its events and figures, and a line `outcome`, which a test lacks that ended
+with its process.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ def read(path: Path) -> tuple[str, list[Tested]]:
         line = json.loads(text)
         name = line["experiment"]
         if line["line"] == "test":
-            current = tests[line["test"]] = Tested(line)
+            tests[line["test"]] = Tested(line)
         elif line["line"] == "figure":
-            current.figures.append(line)
+            tests[line["test"]].figures.append(line)
         elif line["line"] == "outcome":
-            current.outcome = line
+            tests[line["test"]].outcome = line
     return name, list(tests.values())
 
 

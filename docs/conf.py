@@ -30,6 +30,7 @@ NAVIGATION = {
             "Monitor <docs/monitoring/README>",
             "docs/bad_input",
             "docs/benchmarks",
+            "docs/reliability",
         ],
         "Look it up": ["docs/commands", "docs/lint", "What the gate sees <docs/parity>", "docs/limits", "Platform <docs/platform>"],
         "The project": [

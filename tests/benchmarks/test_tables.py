@@ -23,7 +23,7 @@ def test_every_record_is_shown() -> None:
     assert [name for name in tables.TABLES if f"<!-- table: benchmarks/records/{name} -->" not in shown] == []
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("name", [name for name in tables.TABLES if name.endswith(".json")])
 def test_a_record_says_where_it_comes_from(name: str) -> None:
     path = tables.RECORDS / name
     if name.startswith("gpu_") and not path.is_file():

@@ -80,8 +80,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.outcome != "passed" or (report.when == "call" and before is None):
         item.stash[_REPORT] = report
     marker, directory = item.get_closest_marker("experiment"), item.config.getoption("--lines")
+    if marker and directory and report.when == "setup":  # a test that kills its process is in the lines, too
+        header = {"line": "test", "long": item.config.getoption("--long"), **_signature()}
+        _write(directory, marker.args[0], item, [header])
     if marker and directory and report.when == "teardown":
-        _write(directory, marker.args[0], item)
+        last = item.stash[_REPORT]
+        outcome = {"line": "outcome", "outcome": last.outcome, "reason": _reason(last), "seconds": round(last.duration, 2)}
+        _write(directory, marker.args[0], item, [*(item.stash[_MEASURED].lines if _MEASURED in item.stash else []), outcome])
     return report
 
 
@@ -101,14 +106,11 @@ def file_name(experiment: str) -> str:
     return re.sub(r"\W+", "_", experiment).strip("_").lower() + ".jsonl"
 
 
-def _write(directory: Path, name: str, item: pytest.Item) -> None:
-    report, long = item.stash[_REPORT], item.config.getoption("--long")
-    lines: list[dict[str, Any]] = [{"line": "test", "test": item.nodeid, "long": long, **_signature()}]
-    lines += item.stash[_MEASURED].lines if _MEASURED in item.stash else []
-    lines.append({"line": "outcome", "outcome": report.outcome, "reason": _reason(report), "seconds": round(report.duration, 2)})
+def _write(directory: Path, name: str, item: pytest.Item, lines: list[dict[str, Any]]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    of = {"experiment": name, "test": item.nodeid}
     with FileLock(directory / ".lock"), (directory / file_name(name)).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps({"experiment": name, **line}, ensure_ascii=False) + "\n" for line in lines)
+        file.writelines(json.dumps({**of, **line}, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _reason(report: pytest.TestReport) -> str:
