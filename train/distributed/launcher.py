@@ -91,6 +91,7 @@ def _attend(horovodrun: subprocess.Popen[bytes], directory: Path, job: Job, rank
             try:
                 display.update()
                 watch.look()
+                display.show_evaluation(watch.evaluating)
                 for rank, status in exit_statuses(_read_log(directory)).items():
                     if ranks.elastic and rank not in lost:
                         display.say(f"!!! rank {rank} {exit_text(status)}; the others go on")
@@ -219,6 +220,15 @@ class Display:
         self._bar.update(self._task, total=steps, completed=step, text=text + ending)
         if self._bar.disable and (ending or time.monotonic() - self._printed > _LINE_EVERY):
             self.say(f"          {text}{left}{ending}")
+            self._printed = time.monotonic()
+
+    def show_evaluation(self, phase: str) -> None:
+        """Show what is done after the last step; "": nothing yet."""
+        if not phase:
+            return
+        self._bar.update(self._task, total=None, text=phase)  # a full bar would say that it is done
+        if self._bar.disable and time.monotonic() - self._printed > _LINE_EVERY:
+            self.say(f"          {phase}")
             self._printed = time.monotonic()
 
     def _show_validation(self, line: dict[str, Any]) -> None:

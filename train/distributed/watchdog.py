@@ -165,6 +165,16 @@ class Watch:
         doubt = "; every rank is there, so which one is to blame cannot be told from outside" if together else ""
         return Failure(str(behind), f"hangs: no rank got further for {limit:.0f} s (--hang-limit), {alive[behind]}{doubt}")
 
+    @property
+    def evaluating(self) -> str:
+        """Return what the rank does that is furthest behind, once all have taken their steps; else
+        "".
+        """
+        signs = [rank.sign for rank in self._observed.values()]
+        if not signs or any(sign.position[1:2] != [DONE] for sign in signs):
+            return ""
+        return min(signs, key=lambda sign: sign.position).phase
+
 
 @dataclass(frozen=True)
 class _Observed:

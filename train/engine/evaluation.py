@@ -54,7 +54,8 @@ def write_logits(rows: Mapping[str, Ragged], directory: Path, heartbeat: Heartbe
     for name, of_name in rows.items():
         answers, logits = [], []
         for number, batch in _share(of_name):
-            heartbeat.at(f"evaluating the SavedModel on the {name} rows", step, DONE, batches_before + number)
+            done = f"{min(number * _BATCH, len(of_name)):,} of {len(of_name):,} {name} rows"
+            heartbeat.at(f"evaluating the SavedModel: {done}", step, DONE, batches_before + number)
             feed = of_name.take(batch).padded()
             logits.append(unpadded(reference.infer(feed), feed))
             answers.append(of_name.tokens_of(batch) if tagger else batch)

@@ -208,3 +208,10 @@ def test_a_rank_ends_with_its_job(tmp_path: Path, end: str) -> None:
     (tmp_path / "job").mkdir()
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "job"], cwd=CHECKOUT, check=False, timeout=20)
     assert done.returncode == 1
+
+
+def test_what_is_shown_after_the_last_step_is_of_the_rank_furthest_behind(ranks: Ranks) -> None:
+    ranks.tick((5, DONE, 8), (5, IN))
+    assert ranks.watch.evaluating == ""
+    ranks.tick((5, DONE, 8), (5, DONE, 3))
+    assert ranks.watch.evaluating == "phase (5, 3, 3)"
