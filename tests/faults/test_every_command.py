@@ -24,6 +24,8 @@ from slipway.cli import COMMANDS
 from slipway.contract import bundle
 from tests.support.faults import Fault, failing, here, tree
 
+pytestmark = pytest.mark.experiment("full disk, missing rights, cut-off files")
+
 STORAGE = 74
 # Operations that fail, counted from the first; each command is walked until it does no more.
 POINTS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.command import CHECKOUT
 
+pytestmark = pytest.mark.experiment("full disk, missing rights, cut-off files")
+
 IN_A_NAMESPACE = ["unshare", "--user", "--mount", "--map-root-user"]  # mounts in it end with its last process
 ON_A_DISK = """
 disk=$1; run=$2; how=$3; shift 3

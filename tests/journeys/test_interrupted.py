@@ -25,6 +25,8 @@ from slipway.contract import artifact
 from slipway.errors import ConversionError, ManifestError, StorageError
 from tests.support.command import CHECKOUT, succeed
 
+pytestmark = pytest.mark.experiment("export crash")
+
 LIMIT = 20_000  # bytes: less than any model of the tiny run, more than any of its records
 PATIENCE = 60  # s
 

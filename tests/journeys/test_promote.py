@@ -166,6 +166,7 @@ class Loop:
         assert result.as_numpy("label")[0, 0].decode() == label
 
 
+@pytest.mark.experiment("switch under load")
 def test_promotions_and_a_rollback_under_six_clients_fail_no_request(site: Site, one_engine: Path) -> None:
     source = bundle.load(one_engine / "bundle")
     golden = bundle.load_golden(source)
@@ -240,6 +241,7 @@ def test_a_model_that_one_version_has_alone_comes_and_goes_with_it(site: Site, t
     assert site.models() == one
 
 
+@pytest.mark.experiment("bad version gate")
 def test_a_new_model_that_does_not_load_in_its_place_takes_the_whole_switch_back(shared_site: Site, two_engines: Path) -> None:
     site, before = shared_site, shared_site.models()
     publish_changed(site, two_engines, partial(_only_a_canary, model=NEW), model=NEW)
@@ -299,6 +301,7 @@ REFUSED = {  # what is wrong with the version → limit of its p99, exit code, w
 }
 
 
+@pytest.mark.experiment("bad version gate")
 @pytest.mark.parametrize("change", REFUSED)
 def test_a_version_that_does_not_hold_is_refused_and_the_served_one_stays(
     shared_site: Site, one_engine: Path, change: Callable[[Path], None]
@@ -338,6 +341,7 @@ def test_what_was_promoted_is_what_a_killed_process_or_server_comes_back_with(si
     assert site.served() == {"2"}
 
 
+@pytest.mark.experiment("publisher killed")
 def test_a_rollback_that_is_killed_is_finished_or_taken_back_by_the_server(site: Site, one_engine: Path) -> None:
     assert site.run("publish", one_engine).returncode == 0
     done = site.run("promote", "--pairs", 20, "--p99-limit", 100)

@@ -16,6 +16,8 @@ from tests.support import clock
 from tests.support.command import slipway, slipway_output, succeed
 from tests.support.training import jobs
 
+pytestmark = pytest.mark.experiment("exact resume")
+
 HASH_OF_VARIABLES = """
 import hashlib, sys
 from slipway.tensorflow import SavedClassifier

@@ -20,6 +20,8 @@ from export.safety.saved_model import check_saved_model
 from slipway.errors import ConversionError, ManifestError
 from tests.support.command import succeed
 
+pytestmark = pytest.mark.experiment("unsafe formats")
+
 NAMED_LIKE_A_PLACE = re.compile(
     r"file|path|(^|_)dir(_|$)|directory|url|uri(_|$)|prefix|pattern|address|token|data_source|output_stream"
 )

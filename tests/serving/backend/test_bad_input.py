@@ -19,6 +19,8 @@ from tests.serving.backend.bad_input.bad_input import Case, over_grpc, over_http
 from tests.serving.backend.bad_input.bad_input_page import PAGE, TABLES
 from tests.support.serving import tiny_repository
 
+pytestmark = pytest.mark.experiment("bad-input matrix")
+
 CASES = list(chain(*TABLES.values()))
 LEAK = re.compile(r"/\w+/|\.py\b|Traceback|site-packages")  # of a path on the server's machine, or of a trace
 

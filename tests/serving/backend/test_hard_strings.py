@@ -20,6 +20,8 @@ from slipway.contract.tokenizer import Tokenizer
 from tests.support import wordpiece
 from tests.support.serving import tiny_repository
 
+pytestmark = pytest.mark.experiment("text parity")
+
 TEXTS = wordpiece.hard_strings(seed=5)
 PIECES = wordpiece.vocabulary(TEXTS, seed=5)
 LONGEST = 48

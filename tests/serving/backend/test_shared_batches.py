@@ -26,6 +26,8 @@ from tests.serving.backend.bad_input import odd_requests
 from tests.serving.backend.bad_input.bad_input import Reply
 from tests.support.serving import tiny_repository
 
+pytestmark = pytest.mark.experiment("innocent clients in one batch")
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(124))]
 LONGEST = 40  # tokens; a batch of rows this unequal is mostly padding
 TEXTS = [" ".join(WORDS[4 + (row * 7 + at) % 124] for at in range(1 + row * 5 % (LONGEST - 2))) for row in range(120)]

@@ -133,6 +133,7 @@ POINTS = [  # the call in which the process is killed, and the release that the 
 ]
 
 
+@pytest.mark.experiment("publisher killed")
 @pytest.mark.parametrize(("start", "standby"), [(1, False), (2, False), (2, True)], ids=["promote", "rollback", "at once"])
 @pytest.mark.parametrize(("place", "function", "call", "when", "expected"), POINTS)
 def test_after_a_kill_the_next_command_finds_one_release(
@@ -159,6 +160,7 @@ def test_status_says_that_a_switch_was_cut_off_and_names_the_command_that_repair
     assert site.status().returncode == 0
 
 
+@pytest.mark.experiment("publisher killed")
 def test_a_canary_that_was_killed_is_withdrawn_by_the_next_command(site: Site) -> None:
     site.switch(1, standby=False)
     canary = rollout.loaded_canary(site.server, site.registry, "one", 2)

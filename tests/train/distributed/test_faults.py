@@ -21,6 +21,8 @@ from tests.support.training import jobs
 from train.distributed import launcher
 from train.distributed.ranks import Ranks
 
+pytestmark = pytest.mark.experiment("worker faults")
+
 LIMIT = 30  # seconds from the fault to the end
 
 
