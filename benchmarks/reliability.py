@@ -1,7 +1,7 @@
 """The table of docs/reliability.md, from the raw lines that `make reliability` writes.
 
 records/reliability/<experiment>.jsonl holds, for each test of that experiment: a line `test` (date,
-commit, machine, form), its events and figures, and a line `outcome`, which a test lacks that ended
+commit, machine), its events and figures, and a line `outcome`, which a test lacks that ended
 with its process.
 """
 
@@ -55,7 +55,7 @@ def page() -> str:
     machine = from_json(Machine, headers[0]["machine"])
     when = f"{', '.join(sorted(dates))}, commit {', '.join(sorted(commits))}"
     note = f"{len(experiments)} experiments, {len(headers)} tests; {when}, {machine}."
-    return Table("", ("experiment", "measured (limit)", "tests", "form"), rows, note).markdown()
+    return Table("", ("experiment", "measured (limit)", "tests"), rows, note).markdown()
 
 
 def _rows(path: Path, name: str, tests: list[Tested]) -> list[tuple[str, ...]]:
@@ -68,9 +68,8 @@ def _rows(path: Path, name: str, tests: list[Tested]) -> list[tuple[str, ...]]:
             ended += f", skipped: {test.outcome['reason']}"
     if failed:
         ended = f"**failed {len(failed)} of {len(tests)}**: {'; '.join(test.outcome['reason'] for test in failed)}"
-    form = "long" if any(test.header["long"] for test in tests) else "short"
     link = f"[{name}](../benchmarks/records/reliability/{path.name})"
-    return [(link, "; ".join(dict.fromkeys(figures)) or "behaviour only", ended, form)]
+    return [(link, "; ".join(dict.fromkeys(figures)) or "behaviour only", ended)]
 
 
 def _figure(figure: dict[str, Any]) -> str:

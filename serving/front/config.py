@@ -94,7 +94,8 @@ def _process() -> list[str]:
         f"    tune.memory.hot-size {64 * _BUFFER}",  # or the kernel gives and takes most of them, each time
         # Of one connection. With fewer, gRPC clients keep a queue of their own that nobody bounds.
         "    tune.h2.fe.max-concurrent-streams 2000",
-        "    tune.h2.be.max-concurrent-streams 2000",
+        # One request at a time on a connection: clients who give up end the others' on theirs.
+        "    tune.h2.be.max-concurrent-streams 1",
     ]
 
 

@@ -13,7 +13,6 @@ from tests.support.command import CHECKOUT
 
 HEADER = {
     "line": "test",
-    "long": False,
     "date": "2026-12-03",
     "commit": "c6c15c25d149",
     "machine": {"cpu": "a CPU", "cpu_flags": [], "cores": 2, "memory_gib": 24, "system": "Linux"},
@@ -44,8 +43,8 @@ def rows() -> list[list[str]]:
 
 def test_a_figure_stands_beside_its_limit(lines: Path) -> None:
     write(lines, "stub killed", HEADER, FIGURE, outcome("passed"))
-    [[_, measured, tests, form]] = rows()
-    assert (measured, tests, form) == ("back after 1.25 s (≤ 2)", "1 passed", "short")
+    [[_, measured, tests]] = rows()
+    assert (measured, tests) == ("back after 1.25 s (≤ 2)", "1 passed")
 
 
 def test_what_failed_comes_first_and_says_why(lines: Path) -> None:

@@ -1,5 +1,5 @@
-"""Experiments of reliability: tests that measure, in a short form for every run of the suite and a
-long form on demand, and whose raw lines become the table of docs/reliability.md.
+"""Experiments of reliability: tests of faults and load, whose raw lines become the table of
+docs/reliability.md.
 
 A test says which experiment it belongs to with `@pytest.mark.experiment("stub killed")`; several
 tests, wherever they lie, may belong to one. What it measures goes through the `experiment`
@@ -11,45 +11,27 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from slipway import provenance
 
-T = TypeVar("T")
 _REPORT = pytest.StashKey[pytest.TestReport]()  # of its call, or of the phase that did not pass
 
 
 @dataclass
 class Experiment:
-    """What one test of an experiment measures.
-
-    `long`: the long form, on demand. `run`: a finished run of the user's, or None for the suite's
-    tiny one.
-    """
+    """What one test of an experiment measures."""
 
     name: str
-    test: str
-    long: bool
-    run: Path | None
     lines: list[dict[str, Any]] = field(default_factory=list)
-    _start: float = field(default_factory=time.monotonic)
-
-    def choose(self, *, short: T, long: T) -> T:
-        """Return the size of this form: rows, seconds, tries."""
-        return long if self.long else short
-
-    def log(self, event: str, **values: Any) -> None:
-        """Add a raw line: what happened, and when, in seconds since the test began."""
-        self.lines.append({"line": "event", "at_s": round(time.monotonic() - self._start, 3), "event": event, **values})
 
     def measure(
         self, what: str, value: float, unit: str = "", *, at_most: float | None = None, at_least: float | None = None
@@ -68,8 +50,6 @@ _MEASURED = pytest.StashKey[Experiment]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("experiments", "experiments of reliability")
-    group.addoption("--long", action="store_true", help="the long form of the experiments: hours, not minutes")
-    group.addoption("--served-run", type=Path, help="a finished run to serve in them; default: the suite's tiny one")
     group.addoption("--lines", type=Path, help="write each experiment's raw lines into this directory")
 
 
@@ -81,8 +61,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         item.stash[_REPORT] = report
     marker, directory = item.get_closest_marker("experiment"), item.config.getoption("--lines")
     if marker and directory and report.when == "setup":  # a test that kills its process is in the lines, too
-        header = {"line": "test", "long": item.config.getoption("--long"), **_signature()}
-        _write(directory, marker.args[0], item, [header])
+        _write(directory, marker.args[0], item, [{"line": "test", **_signature()}])
     if marker and directory and report.when == "teardown":
         last = item.stash[_REPORT]
         outcome = {"line": "outcome", "outcome": last.outcome, "reason": _reason(last), "seconds": round(last.duration, 2)}
@@ -95,10 +74,7 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
     """The experiment that the test's marker names."""
     marker = request.node.get_closest_marker("experiment")
     assert marker, f"{request.node.nodeid} asks for the fixture `experiment` without the marker of that name"
-    options = request.config
-    made = Experiment(marker.args[0], request.node.nodeid, options.getoption("--long"), options.getoption("--served-run"))
-    request.node.stash[_MEASURED] = made
-    return made
+    return request.node.stash.setdefault(_MEASURED, Experiment(marker.args[0]))
 
 
 def file_name(experiment: str) -> str:
