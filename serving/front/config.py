@@ -22,6 +22,7 @@ _ENOUGH = 0.97  # of the most texts/s that were measured: fewer clients who wait
 _QUEUE_SECONDS = 0.02  # then a request is refused: an answer could come in time, but a refusal has to
 _BUFFER = 128 << 10  # bytes of a request that are read before Triton hears of it
 _LARGEST = 2 * MAX_BATCH << 20  # bytes of a body: a full batch of the longest texts, with JSON's escapes
+_LONGEST_HEAD = 8000  # bytes of all headers, or of a path: Triton closes the connection at 8192 of one
 _CONNECTIONS = 4000  # each takes two open files at most
 _RESERVED_FILES = 100
 _WHY = {  # of each status that HAProxy answers itself
@@ -77,8 +78,9 @@ def _tuned(run: Path, built: Mapping[str, Any]) -> int:
 
 def render(ports: Ports, triton: Ports, limits: Limits) -> str:
     """Return HAProxy's configuration: it listens on `ports`, Triton on the ports `triton`."""
-    sections = [_process(), _defaults(limits, _json_errors()), _http(ports, triton, limits), _metrics(ports, triton)]
-    sections += [_defaults(limits, _grpc_errors()), _grpc(ports, triton, limits)]
+    # Triton takes HTTP's trailers for the next request on a connection: it is one client's alone.
+    sections = [_process(), _defaults(limits, _json_errors(), "never"), _http(ports, triton, limits), _metrics(ports, triton)]
+    sections += [_defaults(limits, _grpc_errors(), "always"), _grpc(ports, triton, limits)]
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
@@ -99,14 +101,14 @@ def _process() -> list[str]:
     ]
 
 
-def _defaults(limits: Limits, errors: Iterator[str]) -> list[str]:
+def _defaults(limits: Limits, errors: Iterator[str], reuse: str) -> list[str]:
     return [
         "defaults",
         "    mode http",
         "    option dontlognull",
         "    option abortonclose",  # what a client has given up does not go to Triton
         "    option clitcpka",
-        "    http-reuse always",
+        f"    http-reuse {reuse}",
         "    retries 3",  # of connections alone, a second apart: Triton is back by then, and nothing is asked twice
         "    timeout connect 2s",
         f"    timeout client {_ms(limits.idle_seconds)}",
@@ -136,6 +138,8 @@ def _http(ports: Ports, triton: Ports, limits: Limits) -> list[str]:
         f"    bind {HOST}:{ports.http}",
         "    acl inference path_end /infer /generate /generate_stream",
         f"    http-request deny deny_status 413 if {{ req.hdr_val(content-length) gt {_LARGEST} }}",
+        f"    http-request return status 431 content-type application/json string '{_too_long_a_head()}'"
+        f" if {{ req.hdrs,length gt {_LONGEST_HEAD} }} or {{ url,length gt {_LONGEST_HEAD} }}",
         # A slow client holds none of Triton's places, and chunks of a byte end here.
         f"    http-request wait-for-body time {_ms(limits.body_seconds)} if METH_POST",
         f"    http-request return status 411 content-type application/json string '{_too_many_chunks()}'"
@@ -154,6 +158,9 @@ def _grpc(ports: Ports, triton: Ports, limits: Limits) -> list[str]:
         "    timeout client 10m",  # of a stream on which nothing happens; idle connections have the other one
         "    acl inference path_end /ModelInfer",
         f"    http-request wait-for-body time {_ms(limits.body_seconds)} if inference",
+        # Where Triton hears of deadlines, calls past theirs and calls beside them end as "refused"
+        # or "lost" (docs/log/serving.md). Who gives up resets the stream itself.
+        "    http-request del-header grpc-timeout if inference",
         # What HAProxy answers itself is said in gRPC's way: 200, and the code of `_grpc_errors`.
         "    http-after-response set-header content-type application/grpc if { status 400:599 }",
         "    http-after-response set-status 200 if { status 400:599 }",
@@ -189,6 +196,10 @@ def _metrics(ports: Ports, triton: Ports) -> list[str]:
 
 def _too_many_chunks() -> str:
     return json.dumps({"error": f"a body in chunks may have {_BUFFER // 2 >> 10} KiB: name the length of a larger one"})
+
+
+def _too_long_a_head() -> str:
+    return json.dumps({"error": f"all headers together may have {_LONGEST_HEAD} bytes, and a path as many"})
 
 
 def _ms(seconds: float) -> str:

@@ -34,6 +34,7 @@ from slipway.client.transport import PROTOCOLS, Options
 from slipway.contract.records import HOST, TEXT_MODEL, Ports
 from slipway.errors import ServerError
 from tests.support.command import CHECKOUT
+from tests.support.experiments import Experiment
 from tests.support.serving import tiny_repository
 
 LIMITS = Limits(streams=2, queue=2, queue_seconds=0.2, body_seconds=0.5)
@@ -165,6 +166,37 @@ def test_a_grpc_stream_goes_through_and_takes_no_place(fronted: Fronted) -> None
     assert answers == [0.0, 0.125]
 
 
+@pytest.mark.experiment("deadline and cancel")
+def test_grpc_clients_who_give_up_hear_of_their_deadline_and_end_nobody_elses_request(
+    fronted: Fronted, experiment: Experiment, tmp_path: Path
+) -> None:
+    ports, until = triton.free_ports(), time.monotonic() + 2.5
+    with (
+        proxy.running(ports, fronted.server.ports, Limits(32, 8), tmp_path / "front.log", print),
+        ThreadPoolExecutor(28) as clients,
+    ):
+        innocents = [clients.submit(ends, ports.grpc, 20.0, until) for _ in range(4)]
+        impatient = [clients.submit(ends, ports.grpc, 0.2, until) for _ in range(24)]
+        theirs, others = (sum((client.result() for client in group), Counter()) for group in (impatient, innocents))
+    experiment.measure("gRPC clients' requests past their deadline", theirs["DEADLINE_EXCEEDED"], at_least=24)
+    experiment.measure("of these that ended otherwise", (theirs - Counter(OK=10**6, DEADLINE_EXCEEDED=10**6)).total(), at_most=0)
+    experiment.measure("requests beside them that failed", others.total() - others["OK"], at_most=0)
+
+
+def ends(port: int, deadline: float, until: float) -> Counter[str]:
+    """How the requests of a client ended that asks until then, on a connection of its own."""
+    seen: Counter[str] = Counter()
+    with tritonclient.grpc.InferenceServerClient(f"{HOST}:{port}", channel_args=[("grpc.use_local_subchannel_pool", 1)]) as client:
+        while time.monotonic() < until:
+            try:
+                client.infer("one", [tensor(0.02)], client_timeout=deadline)
+                seen["OK"] += 1
+            except InferenceServerException as error:
+                past = "DEADLINE_EXCEEDED" in str(error.status())
+                seen["DEADLINE_EXCEEDED" if past else f"{error.status()} {error.message()}"] += 1
+    return seen
+
+
 def test_clients_that_never_send_the_rest_hold_no_place(fronted: Fronted) -> None:
     head = b"POST /v2/models/one/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{"
     slow = [socket.create_connection((HOST, fronted.ports.http), timeout=10) for _ in range(4 * LIMITS.streams)]
@@ -190,6 +222,25 @@ def test_the_request_in_half_a_million_chunks_that_ends_triton_does_not_reach_it
             assert connection.recv(12)[9:] == b"411"
     assert fronted.post(0.0)[0] == 200
     assert fronted.server.process.poll() is None
+
+
+def test_a_trailer_is_no_beginning_of_the_next_clients_request(fronted: Fronted) -> None:
+    """Triton takes it for one, and would not answer who comes next on its connection."""
+    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [0.0]}]}).encode()
+    head = b"POST /v2/models/one/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((HOST, fronted.ports.http), timeout=20) as connection:
+        connection.sendall(head + b"%x\r\n%s\r\n0\r\nname: value\r\n\r\n" % (len(body), body))
+        assert connection.recv(12)[9:] == b"200"
+    assert fronted.post(0.0)[:1] == (200,)
+
+
+@pytest.mark.parametrize(("path", "header"), [("/v2/models/one/infer", "x" * 9000), (f"/v2/models/{'x' * 9000}/infer", "x")])
+def test_a_head_that_triton_would_not_read_is_refused_with_its_limit(fronted: Fronted, path: str, header: str) -> None:
+    connection = http.client.HTTPConnection(HOST, fronted.ports.http, timeout=20)
+    connection.request("POST", path, "{}", {"x": header})
+    answer = connection.getresponse()
+    assert (answer.status, "8000 bytes" in json.loads(answer.read())["error"]) == (431, True)
+    connection.close()
 
 
 def test_a_body_larger_than_any_batch_is_refused_before_it_is_sent(fronted: Fronted) -> None:
