@@ -123,9 +123,10 @@ def keep_serving(
         if registry:
             rollout.clear_canaries(registry)
         print(f"starting Triton on {repository}", flush=True)
-        server = triton.start(repository, inner, log, key, registry.canaries if registry else None)
+        return triton.start(repository, inner, log, key, registry.canaries if registry else None)
+
+    def greet(server: Server) -> None:
         _greet(replace(server, ports=ports), question, page, limits)
-        return server
 
     def tell(message: str) -> None:
         print(message, flush=True)
@@ -137,7 +138,7 @@ def keep_serving(
     with control.record(state, {**where, **facts}), rollout.keeper(registry, tell) if registry else nullcontext():
         log.unlink(missing_ok=True)
         with proxy.running(ports, inner, limits, log, tell) if limits else nullcontext():
-            drained = supervisor.keep(start, tell)
+            drained = supervisor.keep(start, tell, greet)
     print("stopped" if drained else "stopped; some requests in flight were cut off")
     return 0 if drained else 1
 

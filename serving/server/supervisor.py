@@ -35,31 +35,34 @@ Processes = dict[int, tuple[str, str] | None]  # id → (model, version) of a li
 Tell = Callable[[str], None]
 
 
-def keep(start: Callable[[], Server], tell: Tell) -> bool:
+def keep(start: Callable[[], Server], tell: Tell, greet: Callable[[Server], object]) -> bool:
     """Serve until Ctrl-C or SIGTERM; return whether all was answered.
 
-    A server that ends is started again, after a pause if it has done so lately, for as long as it
+    `greet` says that a server is ready; whoever stops it at that word is served to the end, too. A
+    server that ends is started again, after a pause if it has done so lately, for as long as it
     takes. Raises what the first start does; later ManifestError for files that were changed, or
     ToolError, because no other try would mend that.
     """
-    server: Server | None = start()
-    assert server
-    log, ends = server.log, collections.deque[float](maxlen=_MOST_ENDS)
-    counts = Restarts(log, _models(server.repository))
-    if tools.most_open_files() < tools.OPEN_FILES:
-        few = f"this machine lets a process open {tools.most_open_files()} files; each connection takes one (slipway doctor)"
-        _tell(log, tell, "warning", few)
+    server = start()
+    running: Server | None = server
     try:
+        greet(server)
+        log, ends = server.log, collections.deque[float](maxlen=_MOST_ENDS)
+        counts = Restarts(log, _models(server.repository))
+        if tools.most_open_files() < tools.OPEN_FILES:
+            few = f"this machine lets a process open {tools.most_open_files()} files; each connection takes one (slipway doctor)"
+            _tell(log, tell, "warning", few)
         while True:
             _watch(server, counts, tell)
             triton.end(server)  # its Python processes and its shared memory too
-            status, server = server.process.returncode, None
-            server = _restarted(start, f"Triton has ended (exit status {status})", log, ends, counts, tell)
+            running, why = None, f"Triton has ended (exit status {server.process.returncode})"
+            server = running = _restarted(start, why, log, ends, counts, tell)
+            greet(server)
     except KeyboardInterrupt:
-        _tell(log, tell, "info", "stopping: waiting for requests in flight")
-        return triton.stop(server) if server else True
+        _tell(server.log, tell, "info", "stopping: waiting for requests in flight")
+        return triton.stop(running) if running else True
     except SlipwayError as error:
-        logs.write(log, "fatal", str(error))
+        logs.write(server.log, "fatal", str(error))
         raise
 
 
@@ -69,7 +72,7 @@ def _models(repository: Path) -> list[str]:
 
 def _watch(server: Server, counts: Restarts, tell: Tell) -> None:
     """Look after the server's Python processes, until it has ended or cannot be mended."""
-    seen = processes(server)
+    seen: Processes = {}  # the first look asks Triton, too: a process may have gone before it
     while True:
         time.sleep(_LOOK_EVERY)
         now = processes(server)

@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 Once = Callable[[str, Callable[[Path], object]], Path]  # the fixture `once`
 # Commands that change nothing in the process that runs them, and would start TensorFlow or ONNX
 # Runtime's tools first, for 2 to 6 s each.
-_IN_PROCESS = ("import", "export", "check", "build", "publish", "lint", "report", "compare")
+_IN_PROCESS = ("import", "export", "check", "build", "publish", "promote", "rollback", "status", "lint", "report", "compare")
 
 
 def command(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -132,6 +132,7 @@ def test_a_runs_own_repository_is_not_taken_for_a_published_one(compiled: Compil
         read_published(Registry(compiled.directory))
 
 
+@pytest.mark.experiment("incomplete versions")
 def test_what_triton_would_stumble_over_is_not_published(registry: Registry, compiled: Compiled) -> None:
     add_version(registry, compiled)
     shutil.rmtree(compiled.directory / TEXT_MODEL / "1")
@@ -195,6 +196,7 @@ def test_a_model_that_comes_back_is_asked_as_before(registry: Registry, compiled
         add_version(registry, compiled)
 
 
+@pytest.mark.experiment("two publishers")
 def test_a_second_publisher_is_refused_and_told_who_the_first_is(registry: Registry, tmp_path: Path) -> None:
     with publishing_lock(registry):
         done = slipway("publish", tmp_path, "--repository", registry.repository)
@@ -223,6 +225,7 @@ with publishing_lock(registry):
 """
 
 
+@pytest.mark.experiment("publisher killed")
 @pytest.mark.parametrize(
     ("where", "newest"),
     [

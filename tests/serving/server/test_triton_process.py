@@ -5,7 +5,6 @@ import os
 import resource
 import socket
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from slipway import tools
 from slipway.contract import manifest
 from slipway.contract.records import HOST, REPOSITORY
 from slipway.errors import ManifestError, ServerError, ToolError
+from tests.support import clock
+from tests.support.experiments import Experiment
 from tests.support.serving import tiny_repository
 
 
@@ -78,18 +79,21 @@ def test_a_server_without_any_key_ends_at_once() -> None:
     assert process.wait(10) == 70
 
 
+@pytest.mark.experiment("incomplete versions")
 @pytest.mark.parametrize("empty", ["one/2", "three", "one/1/assets"])
-def test_an_empty_directory_is_refused_by_name_before_triton_is_asked(tmp_path: Path, empty: str) -> None:
+def test_an_empty_directory_is_refused_by_name_before_triton_is_asked(tmp_path: Path, empty: str, experiment: Experiment) -> None:
     """Triton waits for ever for the model of an empty version."""
     repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
     (repository / empty).mkdir()
-    started = time.monotonic()
-    with pytest.raises(ManifestError, match=empty), triton.running(repository):
-        pass
-    print(f"refused after {time.monotonic() - started:.3f} s")
+    with clock.running() as seconds:
+        started = seconds()
+        with pytest.raises(ManifestError, match=empty), triton.running(repository):
+            pass
+        experiment.measure(f"with {empty} empty, refused after", seconds() - started, "s", at_most=1)
     assert not (tmp_path / "run" / f"triton.{os.getpid()}.log").exists()  # nothing was started
 
 
+@pytest.mark.experiment("incomplete versions")
 def test_an_empty_version_that_was_sealed_so_is_refused_too(tmp_path: Path) -> None:
     repository = tiny_repository.sleepers(tmp_path / "run", ("one",)) / "model_repository"
     (repository / "one" / "2").mkdir()
