@@ -361,14 +361,25 @@ def keeper(registry: Registry, tell: Callable[[str], None]) -> Iterator[None]:
 
 def _keep(registry: Registry, tell: Callable[[str], None], stop: threading.Event) -> None:
     while not stop.wait(_LOOK_EVERY):
+        server = None
         try:
-            if (server := running_server(registry)) and not is_locked(registry):
+            server = running_server(registry)
+            if server and not is_locked(registry):
                 _look_after(server, registry, tell)
         except (ServerError, LockedError, FileNotFoundError):  # it starts or ends, or somebody publishes just now
             continue
         except (SlipwayError, OSError, HTTPException, ValueError) as error:
-            tell(f"the registry's server is not as it should be: {error}")
-            stop.wait(_PATIENCE)
+            if server and _answers(server):  # else it ended meanwhile, which is why that failed
+                tell(f"the registry's server is not as it should be: {error}")
+                stop.wait(_PATIENCE)
+
+
+def _answers(server: RunningServer) -> bool:
+    try:
+        server.served_versions()
+    except ServerError:
+        return False
+    return True
 
 
 def _look_after(server: RunningServer, registry: Registry, tell: Callable[[str], None]) -> None:

@@ -32,7 +32,7 @@ from serving.registry.registry import (
 from serving.registry.rollout import RunningServer
 from serving.server import control, triton
 from slipway.contract.records import HOST, TEXT_MODEL
-from slipway.errors import ServerError
+from slipway.errors import PublishingError, ServerError
 from tests.support.serving import tiny_repository
 
 
@@ -155,3 +155,23 @@ def test_a_keeper_that_hangs_is_not_waited_for_until_it_ends(registry: Registry,
         pass
     assert time.monotonic() - started < 30
     assert "until it has ended" not in raised.value.fix
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_fails_because_the_server_ended_is_done_as_soon_as_it_is_back(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    looks: list[int] = []
+
+    def look_after(*_: object) -> None:
+        looks.append(1)
+        raise PublishingError("it does not load", expected="it loads", found="Socket closed", where="there", fix="again")
+
+    monkeypatch.setattr(rollout, "_look_after", look_after)
+    monkeypatch.setattr(rollout, "_LOOK_EVERY", 0.01)
+    said: list[str] = []
+    with answering("[]", 2) as http, no_answer(registry) as server:
+        monkeypatch.setattr(rollout, "running_server", lambda _: server if gone else RunningServer(http, http, ""))
+        with rollout.keeper(registry, said.append):
+            time.sleep(1)
+    assert (len(looks) > 1, bool(said)) == (gone, not gone)
