@@ -76,3 +76,15 @@ def test_other_settings_are_noticed_as_they_were_typed(checkout: Path) -> None:
     made(checkout, target, "RUN=runs/a", f"CORPUS={TYPED}")
     assert (checkout / target).read_text("utf-8").startswith(f"{TYPED}|")
     assert (checkout / target).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("ending", [2, 5])
+def test_experiments_that_were_cut_off_leave_the_record_as_it_was(ending: int, checkout: Path) -> None:
+    record = checkout / "benchmarks/records/reliability/stub_killed.jsonl"
+    record.parent.mkdir(parents=True)
+    record.write_text("kept")
+    (checkout / ".venv/bin/python").write_text(f"#!/bin/sh\nexit {ending}\n")
+    (checkout / ".venv/bin/python").chmod(0o755)
+    done = subprocess.run(["make", "reliability"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert f"Error {ending}" in done.stderr
+    assert record.read_text() == "kept"
