@@ -154,7 +154,7 @@ test: setup  ## all tests, with one tiny model through real Horovod processes an
 test-fast: setup  ## the tests that start no server, no Horovod and no training: under 90 s
 	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
-reliability: setup  ## every experiment in faults and load, alone on this machine (20 minutes) → docs/reliability.md
+reliability: setup  ## every experiment in faults and load, alone on this machine → docs/reliability.md
 	@rm -rf .tools/reliability; $(PY) -m pytest -m "experiment and not gpu" --lines .tools/reliability; \
 	    tested=$$?; [ $$tested -le 1 ] || exit $$tested; rm -rf benchmarks/records/reliability; mkdir benchmarks/records/reliability && \
 	    cp .tools/reliability/*.jsonl benchmarks/records/reliability && $(PY) -m benchmarks.tables && exit $$tested  # above 1: cut off

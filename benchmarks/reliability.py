@@ -1,8 +1,7 @@
 """The table of docs/reliability.md, from the raw lines that `make reliability` writes.
 
 records/reliability/<experiment>.jsonl holds, for each test of that experiment: a line `test` (date,
-commit, machine), its events and figures, and a line `outcome`, which a test lacks that ended
-with its process.
+commit, machine), its figures, and a line `outcome`, which a test lacks that ended with its process.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_every_address_in_a_page_is_a_file_of_the_site(site: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium: apt-get install chromium")
-@pytest.mark.parametrize("page", ["README", "docs/commands"])
+@pytest.mark.parametrize("page", ["README", "docs/commands", "docs/reliability"])
 def test_a_page_fits_a_phone_and_asks_nobody(site: Path, tmp_path: Path, page: str) -> None:
     with browser.opened(site / f"{page}.html", tmp_path / "profile", width=NARROW) as opened:
         assert opened.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
